@@ -1,0 +1,225 @@
+"""The seven nouns and the contracts between the rooms. Read this first.
+
+An `Identity` makes an operation (a plain string). The policy turns both into `Charge`s, one for each `Limit`
+that applies. A `Store` decides over all of them in one atomic step, and a `Style` tells its `Decision` to the client.
+
+Time is in whole milliseconds. Instants are milliseconds since 1970 by the store's clock, everything else is a duration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+ANONYMOUS = "anonymous"  # the tier of callers without a known API key
+FOREVER = 2**53 - 1  # the largest instant, and the largest max and cost: beyond it Lua's doubles lose units
+
+IDENTITY_KINDS = ("organization", "user", "api_key", "application", "ip")
+ROOT_KINDS = ("organization", "user", "api_key", "ip")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is calling.
+
+    `api_key` is the SHA-256 of the credential in hexadecimal, never the credential. `attributes` are free: numbers for
+    the formulas of limits, and anything that a limit counts `per`.
+    """
+
+    organization: str | None = None
+    user: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    application: str | None = None
+    ip: str | None = None
+    tier: str | None = None
+    attributes: Mapping[str, str | int] = field(default_factory=dict)
+
+    @property
+    def root(self) -> tuple[str, str]:
+        """The kind and name under which everything this caller uses is kept: `("organization", "acme")`.
+
+        Raises LookupError if nothing is known of the caller: without a name there is nothing to count by.
+        """
+        for kind in ROOT_KINDS:
+            name = getattr(self, kind)
+            if name is not None:
+                return kind, name
+        raise LookupError("an Identity needs one of organization, user, api_key or ip to be counted by; all are None")
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether nothing but the address is known."""
+        return self.organization is None and self.user is None and self.api_key is None and self.application is None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`max` units in any interval of `window_ms`, counted in `precision` sub-windows."""
+
+    window_ms: int
+    precision: int = 60  # a minute's limit frees within 1 s
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """`max` units in a calendar period of `timezone`, a month or a year from its `anchor_day`; a week from Monday."""
+
+    period: Literal["day", "week", "month", "year"]
+    timezone: str = "UTC"
+    anchor_day: int = 1  # 31 is the last day of a short month
+
+
+@dataclass(frozen=True, slots=True)
+class Concurrency:
+    """`max` requests at a time. A process that dies frees its slots within `lease_ms`."""
+
+    lease_ms: int = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One rule of a tier. `max` is computed from the caller's attributes: `max({"registers": 3})` is 950 for
+    `300 * registers + 50`."""
+
+    name: str
+    kind: Rate | Quota | Concurrency
+    max: Callable[[Mapping[str, str | int]], int]
+    per: tuple[str, ...] = ("identity",)
+    operations: frozenset[str] | None = None  # None: all of them; the listed ones are counted together
+    cost: int | Mapping[str, int] = 1  # by operation; one that is not listed costs 1
+    mode: Literal["enforce", "shadow", "off"] = "enforce"
+    enforce_from_ms: int = 0  # before this instant the limit is in shadow
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """A limit that applies to one request, and what the request takes from it.
+
+    `key` names the counter, without the store's prefix: `{organization=acme}:requests:60000/60`. `maxes` holds the max
+    until each of some instants, in their order; the last of them is FOREVER.
+    """
+
+    limit: Limit
+    key: str
+    cost: int
+    maxes: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One limit after the decision."""
+
+    charge: Charge
+    max: int
+    used: int
+    reset_after_ms: int  # until the limit is whole again if nothing more is called
+    window_ms: int  # of a rate its window, of a quota the length of the current period, of concurrency the lease
+    exceeded: bool = False
+    retry_after_ms: int | None = 0  # None: the cost is above the max, so this request can never pass
+    shadow: bool = False  # counted and reported, never denies, never shown to the client
+
+    @property
+    def limit(self) -> Limit:
+        return self.charge.limit
+
+    @property
+    def remaining(self) -> int:
+        """Units left; 0 also when a lowered max is already overdrawn."""
+        return max(0, self.max - self.used)
+
+    @property
+    def wait(self) -> float:
+        """`retry_after_ms`, in an order where "never" is the longest."""
+        return float("inf") if self.retry_after_ms is None else self.retry_after_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A slot of a concurrency limit, held while a request runs. `id` has 128 random bits."""
+
+    key: str
+    id: str
+    lease_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The verdict over all limits of one request. The app finds it in `scope["ratelimit"]`."""
+
+    allowed: bool
+    now_ms: int  # the store's clock at the decision
+    states: tuple[State, ...] = ()  # in the order of the tier's limits, shadows included
+    leases: tuple[Lease, ...] = ()
+    unavailable: bool = False  # the store could not be reached; the policy's `on_failure` decided
+
+    @property
+    def denying(self) -> State | None:
+        """The limit that denies, the one with the longest wait if several do."""
+        return max((s for s in self.states if s.exceeded and not s.shadow), key=lambda s: s.wait, default=None)
+
+    @property
+    def binding(self) -> State | None:
+        """The rate that headers speak of: one that denies, then the longer wait, then the smaller share remaining."""
+        rates = (s for s in self.states if isinstance(s.limit.kind, Rate) and not s.shadow)
+        return min(rates, key=lambda s: (not s.exceeded, -s.wait, s.remaining / max(1, s.max)), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole response. The middleware adds Content-Length and Cache-Control."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class StoreUnavailable(Exception):
+    """The store did not decide in time. Says why, without any credential."""
+
+
+# Both may be async. An Identify that returns None leaves the request to the policy's own; a Classify that returns None
+# exempts it.
+Identify = Callable[[Scope], Identity | Awaitable[Identity | None] | None]
+Classify = Callable[[Scope], str | Awaitable[str | None] | None]
+
+
+class Store(Protocol):
+    """Where counters live, the only place where state changes.
+
+    Every method raises StoreUnavailable where the store can't be reached in time, and nothing else.
+    """
+
+    async def acquire(self, charges: Sequence[Charge]) -> Decision:
+        """Check every charge by the store's clock, then apply all of them or none."""
+
+    async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        """Prolong leases that are still held. Returns those that were lost: expired and dropped."""
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        """Give slots back. Returns when that is on the wire, and does not wait for the reply."""
+
+    async def close(self) -> None:
+        """Drop connections. A store that is used again opens them again."""
+
+
+class Style(Protocol):
+    """How a Decision is told to the client. `log_id` is the id of this request in the log."""
+
+    log_id_header: bytes | None  # the header that carries the log id, in lower case; None where the style has none
+
+    def headers(self, decision: Decision, identity: Identity, log_id: str) -> Headers:
+        """What an allowed response carries besides the app's own headers."""
+
+    def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
+        """The 429."""
+
+    def unavailable(self, log_id: str) -> Answer:
+        """The 503 of a policy that denies while its store is out of reach."""

@@ -70,7 +70,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """`max` units in a calendar period of `timezone`, a month or a year from its `anchor_day`; a week from Monday."""
+    """`max` units in a calendar period of `timezone`; a month begins on its `anchor_day`, a week on Monday."""
 
     period: Literal["day", "week", "month", "year"]
     timezone: str = "UTC"
@@ -204,7 +204,10 @@ class Store(Protocol):
         """Prolong leases that are still held. Returns those that were lost: expired and dropped."""
 
     async def release(self, leases: Sequence[Lease]) -> None:
-        """Give slots back. Returns when that is on the wire, and does not wait for the reply."""
+        """Give slots back. Returns when that is on the wire, and does not wait for the reply.
+
+        It takes effect also if the caller is cancelled at its first `await`, and twice is as good as once.
+        """
 
     async def close(self) -> None:
         """Drop connections. A store that is used again opens them again."""

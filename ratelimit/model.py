@@ -136,6 +136,11 @@ class State:
         return max(0, self.max - self.used)
 
     @property
+    def share(self) -> float:
+        """The part of the max that remains."""
+        return self.remaining / max(1, self.max)
+
+    @property
     def wait(self) -> float:
         """`retry_after_ms`, in an order where "never" is the longest."""
         return float("inf") if self.retry_after_ms is None else self.retry_after_ms
@@ -162,14 +167,15 @@ class Decision:
 
     @property
     def denying(self) -> State | None:
-        """The limit that denies, the one with the longest wait if several do."""
-        return max((s for s in self.states if s.exceeded and not s.shadow), key=lambda s: s.wait, default=None)
+        """The limit that denies: of several the longest wait, then a rate, then the smaller share remaining."""
+        denying = (s for s in self.states if s.exceeded and not s.shadow)
+        return max(denying, key=lambda s: (s.wait, isinstance(s.limit.kind, Rate), -s.share), default=None)
 
     @property
     def binding(self) -> State | None:
         """The rate that headers speak of: one that denies, then the longer wait, then the smaller share remaining."""
         rates = (s for s in self.states if isinstance(s.limit.kind, Rate) and not s.shadow)
-        return min(rates, key=lambda s: (not s.exceeded, -s.wait, s.remaining / max(1, s.max)), default=None)
+        return min(rates, key=lambda s: (not s.exceeded, -s.wait, s.share), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +222,9 @@ class Store(Protocol):
 class Style(Protocol):
     """How a Decision is told to the client. `log_id` is the id of this request in the log."""
 
-    log_id_header: bytes | None  # the header that carries the log id, in lower case; None where the style has none
+    @property
+    def log_id_header(self) -> bytes | None:
+        """The header that carries the log id, in lower case; None where the style has none."""
 
     def headers(self, decision: Decision, identity: Identity, log_id: str) -> Headers:
         """What an allowed response carries besides the app's own headers."""

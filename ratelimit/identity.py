@@ -1,0 +1,143 @@
+"""Who is calling: a known API key makes an organization, user and tier; everyone else is anonymous, by address."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from ratelimit.model import ANONYMOUS, Identify, Identity, Scope
+
+MAX_CREDENTIAL = 4096  # bytes of a header's value; a longer one presents no credential
+
+_SHA256_HEX = re.compile(r"[0-9a-f]{64}")
+_HEADER_SOURCE = re.compile(r"header:([!#$%&'*+.^_`|~0-9A-Za-z-]+)")  # a field name is a token: RFC 9110, section 5.1
+
+
+def hash_api_key(api_key: str | bytes) -> str:
+    """SHA-256 of an API key in lower-case hexadecimal: the only form in which it is kept. A text is hashed as UTF-8."""
+    if isinstance(api_key, str):
+        api_key = api_key.encode("utf-8", "surrogatepass")  # an encoding error would carry the key in clear
+    return sha256(api_key).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifyByApiKey:
+    """Called with a scope, returns the Identity of the first known API key, or an anonymous one with the address alone.
+
+    `keys` maps the SHA-256 of an API key, 64 hexadecimal digits, to whom it stands for; `api_key` and `ip` are filled
+    in for each request. `sources` are tried in their order: "bearer" and "basic" read Authorization (RFC 6750; RFC 7617
+    with the API key as the user name, whatever the password), "header:NAME" takes the value of that header as it is. A
+    header that is sent more than once presents no credential, as this side and the app could read different ones. A
+    credential that is malformed, over 4096 bytes or not known is none. Raises ValueError for keys or sources that can't
+    be right.
+    """
+
+    keys: Mapping[str, Identity] = field(repr=False)
+    _: KW_ONLY
+    address: Callable[[Scope], str]
+    sources: tuple[str, ...] = ("bearer", "basic", "header:X-API-Key")
+    _known: dict[str, Identity] = field(init=False, repr=False, compare=False)
+    _readers: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = field(init=False, repr=False, compare=False)
+    _headers: frozenset[bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sources, str):
+            raise ValueError(f"api_key is the text {self.sources!r}; it must be a list")  # noqa: TRY004
+        readers = tuple(_reader(source) for source in self.sources)
+        object.__setattr__(self, "_known", _normalised(self.keys))
+        object.__setattr__(self, "_readers", readers)
+        object.__setattr__(self, "_headers", frozenset(header for header, _ in readers))
+
+    def __call__(self, scope: Scope) -> Identity:
+        ip = self.address(scope)
+        presented = self._presented(scope)
+        if presented:
+            for header, credential in self._readers:
+                value = presented.get(header)
+                if value and (api_key := credential(value)):
+                    digest = sha256(api_key).hexdigest()
+                    known = self._known.get(digest)
+                    if known is not None:
+                        return Identity(
+                            known.organization,
+                            known.user,
+                            digest,
+                            known.application,
+                            ip,
+                            known.tier,
+                            known.attributes,
+                        )
+        return Identity(ip=ip, tier=ANONYMOUS)
+
+    def _presented(self, scope: Scope) -> dict[bytes, bytes]:
+        """The headers that may carry a credential; one that is sent twice or is too long is empty."""
+        presented: dict[bytes, bytes] = {}
+        for header, value in scope["headers"]:
+            if header in self._headers:
+                presented[header] = b"" if header in presented or len(value) > MAX_CREDENTIAL else value
+        return presented
+
+
+def identify_user(to_identity: Callable[[Any, Any], Identity | Awaitable[Identity | None] | None]) -> Identify:
+    """An `identify` for an authentication middleware in front, such as Starlette's AuthenticationMiddleware.
+
+    `to_identity(user, auth)` gets `scope["user"]` and `scope["auth"]`, and may be async. Without a user, or with one
+    whose `is_authenticated` is false, and where it returns None, the policy's own identification applies. If the
+    authentication runs after this, there is never a user here: add it outside.
+    """
+
+    def identify(scope: Scope) -> Identity | Awaitable[Identity | None] | None:
+        user = scope.get("user")
+        if user is None or not getattr(user, "is_authenticated", True):
+            return None
+        return to_identity(user, scope.get("auth"))
+
+    return identify
+
+
+def _normalised(keys: Mapping[str, Identity]) -> dict[str, Identity]:
+    """The keys in lower case. Messages count keys from 0 and never show one: it could be an API key in clear."""
+    known: dict[str, Identity] = {}
+    for index, (digest, identity) in enumerate(keys.items()):
+        if not _SHA256_HEX.fullmatch(digest.lower()):
+            raise ValueError(
+                f"keys[{index}] is no SHA-256, which is 64 hexadecimal digits: write hash_api_key(API key), never the "
+                "API key itself"
+            )
+        if digest.lower() in known:
+            raise ValueError(f"keys[{index}] is there twice, once in upper and once in lower case")
+        known[digest.lower()] = identity
+    return known
+
+
+def _reader(source: str) -> tuple[bytes, Callable[[bytes], bytes]]:
+    """The header to read, and what takes the credential out of its value; b"" is none."""
+    if source == "bearer":
+        return b"authorization", _bearer
+    if source == "basic":
+        return b"authorization", _basic
+    if isinstance(source, str) and (header := _HEADER_SOURCE.fullmatch(source)):
+        return header[1].lower().encode(), _plain
+    raise ValueError(f'api_key has {source!r}; allowed are "bearer", "basic" and, for a header, "header:X-API-Key"')
+
+
+def _bearer(value: bytes) -> bytes:
+    return value[7:].strip(b" \t") if value[:7].lower() == b"bearer " else b""
+
+
+def _basic(value: bytes) -> bytes:
+    if value[:6].lower() != b"basic ":
+        return b""
+    try:
+        decoded = binascii.a2b_base64(value[6:].strip(b" \t"), strict_mode=True)
+    except binascii.Error:
+        return b""
+    return decoded.partition(b":")[0]
+
+
+def _plain(value: bytes) -> bytes:
+    return value.strip(b" \t")

@@ -1,0 +1,151 @@
+"""The ASGI middleware: glue, and nothing else. `__call__` is the path of a request."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import replace
+from functools import partial
+from inspect import isawaitable
+
+from ratelimit import log
+from ratelimit.config import load_policy
+from ratelimit.leases import Leases
+from ratelimit.model import (
+    ASGIApp,
+    Classify,
+    Decision,
+    Identify,
+    Identity,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    Store,
+    StoreUnavailable,
+    Style,
+)
+from ratelimit.policy import Policy, caller
+from ratelimit.response import Admitted, answer
+from ratelimit.stores import open_store
+
+
+class RateLimitMiddleware:
+    """Limits what an ASGI app is asked for.
+
+    `policy` is a Policy or the path of a config file. `store` is a Store or its URL; without one the environment
+    variable RATELIMIT_STORE_URL counts, then the policy's own, which is memory:// unless it says otherwise. `style`,
+    `identify` and `classify` take the place of the policy's; an `identify` that returns None leaves a request to it.
+
+    The app finds the Decision in `scope["ratelimit"]`. Raises PolicyError with every problem of the file, and
+    ValueError for the URL of a store that is not supported.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        policy: Policy | str | os.PathLike[str],
+        *,
+        store: Store | str | None = None,
+        style: Style | None = None,
+        identify: Identify | None = None,
+        classify: Classify | None = None,
+    ) -> None:
+        self.app = app
+        self.policy = policy if isinstance(policy, Policy) else load_policy(policy)
+        self.store = _opened(store, self.policy)
+        self.style = style or self.policy.style
+        self._identify = identify
+        self._classify = classify or self.policy.classify
+        self._leases = Leases(self.store)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, self._closing_store(send))
+        if scope["type"] != "http" or self._applied(scope):
+            return await self.app(scope, receive, send)
+        operation = await self._operation(scope)
+        if operation is None:
+            return await self.app(scope, receive, send)
+        identity = await self._identity(scope)
+        charges = self.policy.charges(identity, operation)
+        log_id = secrets.token_hex(12)
+        failure: StoreUnavailable | None = None
+        try:
+            decision = await self.store.acquire(charges)
+        except StoreUnavailable as error:
+            failure = error
+            decision = Decision(allowed=self.policy.store.on_failure == "allow", now_ms=0, unavailable=True)
+        report = partial(_report, decision, failure, operation, identity)
+        if not decision.allowed:
+            report(log_id)
+            refusal = self.style.unavailable(log_id) if failure else self.style.denied(decision, identity, log_id)
+            return await answer(refusal, scope, send)
+        scope["ratelimit"] = decision
+        release = self._leases.release
+        self._leases.hold(decision.leases)
+        admitted = Admitted(scope, send, self.style, decision, identity, log_id, release, report)
+        try:
+            await self.app(scope, receive, admitted.send)
+        finally:
+            await admitted.end()
+
+    def _applied(self, scope: Scope) -> bool:
+        """Whether this policy limits the request already: mounted twice, it would charge twice."""
+        applied: tuple[Policy, ...] = scope.get("ratelimit.policies", ())
+        origin = self.policy.origin
+        if any(policy is self.policy or (origin and policy.origin == origin) for policy in applied):
+            return True
+        scope["ratelimit.policies"] = (*applied, self.policy)
+        return False
+
+    async def _operation(self, scope: Scope) -> str | None:
+        operation = self._classify(scope)
+        return operation if operation is None or isinstance(operation, str) else await operation
+
+    async def _identity(self, scope: Scope) -> Identity:
+        if self._identify:
+            own = self._identify(scope)
+            identity = await own if isawaitable(own) else own
+            if identity is not None:
+                return self._completed(identity, scope)
+        found = self.policy.identify(scope)
+        identity = await found if isawaitable(found) else found
+        if identity is None:
+            raise TypeError("the policy's identify returned None: there is nothing left to ask who is calling")
+        return identity
+
+    def _completed(self, identity: Identity, scope: Scope) -> Identity:
+        """With the address and the tier that the user's own identify left to the policy."""
+        if identity.ip is not None and identity.tier is not None:
+            return identity
+        ip = self.policy.address(scope) if identity.ip is None else identity.ip
+        return replace(identity, ip=ip, tier=identity.tier or self.policy.default_tier)
+
+    def _closing_store(self, send: Send) -> Send:
+        async def closing(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown."):
+                await self.store.close()
+            await send(message)
+
+        return closing
+
+
+def _opened(store: Store | str | None, policy: Policy) -> Store:
+    if store is None:
+        store = os.environ.get("RATELIMIT_STORE_URL") or policy.store.url
+    if isinstance(store, str):
+        return open_store(store, prefix=policy.store.prefix, timeout=policy.store.timeout_ms / 1000)
+    return store
+
+
+def _report(
+    decision: Decision, failure: StoreUnavailable | None, operation: str, identity: Identity, log_id: str
+) -> None:
+    """The line in the log, where there is something to say."""
+    if failure:
+        log.without_store(failure, operation, caller(identity), log_id, allowed=decision.allowed)
+    elif not decision.allowed:
+        log.denied(decision, operation, caller(identity), log_id)
+    elif any(state.shadow and state.exceeded for state in decision.states):
+        log.shadows(decision, operation, caller(identity), log_id)

@@ -1,0 +1,262 @@
+"""From who is calling and what kind of operation it is to the charges to make: a pure look-up.
+
+Everything that does not depend on the caller is computed when a Policy is made: which limits apply to which operation,
+their costs, the fixed parts of their keys, and where an override is found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Literal
+from urllib.parse import quote
+
+from ratelimit.model import (
+    FOREVER,
+    IDENTITY_KINDS,
+    Charge,
+    Classify,
+    Concurrency,
+    Identify,
+    Identity,
+    Limit,
+    Quota,
+    Rate,
+    Scope,
+    Style,
+)
+
+_Max = Callable[[Mapping[str, str | int]], int]
+_Overrides = Sequence["Override"]
+
+_MAX_NAME = 64  # characters of a name in a key; a longer one is hashed, so that nobody makes Redis hold kilobytes
+_SAFE = "!\"$&'()*+,-./;<>?@[\\]^_`|~"  # with letters and digits: printable ASCII but { } : = % # and the space
+_PLAIN = re.compile(f"[A-Za-z0-9{re.escape(_SAFE)}]{{0,{_MAX_NAME}}}")
+
+# The most telling first: thousands of overrides for single customers must not be read through for each request.
+_SELECTIVE = ("api_key", "user", "application", "organization", "ip")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Where counters live, and how long a request waits for them. The URL may hold a password, so no repr shows it."""
+
+    url: str = field(default="memory://", repr=False)
+    prefix: str = "ratelimit"  # of every key in Redis
+    timeout_ms: int = 100  # the longest a request waits for the store
+    on_failure: Literal["allow", "deny"] = "allow"
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """Other maxes for the callers that have every value of `match`.
+
+    `match` goes by organization, user, api_key (its SHA-256 in hexadecimal), application, ip, tier, and by attributes
+    under their own names. `maxes` are by name of limit. The store's clock ends an override at `until_ms`.
+    """
+
+    match: Mapping[str, str | int] = field(repr=False)
+    maxes: Mapping[str, _Max]
+    until_ms: int = FOREVER
+
+    def __post_init__(self) -> None:
+        if not self.match:
+            raise ValueError("an override needs something to match; to change a limit for everybody, change the limit")
+
+
+@dataclass(frozen=True, slots=True)
+class _Counter:
+    """A limit as it applies to one kind of operation. Its key: the root, `suffix`, then label and name of each part."""
+
+    limit: Limit
+    cost: int
+    suffix: str  # ":requests:60000/60"
+    parts: tuple[tuple[str, str], ...]  # (("user", ":user="), ("store", ":@store="))
+
+    def key(self, root: str, root_kind: str, identity: Identity) -> str:
+        key = root + self.suffix
+        for kind, label in self.parts:
+            if kind != root_kind and (name := _value(identity, kind)) is not None:
+                key += label + _named(kind, str(name))
+        return key
+
+
+@dataclass(frozen=True, slots=True)
+class _Tier:
+    named: Mapping[str, tuple[_Counter, ...]]  # by each operation that a limit of the tier names
+    others: tuple[_Counter, ...]  # any other operation: users' own names are without number, and need no memory here
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Policy:
+    """Tiers of limits, and the parts that tell callers, operations and answers apart.
+
+    `origin` says where the policy comes from: two policies of one origin are the same policy. ValueError where the
+    tiers contradict themselves.
+    """
+
+    tiers: Mapping[str, tuple[Limit, ...]]
+    identify: Identify
+    classify: Classify
+    style: Style
+    address: Callable[[Scope], str]
+    overrides: tuple[Override, ...] = ()
+    default_tier: str | None = None
+    store: StoreSettings = StoreSettings()
+    origin: str = ""
+    _compiled: Mapping[str, _Tier] = field(init=False, repr=False)
+    _by_value: Mapping[str, Mapping[str | int, list[tuple[int, Override]]]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.default_tier is not None and self.default_tier not in self.tiers:
+            raise ValueError(f'default_tier is "{self.default_tier}", but the policy has only {_listed(self.tiers)}')
+        compiled = {name: _compile(name, limits) for name, limits in self.tiers.items()}
+        object.__setattr__(self, "_compiled", compiled)
+        object.__setattr__(self, "_by_value", _index(self.overrides))
+
+    def charges(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
+        """What a request takes, in the order of the tier's limits.
+
+        Raises LookupError if the identity has no tier that the policy knows: nothing is unlimited by accident.
+        """
+        tier_name = self.default_tier if identity.tier is None else identity.tier
+        tier = self._compiled.get(tier_name) if tier_name is not None else None
+        if tier is None:
+            raise self._no_tier(identity)
+        root_kind, root_name = identity.root
+        root = f"{{{root_kind}={_named(root_kind, root_name)}}}"
+        overrides = self._matching(identity, tier_name) if self._by_value else ()
+        return tuple(
+            [  # a list is a third faster to fill than a generator
+                Charge(
+                    counter.limit,
+                    counter.key(root, root_kind, identity),
+                    counter.cost,
+                    _maxes(counter.limit, overrides, identity.attributes),
+                )
+                for counter in tier.named.get(operation, tier.others)
+            ]
+        )
+
+    def _matching(self, identity: Identity, tier: str | None) -> _Overrides:
+        """The overrides for a caller, the last first."""
+        found: list[tuple[int, Override]] = []
+        for kind, by_value in self._by_value.items():
+            value = tier if kind == "tier" else _value(identity, kind)
+            if value is not None:
+                found += by_value.get(value, ())
+        found.sort(key=lambda numbered: -numbered[0])
+        return [override for _, override in found if _matches(override, identity, tier)]
+
+    def _no_tier(self, identity: Identity) -> LookupError:
+        has = f"it has {_listed(self.tiers)}"
+        if identity.tier is None:
+            return LookupError(
+                f"{caller(identity)} names no tier and the policy has no default_tier; let identify name one of the"
+                f" policy's tiers, or set default_tier; {has}"
+            )
+        return LookupError(
+            f'{caller(identity)} is of the tier "{identity.tier}", which the policy does not have; {has}'
+        )
+
+
+def caller(identity: Identity) -> str:
+    """Who is calling, for the log: `organization=acme`, the root as in its keys. An API key is only there as a hash."""
+    kind, name = identity.root
+    return f"{kind}={_named(kind, name)}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _value(identity: Identity, kind: str) -> str | int | None:
+    """What the identity has under the name of a kind or of an attribute."""
+    if kind in IDENTITY_KINDS:
+        name: str | None = getattr(identity, kind)
+        return name
+    return identity.attributes.get(kind)
+
+
+def _matches(override: Override, identity: Identity, tier: str | None) -> bool:
+    return all(value == (tier if kind == "tier" else _value(identity, kind)) for kind, value in override.match.items())
+
+
+def _maxes(limit: Limit, overrides: _Overrides, attributes: Mapping[str, str | int]) -> tuple[tuple[int, int], ...]:
+    """The max until each of some instants: the last override first, and after its end the one before it."""
+    steps = []
+    covered = 0
+    for override in overrides:
+        own = override.maxes.get(limit.name)
+        if own is not None and override.until_ms > covered:
+            covered = min(override.until_ms, FOREVER)
+            steps.append((covered, own(attributes)))
+    if covered < FOREVER:
+        steps.append((FOREVER, limit.max(attributes)))
+    return tuple(steps)
+
+
+def _named(kind: str, name: str) -> str:
+    """A name as it is written in a key: one that is plain as it is, an API key and a long one as a hash."""
+    if kind == "api_key":
+        return _hashed(name)
+    if _PLAIN.fullmatch(name):
+        return name
+    if len(name) > _MAX_NAME:
+        return _hashed(name)
+    escaped = quote(name, safe=_SAFE, errors="surrogatepass")
+    return escaped if len(escaped) <= _MAX_NAME else _hashed(name)
+
+
+def _hashed(name: str) -> str:
+    return "#" + sha256(name.encode(errors="surrogatepass")).hexdigest()[:32]  # 128 bits, and no plain name has a #
+
+
+def _index(overrides: _Overrides) -> dict[str, dict[str | int, list[tuple[int, Override]]]]:
+    """Overrides with their position, by the one field of each that tells the most."""
+    index: dict[str, dict[str | int, list[tuple[int, Override]]]] = {}
+    for position, override in enumerate(overrides):
+        kinds = [kind for kind in _SELECTIVE if kind in override.match] or sorted(override.match, key="tier".__eq__)
+        index.setdefault(kinds[0], {}).setdefault(override.match[kinds[0]], []).append((position, override))
+    return index
+
+
+def _compile(name: str, limits: tuple[Limit, ...]) -> _Tier:
+    names = [limit.name for limit in limits]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f'the tier "{name}" has more than one limit named {_listed(sorted(twice))}')
+    operations = {operation for limit in limits for operation in _operations_of(limit)}
+    return _Tier({operation: _counters(limits, operation) for operation in operations}, _counters(limits, None))
+
+
+def _operations_of(limit: Limit) -> frozenset[str]:
+    costs = frozenset() if isinstance(limit.cost, int) else frozenset(limit.cost)
+    return costs | (limit.operations or frozenset())
+
+
+def _counters(limits: tuple[Limit, ...], operation: str | None) -> tuple[_Counter, ...]:
+    """The limits that apply to an operation; None is one that no limit names."""
+    return tuple(
+        _Counter(
+            limit,
+            limit.cost if isinstance(limit.cost, int) else limit.cost.get(operation or "", 1),
+            f":{_named('limit', limit.name)}:{_period(limit.kind)}",
+            tuple((kind, _label(kind)) for kind in limit.per if kind != "identity"),
+        )
+        for limit in limits
+        if limit.mode != "off" and (limit.operations is None or operation in limit.operations)
+    )
+
+
+def _label(kind: str) -> str:
+    """Attributes are marked, so that one named like a later kind of identity would not share its counters."""
+    return f":{kind}=" if kind in IDENTITY_KINDS else f":@{_named('attribute', kind)}="
+
+
+def _period(kind: Rate | Quota | Concurrency) -> str:
+    """What a counter counts in; an edit of it starts anew. A quota goes on in another time zone or from another day."""
+    if isinstance(kind, Rate):
+        return f"{kind.window_ms}/{kind.precision}"
+    return kind.period if isinstance(kind, Quota) else "c"

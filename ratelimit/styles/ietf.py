@@ -1,0 +1,125 @@
+"""The RateLimit and RateLimit-Policy fields of the IETF, alone or beside any other style's headers.
+
+draft-ietf-httpapi-ratelimit-headers-11, serialised as Lists of RFC 9651; problem details are RFC 9457:
+
+    RateLimit-Policy: "requests";q=100;w=60, "monthly";q=50000;w=2678400, "in flight";q=10;qu="concurrent-requests"
+    RateLimit: "requests";r=50;t=30, "monthly";r=49950;t=1036800, "in flight";r=9
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import ClassVar
+
+from ratelimit.model import Answer, Concurrency, Decision, Headers, Identity, State, Style
+from ratelimit.styles import wire
+
+CONTENT_TYPE_PROBLEM = (b"content-type", b"application/problem+json")
+QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+LARGEST_INTEGER = 999_999_999_999_999  # RFC 9651 section 3.3.1: 15 digits; a max may have 16
+
+
+@dataclass(frozen=True, slots=True)
+class Ietf:
+    """Both fields on every response; a 429 is a `quota-exceeded` problem that names the limits that deny."""
+
+    log_id_header: ClassVar[bytes | None] = None
+
+    def headers(self, decision: Decision, identity: Identity, log_id: str) -> Headers:
+        return fields(decision)
+
+    def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
+        state = wire.denied_by(decision)
+        wait = state.retry_after_ms
+        problem = {
+            "type": QUOTA_EXCEEDED,
+            "title": "Request cannot be satisfied as assigned quota has been exceeded",
+            "status": 429,
+            "detail": wire.can_never_pass(state) if wait is None else f"Try again in {wire.seconds(wait)} seconds.",
+            "violated-policies": [s.limit.name for s in decision.states if s.exceeded and not s.shadow],
+        }
+        headers = [CONTENT_TYPE_PROBLEM, *wire.retry_after(wait), *fields(decision)]
+        return Answer(429, headers, wire.compact_json(problem))
+
+    def unavailable(self, log_id: str) -> Answer:
+        # Not the draft's temporary-reduced-capacity: that one names the limits in the way, and here none is.
+        problem = {
+            "type": "about:blank",
+            "title": "Service Unavailable",
+            "status": 503,
+            "detail": "Rate limits cannot be checked right now. Try again in 1 seconds.",
+        }
+        return Answer(503, [CONTENT_TYPE_PROBLEM, wire.RETRY_IN_A_SECOND], wire.compact_json(problem))
+
+
+@dataclass(frozen=True, slots=True)
+class WithIetfHeaders:
+    """Any style, with the two fields added to its allowed responses and denials: `ietf_headers = true`.
+
+    They show every enforced limit to every caller, also where the style keeps thresholds to itself.
+    """
+
+    style: Style
+
+    @property
+    def log_id_header(self) -> bytes | None:
+        return self.style.log_id_header
+
+    def headers(self, decision: Decision, identity: Identity, log_id: str) -> Headers:
+        return self._with_fields(self.style.headers(decision, identity, log_id), decision)
+
+    def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
+        answer = self.style.denied(decision, identity, log_id)
+        return replace(answer, headers=self._with_fields(answer.headers, decision))
+
+    def unavailable(self, log_id: str) -> Answer:
+        return self.style.unavailable(log_id)
+
+    def _with_fields(self, headers: Headers, decision: Decision) -> Headers:
+        # A List field that is sent twice is one longer List: each limit would be in it twice.
+        return headers if isinstance(self.style, Ietf) else [*headers, *fields(decision)]
+
+
+def fields(decision: Decision) -> Headers:
+    """`RateLimit-Policy` and `RateLimit` over all enforced limits, in the order of the tier; nothing without any."""
+    enforced = [state for state in decision.states if not state.shadow]
+    if not enforced:
+        return []
+    never = any(state.exceeded and state.retry_after_ms is None for state in enforced)
+    return [
+        (b"ratelimit-policy", b", ".join([_policy(state) for state in enforced])),
+        (b"ratelimit", b", ".join([_service_limit(state, never) for state in enforced])),
+    ]
+
+
+def _policy(state: State) -> bytes:
+    name, quota = _sf_string(state.limit.name), min(state.max, LARGEST_INTEGER)
+    if isinstance(state.limit.kind, Concurrency):
+        return b'%b;q=%d;qu="concurrent-requests"' % (name, quota)
+    return b"%b;q=%d;w=%d" % (name, quota, _sf_seconds(state.window_ms))
+
+
+def _service_limit(state: State, never: bool) -> bytes:
+    """`t` is the time within which no more than `r` may be used: until a denied request passes, else until the limit is
+    whole again.
+
+    It is left out where no time is true: of a request that can never pass, and of concurrency that does not deny, where
+    a client that spread its `r` requests over `t` would wait for nothing.
+    """
+    name, remaining = _sf_string(state.limit.name), min(state.remaining, LARGEST_INTEGER)
+    if never or (isinstance(state.limit.kind, Concurrency) and not state.exceeded):
+        return b"%b;r=%d" % (name, remaining)
+    wait = state.retry_after_ms if state.exceeded else state.reset_after_ms
+    return b"%b;r=%d;t=%d" % (name, remaining, _sf_seconds(wait or 0))
+
+
+def _sf_seconds(duration_ms: int) -> int:
+    return min(wire.seconds(duration_ms), LARGEST_INTEGER)
+
+
+@lru_cache(maxsize=1024)  # the names of a policy's limits, not anything a caller sends
+def _sf_string(text: str) -> bytes:
+    """RFC 9651 section 4.1.6. A policy file has printable names only; in a Limit made by hand the rest becomes "?"."""
+    printable = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return b'"%b"' % printable.replace("\\", "\\\\").replace('"', '\\"').encode("ascii")

@@ -1,0 +1,89 @@
+"""What the styles share: numbers, dates and headers as they go over the wire.
+
+Whole seconds are always rounded up, so that a client that waits for what it was told is let through: `Retry-After` is a
+duration of at least 1, an instant is the first whole second at or after the true one. With 44,200 ms to wait at 15.3 s,
+`Retry-After` is 45 and the instant is 60 (of 59.5): waiting for either is enough.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+from ratelimit.model import Decision, Headers, State
+
+CONTENT_TYPE_JSON = (b"content-type", b"application/json")
+RETRY_IN_A_SECOND = (b"retry-after", b"1")  # of every 503: the store is found back within a second
+EPOCH = datetime.fromtimestamp(0, UTC)
+LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z, the last instant that either date format can say
+
+
+def seconds(duration_ms: int) -> int:
+    """A duration in whole seconds, rounded up, at least 1: 44,200 ms are 45 s."""
+    return max(1, -(-duration_ms // 1000))
+
+
+def epoch(instant_ms: int) -> int:
+    """The first whole second since 1970 that is not before an instant."""
+    return -(-instant_ms // 1000)
+
+
+def http_date(instant_ms: int) -> str:
+    """IMF-fixdate of RFC 9110 section 5.6.7: `Wed, 15 Jul 2020 15:04:05 GMT`."""
+    return format_datetime(_datetime(instant_ms), usegmt=True)
+
+
+def rfc3339(instant_ms: int) -> str:
+    """RFC 3339 in UTC, without a fraction: `2025-01-15T10:30:00Z`."""
+    return f"{_datetime(instant_ms):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _datetime(instant_ms: int) -> datetime:
+    # Not fromtimestamp(): it ends with the year 3000 on Windows.
+    return EPOCH + timedelta(seconds=min(epoch(instant_ms), LAST_SECOND))
+
+
+def compact_json(document: Mapping[str, Any]) -> bytes:
+    """JSON without white space, in ASCII: a name with a lone surrogate must not turn a 429 into a 500."""
+    return json.dumps(document, separators=(",", ":")).encode("ascii")
+
+
+def retry_after(duration_ms: int | None) -> Headers:
+    """`Retry-After` in seconds; nothing for a request that can never pass."""
+    return [] if duration_ms is None else [(b"retry-after", b"%d" % seconds(duration_ms))]
+
+
+def x_ratelimit(rate: State, reset_at_ms: int | None = None) -> Headers:
+    """`X-RateLimit-Limit` and `-Remaining` of a rate, and `-Reset` in epoch seconds if there is such an instant."""
+    headers = [(b"x-ratelimit-limit", b"%d" % rate.max), (b"x-ratelimit-remaining", b"%d" % rate.remaining)]
+    if reset_at_ms is not None:
+        headers.append((b"x-ratelimit-reset", b"%d" % epoch(reset_at_ms)))
+    return headers
+
+
+def reset_at_ms(decision: Decision, rate: State, denying: State | None = None) -> int | None:
+    """The instant of `X-RateLimit-Reset`, in milliseconds since 1970.
+
+    It is when `rate` is whole again, but on a denial by this very rate when the request can be sent again, the same
+    instant as `Retry-After`. None on a denial of a request that can never pass: no instant would be true.
+    """
+    if denying is None:
+        return decision.now_ms + rate.reset_after_ms
+    if denying.retry_after_ms is None:
+        return None
+    return decision.now_ms + (denying.retry_after_ms if denying is rate else rate.reset_after_ms)
+
+
+def denied_by(decision: Decision) -> State:
+    """The limit whose code and body are told."""
+    if decision.denying is None:
+        raise ValueError("denied() needs a Decision in which an enforced limit is exceeded; in this one none is")
+    return decision.denying
+
+
+def can_never_pass(state: State) -> str:
+    """The message for a cost above the max, with both: waiting is no use, a smaller request or a larger limit is."""
+    return f"This request can never pass: it costs {state.charge.cost} and its limit allows {state.max}."

@@ -1,0 +1,88 @@
+"""The four stores under one movable clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from itertools import count
+from typing import Any
+
+from ratelimit.model import FOREVER, Charge, Concurrency, Decision, Lease, Limit, Quota, Rate
+from ratelimit.stores.memory import MemoryStore
+from ratelimit.stores.redis import RedisStore, Script, load_script
+
+CLOCK_LINE = "local time = redis.call('TIME')"
+STORES = ("memory", "fakeredis", "valkey", "redis")
+_prefixes = (f"test{number}" for number in count())
+
+
+class Subject:
+    """A store whose clock stands where it is put. The scripts on Redis have their one clock line replaced."""
+
+    def __init__(self, name: str, redis: Any = None) -> None:
+        self.name = name
+        self.prefix = next(_prefixes)  # every subject its own: nothing is ever flushed
+        self.now_ms = 0
+        self.store: MemoryStore | RedisStore
+        if redis is None:
+            self.store = MemoryStore(clock=lambda: self.now_ms)
+        else:
+            self.store = RedisStore(redis, prefix=self.prefix, timeout=10.0)
+
+    def at(self, now_ms: int) -> Subject:
+        self.now_ms = now_ms
+        if isinstance(self.store, RedisStore):
+            self.store.acquire_script = at(load_script("acquire"), now_ms)
+            self.store.renew_script = at(load_script("renew"), now_ms)
+        return self
+
+    async def acquire(self, *charges: Charge) -> Decision:
+        return await self.store.acquire(charges)
+
+    async def release(self, *leases: Lease) -> None:
+        await self.store.release(leases)
+
+    def run(self, test: Coroutine[Any, Any, None]) -> None:
+        """Run a test on a loop of its own, and close the store's connection with it."""
+
+        async def main() -> None:
+            try:
+                await test
+            finally:
+                await self.store.close()
+
+        asyncio.run(main())
+
+
+def at(script: Script, now_ms: int) -> Script:
+    assert script.text.count(CLOCK_LINE) == 1
+    seconds, ms = divmod(now_ms, 1000)
+    return Script.of(script.text.replace(CLOCK_LINE, f"local time = {{'{seconds}', '{ms * 1000}'}}"))
+
+
+def rate(maximum: int, window_ms: int, precision: int = 60, **rest: Any) -> Charge:
+    return charge(Rate(window_ms, min(precision, window_ms)), maximum, **rest)
+
+
+def quota(maximum: int, period: Any = "month", timezone: str = "UTC", anchor_day: int = 1, **rest: Any) -> Charge:
+    return charge(Quota(period, timezone, anchor_day), maximum, **rest)
+
+
+def concurrency(maximum: int, lease_ms: int = 60_000, **rest: Any) -> Charge:
+    return charge(Concurrency(lease_ms), maximum, **rest)
+
+
+def charge(
+    kind: Rate | Quota | Concurrency,
+    maximum: int,
+    *,
+    cost: int = 1,
+    key: str = "",
+    mode: Any = "enforce",
+    enforce_from_ms: int = 0,
+    maxes: tuple[tuple[int, int], ...] = (),
+) -> Charge:
+    """A charge by itself, as a policy would make it."""
+    name = key or type(kind).__name__.lower()
+    limit = Limit(name, kind, lambda _: maximum, mode=mode, enforce_from_ms=enforce_from_ms)
+    return Charge(limit, f"{{user=ana}}:{name}", cost, maxes or ((FOREVER, maximum),))

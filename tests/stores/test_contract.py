@@ -188,7 +188,7 @@ def test_concurrency(subject: Subject) -> None:
 
 
 def test_renewal(subject: Subject) -> None:
-    """A renewed lease lives on, also one that had expired while nobody wanted its slot; one that was dropped is lost."""
+    """A renewed lease lives on, also an expired one whose slot nobody wanted; one that was dropped is lost."""
     cap = concurrency(1, lease_ms=10_000)
 
     async def test() -> None:

@@ -1,0 +1,405 @@
+"""What only the store on Redis promises: one command a decision, keys that expire, a wait that is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from ratelimit.model import Decision, StoreUnavailable
+from ratelimit.stores import redis as redis_module
+from ratelimit.stores.redis import RedisStore
+from tests import servers
+from tests.stores import Subject, concurrency, quota, rate
+
+T = 1_772_359_200_000  # 2026-03-01T10:00:00Z
+MIDNIGHT = 1_772_409_600_000  # 2026-03-02T00:00:00Z
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def server(request: pytest.FixtureRequest) -> servers.Server:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def subject(server: servers.Server) -> Subject:
+    return Subject(server.name, server.unix_url)
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def own_server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
+    """A server that the test may stop, kill or empty."""
+    with servers.run(request.param) as server:
+        yield server
+
+
+def keys_of(client: Redis, subject: Subject) -> dict[bytes, bytes]:
+    """Every key of the subject with its value, byte for byte."""
+    return {key: client.dump(key) for key in client.scan_iter(f"{subject.prefix}:*")}
+
+
+class Monitor:
+    """What clients sent to a server, without what scripts did by themselves, in a thread of its own."""
+
+    def __init__(self, server: servers.Server) -> None:
+        self._client = server.client(single_connection_client=True)
+        self._client.ping()
+        self._monitor = server.client().monitor()
+        self.commands: list[str] = []
+
+    def __enter__(self) -> Monitor:
+        self._monitor.__enter__()
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+        return self
+
+    def _listen(self) -> None:
+        for seen in self._monitor.listen():
+            if "the monitor ends" in seen["command"]:
+                return
+            if seen["client_type"] != "lua":
+                self.commands.append(seen["command"])
+
+    def __exit__(self, *_: object) -> None:
+        self._client.echo("the monitor ends")
+        self._thread.join()
+        self._monitor.__exit__(None, None, None)
+        self._client.close()
+
+
+def test_one_command_a_decision(server: servers.Server, subject: Subject) -> None:
+    """Allowed or denied, over one limit or five, a decision is one EVALSHA and nothing else."""
+    limits = [rate(2, 60_000), rate(9, 1_000, key="b"), quota(100), quota(5, "day", key="d"), concurrency(3)]
+
+    async def test() -> None:
+        await subject.store.acquire([rate(1, 60_000, key="warm")])
+        with Monitor(server) as monitor:
+            decisions = [await subject.store.acquire(limits) for _ in range(4)]
+        assert [d.allowed for d in decisions] == [True, True, False, False]
+        assert [command.split()[0] for command in monitor.commands] == ["EVALSHA"] * 4
+
+    subject.run(test())
+
+
+def test_a_denied_request_writes_nothing(server: servers.Server, subject: Subject) -> None:
+    """A denial leaves every key as it was, byte for byte, and makes none."""
+    full = [rate(2, 60_000), quota(2, key="q"), concurrency(2)]
+    free = [rate(9, 1_000, key="b"), quota(9, "day", key="d"), rate(9, 60_000, mode="shadow", key="s")]
+
+    async def test() -> None:
+        for _ in range(2):
+            assert (await subject.at(T).acquire(*full, *free)).allowed
+        subject.at(T + 30_500)
+        with server.client() as client:
+            before = keys_of(client, subject)
+            assert len(before) == 6
+            for limits in ([*full, *free], full[:1], full[1:2], full[2:], [*free, rate(0, 60_000, key="new"), full[0]]):
+                assert not (await subject.acquire(*limits)).allowed
+            assert keys_of(client, subject) == before
+
+    subject.run(test())
+
+
+def test_every_key_expires(server: servers.Server, subject: Subject) -> None:
+    """Each key has an expiry that is not before it stops to matter, and at most some seconds after."""
+    limits = [
+        rate(9, 60_000, key="r"),
+        rate(9, 1_000, key="s"),
+        quota(9, "day", key="q"),
+        concurrency(9, 7_000, key="c"),
+    ]
+
+    async def test() -> None:
+        first = await subject.store.acquire(limits)
+        await subject.store.acquire(limits)
+        await subject.store.renew(first.leases)
+        with server.client() as client:
+            left = {
+                key.decode().rpartition(":")[2]: client.pttl(key) for key in client.scan_iter(f"{subject.prefix}:*")
+            }
+        day = first.states[2].reset_after_ms
+        assert set(left) == {"r", "s", "q", "c"}
+        assert 55_000 < left["r"] <= 62_000
+        assert 0 < left["s"] <= 2_100
+        assert day - 5_000 < left["q"] <= day + 1_000
+        assert 2_000 < left["c"] <= 8_000
+
+    subject.run(test())
+
+
+def test_a_longer_lease_is_not_cut_by_a_shorter_one(server: servers.Server, subject: Subject) -> None:
+    """A key lives as long as the longest lease in it, also after the lease was edited."""
+
+    async def test() -> None:
+        await subject.store.acquire([concurrency(9, 60_000)])
+        await subject.store.acquire([concurrency(9, 1_000)])
+        with server.client() as client:
+            assert client.pttl(f"{subject.prefix}:{{user=ana}}:concurrency") > 50_000
+
+    subject.run(test())
+
+
+def test_the_script_cache_may_vanish(server: servers.Server, subject: Subject) -> None:
+    """SCRIPT FLUSH between two decisions costs a command and nothing else."""
+
+    async def test() -> None:
+        used = []
+        with server.client() as client:
+            for _ in range(3):
+                client.script_flush()
+                decision = await subject.store.acquire([rate(9, 60_000), concurrency(9)])
+                used.append(decision.states[0].used)
+                client.script_flush()
+                assert await subject.store.renew(decision.leases) == []
+        assert used == [1, 2, 3]
+
+    subject.run(test())
+
+
+@pytest.mark.parametrize("wrong_by_ms", [-3_600_000, 3_600_000])
+def test_a_wrong_clock_decides_the_same(
+    server: servers.Server, subject: Subject, wrong_by_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An instance whose clock is an hour wrong counts in the period of the store's clock; asked twice at first."""
+
+    def by(instance_ms: int) -> None:
+        monkeypatch.setattr(redis_module.time, "time_ns", lambda: instance_ms * 1_000_000)
+
+    async def test() -> None:
+        start = MIDNIGHT - 600_000 if wrong_by_ms > 0 else MIDNIGHT + 600_000
+        by(start + wrong_by_ms)
+        await subject.store.renew([])
+        with Monitor(server) as monitor:
+            seen = [await subject.at(start).acquire(quota(3, "day")) for _ in range(4)]
+        assert [d.allowed for d in seen] == [True, True, True, False]
+        day_ends = MIDNIGHT if wrong_by_ms > 0 else MIDNIGHT + 86_400_000
+        assert {d.states[0].reset_after_ms for d in seen} == {day_ends - start}
+        assert {d.now_ms for d in seen} == {start}
+        # The replaced script is not in the cache at first: EVALSHA, EVAL, and once more for the right day.
+        assert [c.split()[0] for c in monitor.commands] == ["EVALSHA", "EVAL"] + ["EVALSHA"] * 4
+
+    subject.run(test())
+
+
+def test_a_clock_that_never_agrees(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store whose clock is elsewhere at each call is given up, not asked for ever."""
+    monkeypatch.setattr(redis_module, "terms_at", lambda charge, _: redis_module_terms(charge, T))
+    redis_module_terms = __import__("ratelimit.stores.terms", fromlist=["terms_at"]).terms_at
+
+    async def test() -> None:
+        with pytest.raises(StoreUnavailable, match="clock of the store"):
+            await subject.at(MIDNIGHT).acquire(quota(3, "day"))
+
+    subject.run(test())
+
+
+def test_all_keys_of_a_request_are_in_one_slot(server: servers.Server, subject: Subject) -> None:
+    """The hash tag is around the root: on a cluster one script can decide over all limits of a caller."""
+
+    async def test() -> None:
+        await subject.store.acquire([rate(1, 60_000, key="a"), quota(1, key="b"), concurrency(1, key="c")])
+        with server.client() as client:
+            slots = {key.partition(b"{")[2].partition(b"}")[0] for key in client.scan_iter(f"{subject.prefix}:*")}
+        assert slots == {b"user=ana"}
+
+    subject.run(test())
+
+
+def test_nobody_there() -> None:
+    """A server that is not there is StoreUnavailable with the reason, never another error."""
+
+    async def test() -> None:
+        store = RedisStore(f"redis://127.0.0.1:{servers.free_port()}")
+        with pytest.raises(StoreUnavailable, match="connecting to"):
+            await store.acquire([rate(1, 60_000)])
+        with pytest.raises(StoreUnavailable):
+            await store.release((await Subject("memory").at(T).acquire(concurrency(1))).leases)
+        await store.close()
+
+    asyncio.run(test())
+
+
+def test_a_server_that_stops_answering(own_server: servers.Server) -> None:
+    """A server that hangs is given up after the timeout, and found again when it goes on."""
+
+    async def test() -> None:
+        store = RedisStore(own_server.url, timeout=0.1)
+        decision = await store.acquire([concurrency(9)])
+        own_server.process.send_signal(19)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="no reply within 100 ms"):
+                await store.acquire([rate(9, 60_000)])
+        own_server.process.send_signal(18)
+        patient = RedisStore(own_server.url, timeout=10)
+        await patient.acquire([rate(9, 60_000)])
+        recovered = await eventually(store)
+        assert recovered.allowed
+        await store.release(decision.leases)
+        await store.close()
+        await patient.close()
+
+    asyncio.run(test())
+
+
+async def eventually(store: RedisStore) -> Decision:
+    """The first decision of a store that comes back."""
+    for _ in range(50):
+        try:
+            return await store.acquire([rate(999, 60_000)])
+        except StoreUnavailable:
+            await asyncio.sleep(0)
+    raise AssertionError("the store was not found back within 50 calls")
+
+
+def test_a_server_that_was_restarted_empty(own_server: servers.Server) -> None:
+    """A server that comes back with nothing in it, not even the scripts, is used at once."""
+
+    async def test() -> None:
+        store = RedisStore(own_server.url)
+        assert (await store.acquire([rate(1, 60_000)])).allowed
+        own_server.process.kill()
+        own_server.process.wait()
+        with pytest.raises(StoreUnavailable):
+            await store.acquire([rate(1, 60_000)])
+        with servers.run(own_server.name, port=own_server.port):
+            assert (await eventually(store)).allowed
+        await store.close()
+
+    asyncio.run(test())
+
+
+def test_connections_that_the_server_closed(server: servers.Server, subject: Subject) -> None:
+    """A connection that was closed while idle costs no request."""
+
+    async def test() -> None:
+        await subject.store.acquire([rate(9, 60_000)])
+        with server.client() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+        await asyncio.sleep(0.01)  # until the closed socket is seen
+        assert (await subject.store.acquire([rate(9, 60_000)])).states[0].used == 2
+
+    subject.run(test())
+
+
+def test_a_master_that_was_demoted(own_server: servers.Server) -> None:
+    """READONLY is StoreUnavailable, and the connection is dropped: the next one may lead to the new master."""
+
+    async def test() -> None:
+        store = RedisStore(own_server.url, timeout=5)
+        await store.acquire([rate(9, 60_000)])
+        with own_server.client() as client:
+            client.replicaof("127.0.0.1", servers.free_port())
+            before = client.info("stats")["total_connections_received"]
+            with pytest.raises(StoreUnavailable, match="ReadOnlyError"):
+                await store.acquire([rate(9, 60_000)])
+            client.replicaof("NO", "ONE")
+            assert (await eventually(store)).allowed
+            assert client.info("stats")["total_connections_received"] == before + 1
+        await store.close()
+
+    asyncio.run(test())
+
+
+def test_a_key_of_another_type(server: servers.Server, subject: Subject) -> None:
+    """What somebody else wrote under our key is StoreUnavailable for that caller, and no other is disturbed."""
+
+    async def test() -> None:
+        with server.client() as client:
+            client.set(f"{subject.prefix}:{{user=ana}}:wrong", "x", ex=60)
+        with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+            await subject.store.acquire([rate(9, 60_000), quota(9, key="wrong")])
+        assert (await subject.store.acquire([rate(9, 60_000)])).states[0].used == 1
+
+    subject.run(test())
+
+
+def test_a_reply_beats_the_timer(subject: Subject) -> None:
+    """A process that was too busy to look finds the reply that has arrived, however late it looks."""
+
+    async def test() -> None:
+        store = RedisStore(subject.store._pool.connection_kwargs["path"].join(("unix://", "")), timeout=0.05)
+        store._prefix = subject.store._prefix
+        await store.acquire([rate(9, 60_000)])
+        call = asyncio.create_task(store.acquire([rate(9, 60_000)]))
+        for _ in range(4):
+            await asyncio.sleep(0)  # until it is on the wire
+        time.sleep(0.2)  # noqa: ASYNC251 - the app blocks its event loop
+        assert (await call).states[0].used == 2
+        await store.close()
+
+    subject.run(test())
+
+
+def test_a_cancelled_request_gives_its_slot_back(subject: Subject) -> None:
+    """Who is cancelled while the decision is under way leaves no slot behind."""
+
+    async def test() -> None:
+        await subject.store.acquire([rate(9, 60_000)])
+        for turns in range(6):
+            call = asyncio.create_task(subject.store.acquire([concurrency(1)]))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            after = await subject.store.acquire([concurrency(1)])
+            assert after.allowed, turns
+            await subject.store.release(after.leases)
+
+    subject.run(test())
+
+
+def test_many_at_once(subject: Subject) -> None:
+    """Of a thousand concurrent requests exactly as many as the limit says are admitted."""
+
+    async def test() -> None:
+        seen = await asyncio.gather(*(subject.store.acquire([rate(300, 60_000), quota(500)]) for _ in range(1_000)))
+        assert sum(d.allowed for d in seen) == 300
+
+    subject.run(test())
+
+
+def test_several_event_loops(subject: Subject) -> None:
+    """One store serves several loops in several threads, each with a connection of its own."""
+
+    async def test() -> list[bool]:
+        seen = [(await subject.store.acquire([rate(150, 60_000)])).allowed for _ in range(100)]
+        await subject.store.close()
+        return seen
+
+    allowed: list[bool] = []
+    threads = [threading.Thread(target=lambda: allowed.extend(asyncio.run(test()))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(allowed), sum(allowed)) == (300, 150)
+
+
+def test_a_closed_store_opens_again(subject: Subject) -> None:
+    """close() drops the connection, twice is fine, and the next request connects."""
+
+    async def test() -> None:
+        await subject.store.close()
+        assert (await subject.store.acquire([rate(9, 60_000)])).allowed
+        await subject.store.close()
+        await subject.store.close()
+        assert (await subject.store.acquire([rate(9, 60_000)])).states[0].used == 2
+
+    subject.run(test())
+
+
+def test_a_loop_that_ends_without_close(server: servers.Server) -> None:
+    """A loop that just ends, as under a test client, leaves no pending task and no connection."""
+
+    async def test() -> None:
+        await store.acquire([rate(9, 60_000)])
+
+    store = RedisStore(server.unix_url, prefix="ends")
+    for _ in range(3):
+        asyncio.run(test())
+    assert not store._links or all(link._task is None for link in store._links.values())

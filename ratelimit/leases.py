@@ -79,10 +79,10 @@ class _Held:
             lost = await self._store.renew(leases)
             part = 1 / 2
         except StoreUnavailable as error:
-            logger.warning("%d slots of concurrency limits were not renewed: %s", len(leases), error)
+            logger.warning("slots of concurrency limits not renewed, tried again soon: %d (%s)", len(leases), error)
             lost, part = [], RETRY
         if lost:
-            logger.warning("%d slots of concurrency limits were lost while their requests ran", len(lost))
+            logger.warning("slots of concurrency limits lost while their requests ran: %d", len(lost))
         self.discard(lost)
         for lease in leases:
             if lease in self._due:  # not released in the meantime

@@ -2,8 +2,8 @@
 
 A forwarded header is a claim that anyone can write. It counts only when the peer of the socket is trusted, and then
 from the right: every trusted proxy has appended the address it saw, so the first hop that is not trusted is the client,
-and what stands left of it is the client's own claim. Servers can rewrite the peer themselves (uvicorn does so for a proxy
-on loopback): do it there or here, never in both.
+and what stands left of it is the client's own claim. Servers can rewrite the peer themselves (uvicorn does so for a
+proxy on loopback): do it there or here, never in both.
 """
 
 from __future__ import annotations
@@ -183,9 +183,8 @@ def _forwarded(lines: list[bytes]) -> Iterator[str]:
         reverse, at = text[::-1], 0
         while at < len(reverse):
             found = _ELEMENT_REVERSED.match(reverse, at)
-            if found is None or (found.end() == len(reverse) and not whole):
-                yield ""
-                return
+            if found is None or not (whole or found[0].endswith(",")):
+                return  # malformed, or cut in the middle: nothing further left can be trusted either
             at = found.end()
             element = found[1][::-1].strip(" \t")
             if element:

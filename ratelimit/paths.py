@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from ratelimit.model import Scope
 
 ENDS = 128  # segments at either end of a long path that are looked at: a path of 64 kB may have 32,000
+TESTED = 128  # characters of a segment that is tried on an app's own patterns: {a}-{b}-{c} can take n³ steps
 
 _T = TypeVar("_T")
 
@@ -83,7 +84,7 @@ class _Node:
             places.append(child)
         if self.one is not None:
             places.append(self.one)
-        if self.tests:
+        if self.tests and len(segment) <= TESTED:
             places += [child for test, child in self.tests.items() if test.fullmatch(segment)]
         # a ** behind a place is reached with no further segment
         return places + [place.rest for place in places if place.rest is not None]

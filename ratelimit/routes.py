@@ -27,7 +27,7 @@ _log = logging.getLogger("ratelimit")
 class _Route:
     segments: tuple[Segment, ...]
     parameter: bool | None  # whether it ends in one; None: an app is mounted here, and nobody else answers below
-    methods: frozenset[str] | None = None  # None: any
+    answers_get: bool = True
     http: bool = True
     websocket: bool = True
 
@@ -79,8 +79,8 @@ def _read(app: Any, routes: Sequence[Any]) -> _Tables:
     except Exception:  # noqa: BLE001 - objects of unknown make must cost no request
         _log.warning("the routes of %s can't be read: paths go by their shape alone", type(app).__name__, exc_info=True)
         found = []
-    # a route for other methods answers a GET with 405, so one that answers it comes first
-    http = sorted((r for r in found if r.http), key=lambda r: r.methods is not None and "GET" not in r.methods)
+    # the app prefers a route that answers a GET to one before it that would say 405
+    http = sorted((r for r in found if r.http), key=lambda r: not r.answers_get)
     return _Tables(
         len(routes),
         Table((r.segments, r.parameter) for r in http),
@@ -102,17 +102,16 @@ def _routes(route: Any, prefix: tuple[Segment, ...]) -> Iterator[_Route]:
     here = prefix + _segments(path, getattr(route, "param_convertors", {}))
     if not hasattr(route, "endpoint"):
         yield from _walk(_routes_below(route), here)
-        if path or hasattr(route, "path"):
+        if hasattr(route, "path"):  # a Mount; what is no route at all has none
             yield _Route((*here, Wild.REST), parameter=None)
         return
-    methods = getattr(route, "methods", None)
-    kind = {"http": hasattr(route, "methods"), "websocket": not hasattr(route, "methods")}
-    last = path.rstrip("/").rpartition("/")[2]
-    methods = frozenset(methods) if methods else None
-    if here and here[-1] is Wild.REST:  # {path:path} is a parameter only where there is something in it
-        yield _Route((*here, Wild.ONE), True, methods, **kind)
-    parameter = _PARAMETER.search(last) is not None
-    yield _Route(here, parameter and here[-1] is not Wild.REST, methods, **kind)
+    http = hasattr(route, "methods")  # routes for WebSocket have none
+    answers_get = not http or not route.methods or "GET" in route.methods
+    parameter = _PARAMETER.search(path.rstrip("/").rpartition("/")[2]) is not None
+    if parameter and here[-1] is Wild.REST:  # {path:path} is a parameter only where there is something in it
+        yield _Route((*here, Wild.ONE), True, answers_get, http, not http)
+        parameter = False
+    yield _Route(here, parameter, answers_get, http, not http)
 
 
 def _routes_below(route: Any) -> Iterable[Any]:

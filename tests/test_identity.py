@@ -1,0 +1,226 @@
+"""Who is calling: which credential counts, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.testclient import TestClient
+
+from ratelimit.address import ClientAddress
+from ratelimit.identity import MAX_CREDENTIAL, IdentifyByApiKey, hash_api_key, identify_user
+from ratelimit.model import ANONYMOUS, Identity
+
+ACME = Identity(organization="acme", user="ana", application="till", tier="retail", attributes={"registers": 3})
+GLOBEX = Identity(organization="globex", tier="basic")
+KEYS = {hash_api_key("sk_acme"): ACME, hash_api_key("sk_globex"): GLOBEX}
+NOBODY = Identity(ip="192.0.2.7", tier=ANONYMOUS)
+
+
+def scope(*headers: tuple[bytes, bytes]) -> dict[str, Any]:
+    return {"type": "http", "client": ("192.0.2.7", 50000), "headers": [(b"host", b"x"), *headers]}
+
+
+def identify(*headers: tuple[bytes, bytes], **settings: Any) -> Identity:
+    return IdentifyByApiKey(KEYS, address=ClientAddress(), **settings)(scope(*headers))
+
+
+def basic(credentials: bytes) -> bytes:
+    return b"Basic " + base64.b64encode(credentials)
+
+
+@pytest.mark.parametrize("api_key", ["sk_live_1", "clé", "", "\udc80"])
+def test_hash_api_key(api_key: str) -> None:
+    """An API key is hashed with SHA-256 over its bytes, a text as UTF-8, and none fails."""
+    raw = api_key.encode("utf-8", "surrogatepass")
+    assert hash_api_key(api_key) == hash_api_key(raw) == hashlib.sha256(raw).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        (b"authorization", b"Bearer sk_acme"),
+        (b"authorization", b"bEARER   sk_acme "),
+        (b"authorization", basic(b"sk_acme:")),
+        (b"authorization", basic(b"sk_acme:any:password")),
+        (b"authorization", basic(b"sk_acme")),
+        (b"authorization", basic(b"sk_acme:").replace(b"Basic ", b"basic  ")),
+        (b"x-api-key", b"sk_acme"),
+        (b"x-api-key", b" sk_acme\t"),
+    ],
+)
+def test_a_known_api_key(header: tuple[bytes, bytes]) -> None:
+    """A known API key stands for its identity, with the hash of the key and the address of this request."""
+    identity = identify(header)
+    assert identity == Identity("acme", "ana", hash_api_key("sk_acme"), "till", "192.0.2.7", "retail", {"registers": 3})
+    assert "sk_acme" not in repr(identity)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [(b"authorization", b"Bearer unknown")],
+        [(b"authorization", b"Bearer")],
+        [(b"authorization", b"Bearer ")],
+        [(b"authorization", b"sk_acme")],
+        [(b"authorization", b"Token sk_acme")],
+        [(b"authorization", b"Bearersk_acme ")],
+        [(b"authorization", b"Basic sk_acme")],
+        [(b"authorization", b"Basic " + base64.b64encode(b"sk_acme:x")[:-1])],
+        [(b"authorization", basic(b"someone:sk_acme"))],
+        [(b"authorization", basic(b":"))],
+        [(b"authorization", b"Basic \xff\xff\xff\xff")],
+        [(b"x-api-key", b"")],
+        [(b"x-other", b"sk_acme")],
+        [(b"cookie", b"sk_acme")],
+        [(b"x-api-key", hash_api_key("sk_acme").encode())],
+    ],
+)
+def test_no_known_api_key(headers: list[tuple[bytes, bytes]]) -> None:
+    """Who presents no known API key is anonymous, and known by the address alone."""
+    assert identify(*headers) == NOBODY
+    assert identify(*headers).anonymous
+
+
+@pytest.mark.parametrize(
+    ("sources", "headers", "organization"),
+    [
+        (("bearer", "header:X-API-Key"), [(b"x-api-key", b"sk_globex"), (b"authorization", b"Bearer sk_acme")], "acme"),
+        (
+            ("header:X-API-Key", "bearer"),
+            [(b"x-api-key", b"sk_globex"), (b"authorization", b"Bearer sk_acme")],
+            "globex",
+        ),
+        (("bearer", "header:X-API-Key"), [(b"x-api-key", b"sk_globex"), (b"authorization", b"Bearer x")], "globex"),
+        (("bearer", "basic"), [(b"authorization", basic(b"sk_acme:"))], "acme"),
+        (("bearer",), [(b"authorization", basic(b"sk_acme:"))], None),
+        (("header:Authorization",), [(b"authorization", b"sk_acme")], "acme"),
+        (("header:api_key",), [(b"api_key", b"sk_acme")], "acme"),
+        ((), [(b"authorization", b"Bearer sk_acme")], None),
+    ],
+)
+def test_sources(sources: tuple[str, ...], headers: list[tuple[bytes, bytes]], organization: str | None) -> None:
+    """The sources are tried in their order, and the first API key that is known counts."""
+    assert identify(*headers, sources=sources).organization == organization
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_doubled_header_is_no_credential(times: int) -> None:
+    """A header that is sent twice presents nothing, since the app might read the other one."""
+    assert identify(*[(b"authorization", b"Bearer sk_acme")] * times) == NOBODY
+    assert identify((b"x-api-key", b"sk_globex"), (b"x-api-key", b"sk_acme")) == NOBODY
+    mixed = identify(*[(b"authorization", b"Bearer sk_acme")] * times, (b"x-api-key", b"sk_globex"))
+    assert mixed.organization == "globex"
+
+
+def test_a_long_credential_is_not_looked_at() -> None:
+    """Up to 4096 bytes of a header are hashed, and what is longer is no credential."""
+    long = "k" * MAX_CREDENTIAL
+    by_api_key = IdentifyByApiKey(
+        {hash_api_key(long): ACME, hash_api_key(long + "k"): ACME}, address=ClientAddress(), sources=("header:k",)
+    )
+    assert by_api_key(scope((b"k", long.encode()))).organization == "acme"
+    assert by_api_key(scope((b"k", long.encode() + b"k"))) == NOBODY
+
+
+def test_the_case_of_a_hash_does_not_matter() -> None:
+    """A SHA-256 that was written in capitals is the same, and the identity carries it in lower case."""
+    by_api_key = IdentifyByApiKey({hash_api_key("sk_acme").upper(): ACME}, address=ClientAddress())
+    assert by_api_key(scope((b"x-api-key", b"sk_acme"))).api_key == hash_api_key("sk_acme")
+
+
+def test_a_key_in_clear_is_refused_and_not_repeated() -> None:
+    """An API key where its SHA-256 belongs is an error, and neither the error nor a repr shows it."""
+    with pytest.raises(ValueError, match=r"keys\[1\] is no SHA-256") as raised:
+        IdentifyByApiKey({hash_api_key("a"): ACME, "sk_acme": ACME}, address=ClientAddress())
+    assert "sk_acme" not in str(raised.value)
+    assert hash_api_key("sk_acme") not in repr(IdentifyByApiKey(KEYS, address=ClientAddress()))
+
+
+def test_one_hash_twice_is_refused() -> None:
+    """One API key can't stand for two callers."""
+    digest = hash_api_key("a")
+    with pytest.raises(ValueError, match=r"keys\[1\] is there twice"):
+        IdentifyByApiKey({digest: ACME, digest.upper(): GLOBEX}, address=ClientAddress())
+
+
+@pytest.mark.parametrize("source", ["Bearer", "cookie", "header:", "header:X API", "header:é", "", None, 1])
+def test_wrong_sources(source: Any) -> None:
+    """A source that can't be read is a ValueError that says which there are."""
+    with pytest.raises(ValueError, match=r'allowed are "bearer", "basic" and.*"header:X-API-Key"'):
+        identify(sources=(source,))
+
+
+def test_sources_as_a_text() -> None:
+    """A text instead of a list is not taken for a list of letters."""
+    with pytest.raises(ValueError, match="is the text 'bearer'; it must be a list"):
+        identify(sources="bearer")
+
+
+@given(st.sampled_from([b"", b"Bearer ", b"Basic ", b"basic "]), st.binary(max_size=50))
+def test_no_header_raises(scheme: bytes, value: bytes) -> None:
+    """Any bytes that are no known API key are anonymous."""
+    assert identify((b"authorization", scheme + value), (b"x-api-key", value)) == NOBODY
+
+
+def test_identify_user_without_a_user() -> None:
+    """Without an authenticated user the policy's own identification applies."""
+    by_user = identify_user(lambda user, auth: pytest.fail("called without a user"))
+    assert by_user(scope()) is None
+    assert by_user(scope() | {"user": None}) is None
+    assert by_user(scope() | {"user": SimpleNamespace(is_authenticated=False)}) is None
+
+
+def test_identify_user_with_a_user() -> None:
+    """The user and the auth of the authentication in front make the identity, also a user of a plain class."""
+    by_user = identify_user(lambda user, auth: Identity(user=user.name, tier=auth))
+    user = SimpleNamespace(is_authenticated=True, name="ana")
+    assert by_user(scope() | {"user": user, "auth": "basic"}) == Identity(user="ana", tier="basic")
+    assert by_user(scope() | {"user": SimpleNamespace(name="ben")}) == Identity(user="ben")
+
+
+def test_identify_user_async() -> None:
+    """What makes the identity may be async: its awaitable is handed on."""
+
+    async def to_identity(user: Any, auth: Any) -> Identity:
+        return Identity(user=user.name)
+
+    pending = identify_user(to_identity)(scope() | {"user": SimpleNamespace(name="ana")})
+    assert asyncio.run(pending) == Identity(user="ana")  # type: ignore[arg-type]
+
+
+def test_identify_user_behind_starlette() -> None:
+    """Behind Starlette's AuthenticationMiddleware its users are known, and its unauthenticated ones are not."""
+
+    class ByHeader(AuthenticationBackend):
+        async def authenticate(self, conn: Any) -> tuple[AuthCredentials, SimpleUser] | None:
+            name = conn.headers.get("x-user")
+            return None if name is None else (AuthCredentials(["read"]), SimpleUser(name))
+
+    seen: list[Any] = []
+    by_user = identify_user(lambda user, auth: Identity(user=user.username, tier=auth.scopes[0]))
+
+    class Spy:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            seen.append(by_user(scope))
+            await self.app(scope, receive, send)
+
+    app = Starlette(middleware=[Middleware(AuthenticationMiddleware, backend=ByHeader()), Middleware(Spy)])
+    client = TestClient(app)
+    client.get("/", headers={"x-user": "ana"})
+    client.get("/")
+    assert seen == [Identity(user="ana", tier="read"), None]

@@ -1,0 +1,335 @@
+"""The routes of the app: what they know of a path, for real apps of Starlette and FastAPI."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import re
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.endpoints import HTTPEndpoint
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocket
+
+from ratelimit.operations import ClassifyByRules, Rule
+
+ITEM, COLLECTION = "detail_read", "search"
+
+
+async def endpoint(request: Any) -> PlainTextResponse:
+    return PlainTextResponse("ok")
+
+
+async def live(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.close()
+
+
+class Spy:
+    """A middleware that keeps what each request was classified as."""
+
+    def __init__(self, app: Any, classify: Callable[[Any], str | None], seen: list[str | None]) -> None:
+        self.app, self.classify, self.seen = app, classify, seen
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            self.seen.append(self.classify(scope))
+        await self.app(scope, receive, send)
+
+
+def operation(app: Any, path: str, *rules: Rule, method: str = "GET", **client: Any) -> str | None:
+    """What a request through the app is, seen by a middleware that is added to it."""
+    seen: list[str | None] = []
+    app.middleware_stack = None  # so that one can be added to an app that has run
+    app.add_middleware(Spy, classify=ClassifyByRules(rules), seen=seen)
+    TestClient(app, **client).request(method, path)
+    return seen[-1]
+
+
+class LettersConvertor(Convertor[str]):
+    regex = "[a-z]+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+class SlashesConvertor(LettersConvertor):
+    regex = "[a-z/]+"
+
+
+register_url_convertor("letters", LettersConvertor())
+register_url_convertor("slashes", SlashesConvertor())
+
+
+def starlette_app() -> Starlette:
+    inner = [Route("/", endpoint), Route("/members", endpoint), Route("/{name}", endpoint)]
+    return Starlette(
+        routes=[
+            Route("/", endpoint),
+            Route("/customers", endpoint),
+            Route("/customers/search", endpoint),
+            Route("/customers/{id}", endpoint),
+            Route("/customers/late", endpoint),
+            Route("/customers/{id}/orders", endpoint),
+            Route("/numbers/{id:int}", endpoint),
+            Route("/words/{id:letters}", endpoint),
+            Route("/names/{a}-{b}.json", endpoint),
+            Route("/deep-{a:slashes}", endpoint),
+            Route("/files/{path:path}", endpoint),
+            Route("/trees/{path:slashes}/leaf", endpoint),
+            Route("/only/search", endpoint, methods=["POST"]),
+            Route("/only/{id}", endpoint),
+            Route("/posts/{id}", endpoint, methods=["POST"]),
+            Route("/class/{id}", HTTPEndpoint),
+            WebSocketRoute("/only/live", live),
+            WebSocketRoute("/live/{room}", live),
+            Mount("/teams/{team}", routes=inner),
+            Mount("/wrapped", app=GZipMiddleware(GZipMiddleware(Router(inner)))),
+            Mount("/with", routes=inner, middleware=[Middleware(GZipMiddleware)]),
+            Mount("/opaque", app=PlainTextResponse("ok")),
+            Host("{tenant}.example.com", app=Router(inner)),
+            Route("/{page:path}", endpoint),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/", COLLECTION),
+        ("/customers", COLLECTION),
+        ("/customers/", COLLECTION),
+        ("/customers/search", COLLECTION),  # declared before the parameter
+        ("/customers/acme", ITEM),
+        ("/customers/acme/", ITEM),
+        ("/customers/late", ITEM),  # declared after it
+        ("/customers/v2", ITEM),  # a version elsewhere, an identifier in a parameter
+        ("/customers/acme/orders", COLLECTION),
+        ("/words/acme", ITEM),
+        ("/names/a-b.json", ITEM),
+        ("/deep-a/b/c", ITEM),
+        ("/files/a/b", ITEM),
+        ("/trees/a/b/leaf", COLLECTION),
+        ("/only/search", ITEM),  # the literal one is for POST
+        ("/only/live", ITEM),  # the literal one is for WebSocket
+        ("/class/acme", ITEM),
+        ("/teams/red", COLLECTION),
+        ("/teams/red/members", COLLECTION),
+        ("/teams/red/ana", ITEM),
+        ("/wrapped/members", COLLECTION),
+        ("/wrapped/ana", ITEM),
+        ("/with/members", COLLECTION),
+        ("/with/ana", ITEM),
+        ("/opaque/ana", COLLECTION),  # nobody knows, and the last route is never asked
+        ("/members", COLLECTION),
+        ("/ana", ITEM),
+        ("/any/page", ITEM),
+    ],
+)
+def test_starlette(path: str, expected: str) -> None:
+    """The first route of the app that takes the path decides whether it ends in a parameter."""
+    assert operation(starlette_app(), path) == expected
+    assert operation(starlette_app(), path, method="HEAD") == expected
+
+
+def test_other_routes_decide_where_none_answers() -> None:
+    """A route for other methods still tells what a path means, behind those that answer a GET."""
+    routes = [Route("/posts/{id}", endpoint, methods=["POST"]), Route("/posts/new", endpoint)]
+    assert operation(Starlette(routes=routes), "/posts/acme") == ITEM
+    assert operation(Starlette(routes=routes), "/posts/new") == COLLECTION
+
+
+def test_numbers_only() -> None:
+    """A parameter takes what its convertor takes, and nothing else."""
+    app = Starlette(routes=[Route("/numbers/{id:int}/{name}", endpoint), Route("/words/{id:letters}", endpoint)])
+    for path, expected in (("/numbers/17/acme", ITEM), ("/numbers/x/acme", COLLECTION), ("/words/ACME", COLLECTION)):
+        assert operation(app, path) == expected
+    assert operation(Starlette(routes=[Route("/{a}-{b}", endpoint)]), "/" + "-" * 300) == COLLECTION
+
+
+def test_an_empty_path_parameter_is_no_identifier() -> None:
+    """`/files/` of a route `/files/{path:path}` names no file."""
+    assert operation(Starlette(routes=[Route("/files/{path:path}", endpoint)]), "/files/") == COLLECTION
+
+
+def test_websocket() -> None:
+    """A handshake is looked up among the WebSocket routes."""
+    app, seen = starlette_app(), []  # type: ignore[var-annotated]
+    app.add_middleware(Spy, classify=ClassifyByRules(), seen=seen)
+    for path in ("/only/live", "/live/lobby"):
+        with TestClient(app).websocket_connect(path):
+            pass
+    assert seen == [COLLECTION, ITEM]
+
+
+def fastapi_app(root_path: str = "") -> FastAPI:
+    app = FastAPI()
+    app.root_path = root_path
+    leaf, branch = APIRouter(prefix="/lines"), APIRouter(prefix="/{invoice}")
+    plain = APIRouter(routes=[Mount("/mounted", routes=[Route("/{name}", endpoint)])])
+
+    async def read() -> str:
+        return "ok"
+
+    for router, path in (
+        (leaf, "/search"),
+        (leaf, "/{line}"),
+        (branch, "/search"),
+        (branch, "/{part}/{piece}"),
+        (app, "/customers/search"),
+        (app, "/customers/{id}"),
+    ):
+        router.add_api_route(path, read)
+
+    branch.add_api_websocket_route("/live/{room}", live)
+    branch.include_router(leaf)
+    app.include_router(branch, prefix="/invoices")
+    app.include_router(plain, prefix="/plain")
+    return app
+
+
+FASTAPI = [
+    ("/customers/search", COLLECTION),
+    ("/customers/acme", ITEM),
+    ("/invoices/acme/search", COLLECTION),
+    ("/invoices/acme/lines/last", ITEM),  # {part}/{piece} comes first
+    ("/invoices/acme/lines", COLLECTION),
+    ("/plain/mounted/acme", ITEM),
+    ("/nowhere/acme", COLLECTION),
+]
+
+
+@pytest.mark.parametrize(("path", "expected"), FASTAPI)
+def test_fastapi(path: str, expected: str) -> None:
+    """Routers that FastAPI includes, with their prefixes and in one another, are known."""
+    assert operation(fastapi_app(), path) == expected
+
+
+@pytest.mark.parametrize(("path", "expected"), FASTAPI)
+def test_fastapi_under_a_root_path(path: str, expected: str) -> None:
+    """Behind a proxy the routes are known with the prefix in the path and without."""
+    assert operation(fastapi_app(root_path="/api"), path) == expected
+    assert operation(fastapi_app(root_path="/api"), "/api" + path) == expected
+    assert operation(fastapi_app(), path, root_path="/api") == expected
+
+
+def test_fastapi_websocket() -> None:
+    """A WebSocket route of an included router is known."""
+    app, seen = fastapi_app(), []  # type: ignore[var-annotated]
+    app.add_middleware(Spy, classify=ClassifyByRules(), seen=seen)
+    with TestClient(app).websocket_connect("/invoices/acme/live/lobby"):
+        pass
+    assert seen == [ITEM]
+
+
+@pytest.mark.parametrize(("path", "expected"), FASTAPI)
+def test_a_mounted_fastapi_app(path: str, expected: str) -> None:
+    """A mounted app is known to a middleware of the outer app, and to one of its own."""
+    inner, outer = fastapi_app(), FastAPI()
+    outer.mount("/sub", inner)
+    assert operation(outer, "/sub" + path) == expected
+    inner.middleware_stack = None
+    seen: list[str | None] = []
+    inner.add_middleware(Spy, classify=ClassifyByRules([Rule.parse("GET /sub/**/search", "ours")]), seen=seen)
+    TestClient(outer).get("/sub" + path)
+    assert seen == ["ours" if path.endswith("/search") else expected]
+
+
+def test_a_middleware_of_a_mount() -> None:
+    """A middleware that belongs to a mount sees the root_path of the mount and the outer app, and knows its routes."""
+    seen: list[str | None] = []
+    spy = Middleware(Spy, classify=ClassifyByRules(), seen=seen)
+    mount = Mount("/sub", routes=[Route("/a/search", endpoint), Route("/a/{id}", endpoint)], middleware=[spy])
+    client = TestClient(Starlette(routes=[mount]))
+    client.get("/sub/a/acme")
+    client.get("/sub/a/search")
+    assert seen == [ITEM, COLLECTION]
+
+
+def test_the_app_knows_better_than_a_rule() -> None:
+    """A literal route of the app is no item, even where a rule ends in a parameter; the rule decides elsewhere."""
+    app = Starlette(routes=[Route("/customers/search", endpoint)])
+    rule = Rule.parse("DELETE /customers/{id}", "heavy_write")
+    assert operation(app, "/customers/search", rule) == COLLECTION
+    assert operation(app, "/customers/acme", rule) == ITEM
+
+
+def test_an_app_is_read_once_and_again_when_it_grows() -> None:
+    """Routes are read for each app, once, and again when their number has changed."""
+    app, classify = fastapi_app(), ClassifyByRules()
+    other = Starlette(routes=[Route("/customers/search", endpoint), Route("/customers/acme", endpoint)])
+    request = {"type": "http", "method": "GET", "path": "/customers/acme", "headers": [], "app": app}
+    assert classify(request) == ITEM
+    first = classify._app_routes._tables[app]
+    assert classify(request | {"app": other}) == COLLECTION
+    assert classify(request | {"path": "/new/acme"}) == COLLECTION
+    assert classify._app_routes._tables[app] is first
+    app.add_api_route("/new/{id}", lambda: "ok")
+    assert classify(request | {"path": "/new/acme"}) == ITEM
+    assert classify._app_routes._tables[app] is not first
+
+
+def test_an_app_is_not_kept_alive() -> None:
+    """An app that is gone is forgotten."""
+    classify = ClassifyByRules()
+    classify({"type": "http", "method": "GET", "path": "/a", "headers": [], "app": starlette_app()})
+    gc.collect()
+    assert not classify._app_routes._tables
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        None,
+        object(),
+        SimpleNamespace(),
+        SimpleNamespace(routes=None),
+        SimpleNamespace(routes=5),
+        SimpleNamespace(routes=[object()]),  # has no hash
+        type("App", (), {"routes": [object()]})(),
+        type("NoWeak", (), {"__slots__": (), "routes": []})(),
+    ],
+)
+def test_an_app_of_another_make_says_nothing(app: Any) -> None:
+    """An app without routes of a known kind leaves a path to its shape."""
+    request = {"type": "http", "method": "GET", "path": "/customers/acme", "headers": [], "app": app}
+    assert ClassifyByRules()(request) == COLLECTION
+
+
+def test_routes_without_convertors() -> None:
+    """The text of a route is enough to know it by."""
+    route = SimpleNamespace(path="/a/{id}/{rest:path}", endpoint=None, methods=None)
+    app = type("App", (), {"routes": [route]})()
+    request = {"type": "http", "method": "GET", "path": "/a/b/c/d", "headers": [], "app": app}
+    assert ClassifyByRules()(request) == ITEM
+
+
+def test_routes_that_cannot_be_read_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Routes of unknown make cost no request: it is logged once, and paths go by their shape."""
+    app = type("App", (), {"routes": [SimpleNamespace(path=5, endpoint=None)]})()
+    classify = ClassifyByRules()
+    with caplog.at_level(logging.WARNING, "ratelimit"):
+        for _ in range(3):
+            assert classify({"type": "http", "method": "GET", "path": "/a", "headers": [], "app": app}) == COLLECTION
+    (record,) = caplog.records
+    assert re.search("the routes of App can't be read", record.getMessage())
+
+
+def test_an_app_mounted_in_itself() -> None:
+    """A ring of mounts ends."""
+    app = Starlette(routes=[Route("/a/{id}", endpoint)])
+    app.routes.append(Mount("/again", app=app))
+    assert operation(app, "/a/acme") in (ITEM, COLLECTION)

@@ -1,1 +1,74 @@
-"""Rate limits, quotas and concurrency caps for ASGI APIs."""
+"""Rate limits, quotas and concurrency caps for ASGI APIs. The public names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ratelimit.identity import hash_api_key, identify_user
+from ratelimit.middleware import RateLimitMiddleware
+from ratelimit.model import (
+    Answer,
+    Charge,
+    Concurrency,
+    Decision,
+    Identity,
+    Lease,
+    Limit,
+    Quota,
+    Rate,
+    State,
+    Store,
+    StoreUnavailable,
+    Style,
+)
+from ratelimit.policy import Policy
+from ratelimit.stores import open_store
+from ratelimit.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from ratelimit.config import PolicyError, json_schema, load_policy, parse_policy
+    from ratelimit.stores.redis import RedisStore
+
+__all__ = [
+    "Answer",
+    "Charge",
+    "Concurrency",
+    "Decision",
+    "Identity",
+    "Lease",
+    "Limit",
+    "MemoryStore",
+    "Policy",
+    "PolicyError",
+    "Quota",
+    "Rate",
+    "RateLimitMiddleware",
+    "RedisStore",
+    "State",
+    "Store",
+    "StoreUnavailable",
+    "Style",
+    "hash_api_key",
+    "identify_user",
+    "json_schema",
+    "load_policy",
+    "open_store",
+    "parse_policy",
+]
+
+# A config file needs pydantic, a quarter of a second of imports, and Redis needs redis-py: not before they are used.
+_LAZY = {
+    "PolicyError": "ratelimit.config",
+    "RedisStore": "ratelimit.stores.redis",
+    "json_schema": "ratelimit.config",
+    "load_policy": "ratelimit.config",
+    "parse_policy": "ratelimit.config",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'ratelimit' has no attribute {name!r}")

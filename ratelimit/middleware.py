@@ -9,7 +9,6 @@ from functools import partial
 from inspect import isawaitable
 
 from ratelimit import log
-from ratelimit.config import load_policy
 from ratelimit.leases import Leases
 from ratelimit.model import (
     ASGIApp,
@@ -52,7 +51,7 @@ class RateLimitMiddleware:
         classify: Classify | None = None,
     ) -> None:
         self.app = app
-        self.policy = policy if isinstance(policy, Policy) else load_policy(policy)
+        self.policy = policy if isinstance(policy, Policy) else _loaded(policy)
         self.store = _opened(store, self.policy)
         self.style = style or self.policy.style
         self._identify = identify
@@ -129,6 +128,12 @@ class RateLimitMiddleware:
             await send(message)
 
         return closing
+
+
+def _loaded(path: str | os.PathLike[str]) -> Policy:
+    from ratelimit.config import load_policy  # pydantic: a quarter of a second of imports for who needs it
+
+    return load_policy(path)
 
 
 def _opened(store: Store | str | None, policy: Policy) -> Store:

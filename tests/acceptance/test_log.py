@@ -1,0 +1,156 @@
+"""The log: one line for a denial, one for each answer without the store, and never an API key."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+
+from ratelimit import Identity, RateLimitMiddleware, log
+from tests.acceptance import ANA, ask, header, limited, plain, policy, run
+from tests.acceptance.test_path_of_a_request import Away
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    caplog.set_level(logging.INFO, "ratelimit")
+    log._said.clear()
+
+    class Lines(list):
+        def __iter__(self):
+            return iter([f"{r.levelname} {r.getMessage()}" for r in caplog.records if r.name == "ratelimit"])
+
+    return Lines()
+
+
+def test_a_denial(lines: list[str]) -> None:
+    """Operation, limit, wait, log id and a caller reference; what is allowed is not logged."""
+
+    async def test() -> None:
+        limiter = limited(plain, style="facturapi")
+        for _ in range(3):
+            await ask(limiter)
+        assert list(lines) == []
+        start, _ = await ask(limiter)
+        log_id = header(start, "x-facturapi-log-id")
+        assert re.fullmatch("[0-9a-f]{24}", log_id)
+        assert list(lines) == [
+            f"INFO denied operation=detail_read limit=requests wait=61.000s log_id={log_id} caller=user=ana"
+        ]
+
+    run(test())
+
+
+def test_a_request_that_can_never_pass(lines: list[str]) -> None:
+    """A cost above the max is said once with what to do, besides the line of each denial."""
+
+    async def test() -> None:
+        limiter = limited(plain, '{ name = "requests", rate = "3/minute", cost = 4 }')
+        for _ in range(3):
+            start, _ = await ask(limiter)
+            assert (start["status"], header(start, "retry-after")) == (429, None)
+        seen = list(lines)
+        assert len(seen) == 4
+        assert [line for line in seen if line.startswith("WARNING")] == [
+            "WARNING limit requests can never admit an operation detail_read: it costs 4 of a max of 3;"
+            " raise the max or lower the cost"
+        ]
+        assert all("wait=never" in line for line in seen if line.startswith("INFO"))
+
+    run(test())
+
+
+def test_things_said_once_are_bounded(lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered as said has a bound, whatever names a caller's requests make up."""
+    monkeypatch.setattr(log, "SAID", 2)
+    names = iter("abcd")
+
+    async def test() -> None:
+        limiter = limited(plain, '{ name = "requests", rate = "3/minute", cost = 4 }', classify=lambda _: next(names))
+        for _ in range(4):
+            await ask(limiter)
+        assert sum(line.startswith("WARNING") for line in lines) == 2
+
+    run(test())
+
+
+def test_a_shadow(lines: list[str]) -> None:
+    """A limit in shadow that would have denied is reported."""
+
+    async def test() -> None:
+        limiter = limited(
+            plain, '{ name = "new", rate = "1/minute", mode = "shadow" }, { name = "r", rate = "9/minute" }'
+        )
+        for _ in range(2):
+            assert (await ask(limiter))[0]["status"] == 200
+        (line,) = lines
+        assert re.fullmatch(
+            r"INFO would deny operation=detail_read limit=new wait=61.000s log_id=\w+ caller=user=ana", line
+        )
+
+    run(test())
+
+
+@pytest.mark.parametrize(("on_failure", "verdict"), [("allow", "allowed"), ("deny", "refused")])
+def test_without_the_store(on_failure: str, verdict: str, lines: list[str]) -> None:
+    """Each request let through or refused without the store is a line, with the id that the client has seen."""
+
+    async def test() -> None:
+        limiter = RateLimitMiddleware(
+            plain, policy(more=f'[store]\non_failure = "{on_failure}"', style="facturapi"), store=Away()
+        )
+        start, _ = await ask(limiter)
+        log_id = header(start, "x-facturapi-log-id")
+        assert list(lines) == [
+            f"WARNING {verdict} without the store operation=detail_read log_id={log_id} caller=user=ana:"
+            " no reply within 100 ms"
+        ]
+
+    run(test())
+
+
+def test_the_log_id_of_the_app(lines: list[str]) -> None:
+    """An id that the app has set itself is kept, and it is the one in the log."""
+
+    async def app(scope, receive, send) -> None:
+        headers = [(b"X-Facturapi-Log-Id", b"of-the-app")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body"})
+
+    async def test() -> None:
+        start, _ = await ask(RateLimitMiddleware(app, policy(style="facturapi"), store=Away()))
+        assert header(start, "x-facturapi-log-id") == "of-the-app"
+        (line,) = lines
+        assert "log_id=of-the-app " in line
+
+    run(test())
+
+
+def test_an_app_that_never_answers_is_logged_too(lines: list[str]) -> None:
+    """Let through without the store and then without a response: still a line."""
+
+    async def app(scope, receive, send) -> None:
+        raise RuntimeError("the app's own")
+
+    async def test() -> None:
+        with pytest.raises(RuntimeError):
+            await ask(RateLimitMiddleware(app, policy(), store=Away()))
+        assert len(list(lines)) == 1
+
+    run(test())
+
+
+def test_no_api_key(lines: list[str]) -> None:
+    """A caller who is known by nothing but an API key is referred to by a hash of its hash."""
+
+    async def test() -> None:
+        limiter = limited(plain, identify=lambda _: Identity(api_key=ANA, tier="basic"))
+        for _ in range(4):
+            await ask(limiter)
+        (line,) = lines
+        assert re.search(r"caller=api_key=#[0-9a-f]{32}$", line)
+        assert ANA not in line
+        assert ANA not in repr(Identity(api_key=ANA))
+
+    run(test())

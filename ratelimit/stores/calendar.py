@@ -35,7 +35,7 @@ def _first_day(quota: Quota, day: date) -> date:
             return day - timedelta(days=day.weekday())
         case "year":
             return date(day.year, 1, 1)
-        case "month":
+        case _:  # month
             anchor = _anchor(day.year, day.month, quota.anchor_day)
             if day >= anchor:
                 return anchor
@@ -51,7 +51,7 @@ def _next_first_day(quota: Quota, first: date) -> date:
             return first + timedelta(days=7)
         case "year":
             return date(first.year + 1, 1, 1)
-        case "month":
+        case _:  # month
             year, month = (first.year, first.month + 1) if first.month < 12 else (first.year + 1, 1)
             return _anchor(year, month, quota.anchor_day)
 

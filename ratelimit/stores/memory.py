@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ratelimit.model import Charge, Concurrency, Decision, Lease, Quota, Rate, State
+from ratelimit.model import Charge, Decision, Lease, Quota, Rate, State
 from ratelimit.stores.counters import Slots, Usage
 from ratelimit.stores.terms import Terms, terms_at
 from ratelimit.stores.window import Window
@@ -103,7 +103,7 @@ def _new_counter(charge: Charge) -> Counter:
             return Window(window_ms, precision)
         case Quota():
             return Usage()
-        case Concurrency():
+        case _:
             return Slots()
 
 

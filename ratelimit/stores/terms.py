@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ratelimit.model import FOREVER, Charge, Concurrency, Quota, Rate
+from ratelimit.model import Charge, Concurrency, Rate
 from ratelimit.stores.calendar import period
 
 
@@ -28,11 +28,13 @@ class Terms:
 def terms_at(charge: Charge, now_ms: int) -> Terms:
     """The terms of `charge` at `now_ms`, and the longest interval around it in which they hold."""
     limit = charge.limit
-    since, until, maximum = 0, FOREVER, 0
-    for until, maximum in charge.maxes:  # noqa: B007 - the step in force is what is left after the loop
+    since = 0
+    for until, maximum in charge.maxes[:-1]:  # noqa: B007 - the step in force is what the loop ends with
         if now_ms < until:
             break
         since = until
+    else:
+        until, maximum = charge.maxes[-1]
     shadow = limit.mode == "shadow"
     if limit.enforce_from_ms:
         if now_ms < limit.enforce_from_ms:
@@ -44,6 +46,6 @@ def terms_at(charge: Charge, now_ms: int) -> Terms:
             return Terms(maximum, shadow, window_ms, precision, window_ms, since, until)
         case Concurrency(lease_ms):
             return Terms(maximum, shadow, lease_ms, 0, lease_ms, since, until)
-        case Quota() as quota:
+        case quota:
             start, end = period(quota, now_ms)
             return Terms(maximum, shadow, start, end, end - start, max(since, start), min(until, end))

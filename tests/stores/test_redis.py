@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from signal import SIGCONT, SIGSTOP
 
 import pytest
 from redis import Redis
@@ -229,11 +231,11 @@ def test_a_server_that_stops_answering(own_server: servers.Server) -> None:
     async def test() -> None:
         store = RedisStore(own_server.url, timeout=0.1)
         decision = await store.acquire([concurrency(9)])
-        own_server.process.send_signal(19)
+        own_server.process.send_signal(SIGSTOP)
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match="no reply within 100 ms"):
                 await store.acquire([rate(9, 60_000)])
-        own_server.process.send_signal(18)
+        own_server.process.send_signal(SIGCONT)
         patient = RedisStore(own_server.url, timeout=10)
         await patient.acquire([rate(9, 60_000)])
         recovered = await eventually(store)
@@ -317,21 +319,35 @@ def test_a_key_of_another_type(server: servers.Server, subject: Subject) -> None
     subject.run(test())
 
 
-def test_a_reply_beats_the_timer(subject: Subject) -> None:
+def test_a_reply_beats_the_timer(own_server: servers.Server) -> None:
     """A process that was too busy to look finds the reply that has arrived, however late it looks."""
 
     async def test() -> None:
-        store = RedisStore(subject.store._pool.connection_kwargs["path"].join(("unix://", "")), timeout=0.05)
-        store._prefix = subject.store._prefix
-        await store.acquire([rate(9, 60_000)])
-        call = asyncio.create_task(store.acquire([rate(9, 60_000)]))
+        store = RedisStore(own_server.unix_url, timeout=0.05)
+        await eventually(store)
+        own_server.process.send_signal(SIGSTOP)
+        call = asyncio.create_task(store.acquire([rate(9, 60_000, key="late")]))
         for _ in range(4):
-            await asyncio.sleep(0)  # until it is on the wire
-        time.sleep(0.2)  # noqa: ASYNC251 - the app blocks its event loop
-        assert (await call).states[0].used == 2
+            await asyncio.sleep(0)  # until the command is on the wire
+        own_server.process.send_signal(SIGCONT)
+        time.sleep(0.3)  # noqa: ASYNC251 - the app blocks its event loop, and the reply arrives
+        assert (await call).states[0].used == 1
         await store.close()
 
-    subject.run(test())
+    asyncio.run(test())
+
+
+def test_a_release_that_cannot_be_sent() -> None:
+    """Giving a slot back to a server that does not even greet ends after the timeout."""
+
+    async def test() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            store = RedisStore(f"redis://127.0.0.1:{silent.getsockname()[1]}", timeout=0.05)
+            with pytest.raises(StoreUnavailable, match="no reply within 50 ms"):
+                await store.release((await Subject("memory").at(T).acquire(concurrency(1))).leases)
+            await store.close()
+
+    asyncio.run(test())
 
 
 def test_a_cancelled_request_gives_its_slot_back(subject: Subject) -> None:

@@ -198,7 +198,7 @@ def test_an_unknown_api_key_is_anonymous() -> None:
 def test_own_callables(asynchronous: bool) -> None:
     """`identify` and `classify` may be the user's, sync or async; what they leave open the policy fills in."""
     found: dict[str, Identity | None] = {
-        "/a": Identity(user="zoe", tier="basic"),
+        "/a": Identity(user="zoe", tier="basic", ip="192.0.2.9"),
         "/b": Identity(user="zoe"),
         "/c": None,
     }

@@ -1,0 +1,95 @@
+"""What the README shows was run: its snippets are taken from it and run again."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import fakeredis
+import pytest
+from fastapi import FastAPI, Request
+from starlette.testclient import TestClient
+
+from ratelimit import MemoryStore, RateLimitMiddleware, parse_policy
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SNIPPETS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+TOML = [text for language, text in SNIPPETS if language == "toml"]
+PYTHON = [text for language, text in SNIPPETS if language == "python"]
+POLICY = TOML[0]
+AS_ACME = {"Authorization": "Bearer abc123"}
+MINUTE = re.findall(r"\| (10:0\S+) \| (\w+) (/\S+) \| (\d+) \| (\d*) \|(?: (\d+))? \|", README)
+
+
+def test_the_minute_of_traffic() -> None:
+    """Each row of the table is what a client gets, and acme has used what the text says."""
+    now = [0]
+    app = FastAPI()
+    decisions = []
+
+    @app.api_route("/loans", methods=["GET", "POST"])
+    @app.get("/loans/{number}")
+    async def loans(request: Request) -> None:
+        decisions.append(request.scope["ratelimit"])
+
+    app.add_middleware(RateLimitMiddleware, parse_policy(POLICY, "README"), store=MemoryStore(clock=lambda: now[0]))
+    client = TestClient(app, headers=AS_ACME)
+    assert len(MINUTE) == 11
+    for at, method, path, *expected in MINUTE:
+        now[0] = int(datetime.fromisoformat(f"2026-03-10T{at}").replace(tzinfo=UTC).timestamp() * 1000)
+        answer = client.request(method, path)
+        headers = answer.headers
+        seen = [str(answer.status_code), headers["x-ratelimit-remaining"], headers.get("retry-after", "")]
+        assert seen == expected, (at, path)
+    assert decisions[-1].states[1].used == 7
+    assert "acme has used 7 of its 50,000 requests" in re.sub(r"\s+", " ", README)
+
+
+def test_the_five_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mount and the policy of the first page work together as they stand."""
+    (tmp_path / "ratelimit.toml").write_text(POLICY)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(PYTHON[0], names)  # noqa: S102 - the README's own lines
+    answers = [TestClient(names["app"], headers=AS_ACME).get("/") for _ in range(2)]
+    assert [answer.headers["x-ratelimit-limit"] for answer in answers] == ["5", "5"]
+    assert len(PYTHON[0].strip().splitlines()) == 5
+
+
+def test_the_other_python_snippets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The snippets on identity, the decision and tests run, one after the other, as a user would paste them."""
+    (tmp_path / "ratelimit.toml").write_text(POLICY)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"app": FastAPI(), "Request": Request, "fakeredis": fakeredis}
+    for snippet in PYTHON[1:]:
+        exec(snippet, names)  # noqa: S102 - the README's own lines
+    quota = TestClient(names["app"], headers=AS_ACME).get("/quota")
+    assert quota.json() == {"requests": 4, "monthly": 49_999, "in flight": 9}
+    for limited in ("limited", "on_fakeredis"):
+        assert TestClient(names[limited], headers=AS_ACME).get("/quota").headers["x-ratelimit-remaining"] == "4"
+
+
+@pytest.mark.parametrize("snippet", TOML[1:])
+def test_the_other_toml_snippets(snippet: str) -> None:
+    """Each piece of a policy file is right as it stands, added to the first one."""
+    parse_policy(f"{POLICY}\n{snippet}", "README")
+
+
+def test_limits_in_the_text() -> None:
+    """Each `field = value` of the text on limits is one that a limit has."""
+    section = README[README.index("## The policy file") : README.index("**Operations.**")]
+    kinds = re.findall(r"`((?:rate|quota|concurrency) = [^`]+)`", section)
+    assert len(kinds) == 4
+    policy = (
+        '[tiers.anonymous]\nlimits = [{{ name = "x", {} }}]\n[[keys]]\nsha256 = "' + "0" * 64 + '"\ntier = "retail"\n'
+    )
+    policy += 'attributes = {{ registers = 3 }}\n[tiers.retail]\nlimits = [{{ name = "y", {} }}]'
+    for kind in kinds:
+        parse_policy(policy.format('rate = "1/minute"', kind), "README")
+    fields = re.findall(r"`((?:operations|cost|mode|from) = [^`]+)`", section)
+    assert len(fields) == 5
+    for field in fields:
+        parse_policy(policy.format(f'rate = "9/minute", {field}', 'rate = "1/minute"'), "README")
+    parse_policy(policy.format('concurrency = 1, lease = "60s"', 'rate = "1/minute", precision = 60'), "README")

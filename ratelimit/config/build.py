@@ -1,0 +1,109 @@
+"""A valid file becomes a Policy."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from ratelimit.address import ClientAddress
+from ratelimit.config.amounts import Amount
+from ratelimit.config.fields import client_ip
+from ratelimit.config.grammar import KeyTable, LimitTable, OverrideTable, PolicyFile
+from ratelimit.config.settings import AnyStyle, FacturapiStyle, IetfStyle, LightspeedStyle
+from ratelimit.identity import IdentifyByApiKey
+from ratelimit.model import FOREVER, Concurrency, Identity, Limit, Quota, Rate, Style
+from ratelimit.operations import ClassifyByRules, Rule
+from ratelimit.policy import Override, Policy, StoreSettings
+from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DEFAULT_PRECISION = 60
+DEFAULT_LEASE_MS = 60_000
+
+
+def build(file: PolicyFile, origin: str) -> Policy:
+    identity = file.identity
+    address = ClientAddress(tuple(identity.trusted_proxies), identity.forwarded, identity.ipv6_prefix)
+    return Policy(
+        tiers={name: tuple(_limit(limit) for limit in tier.limits) for name, tier in file.tiers.items()},
+        identify=IdentifyByApiKey(
+            keys={key.sha256: _identity(key) for key in file.keys}, address=address, sources=tuple(identity.api_key)
+        ),
+        classify=ClassifyByRules([Rule.parse(text, name) for name, texts in file.operations.items() for text in texts]),
+        style=_style(file.style),
+        address=address,
+        overrides=tuple(_override(override, identity.ipv6_prefix) for override in file.overrides),
+        default_tier=identity.default_tier,
+        store=StoreSettings(file.store.url, file.store.prefix, file.store.timeout, file.store.on_failure),
+        origin=origin,
+    )
+
+
+def _identity(key: KeyTable) -> Identity:
+    return Identity(
+        organization=key.organization,
+        user=key.user,
+        api_key=key.sha256,
+        application=key.application,
+        tier=key.tier,
+        attributes=key.attributes,
+    )
+
+
+def _limit(limit: LimitTable) -> Limit:
+    kind, amount = _kind(limit)
+    return Limit(
+        name=limit.name,
+        kind=kind,
+        max=amount.max,
+        per=tuple(limit.per),
+        operations=None if limit.operations is None else frozenset(limit.operations),
+        cost=limit.cost,
+        mode=limit.mode,
+        enforce_from_ms=0 if limit.enforce_from is None else max(0, _milliseconds(limit.enforce_from)),
+    )
+
+
+def _kind(limit: LimitTable) -> tuple[Rate | Quota | Concurrency, Amount]:
+    if limit.rate is not None and limit.rate.window_ms is not None:
+        # the shortest window, a second, has as many milliseconds as a window may have sub-windows
+        return Rate(limit.rate.window_ms, limit.precision or DEFAULT_PRECISION), limit.rate
+    if limit.quota is not None and limit.quota.period is not None:
+        return Quota(limit.quota.period, limit.timezone or "UTC", limit.anchor_day or 1), limit.quota
+    if limit.concurrency is not None:
+        return Concurrency(limit.lease or DEFAULT_LEASE_MS), limit.concurrency
+    raise AssertionError(f"the limit {limit.name} is of no kind; the checks refuse that")
+
+
+def _milliseconds(instant: datetime) -> int:
+    return (instant - EPOCH) // timedelta(milliseconds=1)
+
+
+def _override(override: OverrideTable, ipv6_prefix: int) -> Override:
+    values = {
+        "organization": override.organization,
+        "user": override.user,
+        "api_key": override.api_key,
+        "application": override.application,
+        "ip": None if override.ip is None else client_ip(override.ip, ipv6_prefix),
+        "tier": override.tier,
+    }
+    match: dict[str, str | int] = {kind: value for kind, value in values.items() if value is not None}
+    return Override(
+        match={**match, **override.attributes},
+        maxes={name: amount.max for name, amount in override.limits.items()},
+        until_ms=FOREVER if override.until is None else _milliseconds(override.until),
+    )
+
+
+def _style(table: AnyStyle) -> Style:
+    if isinstance(table, IetfStyle):
+        return Ietf()
+    options = table.model_dump(exclude={"name", "ietf_headers"}, exclude_none=True)
+    style: Style
+    if isinstance(table, FacturapiStyle):
+        style = Facturapi(**options)
+    elif isinstance(table, LightspeedStyle):
+        style = Lightspeed(**options)
+    else:
+        style = Lendworks(**options)
+    return WithIetfHeaders(style) if table.ietf_headers else style

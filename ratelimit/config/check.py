@@ -1,0 +1,65 @@
+"""What takes two places of a policy file to see. Each check yields its problems with the path of what to change.
+
+Names are compared with those that are written, valid or not: a limit with a mistake in it is still there to be named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ratelimit.config.check_limits import check_limits
+from ratelimit.config.check_overrides import check_overrides
+from ratelimit.config.messages import Path, Problem, place
+from ratelimit.config.valid import Valid
+from ratelimit.config.words import one_of, shown
+from ratelimit.model import ANONYMOUS
+from ratelimit.operations import Rule
+
+
+def check(valid: Valid) -> list[Problem]:
+    return [
+        *_check_tiers(valid),
+        *_check_keys(valid),
+        *_check_rules(valid),
+        *check_limits(valid),
+        *check_overrides(valid),
+    ]
+
+
+def _check_tiers(valid: Valid) -> Iterator[Problem]:
+    tiers = valid.given(("tiers",))
+    if ANONYMOUS not in tiers:
+        example = '[tiers.anonymous] with limits = [{ name = "ip", rate = "60/minute" }]'
+        yield Problem(("tiers", ANONYMOUS), f"is missing; callers without a known API key need one: write {example}")
+    named: list[tuple[Path, str | None]] = [(("identity", "default_tier"), valid.file.identity.default_tier)]
+    named += [((*path, "tier"), key.tier) for path, key in valid.numbered(("keys",), valid.file.keys)]
+    named += [
+        ((*path, "tier"), override.tier) for path, override in valid.numbered(("overrides",), valid.file.overrides)
+    ]
+    for path, tier in named:
+        if tier is not None and tier not in tiers:
+            yield Problem(path, f"{shown(tier)} is not a tier{one_of(tier, tiers)}")
+
+
+def _check_keys(valid: Valid) -> Iterator[Problem]:
+    has_default = "default_tier" in valid.given(("identity",))
+    first: dict[str, Path] = {}
+    for path, key in valid.numbered(("keys",), valid.file.keys):
+        if not has_default and "tier" not in valid.given(path):
+            yield Problem((*path, "tier"), "is missing, and [identity] has no default_tier; write one of them")
+        if first.setdefault(key.sha256, path) != path:
+            yield Problem(
+                (*path, "sha256"), f"is the same as that of {place(first[key.sha256])}; an API key has one entry"
+            )
+
+
+def _check_rules(valid: Valid) -> Iterator[Problem]:
+    first: dict[tuple[object, ...], Path] = {}
+    for name, texts in valid.file.operations.items():
+        for path, text in valid.numbered(("operations", name), texts):
+            rule = Rule.parse(text, name)
+            matched = (rule.method, *rule.segments)
+            if first.setdefault(matched, path) != path:
+                yield Problem(
+                    path, f"{shown(text)} never matches: {place(first[matched])} comes first and takes the same"
+                )

@@ -1,0 +1,137 @@
+"""The small grammars inside the values of a policy file: durations, the store's URL, time zones, attributes.
+
+Each function takes a value as TOML gives it and returns what it stands for. ValueError says what is wrong and what is
+allowed; where the value is, the caller knows.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address, ip_network
+from typing import Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from ratelimit.address import ClientAddress
+from ratelimit.config.words import did_you_mean, listed, shown
+from ratelimit.identity import IdentifyByApiKey
+from ratelimit.model import IDENTITY_KINDS
+from ratelimit.operations import Rule
+
+UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+LONGEST_MS = 36_500 * UNITS_MS["d"]  # with 1000 sub-windows, now * 1000 + 1001 windows stay below 2**53 until 2150
+
+STORES = ("memory://", "redis://", "rediss://", "unix://")
+LATER_STORES = ("redis+sentinel", "redis+cluster")
+
+RESERVED = ("identity", *IDENTITY_KINDS, "tier")
+
+_DURATION = re.compile(r"([0-9]{1,16})(ms|s|m|h|d)")
+
+
+def duration(value: Any) -> int:
+    """`100ms`, `60s`: in milliseconds"""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f'{shown(value)} is not a duration; write a whole number and ms, s, m, h or d: "100ms", "60s"')
+    milliseconds = int(match[1]) * UNITS_MS[match[2]]
+    if not 0 < milliseconds <= LONGEST_MS:
+        raise ValueError(f"{shown(value)} is out of range; the shortest duration is 1ms, the longest 36500d")
+    return milliseconds
+
+
+def store_url(value: Any) -> str:
+    """`redis://user:password@host:6379/0`. No message shows more of it than the scheme: it may hold a password."""
+    if not isinstance(value, str) or "://" not in value:
+        raise ValueError(f"is not a URL; it starts with one of {listed(STORES)}")
+    scheme = value.partition("://")[0].lower()
+    if scheme in LATER_STORES:
+        raise ValueError(f"{scheme}:// is not supported in this release; use one of {listed(STORES)}")
+    if f"{scheme}://" not in STORES:
+        raise ValueError(f"{shown(scheme)} is not a kind of store; use one of {listed(STORES)}")
+    if scheme == "memory" and value.lower() != "memory://":
+        raise ValueError("memory:// stands alone; the memory of a process has no address")
+    try:
+        parts = urlsplit(value)
+        readable = parts.port is None or parts.port > 0
+    except ValueError:
+        readable = False
+    if not readable:
+        raise ValueError("has an address that can't be read; write redis://host:6379/0, an IPv6 address in [ ]")
+    if scheme == "unix" and not parts.path.strip("/"):
+        raise ValueError("has no path of a socket; write unix:///run/redis.sock")
+    if scheme.startswith("redis") and not re.fullmatch("(/[0-9]*)?", parts.path):
+        raise ValueError("has a database that is not a number; write redis://host:6379/0")
+    return value
+
+
+def on_failure(value: Any) -> Literal["allow", "deny"]:
+    if value == "local":
+        raise ValueError('"local" is not supported in this release; write "allow" or "deny"')
+    if value == "allow":
+        return "allow"
+    if value == "deny":
+        return "deny"
+    raise ValueError(f'{shown(value)} is not known; write "allow" or "deny"')
+
+
+def timezone(value: Any) -> str:
+    try:
+        return ZoneInfo(value).key
+    except (KeyError, ValueError, OSError, TypeError, AttributeError):  # by "Nowhere", "../x", "America", [], 5
+        hint = did_you_mean(value, available_timezones()) if isinstance(value, str) else ""
+    allowed = 'write one of the IANA database, such as "UTC" or "Europe/Berlin"'
+    raise ValueError(f"{shown(value)} is not a time zone{hint or '; ' + allowed}")
+
+
+def attribute(value: Any) -> str | int:
+    if isinstance(value, int | str) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"{shown(value)} is not a value of an attribute; write a whole number or a text in quotes")
+
+
+def attribute_name(value: str) -> str:
+    if not (value.isascii() and value.isidentifier()):
+        raise ValueError(f"{shown(value)} can't stand in a formula; write letters, digits and _, no digit first")
+    if value in RESERVED:
+        raise ValueError(f"{shown(value)} is not free for an attribute: {listed(RESERVED)} mean what they always mean")
+    return value
+
+
+def api_key_source(value: str) -> str:
+    try:
+        IdentifyByApiKey(keys={}, address=lambda _: "", sources=(value,))
+    except ValueError:  # its message shows the value, which here could be an API key
+        known = False
+    else:
+        known = True
+    if not known:
+        raise ValueError(
+            'is not a place for an API key; write "bearer", "basic" or "header:NAME", as "header:X-API-Key"'
+        )
+    return value
+
+
+def trusted_proxy(value: str) -> str:
+    ClientAddress(trusted_proxies=(value,))
+    return value
+
+
+def rule(value: str) -> str:
+    Rule.parse(value, "any")
+    return value
+
+
+def client_ip(text: str, ipv6_prefix: int) -> str:
+    """An address as callers are counted by it: an IPv6 one as its network. A peer that has none goes by its name."""
+    try:
+        if "/" not in text:
+            return ClientAddress(ipv6_prefix=ipv6_prefix)({"client": (str(ip_address(text)), 0)})
+        network = ip_network(text)
+        if network.version == 6 and network.prefixlen == ipv6_prefix:
+            return str(network) if ipv6_prefix < 128 else str(network.network_address)
+    except ValueError:
+        if not re.search("[.:/]", text):
+            return text
+    counted = f"a network of {ipv6_prefix} bits as [identity] ipv6_prefix has it"
+    raise ValueError(f"{shown(text)} matches nobody; write an IPv4 address, or an IPv6 address or {counted}")

@@ -1,0 +1,134 @@
+"""What is wrong with a policy file, in words: where it is, what is wrong, what is allowed.
+
+pydantic's own errors come in as dicts with a `type`; none of its texts goes out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ratelimit.config.grammar import KeyTable, LimitTable, OverrideTable, PolicyFile, TierTable
+from ratelimit.config.settings import STYLES, IdentityTable, StoreTable
+from ratelimit.config.values import PATTERNS, SHA256, Table
+from ratelimit.config.words import did_you_mean, listed, one_of, shown
+
+Path = tuple[str | int, ...]
+
+SECRET = {"sha256", "api_key", "url"}  # values that could be an API key or hold a password, if only by mistake
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")  # a TOML key that needs no quotes
+_LONG = 32  # an unknown key that is longer could be an API key in the wrong place: only its beginning is shown
+
+_QUOTES = str.maketrans("'", '"')  # pydantic writes values as Python does
+_INSTANT = "a date-time with an offset, such as 2026-12-31T00:00:00Z"
+_TYPES = {
+    "string_type": "a text in quotes",
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "list_type": "a list in [ ]",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "datetime_type": _INSTANT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    path: Path
+    message: str
+
+    def __str__(self) -> str:
+        return f"{place(self.path)}: {self.message}" if self.path else self.message
+
+
+class PolicyError(ValueError):
+    """A policy file that can't be used. `problems` has one text for each, with the file and the path of the key."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
+
+
+def place(path: Path) -> str:
+    """`tiers.basic.limits[0].rate`, keys quoted as in TOML where they need it."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += ("." if text else "") + (step if _BARE.fullmatch(step) else shown(step))
+    return text
+
+
+def problem(path: Path, error: Mapping[str, Any]) -> Problem:
+    """One of pydantic's errors, at its path in the file."""
+    if error["type"] == "extra_forbidden":
+        key = str(path[-1])
+        known = sorted(_known_keys(error["loc"][:-1]))
+        cut = key if len(key) <= _LONG else key[:8] + "…"
+        hint = did_you_mean(key, known) or f"; known here: {listed(known)}"
+        return Problem((*path[:-1], cut), f"is not known{hint}")
+    return Problem(path, _message(path, error))
+
+
+def _message(path: Path, error: Mapping[str, Any]) -> str:
+    kind = error["type"]
+    value = "what is here" if not SECRET.isdisjoint(path) else shown(error["input"])
+    if kind == "list_type" and path in (("keys",), ("overrides",)):
+        return f"is a list of tables; write [[{path[0]}]] above each"
+    if kind in _TYPES:
+        return f"{value} is not {_TYPES[kind]}"
+    return _WORDS[kind](value, error.get("ctx", {}))
+
+
+def _of_pattern(value: str, pattern: str) -> str:
+    if pattern == SHA256:
+        return "is not a SHA-256, 64 hexadecimal digits; never write an API key itself in a file"
+    return f"{value} can't be used; {PATTERNS[pattern]}"
+
+
+# By pydantic's type of error: from the value as it is shown, and pydantic's context.
+_WORDS: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
+    "missing": lambda _, __: "is missing",
+    "value_error": lambda _, context: str(context["error"]),
+    "union_tag_not_found": lambda _, __: f"has no name; write one of {listed(STYLES)}",
+    "union_tag_invalid": lambda _, context: f"{shown(context['tag'])} is not a style{one_of(context['tag'], STYLES)}",
+    "timezone_aware": lambda value, _: f"{value} has no offset; write {_INSTANT}",
+    "literal_error": lambda value, context: f"{value} is not known; write {context['expected'].translate(_QUOTES)}",
+    "string_too_short": lambda _, __: "is empty",
+    "too_short": lambda _, __: "is empty",
+    "greater_than_equal": lambda value, context: f"{value} is too small; the least is {context['ge']}",
+    "less_than_equal": lambda value, context: f"{value} is too large; the most is {context['le']}",
+    "string_pattern_mismatch": lambda value, context: _of_pattern(value, context["pattern"]),
+}
+
+
+def _known_keys(loc: Path) -> set[str]:
+    """The keys that a table may have, by pydantic's location of it."""
+    return {field.alias or name for name, field in _table(loc).model_fields.items()}
+
+
+def _table(loc: Path) -> type[Table]:
+    match loc:
+        case ("style", name):
+            return next(table for known, table in STYLES.items() if known == name)
+        case ("store",):
+            return StoreTable
+        case ("identity",):
+            return IdentityTable
+        case ("keys", _):
+            return KeyTable
+        case ("tiers", _):
+            return TierTable
+        case ("tiers", _, "limits", _):
+            return LimitTable
+        case ("overrides", _):
+            return OverrideTable
+    return PolicyFile

@@ -1,0 +1,82 @@
+"""The tables of a policy file that are there once: [style], [store] and [identity]."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PlainValidator, WithJsonSchema
+
+from ratelimit.config import fields
+from ratelimit.config.values import PREFIX, Duration, Name, Proxy, Source, StoreUrl, Table, Text
+from ratelimit.model import FOREVER
+
+
+class StyleTable(Table):
+    ietf_headers: bool = Field(default=False, description="Add RateLimit and RateLimit-Policy to the style's headers.")
+
+
+class FacturapiStyle(StyleTable):
+    name: Literal["facturapi"]
+    code: Text | None = Field(default=None, description="Of a 429.", examples=["rate_limit_exceeded"])
+    message: Text | None = Field(default=None, description="Of a 429.")
+    expose_limits: bool | None = Field(default=None, description="Add X-RateLimit headers; this API has none.")
+
+
+class LightspeedStyle(StyleTable):
+    name: Literal["lightspeed"]
+    reset_header: bool | None = Field(default=None, description="Add X-RateLimit-Reset.")
+    legacy_body: bool | None = Field(default=None, description="The body that older clients of this API parse.")
+
+
+class LendworksStyle(StyleTable):
+    name: Literal["lendworks"]
+    request_id: bool | None = Field(default=None, description="Add meta.requestId to the body.")
+    max_retry_after: int | None = Field(
+        default=None, ge=1, le=FOREVER, description="The largest Retry-After in seconds."
+    )
+
+
+class IetfStyle(StyleTable):
+    name: Literal["ietf"]
+
+
+StyleName = Literal["facturapi", "lightspeed", "lendworks", "ietf"]
+AnyStyle = Annotated[FacturapiStyle | LightspeedStyle | LendworksStyle | IetfStyle, Field(discriminator="name")]
+STYLES: dict[StyleName, type[StyleTable]] = {
+    "facturapi": FacturapiStyle,
+    "lightspeed": LightspeedStyle,
+    "lendworks": LendworksStyle,
+    "ietf": IetfStyle,
+}
+
+
+class StoreTable(Table):
+    """Where counters live."""
+
+    url: StoreUrl = Field(default="memory://", examples=["redis://127.0.0.1:6379/0"])
+    prefix: str = Field(default="ratelimit", pattern=PREFIX, description="Of every key in Redis.")
+    timeout: Duration = Field(default=100, description="The longest a request waits for the store.", examples=["100ms"])
+    on_failure: Annotated[
+        Literal["allow", "deny"], PlainValidator(fields.on_failure), WithJsonSchema({"enum": ["allow", "deny"]})
+    ] = Field(default="allow", description="What happens to requests while the store can't be reached.")
+
+
+class IdentityTable(Table):
+    """How callers are told apart."""
+
+    api_key: list[Source] = Field(
+        default=["bearer", "basic", "header:X-API-Key"],
+        description="Where a key may be presented; the first that is known counts.",
+    )
+    trusted_proxies: list[Proxy] = Field(
+        default=[],
+        description='Networks of the proxies whose header counts; "unix" is a proxy on a Unix socket.',
+        examples=[["10.0.0.0/8"]],
+    )
+    forwarded: Literal["x-forwarded-for", "forwarded"] = Field(
+        default="x-forwarded-for", description="The one header that the proxy writes."
+    )
+    ipv6_prefix: int = Field(
+        default=64, ge=1, le=128, description="IPv6 clients are counted by networks of so many bits."
+    )
+    default_tier: Name | None = Field(default=None, description="Of an identity that names no tier.")

@@ -1,0 +1,124 @@
+"""The JSON Schema for editors: it takes what is right, and refuses what can be seen to be wrong in one place."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+
+from ratelimit.config import json_schema
+
+HERE = Path(__file__).parent
+GOOD = sorted((HERE / "good").glob("*.toml"))
+BAD = [path for path in sorted((HERE / "bad").glob("*.toml")) if not path.stem.startswith("toml-")]
+
+# Mistakes that take two places to see, arithmetic, or a list of everything there is.
+BEYOND = {
+    "anchor-day-year",
+    "anonymous-attributes",
+    "concurrency-formula",
+    "cost-on-concurrency",
+    "cost-other",
+    "cost-unknown",
+    "from-date",
+    "from-local",
+    "from-text",
+    "identity-default-tier",
+    "identity-proxy-word",
+    "identity-proxy",
+    "keys-attribute-missing",
+    "keys-attribute-no-number",
+    "keys-attribute-reserved",
+    "keys-no-tier",
+    "keys-sha256-twice",
+    "keys-tier-unknown",
+    "limit-name-twice",
+    "limit-operations-exempt",
+    "limit-operations-own",
+    "limit-operations-unknown",
+    "operations-rule-query",
+    "operations-rule-twice",
+    "operations-rule",
+    "override-amount",
+    "override-attribute-missing",
+    "override-concurrency-kind",
+    "override-ip-network",
+    "override-ip-prefix",
+    "override-ip-wrong",
+    "override-kind",
+    "override-limit-of-other-tier",
+    "override-limit-unknown",
+    "override-period",
+    "override-quota-period",
+    "override-tier-unknown",
+    "override-two-tiers",
+    "override-until-local",
+    "per-near",
+    "per-near-no-name",
+    "per-tier",
+    "per-twice",
+    "per-word",
+    "rate-formula",
+    "rate-long-window",
+    "rate-zero-window",
+    "store-timeout-long",
+    "store-timeout-zero",
+    "store-url-database",
+    "store-url-ipv6",
+    "store-url-no-socket",
+    "store-url-port-0",
+    "store-url-port",
+    "timezone-far",
+    "timezone",
+}
+
+
+def as_json(node: Any) -> Any:
+    """A file as the tools that check TOML with a JSON Schema see it: date-times are texts."""
+    if isinstance(node, dict):
+        return {key: as_json(item) for key, item in node.items()}
+    if isinstance(node, list):
+        return [as_json(item) for item in node]
+    return node.isoformat() if isinstance(node, datetime | date) else node
+
+
+def is_valid(path: Path) -> bool:
+    validator = jsonschema.Draft202012Validator(json_schema())
+    return bool(validator.is_valid(as_json(tomllib.loads(path.read_text()))))
+
+
+def test_is_a_schema() -> None:
+    """It is a schema of draft 2020-12."""
+    schema = json_schema()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)
+def test_takes_what_is_good(path: Path) -> None:
+    """Every file that loads is valid."""
+    assert is_valid(path)
+
+
+@pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
+def test_refuses_what_is_bad(path: Path) -> None:
+    """Every file that does not load is invalid, but for what a schema can't see."""
+    assert is_valid(path) == (path.stem in BEYOND)
+
+
+def test_no_null_and_no_python() -> None:
+    """Defaults are as TOML has them: no null, and a duration is no number."""
+
+    def values(node: Any) -> list[Any]:
+        children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
+        return [node, *(value for child in children for value in values(child))]
+
+    tables = [node for node in values(json_schema()) if isinstance(node, dict)]
+    assert not any(node.get("type") == "null" for node in tables)
+    assert not any("default" in node and node["default"] is None for node in tables)
+    assert "default" not in json_schema()["$defs"]["StoreTable"]["properties"]["timeout"]
+    assert json_schema()["$defs"]["IdentityTable"]["properties"]["ipv6_prefix"]["default"] == 64

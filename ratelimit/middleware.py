@@ -9,6 +9,7 @@ from functools import partial
 from inspect import isawaitable
 
 from ratelimit import log
+from ratelimit.keys import caller
 from ratelimit.leases import Leases
 from ratelimit.model import (
     ASGIApp,
@@ -24,7 +25,7 @@ from ratelimit.model import (
     StoreUnavailable,
     Style,
 )
-from ratelimit.policy import Policy, caller
+from ratelimit.policy import Policy
 from ratelimit.response import Admitted, answer
 from ratelimit.stores import open_store
 

@@ -6,34 +6,24 @@ their costs, the fixed parts of their keys, and where an override is found.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Literal
-from urllib.parse import quote
 
+from ratelimit.keys import caller, label_of, named, period_of, value_of
 from ratelimit.model import (
     FOREVER,
-    IDENTITY_KINDS,
     Charge,
     Classify,
-    Concurrency,
     Identify,
     Identity,
     Limit,
-    Quota,
-    Rate,
     Scope,
     Style,
 )
 
 _Max = Callable[[Mapping[str, str | int]], int]
 _Overrides = Sequence["Override"]
-
-_MAX_NAME = 64  # characters of a name in a key; a longer one is hashed, so that nobody makes Redis hold kilobytes
-_SAFE = "!\"$&'()*+,-./;<>?@[\\]^_`|~"  # with letters and digits: printable ASCII but { } : = % # and the space
-_PLAIN = re.compile(f"[A-Za-z0-9{re.escape(_SAFE)}]{{0,{_MAX_NAME}}}")
 
 # The most telling first: thousands of overrides for single customers must not be read through for each request.
 _SELECTIVE = ("api_key", "user", "application", "organization", "ip")
@@ -78,8 +68,8 @@ class _Counter:
     def key(self, root: str, root_kind: str, identity: Identity) -> str:
         key = root + self.suffix
         for kind, label in self.parts:
-            if kind != root_kind and (name := _value(identity, kind)) is not None:
-                key += label + _named(kind, str(name))
+            if kind != root_kind and (name := value_of(identity, kind)) is not None:
+                key += label + named(kind, str(name))
         return key
 
 
@@ -126,7 +116,7 @@ class Policy:
         if tier is None:
             raise self._no_tier(identity)
         root_kind, root_name = identity.root
-        root = f"{{{root_kind}={_named(root_kind, root_name)}}}"
+        root = f"{{{root_kind}={named(root_kind, root_name)}}}"  # all keys of a request are in one slot of a cluster
         overrides = self._matching(identity, tier_name) if self._by_value else ()
         return tuple(
             [  # a list is a third faster to fill than a generator
@@ -144,7 +134,7 @@ class Policy:
         """The overrides for a caller, the last first."""
         found: list[tuple[int, Override]] = []
         for kind, by_value in self._by_value.items():
-            value = tier if kind == "tier" else _value(identity, kind)
+            value = tier if kind == "tier" else value_of(identity, kind)
             if value is not None:
                 found += by_value.get(value, ())
         found.sort(key=lambda numbered: -numbered[0])
@@ -162,26 +152,14 @@ class Policy:
         )
 
 
-def caller(identity: Identity) -> str:
-    """Who is calling, for the log: `organization=acme`, the root as in its keys. An API key is only there as a hash."""
-    kind, name = identity.root
-    return f"{kind}={_named(kind, name)}"
-
-
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
-def _value(identity: Identity, kind: str) -> str | int | None:
-    """What the identity has under the name of a kind or of an attribute."""
-    if kind in IDENTITY_KINDS:
-        name: str | None = getattr(identity, kind)
-        return name
-    return identity.attributes.get(kind)
-
-
 def _matches(override: Override, identity: Identity, tier: str | None) -> bool:
-    return all(value == (tier if kind == "tier" else _value(identity, kind)) for kind, value in override.match.items())
+    return all(
+        value == (tier if kind == "tier" else value_of(identity, kind)) for kind, value in override.match.items()
+    )
 
 
 def _maxes(limit: Limit, overrides: _Overrides, attributes: Mapping[str, str | int]) -> tuple[tuple[int, int], ...]:
@@ -196,22 +174,6 @@ def _maxes(limit: Limit, overrides: _Overrides, attributes: Mapping[str, str | i
     if covered < FOREVER:
         steps.append((FOREVER, limit.max(attributes)))
     return tuple(steps)
-
-
-def _named(kind: str, name: str) -> str:
-    """A name as it is written in a key: one that is plain as it is, an API key and a long one as a hash."""
-    if kind == "api_key":
-        return _hashed(name)
-    if _PLAIN.fullmatch(name):
-        return name
-    if len(name) > _MAX_NAME:
-        return _hashed(name)
-    escaped = quote(name, safe=_SAFE, errors="surrogatepass")
-    return escaped if len(escaped) <= _MAX_NAME else _hashed(name)
-
-
-def _hashed(name: str) -> str:
-    return "#" + sha256(name.encode(errors="surrogatepass")).hexdigest()[:32]  # 128 bits, and no plain name has a #
 
 
 def _index(overrides: _Overrides) -> dict[str, dict[str | int, list[tuple[int, Override]]]]:
@@ -242,21 +204,9 @@ def _counters(limits: tuple[Limit, ...], operation: str | None) -> tuple[_Counte
         _Counter(
             limit,
             limit.cost if isinstance(limit.cost, int) else limit.cost.get(operation or "", 1),
-            f":{_named('limit', limit.name)}:{_period(limit.kind)}",
-            tuple((kind, _label(kind)) for kind in limit.per if kind != "identity"),
+            f":{named('limit', limit.name)}:{period_of(limit.kind)}",
+            tuple((kind, label_of(kind)) for kind in limit.per if kind != "identity"),
         )
         for limit in limits
         if limit.mode != "off" and (limit.operations is None or operation in limit.operations)
     )
-
-
-def _label(kind: str) -> str:
-    """Attributes are marked, so that one named like a later kind of identity would not share its counters."""
-    return f":{kind}=" if kind in IDENTITY_KINDS else f":@{_named('attribute', kind)}="
-
-
-def _period(kind: Rate | Quota | Concurrency) -> str:
-    """What a counter counts in; an edit of it starts anew. A quota goes on in another time zone or from another day."""
-    if isinstance(kind, Rate):
-        return f"{kind.window_ms}/{kind.precision}"
-    return kind.period if isinstance(kind, Quota) else "c"

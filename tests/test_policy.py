@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ratelimit.keys import caller
 from ratelimit.model import (
     FOREVER,
     IDENTITY_KINDS,
@@ -23,7 +24,7 @@ from ratelimit.model import (
     Rate,
     Style,
 )
-from ratelimit.policy import Override, Policy, StoreSettings, caller
+from ratelimit.policy import Override, Policy, StoreSettings
 
 KEY_HASH = sha256(b"sk_live_1").hexdigest()
 KEY_NAME = "#" + sha256(KEY_HASH.encode()).hexdigest()[:32]

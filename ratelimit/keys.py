@@ -1,0 +1,58 @@
+"""The names of counters: `{organization=acme}:requests:60000/60:user=ana`, the same in every process.
+
+No two callers and no two limits share one: `{ } : = % #`, white space and what is not ASCII never stand for themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from urllib.parse import quote
+
+from ratelimit.model import IDENTITY_KINDS, Concurrency, Identity, Quota, Rate
+
+_MAX_NAME = 64  # characters of a name in a key; a longer one is hashed, so that nobody makes Redis hold kilobytes
+_SAFE = "!\"$&'()*+,-./;<>?@[\\]^_`|~"  # with letters and digits: printable ASCII but { } : = % # and the space
+_PLAIN = re.compile(f"[A-Za-z0-9{re.escape(_SAFE)}]{{0,{_MAX_NAME}}}")
+
+
+def caller(identity: Identity) -> str:
+    """Who is calling, for the log: `organization=acme`, the root as in its keys. An API key is only there as a hash."""
+    kind, name = identity.root
+    return f"{kind}={named(kind, name)}"
+
+
+def value_of(identity: Identity, kind: str) -> str | int | None:
+    """What the identity has under the name of a kind or of an attribute."""
+    if kind in IDENTITY_KINDS:
+        name: str | None = getattr(identity, kind)
+        return name
+    return identity.attributes.get(kind)
+
+
+def named(kind: str, name: str) -> str:
+    """A name as it is written in a key: one that is plain as it is, an API key and a long one as a hash."""
+    if kind == "api_key":
+        return _hashed(name)
+    if _PLAIN.fullmatch(name):
+        return name
+    if len(name) > _MAX_NAME:
+        return _hashed(name)
+    escaped = quote(name, safe=_SAFE, errors="surrogatepass")
+    return escaped if len(escaped) <= _MAX_NAME else _hashed(name)
+
+
+def _hashed(name: str) -> str:
+    return "#" + sha256(name.encode(errors="surrogatepass")).hexdigest()[:32]  # 128 bits, and no plain name has a #
+
+
+def label_of(kind: str) -> str:
+    """Attributes are marked, so that one named like a later kind of identity would not share its counters."""
+    return f":{kind}=" if kind in IDENTITY_KINDS else f":@{named('attribute', kind)}="
+
+
+def period_of(kind: Rate | Quota | Concurrency) -> str:
+    """What a counter counts in; an edit of it starts anew. A quota goes on in another time zone or from another day."""
+    if isinstance(kind, Rate):
+        return f"{kind.window_ms}/{kind.precision}"
+    return kind.period if isinstance(kind, Quota) else "c"

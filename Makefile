@@ -1,0 +1,70 @@
+PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
+API ?= facturapi
+
+VENV := .venv
+DEMO_VENV := .venv-demo
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+WHEEL := dist/ratelimit_asgi-$(VERSION)-py3-none-any.whl
+SOURCES := pyproject.toml README.md LICENSE $(shell find ratelimit -name __pycache__ -prune -o -print)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo serve test lint wheel clean
+
+help: ## explain the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(DEMO_VENV)/ready ## drive three example APIs past their limits; on Redis if RATELIMIT_STORE_URL says so
+	$(DEMO_VENV)/bin/python -m examples.demo
+
+serve: $(DEMO_VENV)/ready ## serve an example: make serve API=facturapi (or lightspeed, lendworks)
+	$(DEMO_VENV)/bin/python -m examples.serve $(API)
+
+# Safe path: python would otherwise look into this folder first, and the tests would not see a file that the wheel lacks.
+test: export PYTHONSAFEPATH := 1
+test: export RATELIMIT_TEST_WHEEL := 1
+test: $(VENV)/wheel ## run all tests on the installed wheel; fails below 100 % branch coverage
+	rm -f .coverage .coverage.*
+	$(VENV)/bin/python -m coverage run -m pytest
+	$(VENV)/bin/python -m coverage combine --quiet
+	$(VENV)/bin/python -m coverage report
+
+lint: $(VENV)/ready ## ruff, mypy, and docker-compose.yml against its schema
+	$(VENV)/bin/python -m ruff check
+	$(VENV)/bin/python -m ruff format --check
+	$(VENV)/bin/python -m mypy
+	$(VENV)/bin/python -m check_jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+wheel: $(WHEEL) ## build the wheel into dist/
+
+clean: ## remove everything that these targets made
+	rm -rf $(VENV) $(DEMO_VENV) dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find ratelimit tests examples -name __pycache__ -prune -exec rm -rf {} +
+
+# A virtualenv $(1) with $(2) installed. pip before 25.1 can't read dependency groups.
+define virtualenv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo >&2 \
+	  "Python 3.11 or newer is needed, and $(PYTHON) is not that: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
+	rm -rf $(1)
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(1)/bin/python -m pip install --quiet $(2)
+endef
+
+# Examples and tests are found from here, but after the installed package: four folders above site-packages.
+$(VENV)/ready: pyproject.toml
+	$(call virtualenv,$(VENV),".[redis]" --group test --group lint)
+	cd $(VENV)/lib/python3*/site-packages && echo ../../../.. > repository.pth
+	touch $@
+
+$(DEMO_VENV)/ready: pyproject.toml
+	$(call virtualenv,$(DEMO_VENV),--editable ".[redis]" --group demo)
+	touch $@
+
+$(WHEEL): $(VENV)/ready $(SOURCES)
+	rm -rf dist
+	$(VENV)/bin/python -m hatchling build --target wheel
+
+$(VENV)/wheel: $(WHEEL)
+	$(VENV)/bin/python -m pip install --quiet --force-reinstall --no-deps $(WHEEL)
+	touch $@

@@ -37,8 +37,8 @@ class RateLimitMiddleware:
     variable RATELIMIT_STORE_URL counts, then the policy's own, which is memory:// unless it says otherwise. `style`,
     `identify` and `classify` take the place of the policy's; an `identify` that returns None leaves a request to it.
 
-    The app finds the Decision in `scope["ratelimit"]`. Raises PolicyError with every problem of the file, and
-    ValueError for the URL of a store that is not supported.
+    The app finds the Decision in `scope["ratelimit"]`, and who was counted in `scope["ratelimit.identity"]`.
+    Raises PolicyError with every problem of the file, and ValueError for the URL of a store that is not supported.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class RateLimitMiddleware:
             report(log_id)
             refusal = self.style.unavailable(log_id) if failure else self.style.denied(decision, identity, log_id)
             return await answer(refusal, scope, send)
-        scope["ratelimit"] = decision
+        scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
         release = self._leases.release
         self._leases.hold(decision.leases)
         admitted = Admitted(scope, send, self.style, decision, identity, log_id, release, report)

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,3 +99,32 @@ def _wait_until_up(server: Server) -> None:
         else:
             return
     pytest.fail(f"{server.name} did not answer within 5 s")
+
+
+class Monitor:
+    """What clients sent to a server, without what scripts did by themselves, in a thread of its own."""
+
+    def __init__(self, server: Server) -> None:
+        self._client = server.client(single_connection_client=True)
+        self._client.ping()
+        self._monitor = server.client().monitor()
+        self.commands: list[str] = []
+
+    def __enter__(self) -> Monitor:
+        self._monitor.__enter__()
+        self._thread = threading.Thread(target=self._listen)
+        self._thread.start()
+        return self
+
+    def _listen(self) -> None:
+        for seen in self._monitor.listen():
+            if "the monitor ends" in seen["command"]:
+                return
+            if seen["client_type"] != "lua":
+                self.commands.append(seen["command"])
+
+    def __exit__(self, *_: object) -> None:
+        self._client.echo("the monitor ends")
+        self._thread.join()
+        self._monitor.__exit__(None, None, None)
+        self._client.close()

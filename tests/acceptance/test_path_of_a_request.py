@@ -89,11 +89,12 @@ def test_other_protocols_pass(kind: str) -> None:
 
 
 def test_the_app_reads_the_decision() -> None:
-    """`scope["ratelimit"]` tells the app what is left."""
+    """`scope["ratelimit"]` tells the app what is left, `scope["ratelimit.identity"]` who was counted."""
     left = []
 
     async def app(scope, receive, send) -> None:
         left.append([(state.limit.name, state.remaining) for state in scope["ratelimit"].states])
+        assert scope["ratelimit.identity"].user == "ana"
         await plain(scope, receive, send)
 
     async def test() -> None:

@@ -44,42 +44,13 @@ def keys_of(client: Redis, subject: Subject) -> dict[bytes, bytes]:
     return {key: client.dump(key) for key in client.scan_iter(f"{subject.prefix}:*")}
 
 
-class Monitor:
-    """What clients sent to a server, without what scripts did by themselves, in a thread of its own."""
-
-    def __init__(self, server: servers.Server) -> None:
-        self._client = server.client(single_connection_client=True)
-        self._client.ping()
-        self._monitor = server.client().monitor()
-        self.commands: list[str] = []
-
-    def __enter__(self) -> Monitor:
-        self._monitor.__enter__()
-        self._thread = threading.Thread(target=self._listen)
-        self._thread.start()
-        return self
-
-    def _listen(self) -> None:
-        for seen in self._monitor.listen():
-            if "the monitor ends" in seen["command"]:
-                return
-            if seen["client_type"] != "lua":
-                self.commands.append(seen["command"])
-
-    def __exit__(self, *_: object) -> None:
-        self._client.echo("the monitor ends")
-        self._thread.join()
-        self._monitor.__exit__(None, None, None)
-        self._client.close()
-
-
 def test_one_command_a_decision(server: servers.Server, subject: Subject) -> None:
     """Allowed or denied, over one limit or five, a decision is one EVALSHA and nothing else."""
     limits = [rate(2, 60_000), rate(9, 1_000, key="b"), quota(100), quota(5, "day", key="d"), concurrency(3)]
 
     async def test() -> None:
         await subject.store.acquire([rate(1, 60_000, key="warm")])
-        with Monitor(server) as monitor:
+        with servers.Monitor(server) as monitor:
             decisions = [await subject.store.acquire(limits) for _ in range(4)]
         assert [d.allowed for d in decisions] == [True, True, False, False]
         assert [command.split()[0] for command in monitor.commands] == ["EVALSHA"] * 4
@@ -175,7 +146,7 @@ def test_a_wrong_clock_decides_the_same(
         start = MIDNIGHT - 600_000 if wrong_by_ms > 0 else MIDNIGHT + 600_000
         by(start + wrong_by_ms)
         await subject.store.renew([])
-        with Monitor(server) as monitor:
+        with servers.Monitor(server) as monitor:
             seen = [await subject.at(start).acquire(quota(3, "day")) for _ in range(4)]
         assert [d.allowed for d in seen] == [True, True, True, False]
         day_ends = MIDNIGHT if wrong_by_ms > 0 else MIDNIGHT + 86_400_000

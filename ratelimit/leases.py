@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from weakref import WeakKeyDictionary
+from contextvars import Context
 
 from ratelimit.model import Lease, Store, StoreUnavailable
 
@@ -19,12 +19,14 @@ class Leases:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._held: WeakKeyDictionary[asyncio.AbstractEventLoop, _Held] = WeakKeyDictionary()
+        self._held: dict[asyncio.AbstractEventLoop, _Held] = {}
 
     def hold(self, leases: Sequence[Lease]) -> None:
         loop = asyncio.get_running_loop()
         held = self._held.get(loop)
         if held is None:
+            for ended in [other for other in self._held if other.is_closed()]:
+                self._held.pop(ended, None)
             held = self._held[loop] = _Held(self._store)
         held.add(leases)
 
@@ -34,7 +36,10 @@ class Leases:
         try:
             await self._store.release(leases)
         except StoreUnavailable as error:
-            logger.warning("a slot of a concurrency limit was not given back, it frees when its lease ends: %s", error)
+            logger.warning(
+                "a slot of a concurrency limit may not have been given back; then it frees when its lease ends: %s",
+                error,
+            )
 
 
 class _Held:
@@ -63,11 +68,13 @@ class _Held:
         if self._timer is None or when < self._timer.when():
             if self._timer:
                 self._timer.cancel()
-            self._timer = asyncio.get_running_loop().call_at(when, self._wake)
+            self._timer = asyncio.get_running_loop().call_at(when, self._wake, context=Context())
 
     def _wake(self) -> None:
         self._timer = None
         earliest = min(self._due.values())
+        if self._renewal and not self._renewal.done():
+            return  # one at a time: it sets the timer when it is done
         if earliest <= asyncio.get_running_loop().time():
             self._renewal = asyncio.get_running_loop().create_task(self._renew())
         else:  # what the timer was set for has ended

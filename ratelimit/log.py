@@ -38,6 +38,16 @@ def without_store(reason: object, operation: str, caller: str, log_id: str, *, a
     )
 
 
+def bad_policy(error: Exception) -> None:
+    """Every problem of a policy file, a line each."""
+    logger.critical("%s", error)
+
+
+def not_closed(error: Exception) -> None:
+    """At shutdown, when nobody asks any more."""
+    logger.warning("the store was not closed: %s", error)
+
+
 def _limit(verdict: str, state: State, operation: str, caller: str, log_id: str) -> None:
     wait = "never" if state.retry_after_ms is None else f"{state.retry_after_ms / 1000:.3f}s"
     logger.info(

@@ -117,7 +117,7 @@ class RateLimitMiddleware:
 
     def _completed(self, identity: Identity, scope: Scope) -> Identity:
         """With the address and the tier that the user's own identify left to the policy."""
-        if identity.ip is not None and identity.tier is not None:
+        if identity.ip is not None and identity.tier:
             return identity
         ip = self.policy.address(scope) if identity.ip is None else identity.ip
         return replace(identity, ip=ip, tier=identity.tier or self.policy.default_tier)
@@ -125,16 +125,23 @@ class RateLimitMiddleware:
     def _closing_store(self, send: Send) -> Send:
         async def closing(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown."):
-                await self.store.close()
+                try:
+                    await self.store.close()
+                except StoreUnavailable as error:
+                    log.not_closed(error)
             await send(message)
 
         return closing
 
 
 def _loaded(path: str | os.PathLike[str]) -> Policy:
-    from ratelimit.config import load_policy  # pydantic: a quarter of a second of imports for who needs it
+    from ratelimit.config import PolicyError, load_policy  # pydantic: a quarter of a second of imports for who needs it
 
-    return load_policy(path)
+    try:
+        return load_policy(path)
+    except PolicyError as error:
+        log.bad_policy(error)  # a framework may build its middlewares where a server takes no notice of errors
+        raise
 
 
 def _opened(store: Store | str | None, policy: Policy) -> Store:

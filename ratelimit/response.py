@@ -75,7 +75,7 @@ class Admitted:
         if b"access-control-expose-headers" not in names:
             added += _exposing(self._scope, added)
         self._say()
-        return {**message, "headers": given + added} if added else message
+        return {**message, "headers": given + added}  # also where nothing is added: the app's may be an iterator
 
     def _ends_with(self, kind: str, message: Message) -> bool:
         """Whether the client has all that it waits for when it has this message."""

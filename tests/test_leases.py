@@ -171,6 +171,43 @@ def test_released_while_a_renewal_is_under_way() -> None:
     run(test())
 
 
+def test_one_renewal_at_a_time() -> None:
+    """A store that takes longer than a lease to renew is not asked again meanwhile."""
+
+    class Slow(Recorder):
+        async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+            await asyncio.sleep(8)
+            return await super().renew(leases)
+
+    store = Slow()
+
+    async def test() -> None:
+        leases = Leases(store)
+        start = asyncio.get_running_loop().time()
+        leases.hold([lease("a", 20)])
+        await asyncio.sleep(10.5)
+        leases.hold([lease("b", 2)])  # due while the first renewal is under way
+        await asyncio.sleep(10)
+        assert [(round(at - start), ids) for at, ids in store.renewed] == [(18, ["a"])]
+        await leases.release([lease("a", 20), lease("b", 2)])
+        await asyncio.sleep(10)
+
+    run(test())
+
+
+def test_loops_that_have_ended_are_forgotten() -> None:
+    """Of event loops that come and go, no more is kept than the last."""
+    leases = Leases(Recorder())
+
+    async def test() -> None:
+        leases.hold([lease("a", 20)])
+        await leases.release([lease("a", 20)])
+
+    for _ in range(5):
+        run(test())
+    assert len(leases._held) == 1
+
+
 def test_a_release_that_fails_is_said(caplog: pytest.LogCaptureFixture) -> None:
     """A store that is away when a slot is given back is in the log, and raises nothing into the app."""
     store = Recorder()
@@ -183,4 +220,4 @@ def test_a_release_that_fails_is_said(caplog: pytest.LogCaptureFixture) -> None:
 
     with caplog.at_level(logging.WARNING, "ratelimit"):
         run(test())
-    assert "was not given back, it frees when its lease ends: gone" in caplog.text
+    assert "may not have been given back; then it frees when its lease ends: gone" in caplog.text

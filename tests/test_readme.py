@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
-from ratelimit import MemoryStore, RateLimitMiddleware, parse_policy
+from ratelimit import MemoryStore, RateLimitMiddleware, load_policy, parse_policy
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -58,11 +60,24 @@ def test_the_five_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert len(PYTHON[0].strip().splitlines()) == 5
 
 
+def test_a_wrong_file_stops_the_server(tmp_path: Path) -> None:
+    """Mounted as the README says, an app with a wrong file does not start, and says everything that is wrong."""
+    (tmp_path / "ratelimit.toml").write_text(
+        POLICY.replace("5/minute", "5/minit").replace('tier = "basic"', 'tier = "basics"')
+    )
+    (tmp_path / "mounted.py").write_text(PYTHON[0])
+    command = [sys.executable, "-m", "uvicorn", "mounted:app", "--app-dir", str(tmp_path), "--port", "0"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode != 0
+    assert "5/minit" in ended.stderr
+    assert "basics" in ended.stderr
+
+
 def test_the_other_python_snippets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The snippets on identity, the decision and tests run, one after the other, as a user would paste them."""
     (tmp_path / "ratelimit.toml").write_text(POLICY)
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {"app": FastAPI(), "Request": Request, "fakeredis": fakeredis}
+    names: dict[str, object] = {"app": FastAPI(), "load_policy": load_policy, "fakeredis": fakeredis}
     for snippet in PYTHON[1:]:
         exec(snippet, names)  # noqa: S102 - the README's own lines
     quota = TestClient(names["app"], headers=AS_ACME).get("/quota")

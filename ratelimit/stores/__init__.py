@@ -14,9 +14,12 @@ def open_store(url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> 
     Raises ValueError for another scheme, and ImportError where the client library for it is not installed. Connects
     when it is first used.
     """
-    scheme, separator, _ = url.partition("://")
-    if not separator or scheme not in SCHEMES:
-        allowed = ", ".join(f"{name}://" for name in SCHEMES)
+    allowed = ", ".join(f"{name}://" for name in SCHEMES)
+    scheme, separator, rest = url.partition("://")
+    scheme = scheme.lower()
+    if not separator:  # what stands there may be a password
+        raise ValueError(f"the URL of the store has no scheme; it begins with one of {allowed}")
+    if scheme not in SCHEMES:
         raise ValueError(f"a store with the scheme {scheme!r} is not supported; allowed are {allowed}")
     if scheme == "memory":
         return MemoryStore()
@@ -24,4 +27,4 @@ def open_store(url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> 
         from ratelimit.stores.redis import RedisStore  # only who uses Redis needs its library
     except ImportError as error:
         raise ImportError(f"{scheme}:// needs redis-py: pip install 'ratelimit-asgi[redis]'") from error
-    return RedisStore(url, prefix=prefix, timeout=timeout)
+    return RedisStore(f"{scheme}://{rest}", prefix=prefix, timeout=timeout)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
-from typing import Any
+from contextvars import Context
+from typing import Any, NamedTuple
 
 from redis.asyncio import Connection, ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from ratelimit.model import StoreUnavailable
 
@@ -21,10 +22,13 @@ __all__ = ["Command", "Link", "NoScript", "Reply", "connections"]
 
 Command = tuple[bytes | str | int, ...]
 Reply = Any
-_Future = asyncio.Future[Reply]
 
 CONNECT_TIMEOUT = 5.0  # seconds, in the background: a request waits its own, shorter time
 TURNS = 8  # of the event loop in which a reply that has arrived is still read when a caller's time is up
+BUSY = 0.005  # seconds that a timer may be late before it shows that this process was too busy to look
+STALL = 1.0  # seconds without a reply, and at least five timeouts, after which a connection is given up
+POSTS = 10_000  # commands without a reply that are kept while there is no connection, the newest
+POST_LIFE = 60.0  # seconds; a lease that is released later than that has ended by itself
 
 
 class NoScript(StoreUnavailable):
@@ -32,8 +36,23 @@ class NoScript(StoreUnavailable):
 
 
 def connections(redis: str | Redis) -> ConnectionPool:
-    """What makes connections: from a client, or from a URL (redis://, rediss://, unix://; ValueError for another)."""
-    return (Redis.from_url(redis) if isinstance(redis, str) else redis).connection_pool
+    """What makes connections: from a client, or from a URL (redis://, rediss://, unix://).
+
+    Raises ValueError for a URL that no connection can be made from, without the URL: it may hold a password.
+    """
+    try:
+        pool = (Redis.from_url(redis) if isinstance(redis, str) else redis).connection_pool
+        pool.make_connection()  # type: ignore[no-untyped-call]  # connects nowhere, and knows its options
+    except (TypeError, ValueError, RedisError) as error:
+        reason = "its host, port or database can't be read" if isinstance(error, ValueError) else str(error)
+        raise ValueError(f"no connection to Redis can be made from this URL: {reason}") from None
+    return pool
+
+
+class _Call(NamedTuple):
+    command: Command
+    reply: asyncio.Future[Reply] | None  # None: nobody waits for it
+    submitted_at: float
 
 
 class Link:
@@ -42,12 +61,13 @@ class Link:
     def __init__(self, pool: ConnectionPool, timeout: float) -> None:
         self._pool = pool
         self._timeout = timeout
-        self._unsent: deque[tuple[Command, _Future | None]] = deque()
-        self._unanswered: deque[tuple[float, _Future | None]] = deque()  # when it was sent, who waits for the reply
+        self._unsent: deque[_Call] = deque()
+        self._unanswered: deque[tuple[float, _Call]] = deque()  # when it was sent, and what
         self._wake = asyncio.Event()
-        self._written: asyncio.Future[None] | None = None
+        self._sent: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._lost = ""  # why the connection is being dropped
+        self._connected = False
+        self._stalled = False
 
     async def call(self, command: Command, deadline: float) -> Reply:
         """Send a command and wait for its reply until `deadline` by the loop's clock.
@@ -55,81 +75,117 @@ class Link:
         Raises NoScript, or StoreUnavailable with the reason. Sent once: after an error it may have been applied.
         """
         loop = asyncio.get_running_loop()
-        future = loop.create_future()
+        future: asyncio.Future[Reply] = loop.create_future()
         self._submit(command, future)
-        timer = loop.call_at(deadline, self._time_is_up, future, TURNS)
+        timer = loop.call_at(deadline, self._time_is_up, future, deadline, TURNS)
         try:
             return await future
         finally:
             timer.cancel()
 
     def post(self, command: Command) -> None:
-        """Send a command whose reply nobody waits for."""
+        """Send a command whose reply nobody waits for, when there is a connection."""
         self._submit(command, None)
 
-    async def written(self, deadline: float) -> None:
-        """Wait until everything that was submitted is on the wire, or raise StoreUnavailable at `deadline`."""
-        if not self._unsent:
+    async def wait_until_sent(self, deadline: float) -> None:
+        """Wait until what was submitted is on the wire, or raise StoreUnavailable at `deadline`.
+
+        Does not wait for a connection: what was posted goes first when there is one.
+        """
+        if not self._unsent or not self._connected:
             return
         loop = asyncio.get_running_loop()
-        written = self._written = self._written or loop.create_future()
-        await asyncio.wait([written], timeout=deadline - loop.time())
-        if not written.done():
+        sent = self._sent = self._sent or loop.create_future()
+        await asyncio.wait([sent], timeout=deadline - loop.time())
+        if not sent.done():
             raise StoreUnavailable(self._too_late())
-        if written.cancelled():
-            raise StoreUnavailable("the connection was lost before the command was sent")
 
     async def close(self) -> None:
         """Send what is in line, then drop the connection."""
         with suppress(StoreUnavailable):
-            await self.written(asyncio.get_running_loop().time() + self._timeout)
+            await self.wait_until_sent(asyncio.get_running_loop().time() + self._timeout)
         if task := self._task:
             task.cancel()
             await asyncio.wait([task])
 
-    def _submit(self, command: Command, future: _Future | None) -> None:
-        self._unsent.append((command, future))
+    def _submit(self, command: Command, reply: asyncio.Future[Reply] | None) -> None:
+        self._unsent.append(_Call(command, reply, asyncio.get_running_loop().time()))
         self._wake.set()
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._start()
+
+    def _start(self) -> None:
+        # In a context of its own: a connection is not part of the request that happens to be the first.
+        self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
 
     async def _run(self) -> None:
-        """The life of one connection."""
-        connection: Connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        connection.retry = Retry(NoBackoff(), 0)  # redis-py would try ten times
-        connection.socket_timeout = None
+        """The life of one connection, from the attempt to make it to its end."""
+        connection: Connection | None = None
         try:
+            connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+            connection.retry = Retry(NoBackoff(), 0)  # redis-py would try ten times
+            connection.socket_timeout = None
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                await connection.connect()  # type: ignore[no-untyped-call]
+                await connection.connect()
+            self._connected = True
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(connection))
                 await self._write(connection)
         except ExceptionGroup as errors:
-            self._lost = _reason(errors.exceptions[0])
+            self._reconnect(_reason(errors.exceptions[0]))
         except Exception as error:  # noqa: BLE001 - whatever it was, callers are told that the store is out of reach
-            self._fail(self._unsent, _reason(error))
+            self._wait_for_the_next_call(_reason(error))
+        except asyncio.CancelledError:
+            if not self._stalled:
+                self._end("the connection was closed")
+                raise
+            self._reconnect(f"no reply for {self._patience():.1f} s")
         finally:
-            reason, self._lost = self._lost, ""
-            self._fail(self._unanswered, reason or "the connection was closed")
-            if not reason:
-                self._fail(self._unsent, "the connection was closed")
-            self._task = asyncio.get_running_loop().create_task(self._run()) if self._unsent else None
-            await connection.disconnect(nowait=True)
+            if connection:
+                await connection.disconnect(nowait=True)
+
+    def _reconnect(self, reason: str) -> None:
+        """The connection was lost: what was sent may have been applied, what was not goes over a new one."""
+        unsent, self._unsent = self._unsent, deque()
+        self._end(reason)
+        self._unsent = unsent
+        if unsent:
+            self._start()
+
+    def _wait_for_the_next_call(self, reason: str) -> None:
+        """No connection could be made. Leases that wait to be given back are kept for when there is one."""
+        oldest = asyncio.get_running_loop().time() - POST_LIFE
+        posts = [call for call in self._unsent if call.reply is None and call.submitted_at > oldest]
+        self._end(reason)
+        self._unsent.extend(posts[-POSTS:])
+
+    def _end(self, reason: str) -> None:
+        for call in (*(call for _, call in self._unanswered), *self._unsent):
+            if call.reply and not call.reply.done():
+                call.reply.set_exception(StoreUnavailable(reason))
+        self._unanswered.clear()
+        self._unsent.clear()
+        self._all_sent()
+        self._task, self._connected, self._stalled = None, False, False
+
+    def _all_sent(self) -> None:
+        if self._sent:
+            self._sent.set_result(None)
+            self._sent = None
 
     async def _write(self, connection: Connection) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             # What nobody waits for any more is not sent: it would be charged for nothing.
-            batch = [(command, future) for command, future in self._unsent if future is None or not future.done()]
+            batch = [call for call in self._unsent if call.reply is None or not call.reply.done()]
             self._unsent.clear()
             now = asyncio.get_running_loop().time()
-            self._unanswered.extend((now, future) for _, future in batch)
-            packed = connection.pack_commands([command for command, _ in batch])
+            self._unanswered.extend((now, call) for call in batch)
+            packed = connection.pack_commands([call.command for call in batch])
             await connection.send_packed_command(packed, check_health=False)
-            if self._written and not self._unsent:
-                self._written.set_result(None)
-                self._written = None
+            if not self._unsent:
+                self._all_sent()
 
     async def _read(self, connection: Connection) -> None:
         while True:
@@ -137,37 +193,40 @@ class Link:
                 reply = await connection.read_response(disable_decoding=True, disconnect_on_error=False)
             except ResponseError as error:
                 reply = error
-            _, future = self._unanswered.popleft()
-            if future and not future.done():
+            _, call = self._unanswered.popleft()
+            if call.reply and not call.reply.done():
                 if isinstance(reply, NoScriptError):
-                    future.set_exception(NoScript(_reason(reply)))
+                    call.reply.set_exception(NoScript(_reason(reply)))
                 elif isinstance(reply, ResponseError):
-                    future.set_exception(StoreUnavailable(_reason(reply)))
+                    call.reply.set_exception(StoreUnavailable(_reason(reply)))
                 else:
-                    future.set_result(reply)
+                    call.reply.set_result(reply)
             if isinstance(reply, ReadOnlyError):  # a master that was demoted keeps its connections open
                 raise reply
 
-    def _time_is_up(self, future: _Future, turns: int) -> None:
-        if future.done():
+    def _time_is_up(self, reply: asyncio.Future[Reply], deadline: float, turns: int) -> None:
+        if reply.done():
             return
         loop = asyncio.get_running_loop()
-        if turns:  # this process may have been too busy to look: that is no failure of the store
-            loop.call_soon(self._time_is_up, future, turns - 1)
-            return
-        future.set_exception(StoreUnavailable(self._too_late()))
-        if self._task and self._unanswered and loop.time() - self._unanswered[0][0] >= self._timeout:
-            self._lost = self._too_late()
+        late = loop.time() - deadline
+        if turns == TURNS and late > BUSY:
+            # For as long as the timer is late this process was busy, perhaps before it had sent anything: not the
+            # store's failure. Given once, and at most as long as the timeout.
+            loop.call_later(min(late, self._timeout), self._time_is_up, reply, deadline, turns - 1)
+        elif turns:
+            loop.call_soon(self._time_is_up, reply, deadline, turns - 1)
+        else:
+            reply.set_exception(StoreUnavailable(self._too_late()))
+            self._give_up_if_stalled(loop.time())
+
+    def _give_up_if_stalled(self, now: float) -> None:
+        """One late reply is one caller's; only a connection that says nothing for long is dropped."""
+        if self._task and self._unanswered and now - self._unanswered[0][0] >= self._patience():
+            self._stalled = True
             self._task.cancel()
 
-    def _fail(self, calls: deque[tuple[Any, _Future | None]], reason: str) -> None:
-        for _, future in calls:
-            if future and not future.done():
-                future.set_exception(StoreUnavailable(reason))
-        calls.clear()
-        if self._written and not self._unsent:
-            self._written.cancel()
-            self._written = None
+    def _patience(self) -> float:
+        return max(STALL, 5 * self._timeout)
 
     def _too_late(self) -> str:
         return f"no reply within {self._timeout * 1000:.0f} ms"

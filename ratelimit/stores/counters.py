@@ -1,15 +1,32 @@
-"""What the memory store keeps of a quota and of a concurrency cap of one caller; a rate is in `window.py`.
-
-All three have the same methods: used, repair, charge, reset_after, retry_after.
-"""
+"""What the memory store keeps of a quota and of a concurrency cap of one caller; a rate is in `window.py`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from ratelimit.stores.terms import Terms
 
 SLOT_WAIT_MS = 1_000  # a slot can free at any time: a second is the shortest wait that Retry-After can say
+
+
+class Counter(Protocol):
+    """One limit of one caller."""
+
+    def used(self, now_ms: int, terms: Terms) -> int:
+        """Units that count at `now_ms`."""
+
+    def repair(self, now_ms: int, terms: Terms) -> int:
+        """Make sense of a state from a clock far ahead. Returns for how long (ms) that matters, 0: all is well."""
+
+    def charge(self, now_ms: int, terms: Terms, cost: int) -> int:
+        """Count units. Returns for how long (ms) they matter, 0 where an earlier charge said so already."""
+
+    def reset_after(self, now_ms: int, terms: Terms) -> int:
+        """Until all is free if nothing more is charged."""
+
+    def free_at(self, now_ms: int, terms: Terms, room: int) -> int:
+        """The instant from which at most `room` units count if nothing more is charged."""
 
 
 @dataclass(slots=True)
@@ -25,29 +42,33 @@ class Usage:
     kept_until: int = 0
 
     def used(self, _: int, terms: Terms) -> int:
-        return self.total if self.charged_at >= terms.first else 0
+        return self.total if self.charged_at >= terms.start else 0
 
     def repair(self, now_ms: int, terms: Terms) -> int:
-        return 0
+        """Charged more than a period ahead, it would count in every period until then: it is this one's."""
+        if self.charged_at < terms.end + terms.length_ms:
+            return 0
+        self.charged_at, self.kept_until = now_ms, terms.end
+        return terms.end - now_ms
 
     def charge(self, now_ms: int, terms: Terms, cost: int) -> int:
         self.total = self.used(now_ms, terms) + cost
         self.charged_at = max(self.charged_at, now_ms)
-        if terms.second <= self.kept_until:
+        if terms.end <= self.kept_until:
             return 0
-        self.kept_until = terms.second
-        return terms.second - now_ms
+        self.kept_until = terms.end
+        return terms.end - now_ms
 
     def reset_after(self, now_ms: int, terms: Terms) -> int:
-        return terms.second - now_ms
+        return terms.end - now_ms
 
-    def retry_after(self, now_ms: int, terms: Terms, _: int) -> int:
-        return terms.second - now_ms
+    def free_at(self, now_ms: int, terms: Terms, room: int) -> int:
+        return now_ms if self.used(now_ms, terms) <= room else terms.end
 
 
 @dataclass(slots=True)
 class Slots:
-    """Of a concurrency cap: the expiry of each lease by its id."""
+    """Of a concurrency cap: the expiry of each lease by its id, which ends with the length of the lease."""
 
     leases: dict[str, int] = field(default_factory=dict)
 
@@ -58,19 +79,22 @@ class Slots:
         """After the clock went back, a full cap would stay full until it caught up: cut such leases to one from now."""
         if self.used(now_ms, terms) < terms.max:
             return 0
-        ahead = [i for i, expiry in self.leases.items() if expiry > now_ms + 2 * terms.first]
-        for lease_id in ahead:
-            self.leases[lease_id] = now_ms + terms.first
-        return terms.first if ahead else 0
+        longest = 0
+        for lease_id, expiry in self.leases.items():
+            own = int(lease_id.partition("/")[2])
+            if expiry > now_ms + 2 * max(own, terms.lease_ms):
+                self.leases[lease_id] = now_ms + own
+                longest = max(longest, own)
+        return longest
 
     def charge(self, now_ms: int, terms: Terms, _: int) -> int:
         """Drop what has expired. The lease itself is added by the store, which makes its id."""
         self.leases = {lease_id: expiry for lease_id, expiry in self.leases.items() if expiry > now_ms}
-        return terms.first
+        return terms.lease_ms
 
     def reset_after(self, now_ms: int, terms: Terms) -> int:
         """One lease is the longest that a slot stays taken unless its request still runs."""
-        return terms.first if self.used(now_ms, terms) else 0
+        return terms.lease_ms if self.used(now_ms, terms) else 0
 
-    def retry_after(self, *_: object) -> int:
-        return SLOT_WAIT_MS
+    def free_at(self, now_ms: int, terms: Terms, room: int) -> int:
+        return now_ms if self.used(now_ms, terms) <= room else now_ms + SLOT_WAIT_MS

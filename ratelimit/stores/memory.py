@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import heapq
-import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ratelimit.model import Charge, Decision, Lease, Quota, Rate, State
-from ratelimit.stores.counters import Slots, Usage
-from ratelimit.stores.terms import Terms, terms_at
+from ratelimit.model import FOREVER, Charge, Decision, Lease, Quota, Rate, State
+from ratelimit.stores.counters import Counter, Slots, Usage
+from ratelimit.stores.terms import Terms, new_lease, terms_at
 from ratelimit.stores.window import Window
-
-Counter = Window | Usage | Slots
 
 
 class MemoryStore:
@@ -33,7 +30,7 @@ class MemoryStore:
     async def acquire(self, charges: Sequence[Charge]) -> Decision:
         with self._lock:
             now = self._clock()
-            for key in self._expiry.due():
+            for key in self._expiry.due(at_most=len(charges) + 1):
                 del self._counters[key]
             views = [self._view(charge, now) for charge in charges]
             allowed = not any(view.exceeded and not view.terms.shadow for view in views)
@@ -82,7 +79,7 @@ class MemoryStore:
             self._expiry.keep(key, matters_ms)
         if not isinstance(counter, Slots):
             return None
-        lease = Lease(key, secrets.token_hex(16), view.terms.first)
+        lease = new_lease(key, view.terms.lease_ms)
         counter.leases[lease.id] = now + lease.lease_ms
         return lease
 
@@ -109,9 +106,6 @@ def _new_counter(charge: Charge) -> Counter:
 
 def _state(view: _View, now: int) -> State:
     charge, terms, counter = view.charge, view.terms, view.counter
-    retry_after: int | None = 0
-    if view.exceeded:
-        retry_after = None if charge.cost > terms.max else counter.retry_after(now, terms, charge.cost)
     return State(
         charge=charge,
         max=terms.max,
@@ -119,9 +113,22 @@ def _state(view: _View, now: int) -> State:
         reset_after_ms=counter.reset_after(now, terms),
         window_ms=terms.length_ms,
         exceeded=view.exceeded,
-        retry_after_ms=retry_after,
+        retry_after_ms=_retry_after(view, now) if view.exceeded else 0,
         shadow=terms.shadow,
     )
+
+
+def _retry_after(view: _View, now: int) -> int | None:
+    """Until the limit admits, with the max that is in force by then; None if it never does."""
+    cost, terms = view.charge.cost, view.terms
+    since, maximum = now, terms.max
+    for until, following in (*terms.later, (FOREVER, 0)):
+        if cost <= maximum:
+            at = max(since, view.counter.free_at(now, terms, maximum - cost))
+            if at < until:
+                return at - now
+        since, maximum = until, following
+    return None
 
 
 class _Expiry:
@@ -138,15 +145,18 @@ class _Expiry:
             heapq.heappush(self._queue, (until, key))
         self._until[key] = max(until, self._until.get(key, 0))
 
-    def due(self) -> list[str]:
-        """Keys to forget, two at most: faster than they can come, and never a pause."""
+    def due(self, at_most: int) -> list[str]:
+        """Keys to forget: more than a request can add, so that they never pile up, and never a pause."""
         now = time.monotonic_ns() // 1_000_000
         due: list[str] = []
-        while self._queue and self._queue[0][0] <= now and len(due) < 2:
-            _, key = heapq.heappop(self._queue)
+        for _ in range(at_most):
+            if not self._queue or self._queue[0][0] > now:
+                break
+            key = self._queue[0][1]
             if self._until[key] > now:
-                heapq.heappush(self._queue, (self._until[key], key))
+                heapq.heapreplace(self._queue, (self._until[key], key))
             else:
+                heapq.heappop(self._queue)
                 del self._until[key]
                 due.append(key)
         return due

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from ratelimit.model import Charge, Concurrency, Decision, Lease, Quota, Rate, State, StoreUnavailable
 from ratelimit.stores.connection import Command, Link, NoScript, Reply, connections
-from ratelimit.stores.terms import Terms, terms_at
+from ratelimit.stores.terms import Terms, new_lease, terms_at
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -49,7 +47,7 @@ class RedisStore:
         self._pool = connections(redis)
         self._prefix = f"{prefix}:"
         self._timeout = timeout
-        self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, Link] = WeakKeyDictionary()
+        self._links: dict[asyncio.AbstractEventLoop, Link] = {}
         self._ahead_ms = 0  # the store's clock against ours, as last seen: only to guess the period it is in
         self.acquire_script = load_script("acquire")
         self.renew_script = load_script("renew")
@@ -63,7 +61,7 @@ class RedisStore:
         for _ in range(ATTEMPTS):
             terms = [terms_at(charge, now) for charge in charges]
             leases = {
-                c: Lease(charge.key, secrets.token_hex(16), terms[c].first)
+                c: new_lease(charge.key, terms[c].lease_ms)
                 for c, charge in enumerate(charges)
                 if isinstance(charge.limit.kind, Concurrency)
             }
@@ -87,10 +85,10 @@ class RedisStore:
 
     async def release(self, leases: Sequence[Lease]) -> None:
         self._post_release(leases)
-        await self._link().written(self._deadline())
+        await self._link().wait_until_sent(self._deadline())
 
     async def close(self) -> None:
-        for link in [link for loop, link in self._links.items() if loop is asyncio.get_running_loop()]:
+        if link := self._links.pop(asyncio.get_running_loop(), None):
             await link.close()
 
     def _post_release(self, leases: Iterable[Lease]) -> None:
@@ -110,6 +108,8 @@ class RedisStore:
         loop = asyncio.get_running_loop()
         link = self._links.get(loop)
         if link is None:
+            for ended in [other for other in self._links if other.is_closed()]:
+                self._links.pop(ended, None)
             link = self._links[loop] = Link(self._pool, self._timeout)
         return link
 
@@ -123,6 +123,9 @@ def _arguments(charges: Sequence[Charge], terms: Sequence[Terms], leases: dict[i
     for c, (charge, term) in enumerate(zip(charges, terms, strict=True)):
         second = leases[c].id if c in leases else term.second
         arguments += (KINDS[type(charge.limit.kind)], charge.cost, term.max, int(term.shadow), term.first, second)
+    for c, term in enumerate(terms, start=1):
+        for instant, maximum in term.later:
+            arguments += (c, instant, maximum)
     return arguments
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
+from itertools import pairwise
 
-from ratelimit.model import Charge, Concurrency, Rate
+from ratelimit.model import Charge, Concurrency, Lease, Rate
 from ratelimit.stores.calendar import period
 
 
@@ -23,6 +25,26 @@ class Terms:
     length_ms: int  # of the window, the period or the lease
     since_ms: int
     until_ms: int
+    later: tuple[tuple[int, int], ...] = ()  # instants from which on the max is another one, and that max
+
+    @property
+    def start(self) -> int:
+        """Of a quota's period."""
+        return self.first
+
+    @property
+    def end(self) -> int:
+        """Of a quota's period."""
+        return self.second
+
+    @property
+    def lease_ms(self) -> int:
+        return self.first
+
+
+def new_lease(key: str, lease_ms: int) -> Lease:
+    """With 128 random bits, and its length: an edit of the limit does not change what is held."""
+    return Lease(key, f"{secrets.token_hex(16)}/{lease_ms}", lease_ms)
 
 
 def terms_at(charge: Charge, now_ms: int) -> Terms:
@@ -35,6 +57,7 @@ def terms_at(charge: Charge, now_ms: int) -> Terms:
         since = until
     else:
         until, maximum = charge.maxes[-1]
+    later = tuple((ends, following) for (ends, _), (_, following) in pairwise(charge.maxes) if ends >= until)
     shadow = limit.mode == "shadow"
     if limit.enforce_from_ms:
         if now_ms < limit.enforce_from_ms:
@@ -43,9 +66,9 @@ def terms_at(charge: Charge, now_ms: int) -> Terms:
             since = max(since, limit.enforce_from_ms)
     match limit.kind:
         case Rate(window_ms, precision):
-            return Terms(maximum, shadow, window_ms, precision, window_ms, since, until)
+            return Terms(maximum, shadow, window_ms, precision, window_ms, since, until, later)
         case Concurrency(lease_ms):
-            return Terms(maximum, shadow, lease_ms, 0, lease_ms, since, until)
+            return Terms(maximum, shadow, lease_ms, 0, lease_ms, since, until, later)
         case quota:
             start, end = period(quota, now_ms)
-            return Terms(maximum, shadow, start, end, end - start, max(since, start), min(until, end))
+            return Terms(maximum, shadow, start, end, end - start, max(since, start), min(until, end), later)

@@ -54,14 +54,16 @@ class Window:
     def reset_after(self, now_ms: int, terms: Terms) -> int:
         return self._leaves(self.newest) - now_ms if self.used(now_ms, terms) else 0
 
-    def retry_after(self, now_ms: int, terms: Terms, cost: int) -> int:
-        """From the oldest sub-window on, until `cost` units are free: the instant at which the last one leaves."""
-        oldest = self._current(now_ms) - self.precision
-        used = self.used(now_ms, terms) - self._slot(oldest)
-        while used > terms.max - cost:
+    def free_at(self, now_ms: int, terms: Terms, room: int) -> int:
+        """From the oldest sub-window on, until at most `room` units are left: when the last of those leaves."""
+        used, oldest = self.used(now_ms, terms), self._current(now_ms) - self.precision
+        if used <= room:
+            return now_ms
+        used -= self._slot(oldest)
+        while used > room:
             oldest += 1
             used -= self._slot(oldest)
-        return self._leaves(oldest) - now_ms
+        return self._leaves(oldest)
 
     def _current(self, now_ms: int) -> int:
         """The sub-window in which a charge counts; the newest, if the clock went back a little."""

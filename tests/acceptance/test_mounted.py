@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
-from ratelimit import RateLimitMiddleware, parse_policy
+from ratelimit import RateLimitMiddleware, StoreUnavailable, parse_policy
 from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import ANA, T, ask, header, limited, plain, policy, run
 
@@ -181,6 +181,20 @@ def test_cors_around_the_limiter() -> None:
     assert [r.status_code for r in seen] == [200, 200, 200, 429]
     assert seen[3].headers["access-control-allow-origin"] == "https://a.example"
     assert "retry-after" in seen[3].headers["access-control-expose-headers"]
+
+
+def test_a_store_that_cannot_be_closed(caplog) -> None:
+    """The app's shutdown ends as without the limiter, and the log says what went wrong."""
+
+    class Away(MemoryStore):
+        async def close(self) -> None:
+            raise StoreUnavailable("gone")
+
+    app = Starlette(routes=[Route("/a", endpoint)])
+    app.add_middleware(RateLimitMiddleware, policy(), store=Away())
+    with TestClient(app) as client:
+        assert client.get("/a").status_code == 200
+    assert "the store was not closed: gone" in caplog.text
 
 
 def test_lifespan() -> None:

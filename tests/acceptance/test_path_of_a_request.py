@@ -137,6 +137,22 @@ def test_a_response_without_headers() -> None:
     run(test())
 
 
+@pytest.mark.parametrize("api_key", [ANA, None])
+def test_headers_that_are_an_iterator(api_key: str | None) -> None:
+    """ASGI lets an app send its headers as any iterable: none gets lost, also where nothing is added."""
+
+    async def app(scope, receive, send) -> None:
+        headers = ((name, b"x") for name in (b"x-one", b"x-two"))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body"})
+
+    async def test() -> None:
+        start, _ = await ask(limited(app), api_key=api_key)
+        assert [name for name, _ in start["headers"]][:2] == [b"x-one", b"x-two"]
+
+    run(test())
+
+
 def test_a_browser_of_another_origin_sees_the_headers() -> None:
     """With an Origin the names of the headers are exposed, on an allowed response and on a 429; else they are not."""
 
@@ -340,8 +356,8 @@ def test_where_the_store_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
         RateLimitMiddleware(plain, in_file)
 
 
-def test_a_path_of_a_file(tmp_path) -> None:
-    """`policy` may be the path of a file; one with mistakes is a PolicyError when the app is built."""
+def test_a_path_of_a_file(tmp_path, caplog: pytest.LogCaptureFixture) -> None:
+    """`policy` may be the path of a file; one with mistakes is a PolicyError, and critical in the log."""
     good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
     good.write_text('[tiers.anonymous]\nlimits = [{ name = "ip", rate = "1/minute" }]')
     bad.write_text("[tiers.basic]\nlimits = []")
@@ -353,6 +369,7 @@ def test_a_path_of_a_file(tmp_path) -> None:
     run(test())
     with pytest.raises(PolicyError, match="anonymous"):
         RateLimitMiddleware(plain, bad)
+    assert [(r.levelname, "tiers.anonymous" in r.getMessage()) for r in caplog.records] == [("CRITICAL", True)]
 
 
 def test_a_limit_is_exact_at_the_clock_of_the_store() -> None:

@@ -7,6 +7,8 @@ from collections.abc import Coroutine
 from itertools import count
 from typing import Any
 
+import uvloop
+
 from ratelimit.model import FOREVER, Charge, Concurrency, Decision, Lease, Limit, Quota, Rate
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore, Script, load_script
@@ -43,7 +45,7 @@ class Subject:
         await self.store.release(leases)
 
     def run(self, test: Coroutine[Any, Any, None]) -> None:
-        """Run a test on a loop of its own, and close the store's connection with it."""
+        """Run a test on a loop of its own, and close the store's connection with it; Valkey's on uvloop."""
 
         async def main() -> None:
             try:
@@ -51,7 +53,8 @@ class Subject:
             finally:
                 await self.store.close()
 
-        asyncio.run(main())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop if self.name == "valkey" else None) as runner:
+            runner.run(main())
 
 
 def at(script: Script, now_ms: int) -> Script:

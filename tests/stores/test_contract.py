@@ -181,7 +181,7 @@ def test_concurrency(subject: Subject) -> None:
         assert not (await subject.at(T + 9_999).acquire(cap)).allowed
         assert (await subject.at(T + 10_000).acquire(cap)).allowed  # one's lease has ended
         assert len({d.leases[0].id for d in (one, two, three)}) == 3
-        assert len(one.leases[0].id) * 4 == 128
+        assert len(one.leases[0].id.partition("/")[0]) * 4 == 128  # bits
         assert (await subject.at(T + 100_000).acquire(concurrency(0))).states[0].retry_after_ms is NEVER
 
     subject.run(test())
@@ -215,6 +215,93 @@ def test_leases_after_the_clock_went_back(subject: Subject) -> None:
         assert not (await subject.at(T - 3_600_000).acquire(cap)).allowed
         assert not (await subject.at(T - 3_590_001).acquire(cap)).allowed
         assert (await subject.at(T - 3_590_000).acquire(cap)).allowed
+
+    subject.run(test())
+
+
+def test_an_edited_lease_does_not_end_those_that_are_held(subject: Subject) -> None:
+    """While instances with the old and the new file run side by side, each lease keeps its own length."""
+    before, after = concurrency(1, lease_ms=60_000), concurrency(1, lease_ms=10_000)
+
+    async def test() -> None:
+        assert (await subject.at(T).acquire(before)).allowed
+        for later in (0, 10_000, 59_999):
+            assert not (await subject.at(T + later).acquire(after)).allowed
+        assert (await subject.at(T + 60_000).acquire(after)).allowed
+        assert not (await subject.at(T + 69_999).acquire(before)).allowed
+        assert (await subject.at(T + 70_000).acquire(before)).allowed
+
+    subject.run(test())
+
+
+def test_a_longer_lease_after_the_clock_went_back(subject: Subject) -> None:
+    """After the clock went back, a lease lasts its own length, also where the limit's is another one by now."""
+    before, after = concurrency(1, lease_ms=60_000), concurrency(1, lease_ms=10_000)
+
+    async def test() -> None:
+        back = T - 3_600_000
+        assert (await subject.at(T).acquire(before)).allowed
+        assert not (await subject.at(back).acquire(after)).allowed
+        assert not (await subject.at(back + 59_999).acquire(after)).allowed
+        assert (await subject.at(back + 60_000).acquire(after)).allowed
+
+    subject.run(test())
+
+
+def test_a_quota_after_the_clock_was_far_ahead(subject: Subject) -> None:
+    """What was charged by a clock a year ahead counts in the period after it went back, and not in the next ones."""
+    daily, day = quota(3, "day"), 86_400_000
+
+    async def test() -> None:
+        await subject.at(T + 365 * day).acquire(daily)
+        assert [(await subject.at(T).acquire(daily)).states[0].used for _ in range(3)] == [2, 3, 3]
+        assert [(await subject.at(T + day).acquire(daily)).states[0].used for _ in range(2)] == [1, 2]
+
+    subject.run(test())
+
+
+STEPS: list[tuple[str, tuple[tuple[int, int], ...], int, int | None]] = [
+    ("a raised max that ends while the caller waits", ((T + 40_000, 10), (2**53 - 1, 3)), 10, 61_000),
+    ("a lowered max that ends before a unit is free", ((T + 40_000, 4), (2**53 - 1, 12)), 10, 40_000),
+    ("a max of 0 that ends", ((T + 40_000, 0), (2**53 - 1, 12)), 10, 40_000),
+    ("a max of 0 for ever after a wait", ((T + 40_000, 3), (2**53 - 1, 0)), 10, None),
+    ("first less, then even less, then enough", ((T + 10_000, 4), (T + 20_000, 2), (2**53 - 1, 11)), 10, 20_000),
+]
+
+
+@pytest.mark.parametrize(("what", "maxes", "used", "wait"), STEPS)
+@pytest.mark.parametrize("kind", ["rate", "quota"])
+def test_retry_after_over_an_override_that_ends(
+    subject: Subject, kind: str, what: str, maxes: tuple[tuple[int, int], ...], used: int, wait: int | None
+) -> None:
+    """The wait is true with the max that is in force by then."""
+    make, until_free = (rate, 61_000) if kind == "rate" else (quota, quota_ends(T))
+    limit = (60_000,) if kind == "rate" else ("month",)
+
+    async def test() -> None:
+        await subject.at(T).acquire(make(used, *limit, cost=used))
+        charge = make(0, *limit, maxes=maxes)
+        (state,) = (await subject.acquire(make(0, *limit, maxes=((T + 1, 0), *maxes)))).states
+        assert state.retry_after_ms == (wait if wait != 61_000 else until_free)
+        if state.retry_after_ms is not None:
+            assert not (await subject.at(T + state.retry_after_ms - 1).acquire(charge)).allowed
+            assert (await subject.at(T + state.retry_after_ms).acquire(charge)).allowed
+
+    subject.run(test())
+
+
+def quota_ends(now: int) -> int:
+    return ms("2026-04-01T00:00:00") - now
+
+
+def test_a_slot_over_an_override_that_ends(subject: Subject) -> None:
+    """A full cap is worth a try in a second; one that is shut, when its override ends."""
+    shut = concurrency(0, maxes=((T + 40_000, 0), (2**53 - 1, 1)))
+
+    async def test() -> None:
+        assert (await subject.at(T).acquire(shut)).states[0].retry_after_ms == 40_000
+        assert (await subject.acquire(concurrency(1))).allowed
+        assert (await subject.acquire(concurrency(1))).states[0].retry_after_ms == 1_000
 
     subject.run(test())
 

@@ -39,7 +39,8 @@ def limits(draw: st.DrawFn) -> list[Charge]:
         drawn = {field: draw(values) for field, values in rest.items()}
         charge = kinds[name](draw(MAXES))
         if draw(st.booleans()):
-            charge = Charge(charge.limit, charge.key, charge.cost, ((T + 9_000, draw(MAXES)), *charge.maxes))
+            steps = ((T + 9_000, draw(MAXES)), (T + 50_000, draw(MAXES)), *charge.maxes)[-draw(st.integers(1, 3)) :]
+            charge = Charge(charge.limit, charge.key, charge.cost, steps)
         charges.append(charge)
     return charges
 
@@ -59,7 +60,7 @@ ADVANCES = st.one_of(
     st.integers(0, 70_000),
     st.sampled_from([86_400_000, 31 * 86_400_000]),
     st.integers(-3_000, 0),
-    st.sampled_from([-200_000, -86_400_000]),
+    st.sampled_from([-200_000, -86_400_000, 400 * 86_400_000, -400 * 86_400_000]),
 )
 ACTIONS = st.sampled_from(["acquire"] * 6 + ["release", "renew"])
 STEPS = st.lists(st.builds(Step, ADVANCES, ACTIONS, limits(), st.integers(0, 99)), min_size=1, max_size=25)
@@ -88,7 +89,7 @@ def test_agree(name: str, request: pytest.FixtureRequest) -> None:
             now = T
             held: list[tuple[Lease, Lease]] = []
             for step in steps:
-                now += step.advance_ms
+                now = max(now + step.advance_ms, T - 1_000 * 86_400_000)
                 memory.at(now)
                 redis.at(now)
                 if step.action == "acquire":

@@ -23,17 +23,18 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_callers_that_are_gone_are_forgotten(moved: list[int]) -> None:
-    """A hundred thousand callers, each once, leave no more behind than those of the last minutes."""
+    """Thousands of callers, each once with five limits, leave no more behind than those of the last minutes."""
     store = MemoryStore(clock=lambda: T + moved[0])
 
     async def test() -> None:
         most = 0
-        for caller in range(100_000):
+        for caller in range(20_000):
             moved[0] += 10
-            await store.acquire([rate(5, 10_000, key=f"r{caller}"), concurrency(5, 10_000, key=f"c{caller}")])
+            limits = [rate(5, 10_000, key=f"{n}{caller}") for n in range(4)]
+            await store.acquire([*limits, concurrency(5, 10_000, key=f"c{caller}")])
             most = max(most, len(store._counters))
-        assert 2_000 < most < 2_400  # 11 s at 100 a second, two counters each
-        assert len(store._expiry._queue) < 2_400
+        assert 5_000 < most < 5_700  # 11 s at 100 a second, five counters each
+        assert len(store._expiry._queue) < 5_700
 
     asyncio.run(test())
 
@@ -88,7 +89,38 @@ def test_unknown_leases_are_no_error() -> None:
     asyncio.run(test())
 
 
-@pytest.mark.parametrize("url", ["redis+cluster://h:1", "memcached://h", "redis", ""])
+@pytest.mark.parametrize("url", ["user:s3cret@db:6379/0", "redis", "", "s3cret"])
+def test_urls_without_a_scheme(url: str) -> None:
+    """A URL whose scheme was forgotten is refused without showing it: a password may be in it."""
+    with pytest.raises(ValueError, match=r"has no scheme; it begins with one of memory://, redis://") as error:
+        open_store(url)
+    assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:s3cret@127.0.0.1:1/0?socket_timout=1",
+        "redis://127.0.0.1:1/0?socket_timeout=s3cret",
+        "redis://:s3/cret@127.0.0.1",
+        "redis://127.0.0.1/0?db=s3cret",
+        "unix:///s3cret?a=b",
+    ],
+)
+def test_urls_that_no_connection_can_be_made_from(url: str) -> None:
+    """A mistake in a URL is found when the store is made, and nothing of a password is shown."""
+    with pytest.raises(ValueError, match="no connection to Redis can be made from this URL: ") as error:
+        open_store(url)
+    assert "s3" not in str(error.value)
+
+
+def test_a_scheme_in_any_case() -> None:
+    """Schemes are read as in any URL, in either case."""
+    assert isinstance(open_store("MEMORY://"), MemoryStore)
+    assert open_store("Redis://127.0.0.1:1").__class__.__name__ == "RedisStore"
+
+
+@pytest.mark.parametrize("url", ["redis+cluster://h:1", "memcached://h"])
 def test_urls_that_are_not_supported(url: str) -> None:
     """Another scheme is refused by name, with those that are allowed."""
     with pytest.raises(ValueError, match=r"is not supported; allowed are memory://, redis://, rediss://, unix://"):

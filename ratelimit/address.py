@@ -28,6 +28,7 @@ _log = logging.getLogger("ratelimit")
 
 _PORT = re.compile(r":(?:[0-9]{1,5}|_[0-9A-Za-z._-]+)\Z")  # RFC 7239, section 6: a number or an obfuscated name
 # RFC 7239, section 4, from the right to the left: a quoted string ends at a quote that no backslash precedes.
+# Of `for="x, for="1.2.3.4"`, which is `"4.3.2.1"=rof ,x"=rof` here, it takes `"4.3.2.1"=rof ` and then nothing.
 _ELEMENT_REVERSED = re.compile(r'((?:[^",]|"(?:[^"]|"(?=\\))*+")*+)(?:,|\Z)', re.DOTALL)
 _PAIR = re.compile(
     r"""[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=("(?:[^"\\]|\\.)*+"|[^";]*+))?[ \t]*(?:;|\Z)""", re.DOTALL
@@ -68,7 +69,8 @@ class ClientAddress:
             raise ValueError(f'forwarded is {self.forwarded!r}; it must be "x-forwarded-for" or "forwarded"')
         if type(self.ipv6_prefix) is not int or not 1 <= self.ipv6_prefix <= 128:
             raise ValueError(f"ipv6_prefix is {self.ipv6_prefix!r}; it must be a whole number from 1 to 128")
-        object.__setattr__(self, "_networks", tuple(_network(text) for text in self.trusted_proxies if text != "unix"))
+        networks = (trusted_network(text) for text in self.trusted_proxies)
+        object.__setattr__(self, "_networks", tuple(network for network in networks if network is not None))
         object.__setattr__(self, "_look", lru_cache(maxsize=CACHED)(self._read))
         object.__setattr__(self, "_logged", [])
 
@@ -119,8 +121,13 @@ class ClientAddress:
         )
 
 
-def _network(text: str) -> tuple[int, int, int]:
-    """IP version, base and mask. A mapped IPv4 network is the IPv4 network, as a mapped address is the address."""
+def trusted_network(text: str) -> tuple[int, int, int] | None:
+    """IP version, base and mask; None is "unix". ValueError for anything else that is no network.
+
+    A mapped IPv4 network is the IPv4 network, as a mapped address is the address.
+    """
+    if text == "unix":
+        return None
     allowed = 'a network such as "10.0.0.0/8", an address, or "unix" for a proxy on a Unix socket'
     try:
         network = ip_network(text)
@@ -129,7 +136,7 @@ def _network(text: str) -> tuple[int, int, int]:
             hint = f'; did you mean "{ip_network(text, strict=False)}"?'
         except (ValueError, TypeError):
             hint = ""
-        raise ValueError(f"trusted_proxies has {text!r}; it must be {allowed}{hint}") from None
+        raise ValueError(f"{text!r} can't be a trusted proxy; write {allowed}{hint}") from None
     if isinstance(network, IPv6Network) and network.prefixlen >= 96:
         mapped = network.network_address.ipv4_mapped
         network = network if mapped is None else IPv4Network((mapped, network.prefixlen - 96))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from hashlib import sha256
 from typing import Any
 
 from ratelimit.model import ANONYMOUS, Identify, Identity, Scope
 
-MAX_CREDENTIAL = 4096  # bytes of a header's value; a longer one presents no credential
+SOURCES = ("bearer", "basic", "header:X-API-Key")  # where an API key may be presented, if nothing else is said
 
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 _HEADER_SOURCE = re.compile(r"header:([!#$%&'*+.^_`|~0-9A-Za-z-]+)")  # a field name is a token: RFC 9110, section 5.1
@@ -30,18 +30,20 @@ class IdentifyByApiKey:
 
     `keys` maps the SHA-256 of an API key, 64 hexadecimal digits, to whom it stands for; `api_key` and `ip` are filled
     in for each request. `sources` are tried in their order: "bearer" and "basic" read Authorization (RFC 6750; RFC 7617
-    with the API key as the user name, whatever the password), "header:NAME" takes the value of that header as it is. A
-    header that is sent more than once presents no credential, as this side and the app could read different ones. A
-    credential that is malformed, over 4096 bytes or not known is none. Raises ValueError for keys or sources that can't
-    be right.
+    with the API key as the user name, whatever the password), "header:NAME" takes the value of that header as it is.
+
+    What is presented is read leniently: every line of a header that is sent more than once, without the white space
+    around it, and base64 with whatever Python's own decoder passes over. A key must be known to count, so that gives
+    nothing away, and no form of a key that the app takes is anonymous here. Raises ValueError for keys or sources that
+    can't be right.
     """
 
     keys: Mapping[str, Identity] = field(repr=False)
     _: KW_ONLY
     address: Callable[[Scope], str]
-    sources: tuple[str, ...] = ("bearer", "basic", "header:X-API-Key")
+    sources: tuple[str, ...] = SOURCES
     _known: dict[str, Identity] = field(init=False, repr=False, compare=False)
-    _readers: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = field(init=False, repr=False, compare=False)
+    _readers: tuple[tuple[bytes, Callable[[str], str]], ...] = field(init=False, repr=False, compare=False)
     _headers: frozenset[bytes] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -54,32 +56,22 @@ class IdentifyByApiKey:
 
     def __call__(self, scope: Scope) -> Identity:
         ip = self.address(scope)
-        presented = self._presented(scope)
-        if presented:
-            for header, credential in self._readers:
-                value = presented.get(header)
-                if value and (api_key := credential(value)):
-                    digest = sha256(api_key).hexdigest()
-                    known = self._known.get(digest)
-                    if known is not None:
-                        return Identity(
-                            known.organization,
-                            known.user,
-                            digest,
-                            known.application,
-                            ip,
-                            known.tier,
-                            known.attributes,
-                        )
+        lines = [(header, value.decode("latin-1")) for header, value in scope["headers"] if header in self._headers]
+        for digest in self._presented(lines) if lines else ():
+            known = self._known.get(digest)
+            if known is not None:
+                return Identity(
+                    known.organization, known.user, digest, known.application, ip, known.tier, known.attributes
+                )
         return Identity(ip=ip, tier=ANONYMOUS)
 
-    def _presented(self, scope: Scope) -> dict[bytes, bytes]:
-        """The headers that may carry a credential; one that is sent twice or is too long is empty."""
-        presented: dict[bytes, bytes] = {}
-        for header, value in scope["headers"]:
-            if header in self._headers:
-                presented[header] = b"" if header in presented or len(value) > MAX_CREDENTIAL else value
-        return presented
+    def _presented(self, lines: list[tuple[bytes, str]]) -> Iterator[str]:
+        """The SHA-256 of all that may be an API key, source by source: a fixed number for each line."""
+        for header, credential in self._readers:
+            for name, value in lines:
+                if name == header and (api_key := credential(value)):
+                    for reading in _readings(api_key):
+                        yield sha256(reading).hexdigest()
 
 
 def identify_user(to_identity: Callable[[Any, Any], Identity | Awaitable[Identity | None] | None]) -> Identify:
@@ -114,30 +106,41 @@ def _normalised(keys: Mapping[str, Identity]) -> dict[str, Identity]:
     return known
 
 
-def _reader(source: str) -> tuple[bytes, Callable[[bytes], bytes]]:
-    """The header to read, and what takes the credential out of its value; b"" is none."""
+def _reader(source: str) -> tuple[bytes, Callable[[str], str]]:
+    """The header to read, and what takes the credential out of a line of it; "" is none."""
     if source == "bearer":
         return b"authorization", _bearer
     if source == "basic":
         return b"authorization", _basic
     if isinstance(source, str) and (header := _HEADER_SOURCE.fullmatch(source)):
-        return header[1].lower().encode(), _plain
+        return header[1].lower().encode(), str  # as it is
     raise ValueError(f'api_key has {source!r}; allowed are "bearer", "basic" and, for a header, "header:X-API-Key"')
 
 
-def _bearer(value: bytes) -> bytes:
-    return value[7:].strip(b" \t") if value[:7].lower() == b"bearer " else b""
+def _bearer(line: str) -> str:
+    return _after("bearer", line)
 
 
-def _basic(value: bytes) -> bytes:
-    if value[:6].lower() != b"basic ":
-        return b""
+def _basic(line: str) -> str:
     try:
-        decoded = binascii.a2b_base64(value[6:].strip(b" \t"), strict_mode=True)
+        decoded = binascii.a2b_base64(_after("basic", line).encode("latin-1"))
     except binascii.Error:
-        return b""
-    return decoded.partition(b":")[0]
+        return ""
+    return decoded.partition(b":")[0].decode("latin-1")
 
 
-def _plain(value: bytes) -> bytes:
-    return value.strip(b" \t")
+def _after(scheme: str, line: str) -> str:
+    words = line.split(None, 1)
+    return words[1] if len(words) == 2 and words[0].lower() == scheme else ""
+
+
+def _readings(api_key: str) -> Iterator[bytes]:
+    """What an app may hash of a credential: it as it is, and what `str.strip` leaves, which takes more than spaces off.
+
+    Headers are bytes, apps are given them as Latin-1, and hash UTF-8: of a key that is not ASCII both are tried.
+    """
+    stripped = api_key.strip()
+    for text in (api_key,) if stripped == api_key else (api_key, stripped):
+        yield text.encode("latin-1")
+        if not text.isascii():
+            yield text.encode()

@@ -19,7 +19,7 @@ _PLAIN = re.compile(f"[A-Za-z0-9{re.escape(_SAFE)}]{{0,{_MAX_NAME}}}")
 def caller(identity: Identity) -> str:
     """Who is calling, for the log: `organization=acme`, the root as in its keys. An API key is only there as a hash."""
     kind, name = identity.root
-    return f"{kind}={named(kind, name)}"
+    return f"{kind}={escaped(kind, name)}"
 
 
 def value_of(identity: Identity, kind: str) -> str | int | None:
@@ -30,7 +30,7 @@ def value_of(identity: Identity, kind: str) -> str | int | None:
     return identity.attributes.get(kind)
 
 
-def named(kind: str, name: str) -> str:
+def escaped(kind: str, name: str) -> str:
     """A name as it is written in a key: one that is plain as it is, an API key and a long one as a hash."""
     if kind == "api_key":
         return _hashed(name)
@@ -38,8 +38,8 @@ def named(kind: str, name: str) -> str:
         return name
     if len(name) > _MAX_NAME:
         return _hashed(name)
-    escaped = quote(name, safe=_SAFE, errors="surrogatepass")
-    return escaped if len(escaped) <= _MAX_NAME else _hashed(name)
+    quoted = quote(name, safe=_SAFE, errors="surrogatepass")
+    return quoted if len(quoted) <= _MAX_NAME else _hashed(name)
 
 
 def _hashed(name: str) -> str:
@@ -48,7 +48,7 @@ def _hashed(name: str) -> str:
 
 def label_of(kind: str) -> str:
     """Attributes are marked, so that one named like a later kind of identity would not share its counters."""
-    return f":{kind}=" if kind in IDENTITY_KINDS else f":@{named('attribute', kind)}="
+    return f":{kind}=" if kind in IDENTITY_KINDS else f":@{escaped('attribute', kind)}="
 
 
 def period_of(kind: Rate | Quota | Concurrency) -> str:

@@ -11,6 +11,7 @@ from ratelimit.paths import Segment, Table, Wild, client_path, split_path
 from ratelimit.routes import AppRoutes
 
 EXEMPT = "exempt"  # the name under which rules take requests out of every limit
+BUILT_IN = ("detail_read", "search", "create", "write", "heavy_write")  # the last is no shape: only rules give it
 
 _ALLOWED = 'write a method in capitals or *, a space, and a path from /, such as "POST /v2/invoices" or "* /docs/**"'
 _METHOD = re.compile(r"\*|[A-Z][A-Z-]*")
@@ -35,15 +36,16 @@ class Rule:
     operation: str | None
 
     def __post_init__(self) -> None:
+        written = f"{self.method} {self.path}".strip()
         if not _METHOD.fullmatch(self.method) or not self.path.startswith("/") or re.search(r"\s", self.path):
-            raise ValueError(f'"{self.method} {self.path}" is no rule: {_ALLOWED}')
+            raise ValueError(f'"{written}" is no rule: {_ALLOWED}')
         for segment in split_path(self.path):
             if isinstance(_segment(segment), str) and (wrong := _NO_TEXT.search(segment)):
                 why = {"?": "the query is not looked at", "#": "a fragment is never sent"}.get(wrong[0])
                 if wrong[0].startswith("%"):
                     why = "write the character itself, as paths are matched decoded"
                 raise ValueError(
-                    f'"{segment}" in the rule "{self.method} {self.path}" matches nothing: '
+                    f'"{segment}" in the rule "{written}" matches nothing: '
                     f"{why or 'a segment is plain text, or * or {name} for one segment, or ** for any number of them'}"
                 )
 

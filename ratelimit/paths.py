@@ -26,9 +26,14 @@ Segment = str | Wild | re.Pattern[str]
 def split_path(path: str) -> list[str]:
     """The segments of a path. Empty ones do not count: neither a trailing nor a doubled slash leads around a rule.
 
+    A newline at the end does not count either, as the `$` of Starlette's routes matches before it: `/invoices%0A` is
+    routed as `/invoices`. One that is a segment by itself stays: it could be the {id} of `/invoices/{id}`.
+
     In a path of more than 256 segments, which nobody sends in earnest, `**` is taken to be what lies in the middle.
     """
     segments = [segment for segment in path.split("/") if segment]
+    if path.endswith("\n"):
+        segments[-1] = segments[-1][:-1] or "\n"
     return segments if len(segments) <= 2 * ENDS else segments[:ENDS] + segments[-ENDS:]
 
 
@@ -109,6 +114,11 @@ class Table(Generic[_T]):
             node.order = min(node.order, order)
 
     def find(self, segments: Sequence[str]) -> _T | None:
+        # `/a/%0A` is routed as `/a/` where there is such a route, else as an item of `/a/{id}`
+        found = self._find(segments[:-1]) if segments and segments[-1] == "\n" else None
+        return self._find(segments) if found is None else found
+
+    def _find(self, segments: Sequence[str]) -> _T | None:
         active = [self._root] if self._root.rest is None else [self._root, self._root.rest]
         for segment in segments:
             if len(active) == 1:

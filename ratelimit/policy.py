@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ratelimit.keys import caller, label_of, named, period_of, value_of
+from ratelimit.keys import caller, escaped, label_of, period_of, value_of
 from ratelimit.model import (
     FOREVER,
     Charge,
@@ -69,13 +69,13 @@ class _Counter:
         key = root + self.suffix
         for kind, label in self.parts:
             if kind != root_kind and (name := value_of(identity, kind)) is not None:
-                key += label + named(kind, str(name))
+                key += label + escaped(kind, str(name))
         return key
 
 
 @dataclass(frozen=True, slots=True)
 class _Tier:
-    named: Mapping[str, tuple[_Counter, ...]]  # by each operation that a limit of the tier names
+    by_operation: Mapping[str, tuple[_Counter, ...]]  # for each that a limit of the tier names
     others: tuple[_Counter, ...]  # any other operation: users' own names are without number, and need no memory here
 
 
@@ -116,7 +116,7 @@ class Policy:
         if tier is None:
             raise self._no_tier(identity)
         root_kind, root_name = identity.root
-        root = f"{{{root_kind}={named(root_kind, root_name)}}}"  # all keys of a request are in one slot of a cluster
+        root = f"{{{root_kind}={escaped(root_kind, root_name)}}}"  # all keys of a request are in one slot of a cluster
         overrides = self._matching(identity, tier_name) if self._by_value else ()
         return tuple(
             [  # a list is a third faster to fill than a generator
@@ -126,7 +126,7 @@ class Policy:
                     counter.cost,
                     _maxes(counter.limit, overrides, identity.attributes),
                 )
-                for counter in tier.named.get(operation, tier.others)
+                for counter in tier.by_operation.get(operation, tier.others)
             ]
         )
 
@@ -204,7 +204,7 @@ def _counters(limits: tuple[Limit, ...], operation: str | None) -> tuple[_Counte
         _Counter(
             limit,
             limit.cost if isinstance(limit.cost, int) else limit.cost.get(operation or "", 1),
-            f":{named('limit', limit.name)}:{period_of(limit.kind)}",
+            f":{escaped('limit', limit.name)}:{period_of(limit.kind)}",
             tuple((kind, label_of(kind)) for kind in limit.per if kind != "identity"),
         )
         for limit in limits

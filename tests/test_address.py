@@ -191,9 +191,12 @@ def test_trusted_networks(trusted: str, peer: str | None, counted: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"trusted_proxies": ("10.0.0.1/8",)}, r'trusted_proxies has \'10.0.0.1/8\'.*did you mean "10.0.0.0/8"\?'),
-        ({"trusted_proxies": ("*",)}, r"trusted_proxies has '\*'; it must be a network such as .*\"unix\""),
-        ({"trusted_proxies": (None,)}, "trusted_proxies has None"),
+        (
+            {"trusted_proxies": ("10.0.0.1/8",)},
+            r'^\'10.0.0.1/8\' can\'t be a trusted proxy.*did you mean "10.0.0.0/8"\?',
+        ),
+        ({"trusted_proxies": ("*",)}, r"'\*' can't be a trusted proxy; write a network such as .*\"unix\""),
+        ({"trusted_proxies": (None,)}, "None can't be a trusted proxy"),
         ({"trusted_proxies": "10.0.0.0/8"}, "is the text '10.0.0.0/8'; it must be a list"),
         ({"forwarded": "X-Real-IP"}, "forwarded is 'X-Real-IP'; it must be \"x-forwarded-for\" or"),
         ({"ipv6_prefix": 0}, "ipv6_prefix is 0; it must be a whole number from 1 to 128"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import re
@@ -11,17 +12,20 @@ from typing import Any
 
 import pytest
 from fastapi import APIRouter, FastAPI
+from hypothesis import example, given
+from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse
-from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
+from starlette.routing import Host, Match, Mount, Route, Router, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
 from ratelimit.operations import ClassifyByRules, Rule
+from ratelimit.routes import AppRoutes
 
 ITEM, COLLECTION = "detail_read", "search"
 
@@ -143,6 +147,87 @@ def test_starlette(path: str, expected: str) -> None:
     """The first route of the app that takes the path decides whether it ends in a parameter."""
     assert operation(starlette_app(), path) == expected
     assert operation(starlette_app(), path, method="HEAD") == expected
+
+
+ODD_SEGMENTS = ["a", "b1", "7", "\n", "a\n", " ", "\r", "\x85", "\u2028", "\x00", ".", "..", "%0A", "é", ";x", ""]
+ODD_ENDS = ["", "/", "\n", "/\n", "\n\n", "\r"]
+ODD_PATHS = st.builds(
+    lambda segments, end: "/" + "/".join(segments) + end,
+    st.lists(st.sampled_from(ODD_SEGMENTS), max_size=4),
+    st.sampled_from(ODD_ENDS),
+)
+# Routes, and the rule that takes the same
+RULES_OF_ROUTES = {
+    "/": "/",
+    "/a": "/a",
+    "/a/": "/a",
+    "/a/b1": "/a/b1",
+    "/a/b1/": "/a/b1/",
+    "/{x}": "/{x}",
+    "/a/{x}": "/a/*",
+    "/a/{x}/": "/a/*",
+    "/{x}/b1": "/*/b1",
+    "/a/{n:int}": "/a/{n}",
+    "/a/{x:path}": "/a/**",
+    "/{x:path}": "/**",
+    "/a/{x:path}/b1": "/a/**/b1",
+}
+
+
+@given(path=ODD_PATHS, routes=st.lists(st.sampled_from(sorted(RULES_OF_ROUTES)), min_size=1, max_size=3))
+@example(path="/a\n", routes=["/a"])
+@example(path="/a/\n", routes=["/a/"])
+@example(path="/a/\n", routes=["/a/{x}"])
+@example(path="/a/b1/\n", routes=["/{x}/b1", "/a/b1/"])
+@example(path="/\n", routes=["/"])
+def test_no_path_leads_around_a_rule(path: str, routes: list[str]) -> None:
+    """Whatever path Starlette's router takes to a route, the rule for that route takes as well."""
+    served: list[str] = []
+
+    def serving(route: str) -> Callable[[Any], Any]:
+        async def serve(request: Any) -> PlainTextResponse:
+            served.append(route)
+            return PlainTextResponse("ok")
+
+        return serve
+
+    request = {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}
+    app = Router([Route(route, serving(route), methods=["POST"]) for route in routes], redirect_slashes=False)
+    asyncio.run(app(dict(request), _nothing, _nowhere))
+    for route in served:
+        classify = ClassifyByRules([Rule.parse(f"POST {RULES_OF_ROUTES[route]}", "ruled")])
+        assert classify(request) == "ruled"
+
+
+@given(path=ODD_PATHS, routes=st.lists(st.sampled_from(sorted(RULES_OF_ROUTES)), min_size=1, max_size=3))
+@example(path="/a\n", routes=["/a", "/{x}"])
+@example(path="/a/\n", routes=["/a/", "/a/{x}"])
+def test_what_the_router_takes_is_known(path: str, routes: list[str]) -> None:
+    """A path that Starlette's router takes to one of the routes is never unknown here."""
+    app = Starlette(routes=[Route(route, endpoint) for route in routes])
+    request = {"type": "http", "method": "GET", "path": path, "headers": [], "app": app}
+    taken = any(route.matches(request)[0] is Match.FULL for route in app.routes)
+    assert AppRoutes().ends_in_parameter(request) is not None or not taken
+
+
+def test_a_newline_at_the_end_over_http() -> None:
+    """`POST /v2/invoices%0A` is served as `/v2/invoices`, and limited as such."""
+    rule = Rule.parse("POST /v2/invoices", "heavy_write")
+    app = Starlette(routes=[Route("/v2/invoices", endpoint, methods=["POST"])])
+    assert TestClient(app).post("/v2/invoices%0A").status_code == 200
+    assert operation(app, "/v2/invoices%0A", rule, method="POST") == "heavy_write"
+    app = Starlette(routes=[Route("/customers/search", endpoint), Route("/customers/{id}", endpoint)])
+    assert operation(app, "/customers/search%0A") == COLLECTION
+    assert operation(app, "/customers/acme%0A") == ITEM
+    assert operation(app, "/customers/%0A") == ITEM
+
+
+async def _nothing() -> dict[str, Any]:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _nowhere(message: Any) -> None:
+    pass
 
 
 def test_other_routes_decide_where_none_answers() -> None:

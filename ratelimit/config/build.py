@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from ratelimit.address import ClientAddress
 from ratelimit.config.amounts import Amount
@@ -16,8 +18,6 @@ from ratelimit.policy import Override, Policy, StoreSettings
 from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-DEFAULT_PRECISION = 60
-DEFAULT_LEASE_MS = 60_000
 
 
 def build(file: PolicyFile, origin: str) -> Policy:
@@ -50,7 +50,7 @@ def _identity(key: KeyTable) -> Identity:
 
 
 def _limit(limit: LimitTable) -> Limit:
-    kind, amount = _kind(limit)
+    [(kind, amount)] = _kinds(limit)  # the checks have seen to it that there is one
     return Limit(
         name=limit.name,
         kind=kind,
@@ -63,15 +63,19 @@ def _limit(limit: LimitTable) -> Limit:
     )
 
 
-def _kind(limit: LimitTable) -> tuple[Rate | Quota | Concurrency, Amount]:
+def _kinds(limit: LimitTable) -> Iterator[tuple[Rate | Quota | Concurrency, Amount]]:
     if limit.rate is not None and limit.rate.window_ms is not None:
         # the shortest window, a second, has as many milliseconds as a window may have sub-windows
-        return Rate(limit.rate.window_ms, limit.precision or DEFAULT_PRECISION), limit.rate
+        yield Rate(limit.rate.window_ms, **_given(precision=limit.precision)), limit.rate
     if limit.quota is not None and limit.quota.period is not None:
-        return Quota(limit.quota.period, limit.timezone or "UTC", limit.anchor_day or 1), limit.quota
+        yield Quota(limit.quota.period, **_given(timezone=limit.timezone, anchor_day=limit.anchor_day)), limit.quota
     if limit.concurrency is not None:
-        return Concurrency(limit.lease or DEFAULT_LEASE_MS), limit.concurrency
-    raise AssertionError(f"the limit {limit.name} is of no kind; the checks refuse that")
+        yield Concurrency(**_given(lease_ms=limit.lease)), limit.concurrency
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that a file gives; of the others the model has the defaults."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _milliseconds(instant: datetime) -> int:

@@ -10,11 +10,12 @@ from ratelimit.config.messages import Path, Problem, place
 from ratelimit.config.valid import Valid
 from ratelimit.config.words import did_you_mean, listed, one_of, shown
 from ratelimit.model import ANONYMOUS, IDENTITY_KINDS
-from ratelimit.operations import EXEMPT
+from ratelimit.operations import BUILT_IN, EXEMPT
 
+PER = ("identity", *IDENTITY_KINDS)
+SPELLINGS = {kind.replace("_", ""): kind for kind in PER}
 KINDS = ("rate", "quota", "concurrency")
 ONLY_WITH = {"precision": "rate", "timezone": "quota", "anchor_day": "quota", "lease": "concurrency"}
-SHAPES = ("detail_read", "search", "create", "write", "heavy_write")  # the classes there are without any rule
 
 
 def check_limits(valid: Valid) -> Iterator[Problem]:
@@ -71,26 +72,36 @@ def written_limits(valid: Valid, tier: str) -> list[dict[str, object]]:
 
 
 def _check_per(valid: Valid, path: Path, limit: LimitTable) -> Iterator[Problem]:
-    kinds = ("identity", *IDENTITY_KINDS)
     known = {name for key in valid.file.keys for name in key.attributes}
     for number, (part_path, part) in enumerate(valid.numbered((*path, "per"), limit.per)):
         where = part_path if isinstance(valid.at((*path, "per")), list) else (*path, "per")
         if part in limit.per[:number]:
             yield Problem(where, f"{shown(part)} is there twice")
-        if part in kinds or part in known:
-            continue
-        # An attribute may come from the user's own identify, but one nearly named like a kind is a slip of the pen, and
-        # would be counted per identity without a word: organisation is near at 0.92, organization_id is not at 0.89.
-        hint = did_you_mean(part, kinds, cutoff=0.9 if part.isidentifier() else 0.7)
-        if hint or part == "tier" or not part.isidentifier():
-            allowed = f"; write {listed(kinds)}, the name of an attribute, or a list of these"
+        hint = _hint(part, known)
+        if hint or _plain(part) == "tier" or not part.isidentifier():
+            allowed = f"; write {listed(PER)}, the name of an attribute, or a list of these"
             yield Problem(where, f"{shown(part)} can't be counted by{hint or allowed}")
+
+
+def _hint(part: str, attributes: set[str]) -> str:
+    """An attribute may come from the user's own identify, but one that is named nearly like a kind is a slip of the
+    pen, and would be counted per identity without a word: organisation is near at 0.92, organization_id not at 0.89."""
+    meant = SPELLINGS.get(_plain(part), part)
+    if meant != part:  # "API-Key", "apiKey"
+        return f'; did you mean "{meant}"?'
+    if part in PER or part in attributes:
+        return ""
+    return did_you_mean(part.lower(), PER, cutoff=0.9 if part.isidentifier() else 0.7)
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("-", "").replace("_", "")
 
 
 def _check_operations(valid: Valid, path: Path, limit: LimitTable) -> Iterator[Problem]:
     if ("operations",) in valid.dropped:
         return
-    known = (valid.given(("operations",)) | set(SHAPES)) - {EXEMPT}
+    known = (valid.given(("operations",)) | set(BUILT_IN)) - {EXEMPT}
     named = list(valid.numbered((*path, "operations"), limit.operations or []))
     named += [((*path, "cost", name), name) for name in (limit.cost if isinstance(limit.cost, dict) else ())]
     for where, name in named:
@@ -117,9 +128,7 @@ def _check_attributes(valid: Valid, path: Path, limit: LimitTable) -> Iterator[P
         if (key.tier or valid.file.identity.default_tier) == tier:
             for name in lacking(valid, key_path, key, amount):
                 where = (*key_path, "attributes", name)
-                what = (
-                    f"{shown(key.attributes[name])} is not a whole number" if name in key.attributes else "is missing"
-                )
+                what = "is not a whole number" if name in key.attributes else "is missing"
                 yield Problem(where, f"{what}; {place(path)} computes its max from it: {shown(amount.written)}")
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
-from ratelimit.address import ClientAddress
+from ratelimit.address import ClientAddress, trusted_network
 from ratelimit.config.words import did_you_mean, listed, shown
 from ratelimit.identity import IdentifyByApiKey
 from ratelimit.model import IDENTITY_KINDS
@@ -26,6 +26,9 @@ LATER_STORES = ("redis+sentinel", "redis+cluster")
 
 RESERVED = ("identity", *IDENTITY_KINDS, "tier")
 
+SHORTEST_LEASE_MS = UNITS_MS["s"]  # it is renewed while a request runs: one of milliseconds would be lost
+
+_OF_THE_MACHINE = re.compile("localtime|posixrules|(posix|right)/.*")
 _DURATION = re.compile(r"([0-9]{1,16})(ms|s|m|h|d)")
 
 
@@ -37,6 +40,14 @@ def duration(value: Any) -> int:
     milliseconds = int(match[1]) * UNITS_MS[match[2]]
     if not 0 < milliseconds <= LONGEST_MS:
         raise ValueError(f"{shown(value)} is out of range; the shortest duration is 1ms, the longest 36500d")
+    return milliseconds
+
+
+def lease(value: Any) -> int:
+    """A duration that a process can renew in time."""
+    milliseconds = duration(value)
+    if milliseconds < SHORTEST_LEASE_MS:
+        raise ValueError(f"{shown(value)} is out of range; the shortest lease is 1s, the longest 36500d")
     return milliseconds
 
 
@@ -76,11 +87,13 @@ def on_failure(value: Any) -> Literal["allow", "deny"]:
 
 
 def timezone(value: Any) -> str:
+    allowed = 'write one of the IANA database, such as "UTC" or "Europe/Berlin"'
+    if isinstance(value, str) and _OF_THE_MACHINE.fullmatch(value):
+        raise ValueError(f"{shown(value)} is not the same on every machine; {allowed}")
     try:
         return ZoneInfo(value).key
     except (KeyError, ValueError, OSError, TypeError, AttributeError):  # by "Nowhere", "../x", "America", [], 5
-        hint = did_you_mean(value, available_timezones()) if isinstance(value, str) else ""
-    allowed = 'write one of the IANA database, such as "UTC" or "Europe/Berlin"'
+        hint = did_you_mean(value, available_timezones() - {"localtime"}) if isinstance(value, str) else ""
     raise ValueError(f"{shown(value)} is not a time zone{hint or '; ' + allowed}")
 
 
@@ -92,7 +105,7 @@ def attribute(value: Any) -> str | int:
 
 def attribute_name(value: str) -> str:
     if not (value.isascii() and value.isidentifier()):
-        raise ValueError(f"{shown(value)} can't stand in a formula; write letters, digits and _, no digit first")
+        raise ValueError("can't stand in a formula; write letters, digits and _, no digit first")
     if value in RESERVED:
         raise ValueError(f"{shown(value)} is not free for an attribute: {listed(RESERVED)} mean what they always mean")
     return value
@@ -113,7 +126,7 @@ def api_key_source(value: str) -> str:
 
 
 def trusted_proxy(value: str) -> str:
-    ClientAddress(trusted_proxies=(value,))
+    trusted_network(value)
     return value
 
 

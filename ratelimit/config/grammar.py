@@ -14,7 +14,7 @@ from ratelimit.config.values import (
     AnyAmount,
     Attributes,
     ConcurrencyAmount,
-    Duration,
+    Lease,
     Name,
     QuotaAmount,
     RateAmount,
@@ -95,8 +95,9 @@ class LimitTable(Table):
     anchor_day: int | None = Field(
         default=None, ge=1, le=31, description="Of a monthly quota: its first day; 31 is the last of a short month."
     )
-    lease: Duration | None = Field(
-        default=None, description="Of concurrency: how long a process that died keeps its slots. Default 60s."
+    lease: Lease | None = Field(
+        default=None,
+        description="Of concurrency: how long a process that died keeps its slots, 1s or more. Default 60s.",
     )
 
 

@@ -14,6 +14,8 @@ from ratelimit.config.messages import PolicyError, Problem
 from ratelimit.config.valid import read_valid
 from ratelimit.policy import Policy
 
+# Names that the parser repeats: of "Cannot declare ('keys', 'sk_live_1') twice" the second is an API key.
+_NAMES = re.compile(r"\(['\"].*\)|'.{4,}'|\".{4,}\"", re.DOTALL)
 _POSITION = re.compile(r"(.*) \(at (line \d+, column \d+|end of document)\)", re.DOTALL)
 
 
@@ -30,11 +32,15 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
         wrong = f"{origin}: line {line}: is not UTF-8, which TOML is always written in"
     if wrong:
         raise PolicyError([wrong])
-    return parse_policy(text, origin)
+    return _policy(text, origin, os.path.realpath(path))  # one file is one policy, by whatever path it is loaded
 
 
-def parse_policy(text: str, origin: str) -> Policy:
+def parse_policy(text: str, origin: str = "policy") -> Policy:
     """The policy of a text in TOML; `origin` is what messages call it. Two equal texts of one origin are one policy."""
+    return _policy(text, origin, origin)
+
+
+def _policy(text: str, called: str, origin: str) -> Policy:
     tables, problems = _parse_toml(text)
     valid = None
     if tables is not None:
@@ -42,7 +48,7 @@ def parse_policy(text: str, origin: str) -> Policy:
     if valid is not None:
         problems += check(valid)
     if valid is None or problems:
-        raise PolicyError(f"{origin}: {problem}" for problem in problems)
+        raise PolicyError(f"{called}: {problem}" for problem in problems)
     return build(valid.file, f"{origin}#{sha256(text.encode()).hexdigest()}")
 
 
@@ -54,4 +60,5 @@ def _parse_toml(text: str) -> tuple[dict[str, object] | None, list[Problem]]:
     except RecursionError:
         message = "has too many lists or tables within each other"
     position = _POSITION.fullmatch(message)
-    return None, [Problem((), f"{position[2]}: {position[1]}" if position else message)]
+    where, what = (f"{position[2]}: ", position[1]) if position else ("", message)
+    return None, [Problem((), where + _NAMES.sub("…", what))]

@@ -20,7 +20,8 @@ Path = tuple[str | int, ...]
 SECRET = {"sha256", "api_key", "url"}  # values that could be an API key or hold a password, if only by mistake
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")  # a TOML key that needs no quotes
-_LONG = 32  # an unknown key that is longer could be an API key in the wrong place: only its beginning is shown
+_LONG = 32  # a key that can't be and is longer could be an API key in the wrong place: only its beginning is shown
+_LONG_IN_KEYS = 8  # likewise where API keys are the subject
 
 _QUOTES = str.maketrans("'", '"')  # pydantic writes values as Python does
 _INSTANT = "a date-time with an offset, such as 2026-12-31T00:00:00Z"
@@ -70,17 +71,22 @@ def place(path: Path) -> str:
 def problem(path: Path, error: Mapping[str, Any]) -> Problem:
     """One of pydantic's errors, at its path in the file."""
     if error["type"] == "extra_forbidden":
-        key = str(path[-1])
         known = sorted(_known_keys(error["loc"][:-1]))
-        cut = key if len(key) <= _LONG else key[:8] + "…"
-        hint = did_you_mean(key, known) or f"; known here: {listed(known)}"
-        return Problem((*path[:-1], cut), f"is not known{hint}")
-    return Problem(path, _message(path, error))
+        hint = did_you_mean(str(path[-1]), known) or f"; known here: {listed(known)}"
+        return Problem(_cut(path), f"is not known{hint}")
+    return Problem(_cut(path) if error["loc"][-1:] == ("[key]",) else path, _message(path, error))
+
+
+def _cut(path: Path) -> Path:
+    key = str(path[-1])
+    longest = _LONG_IN_KEYS if path[0] == "keys" else _LONG
+    return path if len(key) <= longest else (*path[:-1], key[:8] + "…")
 
 
 def _message(path: Path, error: Mapping[str, Any]) -> str:
     kind = error["type"]
-    value = "what is here" if not SECRET.isdisjoint(path) else shown(error["input"])
+    secret = path[:1] == ("keys",) or not SECRET.isdisjoint(path)
+    value = "what is here" if secret else shown(error["input"])
     if kind == "list_type" and path in (("keys",), ("overrides",)):
         return f"is a list of tables; write [[{path[0]}]] above each"
     if kind in _TYPES:

@@ -8,6 +8,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 
 from ratelimit.config import fields
 from ratelimit.config.values import PREFIX, Duration, Name, Proxy, Source, StoreUrl, Table, Text
+from ratelimit.identity import SOURCES
 from ratelimit.model import FOREVER
 
 
@@ -65,7 +66,7 @@ class IdentityTable(Table):
     """How callers are told apart."""
 
     api_key: list[Source] = Field(
-        default=["bearer", "basic", "header:X-API-Key"],
+        default=list(SOURCES),
         description="Where a key may be presented; the first that is known counts.",
     )
     trusted_proxies: list[Proxy] = Field(

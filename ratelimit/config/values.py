@@ -30,13 +30,19 @@ _CONCURRENCY = WithJsonSchema({"type": ["integer", "string"], "minimum": 0, "pat
 _ANY_AMOUNT = WithJsonSchema({"type": ["integer", "string"], "minimum": 0, "pattern": f"^{_MAX}(/[0-9a-z ]+)?$"})
 _ATTRIBUTE_NAME = WithJsonSchema({"type": "string", "pattern": ATTRIBUTE})
 _ATTRIBUTE = WithJsonSchema({"type": ["string", "integer"]})
-_URL = WithJsonSchema({"type": "string", "pattern": "^(memory://$|rediss?://|unix://)"})
+_URL = WithJsonSchema(  # in any case, for which a pattern of JSON Schema has no flag
+    {
+        "type": "string",
+        "pattern": "^([Mm][Ee][Mm][Oo][Rr][Yy]://$|[Rr][Ee][Dd][Ii][Ss][Ss]?://|[Uu][Nn][Ii][Xx]://)",
+    }
+)
 
 Name = Annotated[str, Field(pattern=NAME)]
 Text = Annotated[str, Field(min_length=1)]
 Sha256 = Annotated[str, Field(pattern=SHA256), AfterValidator(str.lower)]
 Units = Annotated[int, Field(ge=0, le=FOREVER)]
 Duration = Annotated[int, PlainValidator(fields.duration), _DURATION]
+Lease = Annotated[int, PlainValidator(fields.lease), _DURATION]
 RateAmount = Annotated[Amount, PlainValidator(amounts.rate), _RATE]
 QuotaAmount = Annotated[Amount, PlainValidator(amounts.quota), _QUOTA]
 ConcurrencyAmount = Annotated[Amount, PlainValidator(amounts.concurrency), _CONCURRENCY]

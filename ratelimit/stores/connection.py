@@ -1,15 +1,11 @@
-"""One connection to Redis, shared by all requests of an event loop: commands go out at once, replies come in order.
+"""What is needed of redis-py: connections from a URL or a client, and replies with their errors.
 
 The only file that imports redis.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from contextlib import suppress
-from contextvars import Context
-from typing import Any, NamedTuple
+from typing import Any
 
 from redis.asyncio import Connection, ConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -18,21 +14,18 @@ from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseE
 
 from ratelimit.model import StoreUnavailable
 
-__all__ = ["Command", "Link", "NoScript", "Reply", "connections"]
+__all__ = ["Command", "Connection", "ConnectionPool", "Demoted", "NoScript", "Reply", "connect", "connections", "read"]
 
 Command = tuple[bytes | str | int, ...]
 Reply = Any
 
-CONNECT_TIMEOUT = 5.0  # seconds, in the background: a request waits its own, shorter time
-TURNS = 8  # of the event loop in which a reply that has arrived is still read when a caller's time is up
-BUSY = 0.005  # seconds that a timer may be late before it shows that this process was too busy to look
-STALL = 1.0  # seconds without a reply, and at least five timeouts, after which a connection is given up
-POSTS = 10_000  # commands without a reply that are kept while there is no connection, the newest
-POST_LIFE = 60.0  # seconds; a lease that is released later than that has ended by itself
-
 
 class NoScript(StoreUnavailable):
     """The script cache lost the script: a restart, a failover or SCRIPT FLUSH."""
+
+
+class Demoted(StoreUnavailable):
+    """READONLY: what was the master is a replica now, and keeps its connections open."""
 
 
 def connections(redis: str | Redis) -> ConnectionPool:
@@ -43,194 +36,41 @@ def connections(redis: str | Redis) -> ConnectionPool:
     try:
         pool = (Redis.from_url(redis) if isinstance(redis, str) else redis).connection_pool
         pool.make_connection()  # type: ignore[no-untyped-call]  # connects nowhere, and knows its options
-    except (TypeError, ValueError, RedisError) as error:
-        reason = "its host, port or database can't be read" if isinstance(error, ValueError) else str(error)
-        raise ValueError(f"no connection to Redis can be made from this URL: {reason}") from None
-    return pool
+    except ValueError:
+        reason = "its host, its port, its database or an option can't be read"
+    except (TypeError, RedisError) as error:
+        reason = str(error)
+    else:
+        return pool
+    # Not from within `except`: the first error quotes a piece of the URL, and reporters show what an error came from.
+    raise ValueError(f"no connection to Redis can be made from this URL: {reason}")
 
 
-class _Call(NamedTuple):
-    command: Command
-    reply: asyncio.Future[Reply] | None  # None: nobody waits for it
-    submitted_at: float
+async def connect(pool: ConnectionPool) -> Connection:
+    """A new connection, tried once: redis-py by itself would try ten times. Raises what redis-py raises."""
+    connection: Connection = pool.make_connection()  # type: ignore[no-untyped-call]
+    connection.retry = Retry(NoBackoff(), 0)
+    connection.socket_timeout = None
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+    return connection
 
 
-class Link:
-    """Connects when it is used, and again after the connection was lost. Belongs to the event loop that uses it."""
-
-    def __init__(self, pool: ConnectionPool, timeout: float) -> None:
-        self._pool = pool
-        self._timeout = timeout
-        self._unsent: deque[_Call] = deque()
-        self._unanswered: deque[tuple[float, _Call]] = deque()  # when it was sent, and what
-        self._wake = asyncio.Event()
-        self._sent: asyncio.Future[None] | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._connected = False
-        self._stalled = False
-
-    async def call(self, command: Command, deadline: float) -> Reply:
-        """Send a command and wait for its reply until `deadline` by the loop's clock.
-
-        Raises NoScript, or StoreUnavailable with the reason. Sent once: after an error it may have been applied.
-        """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Reply] = loop.create_future()
-        self._submit(command, future)
-        timer = loop.call_at(deadline, self._time_is_up, future, deadline, TURNS)
-        try:
-            return await future
-        finally:
-            timer.cancel()
-
-    def post(self, command: Command) -> None:
-        """Send a command whose reply nobody waits for, when there is a connection."""
-        self._submit(command, None)
-
-    async def wait_until_sent(self, deadline: float) -> None:
-        """Wait until what was submitted is on the wire, or raise StoreUnavailable at `deadline`.
-
-        Does not wait for a connection: what was posted goes first when there is one.
-        """
-        if not self._unsent or not self._connected:
-            return
-        loop = asyncio.get_running_loop()
-        sent = self._sent = self._sent or loop.create_future()
-        await asyncio.wait([sent], timeout=deadline - loop.time())
-        if not sent.done():
-            raise StoreUnavailable(self._too_late())
-
-    async def close(self) -> None:
-        """Send what is in line, then drop the connection."""
-        with suppress(StoreUnavailable):
-            await self.wait_until_sent(asyncio.get_running_loop().time() + self._timeout)
-        if task := self._task:
-            task.cancel()
-            await asyncio.wait([task])
-
-    def _submit(self, command: Command, reply: asyncio.Future[Reply] | None) -> None:
-        self._unsent.append(_Call(command, reply, asyncio.get_running_loop().time()))
-        self._wake.set()
-        if self._task is None:
-            self._start()
-
-    def _start(self) -> None:
-        # In a context of its own: a connection is not part of the request that happens to be the first.
-        self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
-
-    async def _run(self) -> None:
-        """The life of one connection, from the attempt to make it to its end."""
-        connection: Connection | None = None
-        try:
-            connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-            connection.retry = Retry(NoBackoff(), 0)  # redis-py would try ten times
-            connection.socket_timeout = None
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                await connection.connect()
-            self._connected = True
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._read(connection))
-                await self._write(connection)
-        except ExceptionGroup as errors:
-            self._reconnect(_reason(errors.exceptions[0]))
-        except Exception as error:  # noqa: BLE001 - whatever it was, callers are told that the store is out of reach
-            self._wait_for_the_next_call(_reason(error))
-        except asyncio.CancelledError:
-            if not self._stalled:
-                self._end("the connection was closed")
-                raise
-            self._reconnect(f"no reply for {self._patience():.1f} s")
-        finally:
-            if connection:
-                await connection.disconnect(nowait=True)
-
-    def _reconnect(self, reason: str) -> None:
-        """The connection was lost: what was sent may have been applied, what was not goes over a new one."""
-        unsent, self._unsent = self._unsent, deque()
-        self._end(reason)
-        self._unsent = unsent
-        if unsent:
-            self._start()
-
-    def _wait_for_the_next_call(self, reason: str) -> None:
-        """No connection could be made. Leases that wait to be given back are kept for when there is one."""
-        oldest = asyncio.get_running_loop().time() - POST_LIFE
-        posts = [call for call in self._unsent if call.reply is None and call.submitted_at > oldest]
-        self._end(reason)
-        self._unsent.extend(posts[-POSTS:])
-
-    def _end(self, reason: str) -> None:
-        for call in (*(call for _, call in self._unanswered), *self._unsent):
-            if call.reply and not call.reply.done():
-                call.reply.set_exception(StoreUnavailable(reason))
-        self._unanswered.clear()
-        self._unsent.clear()
-        self._all_sent()
-        self._task, self._connected, self._stalled = None, False, False
-
-    def _all_sent(self) -> None:
-        if self._sent:
-            self._sent.set_result(None)
-            self._sent = None
-
-    async def _write(self, connection: Connection) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            # What nobody waits for any more is not sent: it would be charged for nothing.
-            batch = [call for call in self._unsent if call.reply is None or not call.reply.done()]
-            self._unsent.clear()
-            now = asyncio.get_running_loop().time()
-            self._unanswered.extend((now, call) for call in batch)
-            packed = connection.pack_commands([call.command for call in batch])
-            await connection.send_packed_command(packed, check_health=False)
-            if not self._unsent:
-                self._all_sent()
-
-    async def _read(self, connection: Connection) -> None:
-        while True:
-            try:
-                reply = await connection.read_response(disable_decoding=True, disconnect_on_error=False)
-            except ResponseError as error:
-                reply = error
-            _, call = self._unanswered.popleft()
-            if call.reply and not call.reply.done():
-                if isinstance(reply, NoScriptError):
-                    call.reply.set_exception(NoScript(_reason(reply)))
-                elif isinstance(reply, ResponseError):
-                    call.reply.set_exception(StoreUnavailable(_reason(reply)))
-                else:
-                    call.reply.set_result(reply)
-            if isinstance(reply, ReadOnlyError):  # a master that was demoted keeps its connections open
-                raise reply
-
-    def _time_is_up(self, reply: asyncio.Future[Reply], deadline: float, turns: int) -> None:
-        if reply.done():
-            return
-        loop = asyncio.get_running_loop()
-        late = loop.time() - deadline
-        if turns == TURNS and late > BUSY:
-            # For as long as the timer is late this process was busy, perhaps before it had sent anything: not the
-            # store's failure. Given once, and at most as long as the timeout.
-            loop.call_later(min(late, self._timeout), self._time_is_up, reply, deadline, turns - 1)
-        elif turns:
-            loop.call_soon(self._time_is_up, reply, deadline, turns - 1)
-        else:
-            reply.set_exception(StoreUnavailable(self._too_late()))
-            self._give_up_if_stalled(loop.time())
-
-    def _give_up_if_stalled(self, now: float) -> None:
-        """One late reply is one caller's; only a connection that says nothing for long is dropped."""
-        if self._task and self._unanswered and now - self._unanswered[0][0] >= self._patience():
-            self._stalled = True
-            self._task.cancel()
-
-    def _patience(self) -> float:
-        return max(STALL, 5 * self._timeout)
-
-    def _too_late(self) -> str:
-        return f"no reply within {self._timeout * 1000:.0f} ms"
+async def read(connection: Connection) -> Reply | StoreUnavailable:
+    """The next reply. An error that the server replied is returned, one of the connection is raised."""
+    try:
+        return await connection.read_response(disable_decoding=True, disconnect_on_error=False)
+    except NoScriptError as error:
+        return NoScript(reason(error))
+    except ReadOnlyError as error:
+        return Demoted(reason(error))
+    except ResponseError as error:
+        return StoreUnavailable(reason(error))
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """An error in a line: its type and what it says."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

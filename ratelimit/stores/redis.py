@@ -11,7 +11,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from ratelimit.model import Charge, Concurrency, Decision, Lease, Quota, Rate, State, StoreUnavailable
-from ratelimit.stores.connection import Command, Link, NoScript, Reply, connections
+from ratelimit.stores.connection import Command, NoScript, Reply, connections
+from ratelimit.stores.link import Link
 from ratelimit.stores.terms import Terms, new_lease, terms_at
 
 if TYPE_CHECKING:

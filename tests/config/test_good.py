@@ -7,17 +7,20 @@ from pathlib import Path
 import pytest
 
 from ratelimit.address import ClientAddress
-from ratelimit.config import load_policy, parse_policy
-from ratelimit.config.build import build
-from ratelimit.config.grammar import PolicyFile
+from ratelimit.config import PolicyError, load_policy, parse_policy
 from ratelimit.identity import IdentifyByApiKey, hash_api_key
 from ratelimit.model import FOREVER, Concurrency, Identity, Quota, Rate
 from ratelimit.operations import ClassifyByRules
 from ratelimit.policy import Policy, StoreSettings
+from ratelimit.stores import open_store
 from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders
 
 GOOD = Path(__file__).parent / "good"
 API_KEY = "test"  # of which the good files have the SHA-256
+STORE_URLS = (
+    *("memory://", "MEMORY://", "redis://db", "redis://db/", "redis://db:6379", "REDIS://db/12", "Rediss://db"),
+    *("redis://:p%40ss@[::1]:6379/0", "unix:///run/redis.sock?db=1", "UNIX:///run/redis.sock"),
+)
 SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 
@@ -99,7 +102,7 @@ def test_every_field_of_a_limit() -> None:
     assert (old.kind, old.mode, old.enforce_from_ms) == (Rate(172_800_000, 60), "off", 0)
     assert (daily.kind, daily.max({"seats": 4})) == (Quota("day", "America/Mexico_City", 1), 4000)
     assert monthly.kind == Quota("month", "UTC", 31)
-    assert (at_once.kind, at_once.max({"seats": 4})) == (Concurrency(500), 8)
+    assert (at_once.kind, at_once.max({"seats": 4})) == (Concurrency(1000), 8)
     weekly, yearly = good("lendworks").tiers["basic"][1:]
     assert (weekly.kind, yearly.kind) == (Quota("week"), Quota("year"))
 
@@ -177,13 +180,11 @@ def test_store_and_identity() -> None:
     assert identity.organization == "acme"
 
 
-@pytest.mark.parametrize(
-    "url",
-    ["memory://", "redis://db", "redis://db/", "redis://db:6379", "REDIS://db/12", "redis://:p%40ss@[::1]:6379/0?a=b"],
-)
+@pytest.mark.parametrize("url", STORE_URLS)
 def test_store_urls(url: str) -> None:
-    """Every address of a store that is supported is taken as it is."""
+    """Every address of a store that is supported is taken as it is, and opens."""
     assert parse_policy(f'[store]\nurl = "{url}"\n[tiers.anonymous]\nlimits = []', "x").store.url == url
+    assert open_store(url)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +248,22 @@ def test_origin() -> None:
     assert load_policy(path).origin.startswith(f"{path}#")
     assert parse_policy(text + "\n", str(path)).origin != load_policy(path).origin
     assert good("smallest").origin != load_policy(path).origin
+    unnamed = parse_policy(text)
+    assert unnamed.origin == parse_policy(text).origin == parse_policy(text, "policy").origin
+
+
+def test_origin_of_one_file_by_several_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is the same policy by whatever path it is loaded, and messages have the path as it was written."""
+    (tmp_path / "a.toml").write_text("[tiers.anonymous]\nlimits = []\n")
+    (tmp_path / "link.toml").symlink_to("a.toml")
+    monkeypatch.chdir(tmp_path)
+    paths = ("a.toml", "./a.toml", f"../{tmp_path.name}/a.toml", str(tmp_path / "a.toml"), "link.toml")
+    assert len({load_policy(path).origin for path in paths}) == 1
+    (tmp_path / "a.toml").write_text("tiers = 5")
+    with pytest.raises(PolicyError, match=r"^\./a\.toml: tiers: 5 is not a table"):
+        load_policy("./a.toml")
+    with pytest.raises(PolicyError, match=r"^policy: tiers: 5 is not a table"):
+        parse_policy("tiers = 5")
 
 
 def test_byte_order_mark(tmp_path: Path) -> None:
@@ -254,10 +271,3 @@ def test_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "ratelimit.toml"
     path.write_bytes(b"\xef\xbb\xbf[tiers.anonymous]\r\nlimits = []\r\n")
     assert load_policy(path).tiers == {"anonymous": ()}
-
-
-def test_nothing_is_built_of_no_kind() -> None:
-    """What the checks refuse is not built by mistake."""
-    file = PolicyFile.model_validate({"tiers": {"anonymous": {"limits": [{"name": "a"}]}}})
-    with pytest.raises(AssertionError, match="the limit a is of no kind"):
-        build(file, "x")

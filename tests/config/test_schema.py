@@ -11,6 +11,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from ratelimit.config import json_schema
+from tests.config.test_good import STORE_URLS
 
 HERE = Path(__file__).parent
 GOOD = sorted((HERE / "good").glob("*.toml"))
@@ -36,6 +37,7 @@ BEYOND = {
     "keys-no-tier",
     "keys-sha256-twice",
     "keys-tier-unknown",
+    "lease-short",
     "limit-name-twice",
     "limit-operations-exempt",
     "limit-operations-own",
@@ -57,6 +59,7 @@ BEYOND = {
     "override-tier-unknown",
     "override-two-tiers",
     "override-until-local",
+    "per-case",
     "per-near",
     "per-near-no-name",
     "per-tier",
@@ -73,6 +76,8 @@ BEYOND = {
     "store-url-port-0",
     "store-url-port",
     "timezone-far",
+    "timezone-near-localtime",
+    "timezone-of-the-machine",
     "timezone",
 }
 
@@ -102,6 +107,14 @@ def test_is_a_schema() -> None:
 def test_takes_what_is_good(path: Path) -> None:
     """Every file that loads is valid."""
     assert is_valid(path)
+
+
+@pytest.mark.parametrize("url", STORE_URLS)
+def test_takes_the_store_urls_that_load(url: str) -> None:
+    """The scheme of a store may be in capitals for an editor too."""
+    validator = jsonschema.Draft202012Validator(json_schema())
+    assert validator.is_valid({"store": {"url": url}, "tiers": {"anonymous": {"limits": []}}})
+    assert not validator.is_valid({"store": {"url": f"x{url}"}, "tiers": {"anonymous": {"limits": []}}})
 
 
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)

@@ -22,7 +22,10 @@ HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
 SIDEWAYS = {("operations", "routes"), ("operations", "paths"), ("routes", "paths"), ("policy", "keys")}
 ONLY_IN: dict[str, set[str]] = {"redis": {"stores/connection.py"}, "starlette": set(), "fastapi": set()}
 LONGEST = 215  # lines
-LONGER = {"model.py": 250}  # seven nouns and four contracts, in the one file that is read first
+LONGER = {
+    "model.py": 250,  # seven nouns and four contracts, in the one file that is read first
+    "stores/lua/acquire.lua": 250,  # one script is one step
+}
 
 FILES = {
     path.relative_to(ROOT / "ratelimit").as_posix(): path.read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ import uvloop
 from redis import Redis
 
 from ratelimit.model import Decision, StoreUnavailable
-from ratelimit.stores import connection
+from ratelimit.stores import link as link_module
 from ratelimit.stores import redis as redis_module
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.terms import terms_at
@@ -354,7 +354,7 @@ def test_a_connection_that_stays_silent_is_given_up(
     own_server: servers.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After long silence the connection is dropped; what was not sent yet goes over a new one."""
-    monkeypatch.setattr(connection, "STALL", 0.1)
+    monkeypatch.setattr(link_module, "STALL", 0.1)
 
     async def test() -> None:
         store = RedisStore(own_server.unix_url, timeout=0.02)
@@ -396,7 +396,7 @@ def test_slots_are_given_back_when_the_server_is_back(own_server: servers.Server
 
 def test_what_waits_for_a_connection_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """While nobody is there, no more than the newest releases are kept, and none longer than a lease."""
-    monkeypatch.setattr(connection, "POSTS", 3)
+    monkeypatch.setattr(link_module, "POSTS", 3)
 
     async def test() -> None:
         store = RedisStore(f"redis://127.0.0.1:{servers.free_port()}")
@@ -406,7 +406,7 @@ def test_what_waits_for_a_connection_is_bounded(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(StoreUnavailable):
             await store.acquire([rate(9, 60_000)])
         assert [call.command[2] for call in link._unsent] == [7, 8, 9]
-        monkeypatch.setattr(connection, "POST_LIFE", 0.0)
+        monkeypatch.setattr(link_module, "POST_LIFE", 0.0)
         with pytest.raises(StoreUnavailable):
             await store.acquire([rate(9, 60_000)])
         assert not link._unsent

@@ -25,7 +25,7 @@ class Leases:
         loop = asyncio.get_running_loop()
         held = self._held.get(loop)
         if held is None:
-            for ended in [other for other in self._held if other.is_closed()]:
+            for ended in [other for other in list(self._held) if other.is_closed()]:
                 self._held.pop(ended, None)
             held = self._held[loop] = _Held(self._store)
         held.add(leases)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 import pytest
 
@@ -169,6 +170,27 @@ def test_released_while_a_renewal_is_under_way() -> None:
         await leases.release([lease("b", 20)])
 
     run(test())
+
+
+def test_a_renewal_is_no_part_of_a_request() -> None:
+    """A renewal has none of the context variables (a trace, a request id) of the request that was first."""
+    variable: ContextVar[str] = ContextVar("variable", default="none")
+    seen = []
+
+    class Looking(Recorder):
+        async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+            seen.append(variable.get())
+            return []
+
+    async def test() -> None:
+        variable.set("the first request")
+        leases = Leases(Looking())
+        leases.hold([lease("a", 20)])
+        await asyncio.sleep(11)
+        await leases.release([lease("a", 20)])
+
+    run(test())
+    assert seen == ["none"]
 
 
 def test_one_renewal_at_a_time() -> None:

@@ -8,7 +8,6 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-import fakeredis
 import pytest
 from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
@@ -77,7 +76,7 @@ def test_the_other_python_snippets(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """The snippets on identity, the decision and tests run, one after the other, as a user would paste them."""
     (tmp_path / "ratelimit.toml").write_text(POLICY)
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {"app": FastAPI(), "load_policy": load_policy, "fakeredis": fakeredis}
+    names: dict[str, object] = {"app": FastAPI(), "load_policy": load_policy}
     for snippet in PYTHON[1:]:
         exec(snippet, names)  # noqa: S102 - the README's own lines
     quota = TestClient(names["app"], headers=AS_ACME).get("/quota")

@@ -5,6 +5,7 @@ The only file that imports redis.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from redis.asyncio import Connection, ConnectionPool, Redis
@@ -14,7 +15,18 @@ from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseE
 
 from ratelimit.model import StoreUnavailable
 
-__all__ = ["Command", "Connection", "ConnectionPool", "Demoted", "NoScript", "Reply", "connect", "connections", "read"]
+__all__ = [
+    "Command",
+    "Connection",
+    "ConnectionPool",
+    "Demoted",
+    "NoScript",
+    "Reply",
+    "aborting",
+    "connect",
+    "connections",
+    "read",
+]
 
 Command = tuple[bytes | str | int, ...]
 Reply = Any
@@ -57,6 +69,12 @@ async def connect(pool: ConnectionPool) -> Connection:
         await connection.disconnect(nowait=True)
         raise
     return connection
+
+
+def aborting(connection: Connection) -> Callable[[], None]:
+    """What ends a connection at once. Closing would first wait for a server that stands still to read the rest."""
+    transport = getattr(getattr(connection, "_writer", None), "transport", None)  # redis-py has no public way to it
+    return transport.abort if transport else lambda: None
 
 
 async def read(connection: Connection) -> Reply | StoreUnavailable:

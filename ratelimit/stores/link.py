@@ -9,12 +9,23 @@ from contextvars import Context
 from typing import NamedTuple
 
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores.connection import Command, Connection, ConnectionPool, Demoted, Reply, connect, read, reason
+from ratelimit.stores.connection import (
+    Command,
+    Connection,
+    ConnectionPool,
+    Demoted,
+    Reply,
+    aborting,
+    connect,
+    read,
+    reason,
+)
 
 CONNECT_TIMEOUT = 5.0  # seconds, in the background: a request waits its own, shorter time
 TURNS = 8  # of the event loop in which a reply that has arrived is still read when a caller's time is up
 BUSY = 0.005  # seconds that a timer may be late before it shows that this process was too busy to look
 STALL = 1.0  # seconds without a reply, and at least five timeouts, after which a connection is given up
+GOODBYE = 1.0  # seconds at most that close() waits for what is in line to be sent
 POSTS = 10_000  # commands without a reply that are kept while there is no connection, the newest
 POST_LIFE = 60.0  # seconds; a lease that is released later than that has ended by itself
 
@@ -62,7 +73,11 @@ class Link:
 
         Does not wait for a connection: what was posted goes first when there is one.
         """
-        if not self._unsent or not self._connected:
+        if self._connected:
+            await self._until_sent(deadline)
+
+    async def _until_sent(self, deadline: float) -> None:
+        if not self._unsent:
             return
         loop = asyncio.get_running_loop()
         sent = self._sent = self._sent or loop.create_future()
@@ -71,9 +86,9 @@ class Link:
             raise StoreUnavailable(self._too_late())
 
     async def close(self) -> None:
-        """Send what is in line, then drop the connection."""
+        """Send what is in line, also where the connection is only being made; then drop it."""
         with suppress(StoreUnavailable):
-            await self.wait_until_sent(asyncio.get_running_loop().time() + self._timeout)
+            await self._until_sent(asyncio.get_running_loop().time() + min(self._timeout, GOODBYE))
         if task := self._task:
             task.cancel()
             await asyncio.wait([task])
@@ -94,7 +109,7 @@ class Link:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 connection = await connect(self._pool)
-            self._connected = True
+            self._connected, abort = True, aborting(connection)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(connection))
                 await self._write(connection)
@@ -106,6 +121,7 @@ class Link:
             if not self._stalled:
                 self._end("the connection was closed")
                 raise
+            abort()
             self._reconnect(f"no reply for {self._patience():.1f} s")
         finally:
             if connection:

@@ -109,7 +109,7 @@ class RedisStore:
         loop = asyncio.get_running_loop()
         link = self._links.get(loop)
         if link is None:
-            for ended in [other for other in self._links if other.is_closed()]:
+            for ended in [other for other in list(self._links) if other.is_closed()]:
                 self._links.pop(ended, None)
             link = self._links[loop] = Link(self._pool, self._timeout)
         return link

@@ -317,7 +317,7 @@ def test_a_user_that_a_middleware_in_front_has_found() -> None:
 
 
 def test_an_own_style() -> None:
-    """A style is two small methods and an answer for the store's absence."""
+    """A style is three small methods and the name of a header."""
 
     class Teapot:
         log_id_header = None

@@ -6,8 +6,9 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from contextvars import ContextVar
 from signal import SIGCONT, SIGSTOP
 
 import pytest
@@ -21,6 +22,7 @@ from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.terms import terms_at
 from tests import servers
 from tests.stores import Subject, concurrency, quota, rate
+from tests.test_leases import Clocked
 
 T = 1_772_359_200_000  # 2026-03-01T10:00:00Z
 MIDNIGHT = 1_772_409_600_000  # 2026-03-02T00:00:00Z
@@ -104,6 +106,28 @@ def test_every_key_expires(server: servers.Server, subject: Subject) -> None:
         assert 0 < left["s"] <= 2_100
         assert day - 5_000 < left["q"] <= day + 1_000
         assert 2_000 < left["c"] <= 8_000
+
+    subject.run(test())
+
+
+def test_repaired_keys_expire(server: servers.Server, subject: Subject) -> None:
+    """A counter that was repaired after the clock had been far ahead lives as long as it matters, and not for ever."""
+    ahead = 400 * 86_400_000
+    limits = [rate(2, 60_000, key="r"), quota(2, "day", key="q"), concurrency(1, 60_000, key="c")]
+
+    async def test() -> None:
+        await subject.at(T + ahead).acquire(*limits)
+        with server.client() as client:
+            for key in client.scan_iter(f"{subject.prefix}:*"):
+                client.pexpire(key, 5_000)  # as if it had been about to go
+            await subject.at(T).acquire(*limits)  # the cap is full: a denial, which only repairs
+            left = {
+                key.decode().rpartition(":")[2]: client.pttl(key) for key in client.scan_iter(f"{subject.prefix}:*")
+            }
+        day = 14 * 3_600_000  # from 10:00 on
+        assert 55_000 < left["r"] <= 62_000
+        assert day - 5_000 < left["q"] <= day + 1_000
+        assert 55_000 < left["c"] <= 61_000
 
     subject.run(test())
 
@@ -207,11 +231,15 @@ def test_a_server_that_stops_answering(own_server: servers.Server) -> None:
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match="no reply within 100 ms"):
                 await store.acquire([rate(9, 60_000)])
+        with pytest.raises(StoreUnavailable):
+            await store.acquire([concurrency(9, key="late")])
         own_server.process.send_signal(SIGCONT)
         patient = RedisStore(own_server.url, timeout=10)
         await patient.acquire([rate(9, 60_000)])
         recovered = await eventually(store)
         assert recovered.allowed
+        with own_server.client() as client:  # what timed out was applied later, and its slot given back behind it
+            assert client.zcard("ratelimit:{user=ana}:late") == 0
         await store.release(decision.leases)
         await store.close()
         await patient.close()
@@ -329,6 +357,26 @@ def test_a_loop_that_was_blocked_is_no_failure_of_the_store(server: servers.Serv
         runner.run(test())
 
 
+def test_the_grace_for_a_blocked_loop_is_bounded() -> None:
+    """However long the loop was blocked, a server that says nothing is waited for at most a timeout more, once."""
+
+    async def test() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            store = RedisStore(f"redis://127.0.0.1:{silent.getsockname()[1]}", timeout=0.1)
+            call = asyncio.create_task(store.acquire([rate(9, 60_000)]))
+            await asyncio.sleep(0)
+            loop.jumped += 5  # the app blocks its event loop
+            blocked_until = loop.time()
+            with pytest.raises(StoreUnavailable):
+                await call
+            assert 0.09 < loop.time() - blocked_until < 1.1  # 0.1, and what a slow machine takes by itself
+            await store.close()
+
+    loop = Clocked()
+    loop.run_until_complete(test())
+    loop.close()
+
+
 def test_a_hiccup_of_the_server_fails_only_who_waited_too_long(own_server: servers.Server) -> None:
     """One reply that is late is one caller's: the connection stays, and who came later gets an answer."""
 
@@ -360,13 +408,17 @@ def test_a_connection_that_stays_silent_is_given_up(
         store = RedisStore(own_server.unix_url, timeout=0.02)
         await eventually(store)
         link = store._link()
-        own_server.process.send_signal(SIGSTOP)
-        while link._connected:
-            with pytest.raises(StoreUnavailable):
-                await store.acquire([rate(9, 60_000, key="x")])
-            link.post(("PING",))
-        own_server.process.send_signal(SIGCONT)
-        assert (await eventually(store)).allowed
+        with own_server.client() as client:
+            own_server.process.send_signal(SIGSTOP)
+            link.post(("ECHO", b"x" * 50_000_000))  # fills the socket: what follows stays in line
+            await asyncio.sleep(0)
+            link.post(("SET", "not sent yet", "1", "PX", 60_000))
+            while link._connected:
+                with pytest.raises(StoreUnavailable):
+                    await store.acquire([rate(9, 60_000, key="x")])
+            own_server.process.send_signal(SIGCONT)
+            assert (await eventually(store)).allowed
+            assert client.get("not sent yet") == b"1"
         await store.close()
 
     asyncio.run(test())
@@ -413,6 +465,85 @@ def test_what_waits_for_a_connection_is_bounded(monkeypatch: pytest.MonkeyPatch)
         await store.close()
 
     asyncio.run(test())
+
+
+def test_who_gave_up_before_it_was_sent_is_not_charged(own_server: servers.Server) -> None:
+    """What nobody waits for any more when there is a connection at last is not sent."""
+
+    async def test() -> None:
+        store = RedisStore(own_server.unix_url, timeout=0.05)
+        own_server.process.send_signal(SIGSTOP)  # it takes connections, and greets nobody
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match="no reply within 50 ms"):
+                await store.acquire([rate(9, 60_000, key="x")])
+        own_server.process.send_signal(SIGCONT)
+        await eventually(store)
+        assert (await store.acquire([rate(9, 60_000, key="x")])).states[0].used == 1
+        await store.close()
+
+    asyncio.run(test())
+
+
+def test_close_gives_back_what_is_in_line(server: servers.Server, subject: Subject) -> None:
+    """A release just before the end goes out, on a connection that is there or on one that is still being made."""
+    key = f"{subject.prefix}:{{user=ana}}:concurrency"
+
+    async def test() -> None:
+        with server.client() as client:
+            for connected in (True, False):
+                held = (await subject.store.acquire([concurrency(9)])).leases
+                if not connected:
+                    client.client_kill_filter(_type="normal", skipme=True)
+                    await until(lambda: not subject.store._link()._connected)
+                subject.store._post_release(held)
+                await subject.store.close()
+                await until(lambda: client.zcard(key) == 0)  # nobody waits for the reply: it was sent
+
+    subject.run(test())
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Let the loop turn until something is so; fails when it is not within 10 s."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110 - it happens in another process
+            await asyncio.sleep(0)
+
+
+def test_a_connection_is_tried_once() -> None:
+    """A server that hangs up at once costs one connection a call: redis-py's own ten retries are off."""
+
+    async def test() -> None:
+        seen = 0
+
+        async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal seen
+            seen += 1
+            writer.close()
+
+        server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+        store = RedisStore(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout=20)
+        with pytest.raises(StoreUnavailable):
+            await store.acquire([rate(9, 60_000)])
+        assert seen == 1
+        await store.close()
+        server.close()
+
+    asyncio.run(test())
+
+
+def test_a_connection_is_no_part_of_a_request(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task of a connection has none of the context variables (a trace, a request id) of the first request."""
+    variable: ContextVar[str] = ContextVar("variable", default="none")
+    seen = []
+    connect = link_module.connect
+    monkeypatch.setattr(link_module, "connect", lambda pool: seen.append(variable.get()) or connect(pool))
+
+    async def test() -> None:
+        variable.set("the first request")
+        await subject.store.acquire([rate(9, 60_000)])
+
+    subject.run(test())
+    assert seen == ["none"]
 
 
 def test_a_release_without_a_connection_waits_for_nothing() -> None:

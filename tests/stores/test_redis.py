@@ -14,6 +14,7 @@ from signal import SIGCONT, SIGSTOP
 import pytest
 import uvloop
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 
 from ratelimit.model import Decision, StoreUnavailable
 from ratelimit.stores import link as link_module
@@ -471,6 +472,8 @@ def test_who_gave_up_before_it_was_sent_is_not_charged(own_server: servers.Serve
     """What nobody waits for any more when there is a connection at last is not sent."""
 
     async def test() -> None:
+        await eventually(loaded := RedisStore(own_server.unix_url))  # the script is in the cache
+        await loaded.close()
         store = RedisStore(own_server.unix_url, timeout=0.05)
         own_server.process.send_signal(SIGSTOP)  # it takes connections, and greets nobody
         for _ in range(3):
@@ -521,11 +524,13 @@ def test_a_connection_is_tried_once() -> None:
             writer.close()
 
         server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
-        store = RedisStore(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout=20)
+        client = AsyncRedis(host="127.0.0.1", port=server.sockets[0].getsockname()[1])
+        store = RedisStore(client, timeout=20)
         with pytest.raises(StoreUnavailable):
             await store.acquire([rate(9, 60_000)])
         assert seen == 1
         await store.close()
+        await client.aclose()
         server.close()
 
     asyncio.run(test())

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from contextvars import Context
 
+from ratelimit.loops import PerLoop
 from ratelimit.model import Lease, Store, StoreUnavailable
 
 logger = logging.getLogger("ratelimit")
@@ -19,16 +20,10 @@ class Leases:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._held: dict[asyncio.AbstractEventLoop, _Held] = {}
+        self._held = PerLoop(lambda: _Held(store))
 
     def hold(self, leases: Sequence[Lease]) -> None:
-        loop = asyncio.get_running_loop()
-        held = self._held.get(loop)
-        if held is None:
-            for ended in [other for other in list(self._held) if other.is_closed()]:
-                self._held.pop(ended, None)
-            held = self._held[loop] = _Held(self._store)
-        held.add(leases)
+        self._held[asyncio.get_running_loop()].add(leases)
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Give leases back. A store out of reach is logged: the slot then frees when its lease ends."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from ratelimit.loops import PerLoop
 from ratelimit.model import Charge, Concurrency, Decision, Lease, Quota, Rate, State, StoreUnavailable
 from ratelimit.stores.connection import Command, NoScript, Reply, connections
 from ratelimit.stores.link import Link
@@ -48,7 +49,7 @@ class RedisStore:
         self._pool = connections(redis)
         self._prefix = f"{prefix}:"
         self._timeout = timeout
-        self._links: dict[asyncio.AbstractEventLoop, Link] = {}
+        self._links = PerLoop(lambda: Link(self._pool, timeout))
         self._ahead_ms = 0  # the store's clock against ours, as last seen: only to guess the period it is in
         self.acquire_script = load_script("acquire")
         self.renew_script = load_script("renew")
@@ -106,13 +107,7 @@ class RedisStore:
             return await self._link().call(("EVAL", script.text, *call), deadline)
 
     def _link(self) -> Link:
-        loop = asyncio.get_running_loop()
-        link = self._links.get(loop)
-        if link is None:
-            for ended in [other for other in list(self._links) if other.is_closed()]:
-                self._links.pop(ended, None)
-            link = self._links[loop] = Link(self._pool, self._timeout)
-        return link
+        return self._links[asyncio.get_running_loop()]
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._timeout

@@ -57,7 +57,7 @@ def terms_at(charge: Charge, now_ms: int) -> Terms:
         since = until
     else:
         until, maximum = charge.maxes[-1]
-    later = tuple((ends, following) for (ends, _), (_, following) in pairwise(charge.maxes) if ends >= until)
+    later = () if until == charge.maxes[-1][0] else _later(charge, until)
     shadow = limit.mode == "shadow"
     if limit.enforce_from_ms:
         if now_ms < limit.enforce_from_ms:
@@ -72,3 +72,8 @@ def terms_at(charge: Charge, now_ms: int) -> Terms:
         case quota:
             start, end = period(quota, now_ms)
             return Terms(maximum, shadow, start, end, end - start, max(since, start), min(until, end), later)
+
+
+def _later(charge: Charge, until_ms: int) -> tuple[tuple[int, int], ...]:
+    """The maxes that come after the one that holds until an instant. Most charges have one max for ever."""
+    return tuple((ends, following) for (ends, _), (_, following) in pairwise(charge.maxes) if ends >= until_ms)

@@ -6,13 +6,16 @@ No two callers and no two limits share one: `{ } : = % #`, white space and what 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
+from operator import itemgetter
 from urllib.parse import quote
 
 from ratelimit.model import IDENTITY_KINDS, Concurrency, Identity, Quota, Rate
 
 _MAX_NAME = 64  # characters of a name in a key; a longer one is hashed, so that nobody makes Redis hold kilobytes
 _SAFE = "!\"$&'()*+,-./;<>?@[\\]^_`|~"  # with letters and digits: printable ASCII but { } : = % # and the space
+_TYPES = frozenset({str, int, bool})
 _PLAIN = re.compile(f"[A-Za-z0-9{re.escape(_SAFE)}]{{0,{_MAX_NAME}}}")
 
 
@@ -28,6 +31,20 @@ def value_of(identity: Identity, kind: str) -> str | int | None:
         name: str | None = getattr(identity, kind)
         return name
     return identity.attributes.get(kind)
+
+
+def getter_of(kinds: Iterable[str]) -> Callable[[Identity], object]:
+    """Reads what an identity has under all the kinds that are fields of it: something to tell callers apart by."""
+    return itemgetter(*[index for index, field in enumerate(Identity._fields[:-1]) if field in kinds])
+
+
+def by_value(attributes: Mapping[str, str | int]) -> tuple[tuple[str, type, str | int], ...] | None:
+    """Attributes as they are now, to tell callers apart by; None if there is more in them than texts and numbers.
+
+    With their types: `True` is `1` to a dict, but another name of a counter.
+    """
+    values = [(name, type(value), value) for name, value in attributes.items()]
+    return tuple(values) if _TYPES.issuperset([kind for _, kind, _ in values]) else None
 
 
 def escaped(kind: str, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from ratelimit.model import State
 
@@ -12,8 +13,8 @@ SAID = 1_000  # things that are said once: no more are remembered
 _said: set[str] = set()
 
 
-def denied(state: State, operation: str, caller: str, log_id: str) -> None:
-    """A 429 because of one limit. `caller` is a reference that is not the API key."""
+def denied(state: State, operation: str, caller: Callable[[], str], log_id: str) -> None:
+    """A 429 because of one limit. `caller` makes a reference that is not the API key; it is called for a line alone."""
     _limit("denied", state, operation, caller, log_id)
     if state.retry_after_ms is None and _first_time(f"{state.limit.name} {operation}"):
         logger.warning(
@@ -25,7 +26,7 @@ def denied(state: State, operation: str, caller: str, log_id: str) -> None:
         )
 
 
-def would_deny(state: State, operation: str, caller: str, log_id: str) -> None:
+def would_deny(state: State, operation: str, caller: Callable[[], str], log_id: str) -> None:
     """A request that a limit in shadow would have denied."""
     _limit("would deny", state, operation, caller, log_id)
 
@@ -48,7 +49,9 @@ def not_closed(error: Exception) -> None:
     logger.warning("the store was not closed: %s", error)
 
 
-def _limit(verdict: str, state: State, operation: str, caller: str, log_id: str) -> None:
+def _limit(verdict: str, state: State, operation: str, caller: Callable[[], str], log_id: str) -> None:
+    if not logger.isEnabledFor(logging.INFO):
+        return
     wait = "never" if state.retry_after_ms is None else f"{state.retry_after_ms / 1000:.3f}s"
     logger.info(
         "%s operation=%s limit=%s wait=%s log_id=%s caller=%s",
@@ -57,7 +60,7 @@ def _limit(verdict: str, state: State, operation: str, caller: str, log_id: str)
         state.limit.name,
         wait,
         log_id,
-        caller,
+        caller(),
     )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
-from dataclasses import replace
+from collections.abc import Awaitable
 from functools import partial
 from inspect import isawaitable
 
@@ -17,6 +16,7 @@ from ratelimit.model import (
     Decision,
     Identify,
     Identity,
+    Lease,
     Message,
     Receive,
     Scope,
@@ -26,7 +26,7 @@ from ratelimit.model import (
     Style,
 )
 from ratelimit.policy import Policy
-from ratelimit.response import Admitted, answer
+from ratelimit.response import Held, Reported, answer, with_headers
 from ratelimit.stores import open_store
 
 
@@ -55,62 +55,79 @@ class RateLimitMiddleware:
         self.policy = policy if isinstance(policy, Policy) else _loaded(policy)
         self.store = _opened(store, self.policy)
         self.style = style or self.policy.style
-        self._identify = identify
         self._classify = classify or self.policy.classify
+        self._identify = identify or self.policy.identify
+        self._own_identify = identify is not None
         self._leases = Leases(self.store)
+        self._always_log_id = self.style.log_id_header is not None
+        self._alone = (self.policy,)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, self._closing_store(send))
         if scope["type"] != "http" or self._applied(scope):
             return await self.app(scope, receive, send)
-        operation = await self._operation(scope)
-        if operation is None:
-            return await self.app(scope, receive, send)
-        identity = await self._identity(scope)
+        operation = self._classify(scope)
+        if type(operation) is not str:
+            operation = await _settled(operation)
+            if operation is None:
+                return await self.app(scope, receive, send)
+        identity = self._identify(scope)
+        if type(identity) is not Identity:
+            identity = await self._identified(identity, scope)
+        elif self._own_identify:
+            identity = self._completed(identity, scope)
         charges = self.policy.charges(identity, operation)
-        log_id = secrets.token_hex(12)
-        failure: StoreUnavailable | None = None
+        failure = None
         try:
             decision = await self.store.acquire(charges)
         except StoreUnavailable as error:
             failure = error
             decision = Decision(allowed=self.policy.store.on_failure == "allow", now_ms=0, unavailable=True)
-        report = partial(_report, decision, failure, operation, identity)
+        notable = _notable(decision)
+        log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
         if not decision.allowed:
-            report(log_id)
+            _report(decision, failure, operation, identity, log_id)
             refusal = self.style.unavailable(log_id) if failure else self.style.denied(decision, identity, log_id)
             return await answer(refusal, scope, send)
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
-        release = self._leases.release
-        self._leases.hold(decision.leases)
-        admitted = Admitted(scope, send, self.style, decision, identity, log_id, release, report)
+        send = with_headers(scope, send, self.style, decision, identity, log_id)
+        if not (notable or decision.leases):
+            return await self.app(scope, receive, send)
+        report = partial(_report, decision, failure, operation, identity) if notable else None
+        reported = Reported(send, self.style.log_id_header, log_id, report)
+        return await self._attended(scope, receive, reported, decision.leases)
+
+    async def _attended(self, scope: Scope, receive: Receive, reported: Reported, leases: tuple[Lease, ...]) -> None:
+        """The app call of a request with something to say in the log, or with slots to give back."""
+        self._leases.hold(leases)
+        held = Held(scope, reported.send, leases, self._leases.release)
         try:
-            await self.app(scope, receive, admitted.send)
+            await self.app(scope, receive, held.send)
         finally:
-            await admitted.end()
+            reported.end()
+            await held.end()
 
     def _applied(self, scope: Scope) -> bool:
         """Whether this policy limits the request already: mounted twice, it would charge twice."""
-        applied: tuple[Policy, ...] = scope.get("ratelimit.policies", ())
+        applied: tuple[Policy, ...] | None = scope.get("ratelimit.policies")
+        if applied is None:
+            scope["ratelimit.policies"] = self._alone
+            return False
         origin = self.policy.origin
         if any(policy is self.policy or (origin and policy.origin == origin) for policy in applied):
             return True
         scope["ratelimit.policies"] = (*applied, self.policy)
         return False
 
-    async def _operation(self, scope: Scope) -> str | None:
-        operation = self._classify(scope)
-        return operation if operation is None or isinstance(operation, str) else await operation
-
-    async def _identity(self, scope: Scope) -> Identity:
-        if self._identify:
-            own = self._identify(scope)
-            identity = await own if isawaitable(own) else own
+    async def _identified(self, found: Identity | Awaitable[Identity | None] | None, scope: Scope) -> Identity:
+        """The identity where `identify` is async, or leaves the request to the policy's own."""
+        identity = await found if isawaitable(found) else found
+        if self._own_identify:
             if identity is not None:
                 return self._completed(identity, scope)
-        found = self.policy.identify(scope)
-        identity = await found if isawaitable(found) else found
+            found = self.policy.identify(scope)
+            identity = await found if isawaitable(found) else found
         if identity is None:
             raise TypeError("the policy's identify returned None: there is nothing left to ask who is calling")
         return identity
@@ -119,8 +136,9 @@ class RateLimitMiddleware:
         """With the address and the tier that the user's own identify left to the policy."""
         if identity.ip is not None and identity.tier:
             return identity
-        ip = self.policy.address(scope) if identity.ip is None else identity.ip
-        return replace(identity, ip=ip, tier=identity.tier or self.policy.default_tier)
+        organization, user, api_key, application, ip, tier, attributes = identity
+        ip = self.policy.address(scope) if ip is None else ip
+        return Identity(organization, user, api_key, application, ip, tier or self.policy.default_tier, attributes)
 
     def _closing_store(self, send: Send) -> Send:
         async def closing(message: Message) -> None:
@@ -152,6 +170,20 @@ def _opened(store: Store | str | None, policy: Policy) -> Store:
     return store
 
 
+async def _settled(operation: str | Awaitable[str | None] | None) -> str | None:
+    return operation if operation is None or isinstance(operation, str) else await operation
+
+
+def _notable(decision: Decision) -> bool:
+    """Whether there is something to say in the log: a denial, also one by a limit in shadow, or no store."""
+    if decision.unavailable or not decision.allowed:
+        return True
+    for state in decision.states:  # noqa: SIM110 - any() takes three times as long
+        if state.exceeded:
+            return True
+    return False
+
+
 def _report(
     decision: Decision, failure: StoreUnavailable | None, operation: str, identity: Identity, log_id: str
 ) -> None:
@@ -159,8 +191,8 @@ def _report(
     if failure:
         log.without_store(failure, operation, caller(identity), log_id, allowed=decision.allowed)
     elif state := decision.denying:
-        log.denied(state, operation, caller(identity), log_id)
+        log.denied(state, operation, partial(caller, identity), log_id)
     else:
         for state in decision.states:
             if state.shadow and state.exceeded:
-                log.would_deny(state, operation, caller(identity), log_id)
+                log.would_deny(state, operation, partial(caller, identity), log_id)

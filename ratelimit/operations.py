@@ -18,6 +18,7 @@ _METHOD = re.compile(r"\*|[A-Z][A-Z-]*")
 _PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_-]*\}")
 _NO_TEXT = re.compile(r"[*{}?#]|%[0-9A-Fa-f]{2}")
 
+_USUAL = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _BY_METHOD = {"POST": "create", "PUT": "write", "PATCH": "write", "DELETE": "write"}
 _DIGIT = re.compile(r"[0-9]")
 _VERSION = re.compile(r"v[0-9]+(\.[0-9]+){0,2}((alpha|beta)[0-9]*)?|[0-9]+(\.[0-9]+){1,2}", re.IGNORECASE)
@@ -91,10 +92,13 @@ class ClassifyByRules:
         self._app_routes = AppRoutes()
 
     def __call__(self, scope: Scope) -> str | None:
-        method = scope.get("method", "GET").upper()  # one server hands on "get" as it came, and some apps answer it
-        if method == "OPTIONS" and _is_preflight(scope):
-            return None
-        segments = split_path(client_path(scope))
+        method = scope.get("method", "GET")
+        if method not in _USUAL:
+            method = method.upper()  # one server hands on "get" as it came, and some apps answer it
+            if method == "OPTIONS" and _is_preflight(scope):
+                return None
+        path, root_path = scope["path"], scope.get("root_path")
+        segments = split_path(client_path(path, root_path) if root_path else path)
         rule = self._by_method.get(method, self._other_methods).find(segments)
         if rule is not None:
             return rule.operation
@@ -106,9 +110,9 @@ class ClassifyByRules:
         if not segments:
             return False
         last = segments[-1]
-        if _DIGIT.search(last) and not _VERSION.fullmatch(last):
+        if (last.isdecimal() and last.isascii()) or (_DIGIT.search(last) and not _VERSION.fullmatch(last)):
             return True
-        parameter = self._app_routes.ends_in_parameter(scope)
+        parameter = self._app_routes.ends_in_parameter(scope, segments)
         return bool(self._items.find(segments) if parameter is None else parameter)
 
     def _table(self, methods: set[str]) -> Table[Rule]:

@@ -31,21 +31,16 @@ def split_path(path: str) -> list[str]:
 
     In a path of more than 256 segments, which nobody sends in earnest, `**` is taken to be what lies in the middle.
     """
-    segments = [segment for segment in path.split("/") if segment]
-    if path.endswith("\n"):
+    segments = [*filter(None, path.split("/"))]
+    if path[-1:] == "\n":
         segments[-1] = segments[-1][:-1] or "\n"
     return segments if len(segments) <= 2 * ENDS else segments[:ENDS] + segments[-ENDS:]
 
 
-def client_path(scope: Scope) -> str:
+def client_path(path: str, root_path: str) -> str:
     """The path that the client sees: with `root_path`, which ASGI includes, and which a proxy may have cut off."""
-    path: str = scope["path"]
-    root = scope.get("root_path")
-    if root:
-        root = root.rstrip("/")
-        if path != root and not path.startswith(root + "/"):
-            return f"{root}{path}"
-    return path
+    root = root_path.rstrip("/")
+    return path if path == root or path.startswith(root + "/") else root + path
 
 
 def path_below(scope: Scope, root_path: str) -> str:
@@ -56,9 +51,10 @@ def path_below(scope: Scope, root_path: str) -> str:
 
 
 class _Node:
-    """A place in the tree of patterns. `order` is that of the first pattern that ends here."""
+    """A place in the tree of patterns. `order` is that of the first pattern that ends here; where it `forks`, a segment
+    may lead to several places."""
 
-    __slots__ = ("loops", "one", "order", "rest", "tests", "texts")
+    __slots__ = ("forks", "loops", "one", "order", "rest", "tests", "texts")
 
     def __init__(self, order: int, *, loops: bool = False) -> None:
         self.texts: dict[str, _Node] = {}
@@ -67,11 +63,13 @@ class _Node:
         self.rest: _Node | None = None
         self.loops = loops
         self.order = order
+        self.forks = False
 
     def child(self, segment: Segment, order: int) -> _Node:
         if segment is Wild.REST:
             if self.loops:  # "**/**" is "**"
                 return self
+            self.forks = True
             self.rest = self.rest or _Node(order, loops=True)
             return self.rest
         if segment is Wild.ONE:
@@ -79,6 +77,7 @@ class _Node:
             return self.one
         if isinstance(segment, str):
             return self.texts.setdefault(segment, _Node(order))
+        self.forks = True
         return self.tests.setdefault(segment, _Node(order))
 
     def after(self, segment: str) -> list[_Node]:
@@ -105,6 +104,7 @@ class Table(Generic[_T]):
     def __init__(self, patterns: Iterable[tuple[Sequence[Segment], _T]]) -> None:
         entries = list(patterns)
         none = len(entries)
+        self._empty = not entries
         self._values: list[_T | None] = [*(value for _, value in entries), None]
         self._root = _Node(none)
         for order, (segments, _) in enumerate(entries):
@@ -114,12 +114,30 @@ class Table(Generic[_T]):
             node.order = min(node.order, order)
 
     def find(self, segments: Sequence[str]) -> _T | None:
-        # `/a/%0A` is routed as `/a/` where there is such a route, else as an item of `/a/{id}`
-        found = self._find(segments[:-1]) if segments and segments[-1] == "\n" else None
-        return self._find(segments) if found is None else found
+        if self._empty:
+            return None
+        if segments and segments[-1] == "\n":
+            # `/a/%0A` is routed as `/a/` where there is such a route, else as an item of `/a/{id}`
+            found = self._find(segments[:-1])
+            if found is not None:
+                return found
+        return self._find(segments)
 
     def _find(self, segments: Sequence[str]) -> _T | None:
-        active = [self._root] if self._root.rest is None else [self._root, self._root.rest]
+        node = self._root
+        for at, segment in enumerate(segments):  # nearly always there is a single place to be at
+            child = node.texts.get(segment)
+            if node.forks or (child and node.one):
+                return self._follow(node, segments[at:])
+            child = child or node.one
+            if child is None:
+                return None
+            node = child
+        return self._values[node.order if node.rest is None else min(node.order, node.rest.order)]
+
+    def _follow(self, node: _Node, segments: Sequence[str]) -> _T | None:
+        """All places at once that the segments may lead to from here."""
+        active = [node] if node.rest is None else [node, node.rest]
         for segment in segments:
             if len(active) == 1:
                 active = active[0].after(segment)

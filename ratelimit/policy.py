@@ -6,11 +6,12 @@ their costs, the fixed parts of their keys, and where an override is found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ratelimit.keys import caller, escaped, label_of, period_of, value_of
+from ratelimit.keys import by_value, caller, escaped, getter_of, value_of
+from ratelimit.memo import Recent
 from ratelimit.model import (
     FOREVER,
     Charge,
@@ -21,6 +22,7 @@ from ratelimit.model import (
     Scope,
     Style,
 )
+from ratelimit.tiers import Tier, compile_tier, listed
 
 _Max = Callable[[Mapping[str, str | int]], int]
 _Overrides = Sequence["Override"]
@@ -56,29 +58,6 @@ class Override:
             raise ValueError("an override needs something to match; to change a limit for everybody, change the limit")
 
 
-@dataclass(frozen=True, slots=True)
-class _Counter:
-    """A limit as it applies to one kind of operation. Its key: the root, `suffix`, then label and name of each part."""
-
-    limit: Limit
-    cost: int
-    suffix: str  # ":requests:60000/60"
-    parts: tuple[tuple[str, str], ...]  # (("user", ":user="), ("store", ":@store="))
-
-    def key(self, root: str, root_kind: str, identity: Identity) -> str:
-        key = root + self.suffix
-        for kind, label in self.parts:
-            if kind != root_kind and (name := value_of(identity, kind)) is not None:
-                key += label + escaped(kind, str(name))
-        return key
-
-
-@dataclass(frozen=True, slots=True)
-class _Tier:
-    by_operation: Mapping[str, tuple[_Counter, ...]]  # for each that a limit of the tier names
-    others: tuple[_Counter, ...]  # any other operation: users' own names are without number, and need no memory here
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy:
     """Tiers of limits, and the parts that tell callers, operations and answers apart.
@@ -96,21 +75,39 @@ class Policy:
     default_tier: str | None = None
     store: StoreSettings = StoreSettings()
     origin: str = ""
-    _compiled: Mapping[str, _Tier] = field(init=False, repr=False)
+    _compiled: Mapping[str, Tier] = field(init=False, repr=False)
     _by_value: Mapping[str, Mapping[str | int, list[tuple[int, Override]]]] = field(init=False, repr=False)
+    _named: frozenset[str] = field(init=False, repr=False)  # operations; users' own names for others are without number
+    _telling: Callable[[Identity], object] = field(init=False, repr=False)
+    _recent: Recent[tuple[object, ...], tuple[Charge, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.default_tier is not None and self.default_tier not in self.tiers:
-            raise ValueError(f'default_tier is "{self.default_tier}", but the policy has only {_listed(self.tiers)}')
-        compiled = {name: _compile(name, limits) for name, limits in self.tiers.items()}
+            raise ValueError(f'default_tier is "{self.default_tier}", but the policy has only {listed(self.tiers)}')
+        compiled = {name: compile_tier(name, limits) for name, limits in self.tiers.items()}
         object.__setattr__(self, "_compiled", compiled)
+        object.__setattr__(self, "_named", frozenset().union(*[tier.by_operation for tier in compiled.values()]))
         object.__setattr__(self, "_by_value", _index(self.overrides))
+        object.__setattr__(self, "_telling", getter_of(_told_apart_by(self.tiers, self.overrides)))
+        object.__setattr__(self, "_recent", Recent())
 
     def charges(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
         """What a request takes, in the order of the tier's limits.
 
+        A caller of late gets the same tuple again, as long as nothing that a limit or an override goes by has changed.
         Raises LookupError if the identity has no tier that the policy knows: nothing is unlimited by accident.
         """
+        attributes = by_value(identity.attributes) if identity.attributes else ()
+        if attributes is None:
+            return self._charges(identity, operation)
+        asked = (operation if operation in self._named else None, identity.root, self._telling(identity), attributes)
+        charges = self._recent.get(asked)
+        if charges is None:
+            charges = self._charges(identity, operation)
+            self._recent.put(asked, charges)
+        return charges
+
+    def _charges(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
         tier_name = self.default_tier if identity.tier is None else identity.tier
         tier = self._compiled.get(tier_name) if tier_name is not None else None
         if tier is None:
@@ -118,30 +115,24 @@ class Policy:
         root_kind, root_name = identity.root
         root = f"{{{root_kind}={escaped(root_kind, root_name)}}}"  # all keys of a request are in one slot of a cluster
         overrides = self._matching(identity, tier_name) if self._by_value else ()
+        counters = tier.by_operation.get(operation, tier.others)
         return tuple(
-            [  # a list is a third faster to fill than a generator
-                Charge(
-                    counter.limit,
-                    counter.key(root, root_kind, identity),
-                    counter.cost,
-                    _maxes(counter.limit, overrides, identity.attributes),
-                )
-                for counter in tier.by_operation.get(operation, tier.others)
-            ]
+            Charge(c.limit, c.key(root, root_kind, identity), c.cost, _maxes(c.limit, overrides, identity.attributes))
+            for c in counters
         )
 
     def _matching(self, identity: Identity, tier: str | None) -> _Overrides:
         """The overrides for a caller, the last first."""
         found: list[tuple[int, Override]] = []
-        for kind, by_value in self._by_value.items():
+        for kind, overrides in self._by_value.items():
             value = tier if kind == "tier" else value_of(identity, kind)
             if value is not None:
-                found += by_value.get(value, ())
+                found += overrides.get(value, ())
         found.sort(key=lambda numbered: -numbered[0])
         return [override for _, override in found if _matches(override, identity, tier)]
 
     def _no_tier(self, identity: Identity) -> LookupError:
-        has = f"it has {_listed(self.tiers)}"
+        has = f"it has {listed(self.tiers)}"
         if identity.tier is None:
             return LookupError(
                 f"{caller(identity)} names no tier and the policy has no default_tier; let identify name one of the"
@@ -150,10 +141,6 @@ class Policy:
         return LookupError(
             f'{caller(identity)} is of the tier "{identity.tier}", which the policy does not have; {has}'
         )
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names)
 
 
 def _matches(override: Override, identity: Identity, tier: str | None) -> bool:
@@ -176,6 +163,12 @@ def _maxes(limit: Limit, overrides: _Overrides, attributes: Mapping[str, str | i
     return tuple(steps)
 
 
+def _told_apart_by(tiers: Mapping[str, tuple[Limit, ...]], overrides: _Overrides) -> set[str]:
+    """What limits and overrides look at of a caller besides its root and its attributes."""
+    per = {kind for limits in tiers.values() for limit in limits for kind in limit.per}
+    return {"tier"}.union(per, *[override.match for override in overrides])
+
+
 def _index(overrides: _Overrides) -> dict[str, dict[str | int, list[tuple[int, Override]]]]:
     """Overrides with their position, by the one field of each that tells the most."""
     index: dict[str, dict[str | int, list[tuple[int, Override]]]] = {}
@@ -183,30 +176,3 @@ def _index(overrides: _Overrides) -> dict[str, dict[str | int, list[tuple[int, O
         kinds = [kind for kind in _SELECTIVE if kind in override.match] or sorted(override.match, key="tier".__eq__)
         index.setdefault(kinds[0], {}).setdefault(override.match[kinds[0]], []).append((position, override))
     return index
-
-
-def _compile(name: str, limits: tuple[Limit, ...]) -> _Tier:
-    names = [limit.name for limit in limits]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f'the tier "{name}" has more than one limit named {_listed(sorted(twice))}')
-    operations = {operation for limit in limits for operation in _operations_of(limit)}
-    return _Tier({operation: _counters(limits, operation) for operation in operations}, _counters(limits, None))
-
-
-def _operations_of(limit: Limit) -> frozenset[str]:
-    costs = frozenset() if isinstance(limit.cost, int) else frozenset(limit.cost)
-    return costs | (limit.operations or frozenset())
-
-
-def _counters(limits: tuple[Limit, ...], operation: str | None) -> tuple[_Counter, ...]:
-    """The limits that apply to an operation; None is one that no limit names."""
-    return tuple(
-        _Counter(
-            limit,
-            limit.cost if isinstance(limit.cost, int) else limit.cost.get(operation or "", 1),
-            f":{escaped('limit', limit.name)}:{period_of(limit.kind)}",
-            tuple((kind, label_of(kind)) for kind in limit.per if kind != "identity"),
-        )
-        for limit in limits
-        if limit.mode != "off" and (limit.operations is None or operation in limit.operations)
-    )

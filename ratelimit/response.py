@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from ratelimit.model import Answer, Decision, Headers, Identity, Lease, Message, Scope, Send, Style
 
@@ -13,75 +13,88 @@ _NOT_EXPOSED = frozenset({b"content-type", b"content-length", b"cache-control"})
 async def answer(whole: Answer, scope: Scope, send: Send) -> None:
     """Send a whole response, without a body to a HEAD."""
     headers = [*whole.headers, (b"content-length", b"%d" % len(whole.body)), (b"cache-control", b"no-store")]
-    headers += _exposing(scope, headers)
+    if _has_origin(scope):
+        headers += _exposing(headers)
     await send({"type": "http.response.start", "status": whole.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else whole.body})
 
 
-class Admitted:
-    """The response to one allowed request: adds headers at its start, gives leases back before its end.
+def with_headers(scope: Scope, send: Send, style: Style, decision: Decision, identity: Identity, log_id: str) -> Send:
+    """A `send` that adds headers to an allowed response. What it returns is the server's own awaitable."""
 
-    Leases are on the wire before the server has the last byte that the client waits for: who sends one request after
-    the other is never denied by a concurrency limit of one. `report` is called once with the log id that went out.
+    def send_with_headers(message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            message = _added(message, style.headers(decision, identity, log_id), scope)
+        return send(message)
+
+    return send_with_headers
+
+
+class Reported:
+    """A `send` that calls `report` once, if there is one, with the log id that goes out, which may be the app's own."""
+
+    __slots__ = ("_header", "_log_id", "_report", "_send")
+
+    def __init__(self, send: Send, header: bytes | None, log_id: str, report: Callable[[str], None] | None) -> None:
+        self._send = send
+        self._header = header
+        self._log_id = log_id
+        self._report = report
+
+    def send(self, message: Message) -> Awaitable[None]:
+        if self._report and message["type"] == "http.response.start":
+            message = _listed(message)
+            own = _value(message["headers"], self._header)
+            if own is not None:
+                self._log_id = own.decode("latin-1")
+            self.end()
+        return self._send(message)
+
+    def end(self) -> None:
+        """The app call has returned or raised, perhaps without a response."""
+        if self._report:
+            report, self._report = self._report, None
+            report(self._log_id)
+
+
+class Held:
+    """A `send` that gives leases back before the end of the response.
+
+    They are on the wire before the server has the last byte that the client waits for: who sends one request after the
+    other is never denied by a concurrency limit of one.
     """
 
-    __slots__ = (
-        "_decision", "_identity", "_leases", "_left", "_log_id", "_release", "_report", "_scope", "_send", "_style",
-    )  # fmt: skip
+    __slots__ = ("_leases", "_left", "_release", "_scope", "_send")
 
     def __init__(
-        self,
-        scope: Scope,
-        send: Send,
-        style: Style,
-        decision: Decision,
-        identity: Identity,
-        log_id: str,
-        release: Callable[[Sequence[Lease]], Awaitable[None]],
-        report: Callable[[str], None],
+        self, scope: Scope, send: Send, leases: Sequence[Lease], release: Callable[[Sequence[Lease]], Awaitable[None]]
     ) -> None:
         self._scope = scope
         self._send = send
-        self._style = style
-        self._decision = decision
-        self._identity = identity
-        self._log_id = log_id
-        self._leases = decision.leases
+        self._leases = leases
         self._release = release
-        self._report: Callable[[str], None] | None = report
         self._left: int | None = None  # bytes that the client still expects, where the app said how many there are
 
     async def send(self, message: Message) -> None:
-        kind = message["type"]
-        if kind == "http.response.start":
-            message = self._start(message)
-        if self._leases and self._ends_with(kind, message):
-            await self._give_back()
+        if self._leases:
+            kind = message["type"]
+            if kind == "http.response.start":
+                message = _listed(message)
+            if self._ends_with(kind, message):
+                await self.end()
         await self._send(message)
 
     async def end(self) -> None:
-        """The app call has returned or raised."""
-        self._say()
+        """Nobody waits for the response any more, or the app call has returned or raised."""
         if self._leases:
-            await self._give_back()
-
-    def _start(self, message: Message) -> Message:
-        given = list(message.get("headers", ()))
-        names = {name.lower() for name, _ in given}
-        ours = self._style.headers(self._decision, self._identity, self._log_id)
-        added = [header for header in ours if header[0] not in names]
-        if self._style.log_id_header in names:
-            self._log_id = _value(given, self._style.log_id_header).decode("latin-1")
-        if b"access-control-expose-headers" not in names:
-            added += _exposing(self._scope, added)
-        self._say()
-        return {**message, "headers": given + added}  # also where nothing is added: the app's may be an iterator
+            leases, self._leases = self._leases, ()
+            await self._release(leases)
 
     def _ends_with(self, kind: str, message: Message) -> bool:
         """Whether the client has all that it waits for when it has this message."""
         if kind == "http.response.start":
-            length = _value(message.get("headers", ()), b"content-length")
-            self._left = int(length) if length.isdigit() else None
+            length = _value(message["headers"], b"content-length")
+            self._left = int(length) if length and length.isdigit() else None
             bodiless = self._scope["method"] == "HEAD" or message["status"] in (204, 304)
             return bodiless or self._left == 0
         if kind == "http.response.body":
@@ -92,23 +105,40 @@ class Admitted:
             return not message.get("more_body", False)
         return kind == "http.response.pathsend"
 
-    async def _give_back(self) -> None:
-        leases, self._leases = self._leases, ()
-        await self._release(leases)
 
-    def _say(self) -> None:
-        if self._report:
-            report, self._report = self._report, None
-            report(self._log_id)
+def _added(message: Message, ours: Headers, scope: Scope) -> Message:
+    """The start of a response with our headers behind the app's. One that the app has set is the app's."""
+    if not ours:
+        return message
+    headers = [*message.get("headers", ())]  # also an iterator's
+    taken = {name.lower() for name, _ in headers}
+    for name, _ in ours:
+        if name in taken:  # seldom
+            ours = [header for header in ours if header[0] not in taken]
+            break
+    headers += ours
+    if _has_origin(scope) and b"access-control-expose-headers" not in taken:
+        headers += _exposing(ours)
+    return {**message, "headers": headers}
 
 
-def _value(headers: Iterable[tuple[bytes, bytes]], wanted: bytes | None) -> bytes:
-    return next((value for name, value in headers if name.lower() == wanted), b"")
+def _listed(message: Message) -> Message:
+    """The same with a list of headers: ASGI lets an app send them as any iterable, or not at all."""
+    return {**message, "headers": [*message.get("headers", ())]}
 
 
-def _exposing(scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """Access-Control-Expose-Headers for a request of another origin: without it, a browser hides our headers."""
+def _value(headers: Headers, wanted: bytes | None) -> bytes | None:
+    return next((value for name, value in headers if name.lower() == wanted), None)
+
+
+def _has_origin(scope: Scope) -> bool:
+    for name, _ in scope["headers"]:  # noqa: SIM110 - any() takes twice as long
+        if name == b"origin":
+            return True
+    return False
+
+
+def _exposing(headers: Headers) -> Headers:
+    """Access-Control-Expose-Headers, for a request of another origin: without it, a browser hides our headers."""
     names = [name for name, _ in headers if name not in _NOT_EXPOSED]
-    if names and any(name == b"origin" for name, _ in scope["headers"]):
-        return [(b"access-control-expose-headers", b", ".join(names))]
-    return []
+    return [(b"access-control-expose-headers", b", ".join(names))] if names else []

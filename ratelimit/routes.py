@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from ratelimit.model import Scope
 from ratelimit.paths import Segment, Table, Wild, path_below, split_path
@@ -42,19 +42,24 @@ class _Tables:
 class AppRoutes:
     """What the routes of `scope["app"]` say of a path. An app is read once, and again when their number has changed."""
 
-    __slots__ = ("_tables",)
+    __slots__ = ("_last", "_tables")
 
     def __init__(self) -> None:
         self._tables: WeakKeyDictionary[Any, _Tables] = WeakKeyDictionary()
+        self._last: tuple[Callable[[], Any], _Tables] | None = None  # a process nearly always has one app
 
-    def ends_in_parameter(self, scope: Scope) -> bool | None:
-        """Whether the first route that takes a GET of the path ends in a parameter; None if no known route takes it."""
-        tables = self._tables_of(scope.get("app"))
+    def ends_in_parameter(self, scope: Scope, segments: list[str]) -> bool | None:
+        """Whether the first route that takes a GET of the path ends in a parameter; None if no known route takes it.
+
+        `segments` are those of the path that the client sees.
+        """
+        app = scope.get("app")
+        tables = None if app is None else self._tables_of(app)
         if tables is None:
             return None
         table = tables.websocket if scope["type"] == "websocket" else tables.http
-        root = scope.get("root_path") or ""
-        verdict = table.find(split_path(path_below(scope, root)))
+        root = scope.get("root_path")
+        verdict = table.find(split_path(path_below(scope, root)) if root else segments)
         # A middleware of a Mount sees the root_path of the mount, but the app that the mount is in
         if verdict is None and "app_root_path" in scope:
             verdict = table.find(split_path(path_below(scope, scope["app_root_path"])))
@@ -62,12 +67,16 @@ class AppRoutes:
 
     def _tables_of(self, app: Any) -> _Tables | None:
         routes = getattr(app, "routes", None)
-        if not isinstance(routes, Sequence):
+        if not isinstance(routes, list | Sequence):
             return None
+        last = self._last
+        if last and last[0]() is app and last[1].count == len(routes):
+            return last[1]
         try:
             tables = self._tables.get(app)
             if tables is None or tables.count != len(routes):
                 tables = self._tables[app] = _read(app, routes)
+            self._last = ref(app), tables
         except TypeError:  # an app without hash or weak references can't be remembered
             return None
         return tables

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import hashlib
+import pickle
 from types import SimpleNamespace
 from typing import Any
 
@@ -232,6 +234,40 @@ def test_the_case_of_a_hash_does_not_matter() -> None:
     """A SHA-256 that was written in capitals is the same, and the identity carries it in lower case."""
     by_api_key = IdentifyByApiKey({hash_api_key("sk_acme").upper(): ACME}, address=ClientAddress())
     assert by_api_key(scope((b"x-api-key", b"sk_acme"))).api_key == hash_api_key("sk_acme")
+
+
+def test_the_address_is_that_of_the_request() -> None:
+    """A known caller that comes from several addresses in turn is known with the one of each request."""
+    by_api_key = IdentifyByApiKey(KEYS, address=ClientAddress())
+    for ip in ("192.0.2.7", "192.0.2.7", "192.0.2.8", "192.0.2.7"):
+        for headers, organization in (([(b"x-api-key", b"sk_acme")], "acme"), ([], None)):
+            identity = by_api_key(scope(*headers) | {"client": (ip, 1)})
+            assert (identity.ip, identity.organization) == (ip, organization)
+
+
+def test_nothing_is_remembered_of_unknown_api_keys() -> None:
+    """Made-up API keys take no memory, known ones no more than they did at first."""
+    by_api_key = IdentifyByApiKey(KEYS, address=ClientAddress())
+    for n in range(1_000):
+        by_api_key(scope((b"x-api-key", b"made up %d" % n)) | {"client": (f"192.0.2.{n % 250}", 1)})
+        by_api_key(scope((b"x-api-key", b"sk_acme")) | {"client": (f"192.0.2.{n % 250}", 1)})
+    assert len(by_api_key._known) == len(KEYS)
+
+
+def test_an_identity_can_be_copied_and_sent_elsewhere() -> None:
+    """To a queue or another process, with attributes or without; who made none can't give everybody some."""
+    for identity in (ACME, NOBODY):
+        assert copy.deepcopy(identity) == pickle.loads(pickle.dumps(identity)) == identity  # noqa: S301 - our own
+    with pytest.raises(TypeError):
+        NOBODY.attributes["registers"] = 3  # type: ignore[index]
+
+
+def test_the_repr_of_an_identity() -> None:
+    """It shows everything but the API key, of which not even the hash is anybody's business."""
+    assert repr(ACME._replace(api_key="5e88")) == (
+        "Identity(organization='acme', user='ana', application='till', ip=None, tier='retail', "
+        "attributes={'registers': 3})"
+    )
 
 
 def test_a_key_in_clear_is_refused_and_not_repeated() -> None:

@@ -117,6 +117,8 @@ def test_the_first_match_wins(rules: list[tuple[str, str]], operation: str) -> N
         ("GET /v2/42", "detail_read"),
         ("GET /hosts/10.0.0.1", "detail_read"),
         ("GET /days/2026-01-31", "detail_read"),
+        ("GET /powers/²", "search"),
+        ("GET /numbers/٣", "search"),
         ("GET /v2x", "detail_read"),
         ("POST /customers", "create"),
         ("POST /customers/42", "create"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any, cast
 
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratelimit.keys import caller
+from ratelimit.memo import SIZE
 from ratelimit.model import (
     FOREVER,
     IDENTITY_KINDS,
@@ -90,7 +90,7 @@ def test_an_amount_is_not_in_the_key() -> None:
     before = policy(
         limit(max=fixed(5)), tiers={"basic": (limit(),), "other": (limit(max=fixed(5), cost=3, mode="shadow"),)}
     )
-    other = replace(ACME, tier="other")
+    other = ACME._replace(tier="other")
     assert only(before.charges(ACME, "search")).key == only(before.charges(other, "search")).key
 
 
@@ -98,8 +98,8 @@ def test_an_amount_is_not_in_the_key() -> None:
     ("identity", "root"),
     [
         (ACME, "{organization=acme}"),
-        (replace(ACME, organization=None), "{user=ana}"),
-        (replace(ACME, organization=None, user=None), f"{{api_key={KEY_NAME}}}"),
+        (ACME._replace(organization=None), "{user=ana}"),
+        (ACME._replace(organization=None, user=None), f"{{api_key={KEY_NAME}}}"),
         (Identity(ip="10.0.0.7", tier="basic"), "{ip=10.0.0.7}"),
         (Identity(ip="2001:db8::/64", tier="basic"), "{ip=2001%3Adb8%3A%3A/64}"),
     ],
@@ -140,7 +140,7 @@ def test_per_falls_back(per: str) -> None:
 def test_sources_are_apart() -> None:
     """Per organization and application: each application has its counter, and people without one share another."""
     per = (limit("till", per=("organization", "application")),)
-    assert keys(per, replace(ACME, application=None)) == ["{organization=acme}:till:60000/60"]
+    assert keys(per, ACME._replace(application=None)) == ["{organization=acme}:till:60000/60"]
     assert keys(per, ACME) == ["{organization=acme}:till:60000/60:application=till"]
 
 
@@ -177,7 +177,7 @@ def test_names_are_escaped(name: str, written: str) -> None:
 
 def test_caller_hides_the_api_key() -> None:
     """In the log, as in Redis, an API key is only a hash of its hash."""
-    assert caller(replace(ACME, organization=None, user=None)) == f"api_key={KEY_NAME}"
+    assert caller(ACME._replace(organization=None, user=None)) == f"api_key={KEY_NAME}"
     assert KEY_HASH not in caller(Identity(api_key=KEY_HASH))
 
 
@@ -331,7 +331,7 @@ def test_overrides_are_found_not_scanned() -> None:
             return super().items()
 
     many = [Override(Telling({"tier": "basic", "organization": f"o{n}"}), {"requests": fixed(n)}) for n in range(5000)]
-    assert overridden(*many, identity=replace(ACME, organization="o42")) == ((FOREVER, 42),)
+    assert overridden(*many, identity=ACME._replace(organization="o42")) == ((FOREVER, 42),)
     assert looked_at == [{"tier": "basic", "organization": "o42"}]
 
 
@@ -340,7 +340,7 @@ def test_default_tier() -> None:
     tiers = {"basic": (limit("b"),), "free": (limit("f"),)}
     override = Override({"tier": "free"}, {"f": fixed(5)})
     defaulted = policy(tiers=tiers, default_tier="free", overrides=(override,))
-    charge = only(defaulted.charges(replace(ACME, tier=None), "search"))
+    charge = only(defaulted.charges(ACME._replace(tier=None), "search"))
     assert (charge.limit.name, charge.maxes) == ("f", ((FOREVER, 5),))
     assert only(defaulted.charges(ACME, "search")).limit.name == "b"
 
@@ -370,13 +370,84 @@ def test_no_tier(tier: str | None, default: str | None, message: str) -> None:
     """An identity whose tier the policy does not have raises: nothing is unlimited by accident."""
     two = policy(tiers={"basic": (limit(),), "free": ()}, default_tier=default)
     with pytest.raises(LookupError) as refusal:
-        two.charges(replace(ACME, tier=tier), "search")
+        two.charges(ACME._replace(tier=tier), "search")
     assert str(refusal.value) == message
 
 
 def test_a_tier_may_have_no_limits() -> None:
     """A tier without limits is unlimited on purpose."""
     assert policy().charges(ACME, "search") == ()
+
+
+def test_the_same_caller_gets_the_same_charges() -> None:
+    """What was made for a caller is handed out again, itself, for every operation and address that no limit goes by."""
+    tier = policy(limit(), limit("mine", per=("user",)), limit("made", operations=frozenset({"create"})))
+    first = tier.charges(ACME, "search")
+    again = ACME._replace(ip="10.9.9.9", application=None, attributes=dict(ACME.attributes))
+    assert tier.charges(again, "search") is first
+    assert tier.charges(ACME, "a name of the user's own") is first
+    assert tier.charges(ACME, "create") is tier.charges(again, "create") is not first
+    assert tier.charges(ACME._replace(user="bob"), "search")[1].key.endswith(":user=bob")
+
+
+@given(
+    st.lists(st.tuples(identities, st.sampled_from(["search", "create", "x"])), min_size=2),
+    st.lists(pers, max_size=3),
+    st.lists(st.sampled_from([*IDENTITY_KINDS, "tier", "store"]), max_size=3),
+)
+def test_what_is_remembered_is_what_would_be_made(
+    asked: list[tuple[Identity, str]], per: list[tuple[str, ...]], matched: list[str]
+) -> None:
+    """Whoever came before, a caller's charges are those of a policy that has seen nobody."""
+    tier = [limit(str(n), per=kinds, operations=(None, frozenset({"create"}))[n % 2]) for n, kinds in enumerate(per)]
+    tier.append(limit("of attributes", max=lambda attributes: len(repr(attributes))))
+    overrides = tuple(Override({kind: "a"}, {"0": fixed(n)}) for n, kind in enumerate(matched))
+    seen = policy(*tier, overrides=overrides)
+    for identity, operation in asked * 2:
+        assert seen.charges(identity, operation) == policy(*tier, overrides=overrides).charges(identity, operation)
+
+
+def test_each_caller_has_its_own_charges() -> None:
+    """An organization, a user of it that an override is for, and another organization."""
+    tier = policy(limit(), overrides=(Override({"user": "bob"}, {"requests": fixed(5)}),))
+    callers = ACME, ACME._replace(user="bob"), ACME._replace(organization="globex"), ACME
+    charges = [only(tier.charges(identity, "search")) for identity in callers]
+    assert [(charge.key.partition(":")[0], charge.maxes[0][1]) for charge in charges] == [
+        ("{organization=acme}", 100),
+        ("{organization=acme}", 5),
+        ("{organization=globex}", 100),
+        ("{organization=acme}", 100),
+    ]
+
+
+def test_attributes_go_by_their_values() -> None:
+    """A mapping that the user goes on changing is read anew for each request, and `1` and `True` are two stores."""
+    tier = policy(limit(max=lambda attributes: int(attributes["registers"]), per=("store",)))
+    attributes: dict[str, Any] = {"registers": 3, "store": 1}
+    identity = ACME._replace(attributes=attributes)
+    assert only(tier.charges(identity, "search")).maxes == ((FOREVER, 3),)
+    attributes["registers"] = 4
+    assert only(tier.charges(identity, "search")).maxes == ((FOREVER, 4),)
+    assert only(tier.charges(identity, "search")).key.endswith(":@store=1")
+    attributes["store"] = True
+    assert only(tier.charges(identity, "search")).key.endswith(":@store=True")
+
+
+def test_attributes_that_are_not_plain() -> None:
+    """A value that can't be remembered by is no error: the charges are made each time."""
+    identity = ACME._replace(attributes={"store": ["north"], "registers": 3})
+    tier = policy(limit(per=("registers",)))
+    assert tier.charges(identity, "search") == tier.charges(identity, "search")
+    assert tier.charges(identity, "search") is not tier.charges(identity, "search")
+
+
+def test_memory_is_bounded() -> None:
+    """However many callers come by with names of operations of their own, only so many are remembered."""
+    tier = policy(limit())
+    for n in range(2 * SIZE + 100):
+        tier.charges(ACME._replace(organization=f"o{n}"), f"operation {n}")
+        tier.charges(ACME, f"operation {n}")
+    assert len(tier._recent) <= 2 * SIZE
 
 
 def test_contradictions() -> None:

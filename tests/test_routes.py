@@ -25,6 +25,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
 from ratelimit.operations import ClassifyByRules, Rule
+from ratelimit.paths import split_path
 from ratelimit.routes import AppRoutes
 
 ITEM, COLLECTION = "detail_read", "search"
@@ -207,7 +208,7 @@ def test_what_the_router_takes_is_known(path: str, routes: list[str]) -> None:
     app = Starlette(routes=[Route(route, endpoint) for route in routes])
     request = {"type": "http", "method": "GET", "path": path, "headers": [], "app": app}
     taken = any(route.matches(request)[0] is Match.FULL for route in app.routes)
-    assert AppRoutes().ends_in_parameter(request) is not None or not taken
+    assert AppRoutes().ends_in_parameter(request, split_path(path)) is not None or not taken
 
 
 def test_a_newline_at_the_end_over_http() -> None:
@@ -365,6 +366,17 @@ def test_an_app_is_read_once_and_again_when_it_grows() -> None:
     app.add_api_route("/new/{id}", lambda: "ok")
     assert classify(request | {"path": "/new/acme"}) == ITEM
     assert classify._app_routes._tables[app] is not first
+
+
+def test_apps_in_turn() -> None:
+    """Each of several apps goes by its own routes, also where they have as many."""
+    classify = ClassifyByRules()
+    apps = {
+        COLLECTION: Starlette(routes=[Route("/a/b", endpoint)]),
+        ITEM: Starlette(routes=[Route("/a/{id}", endpoint)]),
+    }
+    for expected, app in [*apps.items()] * 2:
+        assert classify({"type": "http", "method": "GET", "path": "/a/b", "headers": [], "app": app}) == expected
 
 
 def test_an_app_is_not_kept_alive() -> None:

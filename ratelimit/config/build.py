@@ -60,6 +60,7 @@ def _limit(limit: LimitTable) -> Limit:
         cost=limit.cost,
         mode=limit.mode,
         enforce_from_ms=0 if limit.enforce_from is None else max(0, _milliseconds(limit.enforce_from)),
+        reserve=limit.reserve,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from ratelimit.config.check_limits import check_limits
 from ratelimit.config.check_overrides import check_overrides
+from ratelimit.config.check_reserve import check_reserve
 from ratelimit.config.messages import Path, Problem, place
 from ratelimit.config.valid import Valid
 from ratelimit.config.words import one_of, shown
@@ -22,6 +23,7 @@ def check(valid: Valid) -> list[Problem]:
         *_check_keys(valid),
         *_check_rules(valid),
         *check_limits(valid),
+        *check_reserve(valid),
         *check_overrides(valid),
     ]
 

@@ -47,6 +47,9 @@ def _check_fields(path: Path, given: set[str]) -> Iterator[Problem]:
             yield Problem((*path, field), f"is for {kind} alone; this limit has {listed(kinds)}")
     if "cost" in given and kinds == ["concurrency"]:
         yield Problem((*path, "cost"), "is not for concurrency, where each request takes one slot")
+    if "reserve" in given and kinds == ["concurrency"]:
+        why = "a slot is held while a request runs, so there is nothing to take ahead"
+        yield Problem((*path, "reserve"), f"is not for concurrency: {why}")
 
 
 def _check_anchor(path: Path, limit: LimitTable) -> Iterator[Problem]:

@@ -57,6 +57,7 @@ class LimitTable(Table):
                 "anchor_day": ["quota"],
                 "lease": ["concurrency"],
             },
+            "not": {"required": ["concurrency", "reserve"]},
         }
     )
 
@@ -89,6 +90,11 @@ class LimitTable(Table):
     )
     enforce_from: AwareDatetime | None = Field(
         default=None, alias="from", description="Before it the limit is in shadow."
+    )
+    reserve: bool = Field(
+        default=False,
+        description="Of a rate or a quota: a process may take units ahead for a very hot caller and spend them without"
+        " asking the store. Has an effect where every limit of the request has it.",
     )
     precision: int | None = Field(default=None, ge=1, le=1000, description="Of a rate: sub-windows. Default 60.")
     timezone: TimeZone | None = Field(default=None, description="Of a quota. Default UTC.", examples=["Europe/Berlin"])

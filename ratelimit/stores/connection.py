@@ -1,12 +1,13 @@
-"""What is needed of redis-py: connections from a URL or a client, and replies with their errors.
+"""What is needed of redis-py: connections from a URL or a client.
 
 The only file that imports redis.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
 
 from redis.asyncio import Connection, ConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -14,30 +15,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from ratelimit.model import StoreUnavailable
+from ratelimit.stores.wire import Demoted, NoScript, Reply, Socket, Wire
 
-__all__ = [
-    "Command",
-    "Connection",
-    "ConnectionPool",
-    "Demoted",
-    "NoScript",
-    "Reply",
-    "aborting",
-    "connect",
-    "connections",
-    "read",
-]
-
-Command = tuple[bytes | str | int, ...]
-Reply = Any
-
-
-class NoScript(StoreUnavailable):
-    """The script cache lost the script: a restart, a failover or SCRIPT FLUSH."""
-
-
-class Demoted(StoreUnavailable):
-    """READONLY: what was the master is a replica now, and keeps its connections open."""
+__all__ = ["ConnectionPool", "connect", "connections", "reason"]
 
 
 def connections(redis: str | Redis) -> ConnectionPool:
@@ -49,16 +29,16 @@ def connections(redis: str | Redis) -> ConnectionPool:
         pool = (Redis.from_url(redis) if isinstance(redis, str) else redis).connection_pool
         pool.make_connection()  # type: ignore[no-untyped-call]  # connects nowhere, and knows its options
     except ValueError:
-        reason = "its host, its port, its database or an option can't be read"
+        why = "its host, its port, its database or an option can't be read"
     except (TypeError, RedisError) as error:
-        reason = str(error)
+        why = str(error)
     else:
         return pool
     # Not from within `except`: the first error quotes a piece of the URL, and reporters show what an error came from.
-    raise ValueError(f"no connection to Redis can be made from this URL: {reason}")
+    raise ValueError(f"no connection to Redis can be made from this URL: {why}")
 
 
-async def connect(pool: ConnectionPool) -> Connection:
+async def connect(pool: ConnectionPool, on_reply: Callable[[Reply], None], on_lost: Callable[[str], None]) -> Wire:
     """A new connection, tried once: redis-py by itself would try ten times. Raises what redis-py raises."""
     connection: Connection = pool.make_connection()  # type: ignore[no-untyped-call]
     connection.retry = Retry(NoBackoff(), 0)
@@ -68,17 +48,48 @@ async def connect(pool: ConnectionPool) -> Connection:
     except BaseException:
         await connection.disconnect(nowait=True)
         raise
-    return connection
+    writer = getattr(connection, "_writer", None)  # redis-py has no public way to the transport; fakeredis has none
+    if not isinstance(writer, asyncio.StreamWriter):
+        return _Generic(connection, on_reply, on_lost)
+    connection._writer = connection._reader = None  # ours from here on: who drops a connection closes its writer
+    return Socket(writer, on_reply, on_lost)
 
 
-def aborting(connection: Connection) -> Callable[[], None]:
-    """What ends a connection at once. Closing would first wait for a server that stands still to read the rest."""
-    transport = getattr(getattr(connection, "_writer", None), "transport", None)  # redis-py has no public way to it
-    return transport.abort if transport else lambda: None
+class _Generic:
+    """A Wire on redis-py's own sending and reading."""
+
+    def __init__(
+        self, connection: Connection, on_reply: Callable[[Reply], None], on_lost: Callable[[str], None]
+    ) -> None:
+        self._connection = connection
+        self._on_reply = on_reply
+        self._on_lost = on_lost
+        self._commands: asyncio.Queue[bytes] = asyncio.Queue()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def write(self, command: bytes) -> None:
+        self._commands.put_nowait(command)
+
+    drained = None
+
+    def abort(self) -> None:
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        why = "the connection was closed"
+        try:
+            while True:
+                await self._connection.send_packed_command([await self._commands.get()], check_health=False)
+                self._on_reply(await _read(self._connection))
+        except (RedisError, OSError) as error:
+            why = reason(error)
+        finally:
+            self._on_lost(why)
+            with suppress(RedisError):
+                await self._connection.disconnect(nowait=True)
 
 
-async def read(connection: Connection) -> Reply | StoreUnavailable:
-    """The next reply. An error that the server replied is returned, one of the connection is raised."""
+async def _read(connection: Connection) -> Reply | StoreUnavailable:
     try:
         return await connection.read_response(disable_decoding=True, disconnect_on_error=False)
     except NoScriptError as error:

@@ -22,8 +22,8 @@ class Counter(Protocol):
     def charge(self, now_ms: int, terms: Terms, cost: int) -> int:
         """Count units. Returns for how long (ms) they matter, 0 where an earlier charge said so already."""
 
-    def reset_after(self, now_ms: int, terms: Terms) -> int:
-        """Until all is free if nothing more is charged."""
+    def reset_after(self, now_ms: int, terms: Terms, used: int) -> int:
+        """Until all of what is used is free if nothing more is charged."""
 
     def free_at(self, now_ms: int, terms: Terms, room: int) -> int:
         """The instant from which at most `room` units count if nothing more is charged."""
@@ -59,7 +59,7 @@ class Usage:
         self.kept_until = terms.end
         return terms.end - now_ms
 
-    def reset_after(self, now_ms: int, terms: Terms) -> int:
+    def reset_after(self, now_ms: int, terms: Terms, _: int) -> int:
         return terms.end - now_ms
 
     def free_at(self, now_ms: int, terms: Terms, room: int) -> int:
@@ -92,9 +92,9 @@ class Slots:
         self.leases = {lease_id: expiry for lease_id, expiry in self.leases.items() if expiry > now_ms}
         return terms.lease_ms
 
-    def reset_after(self, now_ms: int, terms: Terms) -> int:
+    def reset_after(self, _: int, terms: Terms, used: int) -> int:
         """One lease is the longest that a slot stays taken unless its request still runs."""
-        return terms.lease_ms if self.used(now_ms, terms) else 0
+        return terms.lease_ms if used else 0
 
     def free_at(self, now_ms: int, terms: Terms, room: int) -> int:
         return now_ms if self.used(now_ms, terms) <= room else now_ms + SLOT_WAIT_MS

@@ -4,207 +4,212 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import suppress
+from collections.abc import Callable
 from contextvars import Context
+from functools import partial
 from typing import NamedTuple
 
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores.connection import (
-    Command,
-    Connection,
-    ConnectionPool,
-    Demoted,
-    Reply,
-    aborting,
-    connect,
-    read,
-    reason,
-)
+from ratelimit.stores.alarm import in_time
+from ratelimit.stores.connection import ConnectionPool, connect, reason
+from ratelimit.stores.wire import Demoted, Reply, Wire
 
 CONNECT_TIMEOUT = 5.0  # seconds, in the background: a request waits its own, shorter time
-TURNS = 8  # of the event loop in which a reply that has arrived is still read when a caller's time is up
-BUSY = 0.005  # seconds that a timer may be late before it shows that this process was too busy to look
 STALL = 1.0  # seconds without a reply, and at least five timeouts, after which a connection is given up
-GOODBYE = 1.0  # seconds at most that close() waits for what is in line to be sent
+GOODBYE = 1.0  # seconds at most that close() waits for what is in line
 POSTS = 10_000  # commands without a reply that are kept while there is no connection, the newest
 POST_LIFE = 60.0  # seconds; a lease that is released later than that has ended by itself
 
+Done = Callable[[Reply], None]  # called with a reply; with a StoreUnavailable where there is none
+
 
 class _Call(NamedTuple):
-    command: Command
+    command: bytes
     reply: asyncio.Future[Reply] | None  # None: nobody waits for it
     submitted_at: float
 
 
 class Link:
-    """Connects when it is used, and again after the connection was lost. Belongs to the event loop that uses it."""
+    """Of one event loop. Connects when it is used, and again after the connection was lost while somebody waits.
 
-    def __init__(self, pool: ConnectionPool, timeout: float) -> None:
+    Whoever keeps its own line uses `ready`, `connect` and `send`; it is told by `on_ready` when it may send, by
+    `on_failure` that no connection could be made, and is asked by `wanted` whether it waits for one.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        timeout: float,
+        *,
+        on_ready: Callable[[], None],
+        on_failure: Callable[[StoreUnavailable], None],
+        wanted: Callable[[], bool],
+    ) -> None:
         self._pool = pool
         self._timeout = timeout
-        self._unsent: deque[_Call] = deque()
-        self._unanswered: deque[tuple[float, _Call]] = deque()  # when it was sent, and what
-        self._wake = asyncio.Event()
-        self._sent: asyncio.Future[None] | None = None
+        self._on_ready = on_ready
+        self._on_failure = on_failure
+        self._wanted = wanted
+        self._wire: Wire | None = None
         self._task: asyncio.Task[None] | None = None
-        self._connected = False
-        self._stalled = False
+        self._lost: asyncio.Future[str] | None = None
+        self._unsent: deque[_Call] = deque()
+        self._unanswered: deque[tuple[float, Done]] = deque()  # when it was sent, and who waits
+        self._idle: asyncio.Future[None] | None = None
+        self.number = 0  # of connections that were made
 
-    async def call(self, command: Command, deadline: float) -> Reply:
-        """Send a command and wait for its reply until `deadline` by the loop's clock.
+    @property
+    def ready(self) -> bool:
+        """Whether what is sent leaves this process at once."""
+        return self._wire is not None and self._wire.drained is None
 
-        Raises NoScript, or StoreUnavailable with the reason. Sent once: after an error it may have been applied.
+    def connect(self) -> None:
+        if self._task is None:
+            # In a context of its own: a connection is not part of the request that happens to be the first.
+            self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
+
+    def send(self, command: bytes, done: Done) -> None:
+        """Send a command when the link is `ready`. Sent once: after an error it may have been applied."""
+        wire = self._wire
+        assert wire  # noqa: S101 - it is ready
+        self._unanswered.append((asyncio.get_running_loop().time(), done))
+        wire.write(command)
+        if wire.drained:
+            wire.drained.add_done_callback(lambda _: self._resume(wire))
+
+    async def call(self, command: bytes) -> Reply:
+        """Send a command, now or when there is a connection, and wait for its reply.
+
+        Raises NoScript, or StoreUnavailable with the reason.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Reply] = loop.create_future()
-        self._submit(command, future)
-        timer = loop.call_at(deadline, self._time_is_up, future, deadline, TURNS)
-        try:
-            return await future
-        finally:
-            timer.cancel()
+        reply: asyncio.Future[Reply] = loop.create_future()
+        self._submit(_Call(command, reply, loop.time()))
+        return await in_time(reply, self._timeout, lambda: self._fail(reply))
 
-    def post(self, command: Command) -> None:
-        """Send a command whose reply nobody waits for, when there is a connection."""
-        self._submit(command, None)
+    def post(self, command: bytes) -> None:
+        """Send a command whose reply nobody waits for, now or when there is a connection."""
+        self._submit(_Call(command, None, asyncio.get_running_loop().time()))
 
-    async def wait_until_sent(self, deadline: float) -> None:
-        """Wait until what was submitted is on the wire, or raise StoreUnavailable at `deadline`.
+    async def wait_until_sent(self) -> None:
+        """Wait until what was sent has left this process, or raise StoreUnavailable when the time is up.
 
         Does not wait for a connection: what was posted goes first when there is one.
         """
-        if self._connected:
-            await self._until_sent(deadline)
-
-    async def _until_sent(self, deadline: float) -> None:
-        if not self._unsent:
-            return
-        loop = asyncio.get_running_loop()
-        sent = self._sent = self._sent or loop.create_future()
-        await asyncio.wait([sent], timeout=deadline - loop.time())
-        if not sent.done():
-            raise StoreUnavailable(self._too_late())
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        while self._wire and (drained := self._wire.drained):
+            await asyncio.wait([drained], timeout=deadline - asyncio.get_running_loop().time())
+            if not drained.done():
+                raise StoreUnavailable(self.too_late())
 
     async def close(self) -> None:
-        """Send what is in line, also where the connection is only being made; then drop it."""
-        with suppress(StoreUnavailable):
-            await self._until_sent(asyncio.get_running_loop().time() + min(self._timeout, GOODBYE))
+        """Have what is in line answered, also where the connection is only being made; then drop it."""
+        if self._unsent or self._unanswered:
+            self._idle = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._idle], timeout=min(self._timeout, GOODBYE))
         if task := self._task:
             task.cancel()
             await asyncio.wait([task])
 
-    def _submit(self, command: Command, reply: asyncio.Future[Reply] | None) -> None:
-        self._unsent.append(_Call(command, reply, asyncio.get_running_loop().time()))
-        self._wake.set()
-        if self._task is None:
-            self._start()
+    def drop_if_stalled(self) -> None:
+        """One late reply is one caller's; only a connection that says nothing for long is dropped."""
+        patience = max(STALL, 5 * self._timeout)
+        if self._unanswered and asyncio.get_running_loop().time() - self._unanswered[0][0] >= patience:
+            self.drop(f"no reply for {patience:.1f} s")
 
-    def _start(self) -> None:
-        # In a context of its own: a connection is not part of the request that happens to be the first.
-        self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
+    def too_late(self) -> str:
+        return f"no reply within {self._timeout * 1000:.0f} ms"
 
     async def _run(self) -> None:
         """The life of one connection, from the attempt to make it to its end."""
-        connection: Connection | None = None
+        self._lost = lost = asyncio.get_running_loop().create_future()
+        wire: Wire | None = None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                connection = await connect(self._pool)
-            self._connected, abort = True, aborting(connection)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._read(connection))
-                await self._write(connection)
-        except ExceptionGroup as errors:
-            self._reconnect(reason(errors.exceptions[0]))
-        except Exception as error:  # noqa: BLE001 - whatever it was, callers are told that the store is out of reach
-            self._wait_for_the_next_call(reason(error))
+                wire = await connect(self._pool, self._replied, partial(_settle, lost))
+            self._wire, self.number = wire, self.number + 1
+            self._resume(wire)
+            self._end(await lost)
+            if self._unsent or self._wanted():
+                self.connect()
         except asyncio.CancelledError:
-            if not self._stalled:
-                self._end("the connection was closed")
-                raise
-            abort()
-            self._reconnect(f"no reply for {self._patience():.1f} s")
+            self._give_up("the connection was closed", posts_after=float("inf"))
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it was, callers are told that the store is out of reach
+            self._give_up(reason(error), posts_after=asyncio.get_running_loop().time() - POST_LIFE)
         finally:
-            if connection:
-                await connection.disconnect(nowait=True)
+            if wire:
+                wire.abort()
 
-    def _reconnect(self, why: str) -> None:
-        """The connection was lost: what was sent may have been applied, what was not goes over a new one."""
-        unsent, self._unsent = self._unsent, deque()
-        self._end(why)
-        self._unsent = unsent
-        if unsent:
-            self._start()
-
-    def _wait_for_the_next_call(self, why: str) -> None:
-        """No connection could be made. Leases that wait to be given back are kept for when there is one."""
-        oldest = asyncio.get_running_loop().time() - POST_LIFE
-        posts = [call for call in self._unsent if call.reply is None and call.submitted_at > oldest]
-        self._end(why)
-        self._unsent.extend(posts[-POSTS:])
+    def _resume(self, wire: Wire) -> None:
+        """Send what is in line for as long as it leaves this process."""
+        while self._unsent and self._wire is wire and self.ready:
+            call = self._unsent.popleft()
+            # What nobody waits for any more is not sent: it would be done for nothing.
+            if call.reply is None or not call.reply.done():
+                self._submit(call)
+        if self._wire is wire and self.ready:
+            self._on_ready()
 
     def _end(self, why: str) -> None:
-        for call in (*(call for _, call in self._unanswered), *self._unsent):
+        """What was sent may have been applied, what was not goes over a new connection."""
+        self._task = self._wire = None
+        unanswered, self._unanswered = self._unanswered, deque()
+        for _, done in unanswered:
+            done(StoreUnavailable(why))
+        self._tell_if_idle()
+
+    def _give_up(self, why: str, posts_after: float) -> None:
+        """There is no connection. Leases that wait to be given back are kept for when there is one."""
+        unsent, self._unsent = self._unsent, deque()
+        self._end(why)
+        self._on_failure(StoreUnavailable(why))
+        for call in unsent:
             if call.reply and not call.reply.done():
                 call.reply.set_exception(StoreUnavailable(why))
-        self._unanswered.clear()
-        self._unsent.clear()
-        self._all_sent()
-        self._task, self._connected, self._stalled = None, False, False
+        posts = [call for call in unsent if call.reply is None and call.submitted_at > posts_after]
+        self._unsent.extend(posts[-POSTS:])
 
-    def _all_sent(self) -> None:
-        if self._sent:
-            self._sent.set_result(None)
-            self._sent = None
-
-    async def _write(self, connection: Connection) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            # What nobody waits for any more is not sent: it would be charged for nothing.
-            batch = [call for call in self._unsent if call.reply is None or not call.reply.done()]
-            self._unsent.clear()
-            now = asyncio.get_running_loop().time()
-            self._unanswered.extend((now, call) for call in batch)
-            packed = connection.pack_commands([call.command for call in batch])
-            await connection.send_packed_command(packed, check_health=False)
-            if not self._unsent:
-                self._all_sent()
-
-    async def _read(self, connection: Connection) -> None:
-        while True:
-            reply = await read(connection)
-            _, call = self._unanswered.popleft()
-            if call.reply and not call.reply.done():
-                if isinstance(reply, StoreUnavailable):
-                    call.reply.set_exception(reply)
-                else:
-                    call.reply.set_result(reply)
-            if isinstance(reply, Demoted):  # the next connection may lead to the new master
-                raise reply
-
-    def _time_is_up(self, reply: asyncio.Future[Reply], deadline: float, turns: int) -> None:
-        if reply.done():
-            return
-        loop = asyncio.get_running_loop()
-        late = loop.time() - deadline
-        if turns == TURNS and late > BUSY:
-            # For as long as the timer is late this process was busy, perhaps before it had sent anything: not the
-            # store's failure. Given once, and at most as long as the timeout.
-            loop.call_later(min(late, self._timeout), self._time_is_up, reply, deadline, turns - 1)
-        elif turns:
-            loop.call_soon(self._time_is_up, reply, deadline, turns - 1)
+    def _submit(self, call: _Call) -> None:
+        if self.ready:
+            self.send(call.command, partial(_resolve, call.reply))
         else:
-            reply.set_exception(StoreUnavailable(self._too_late()))
-            self._give_up_if_stalled(loop.time())
+            self._unsent.append(call)
+            self.connect()
 
-    def _give_up_if_stalled(self, now: float) -> None:
-        """One late reply is one caller's; only a connection that says nothing for long is dropped."""
-        if self._task and self._unanswered and now - self._unanswered[0][0] >= self._patience():
-            self._stalled = True
-            self._task.cancel()
+    def _replied(self, reply: Reply) -> None:
+        if not self._unanswered:
+            self.drop("a reply that nobody asked for")
+            return
+        _, done = self._unanswered.popleft()
+        done(reply)
+        if isinstance(reply, Demoted):  # the next connection may lead to the new master
+            self.drop(str(reply))
+        self._tell_if_idle()
 
-    def _patience(self) -> float:
-        return max(STALL, 5 * self._timeout)
+    def drop(self, why: str) -> None:
+        """Use this connection no more; what it has not answered fails."""
+        self._wire = None
+        _settle(self._lost, why)
 
-    def _too_late(self) -> str:
-        return f"no reply within {self._timeout * 1000:.0f} ms"
+    def _fail(self, reply: asyncio.Future[Reply]) -> None:
+        reply.set_exception(StoreUnavailable(self.too_late()))
+        self.drop_if_stalled()
+
+    def _tell_if_idle(self) -> None:
+        if self._idle and not self._unsent and not self._unanswered:
+            self._idle.set_result(None)
+            self._idle = None
+
+
+def _settle(lost: asyncio.Future[str] | None, why: str) -> None:
+    if lost and not lost.done():
+        lost.set_result(why)
+
+
+def _resolve(future: asyncio.Future[Reply] | None, reply: Reply) -> None:
+    if future and not future.done():
+        if isinstance(reply, StoreUnavailable):
+            future.set_exception(reply)
+        else:
+            future.set_result(reply)

@@ -6,12 +6,13 @@ import heapq
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from ratelimit.model import FOREVER, Charge, Decision, Lease, Quota, Rate, State
 from ratelimit.stores.counters import Counter, Slots, Usage
-from ratelimit.stores.terms import Terms, new_lease, terms_at
+from ratelimit.stores.terms import KnownTerms, Terms, new_lease
 from ratelimit.stores.window import Window
+
+_View = tuple[Charge, Terms, Counter, int, bool]  # a counter as a request finds it: what is used, and whether too much
 
 
 class MemoryStore:
@@ -26,6 +27,7 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._counters: dict[str, Counter] = {}
         self._expiry = _Expiry()
+        self._terms_at = KnownTerms()
 
     async def acquire(self, charges: Sequence[Charge]) -> Decision:
         with self._lock:
@@ -33,10 +35,19 @@ class MemoryStore:
             for key in self._expiry.due(at_most=len(charges) + 1):
                 del self._counters[key]
             views = [self._view(charge, now) for charge in charges]
-            allowed = not any(view.exceeded and not view.terms.shadow for view in views)
-            leases = tuple(self._charge(view, now) for view in views if allowed and not view.exceeded)
-            states = tuple(_state(view, now) for view in views)
-        return Decision(allowed, now, states, tuple(lease for lease in leases if lease))
+            allowed = not any(exceeded and not terms.shadow for _, terms, _, _, exceeded in views)
+            leases, states = [], []
+            for charge, terms, counter, used, exceeded in views:
+                if allowed and charge.cost and not exceeded:
+                    used += charge.cost
+                    if lease := self._charge(charge, terms, counter, now):
+                        leases.append(lease)
+                reset_after = counter.reset_after(now, terms, used)
+                wait = _retry_after(charge, terms, counter, now) if exceeded else 0
+                states.append(
+                    State(charge, terms.max, used, reset_after, terms.length_ms, exceeded, wait, terms.shadow)
+                )
+        return Decision(allowed, now, tuple(states), tuple(leases))
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
         lost = []
@@ -63,35 +74,22 @@ class MemoryStore:
         """Nothing to close; the counters stay."""
 
     def _view(self, charge: Charge, now: int) -> _View:
-        terms = terms_at(charge, now)
+        terms = self._terms_at(charge, now)
         counter = self._counters.get(charge.key) or _new_counter(charge)
         if matters_ms := counter.repair(now, terms):
             self._expiry.keep(charge.key, matters_ms)
-        exceeded = charge.cost > 0 and counter.used(now, terms) > terms.max - charge.cost
-        return _View(charge, terms, counter, exceeded)
+        used = counter.used(now, terms)
+        return charge, terms, counter, used, charge.cost > 0 and used > terms.max - charge.cost
 
-    def _charge(self, view: _View, now: int) -> Lease | None:
-        key, counter = view.charge.key, view.counter
-        if not view.charge.cost:
-            return None
-        self._counters[key] = counter
-        if matters_ms := counter.charge(now, view.terms, view.charge.cost):
-            self._expiry.keep(key, matters_ms)
+    def _charge(self, charge: Charge, terms: Terms, counter: Counter, now: int) -> Lease | None:
+        self._counters[charge.key] = counter
+        if matters_ms := counter.charge(now, terms, charge.cost):
+            self._expiry.keep(charge.key, matters_ms)
         if not isinstance(counter, Slots):
             return None
-        lease = new_lease(key, view.terms.lease_ms)
+        lease = new_lease(charge.key, terms.lease_ms)
         counter.leases[lease.id] = now + lease.lease_ms
         return lease
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """A counter as a request finds it."""
-
-    charge: Charge
-    terms: Terms
-    counter: Counter
-    exceeded: bool
 
 
 def _new_counter(charge: Charge) -> Counter:
@@ -104,27 +102,12 @@ def _new_counter(charge: Charge) -> Counter:
             return Slots()
 
 
-def _state(view: _View, now: int) -> State:
-    charge, terms, counter = view.charge, view.terms, view.counter
-    return State(
-        charge=charge,
-        max=terms.max,
-        used=counter.used(now, terms),
-        reset_after_ms=counter.reset_after(now, terms),
-        window_ms=terms.length_ms,
-        exceeded=view.exceeded,
-        retry_after_ms=_retry_after(view, now) if view.exceeded else 0,
-        shadow=terms.shadow,
-    )
-
-
-def _retry_after(view: _View, now: int) -> int | None:
+def _retry_after(charge: Charge, terms: Terms, counter: Counter, now: int) -> int | None:
     """Until the limit admits, with the max that is in force by then; None if it never does."""
-    cost, terms = view.charge.cost, view.terms
     since, maximum = now, terms.max
     for until, following in (*terms.later, (FOREVER, 0)):
-        if cost <= maximum:
-            at = max(since, view.counter.free_at(now, terms, maximum - cost))
+        if charge.cost <= maximum:
+            at = max(since, counter.free_at(now, terms, maximum - charge.cost))
             if at < until:
                 return at - now
         since, maximum = until, following

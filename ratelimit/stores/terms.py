@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
-from ratelimit.model import Charge, Concurrency, Lease, Rate
+from ratelimit.memo import Recent
+from ratelimit.model import Charge, Concurrency, Lease, Quota, Rate
 from ratelimit.stores.calendar import period
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """A charge between `since_ms` and `until_ms`, an interval in which nothing of it changes.
 
     `first` and `second` depend on the kind: window and precision of a rate, start and end of a quota's period,
     lease and 0 of a concurrency cap.
     """
 
+    kind: type[Rate | Quota | Concurrency]
     max: int
     shadow: bool
     first: int
@@ -40,6 +41,12 @@ class Terms:
     @property
     def lease_ms(self) -> int:
         return self.first
+
+    def resets_after(self, now_ms: int) -> int:
+        """Until all is free again, of what is charged at `now_ms`: a rate's sub-window, a quota's period, a lease."""
+        if self.kind is Rate:
+            return -(-(now_ms * self.second // self.first + self.second + 1) * self.first // self.second) - now_ms
+        return self.first if self.kind is Concurrency else self.end - now_ms
 
 
 def new_lease(key: str, lease_ms: int) -> Lease:
@@ -66,12 +73,27 @@ def terms_at(charge: Charge, now_ms: int) -> Terms:
             since = max(since, limit.enforce_from_ms)
     match limit.kind:
         case Rate(window_ms, precision):
-            return Terms(maximum, shadow, window_ms, precision, window_ms, since, until, later)
+            return Terms(Rate, maximum, shadow, window_ms, precision, window_ms, since, until, later)
         case Concurrency(lease_ms):
-            return Terms(maximum, shadow, lease_ms, 0, lease_ms, since, until, later)
+            return Terms(Concurrency, maximum, shadow, lease_ms, 0, lease_ms, since, until, later)
         case quota:
             start, end = period(quota, now_ms)
-            return Terms(maximum, shadow, start, end, end - start, max(since, start), min(until, end), later)
+            return Terms(Quota, maximum, shadow, start, end, end - start, max(since, start), min(until, end), later)
+
+
+class KnownTerms:
+    """`terms_at`, remembered while they hold for the charges of late: a policy gives the same objects again."""
+
+    def __init__(self) -> None:
+        self._known: Recent[int, tuple[Charge, Terms]] = Recent()
+
+    def __call__(self, charge: Charge, now_ms: int) -> Terms:
+        known = self._known.get(id(charge))
+        if known and known[0] is charge and known[1].since_ms <= now_ms < known[1].until_ms:
+            return known[1]
+        terms = terms_at(charge, now_ms)
+        self._known.put(id(charge), (charge, terms))
+        return terms
 
 
 def _later(charge: Charge, until_ms: int) -> tuple[tuple[int, int], ...]:

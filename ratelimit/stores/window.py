@@ -4,7 +4,7 @@ A window of W ms is cut into k sub-windows aligned to the clock; sub-window i be
 charged in sub-window i counts until the end of sub-window i + k, so in no interval of length W more than `max` is ever
 admitted, and a unit is freed at most W / k late. Slots are a ring of R = k + 1 counts: R numbers whatever `max` is.
 
-`lua/acquire.lua` is the same algorithm on a hash.
+`lua/acquire/rate.lua` is the same algorithm on a hash.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ class Window:
     def used(self, now_ms: int, _: Terms) -> int:
         """The units in the window at `now_ms`."""
         current = self._current(now_ms)
+        if current == self.newest:
+            return self.total
         if current - self.newest > self.precision:
             return 0
         return self.total - sum(self._slot(i) for i in range(self.newest + 1, current + 1))
@@ -51,8 +53,8 @@ class Window:
         self.slots[current % (self.precision + 1)] = self._slot(current) + cost
         return self._leaves(current) - now_ms if moved else 0
 
-    def reset_after(self, now_ms: int, terms: Terms) -> int:
-        return self._leaves(self.newest) - now_ms if self.used(now_ms, terms) else 0
+    def reset_after(self, now_ms: int, _: Terms, used: int) -> int:
+        return self._leaves(self.newest) - now_ms if used else 0
 
     def free_at(self, now_ms: int, terms: Terms, room: int) -> int:
         """From the oldest sub-window on, until at most `room` units are left: when the last of those leaves."""

@@ -83,35 +83,40 @@ class WithIetfHeaders:
 
 def fields(decision: Decision) -> Headers:
     """`RateLimit-Policy` and `RateLimit` over all enforced limits, in the order of the tier; nothing without any."""
-    enforced = [state for state in decision.states if not state.shadow]
-    if not enforced:
-        return []
-    never = any(state.exceeded and state.retry_after_ms is None for state in enforced)
-    return [
-        (b"ratelimit-policy", b", ".join([_policy(state) for state in enforced])),
-        (b"ratelimit", b", ".join([_service_limit(state, never) for state in enforced])),
-    ]
+    policies, limits = [], []
+    never = not decision.allowed and any(
+        s.exceeded and s.retry_after_ms is None and not s.shadow for s in decision.states
+    )
+    for state in decision.states:
+        if not state.shadow:
+            limit = state.charge.limit
+            timed = not isinstance(limit.kind, Concurrency)
+            policies.append(_policy(limit.name, state.max, state.window_ms if timed else None))
+            limits.append(_service_limit(limit.name, state, timed=not never and (timed or state.exceeded)))
+    return [(b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(limits))] if policies else []
 
 
-def _policy(state: State) -> bytes:
-    name, quota = _sf_string(state.limit.name), min(state.max, LARGEST_INTEGER)
-    if isinstance(state.limit.kind, Concurrency):
-        return b'%b;q=%d;qu="concurrent-requests"' % (name, quota)
-    return b"%b;q=%d;w=%d" % (name, quota, _sf_seconds(state.window_ms))
+@lru_cache(maxsize=4096)  # as many different maxes at a time as are remembered
+def _policy(name: str, maximum: int, window_ms: int | None) -> bytes:
+    """Without a window: so many requests at a time."""
+    quota = min(maximum, LARGEST_INTEGER)
+    if window_ms is None:
+        return b'%b;q=%d;qu="concurrent-requests"' % (_sf_string(name), quota)
+    return b"%b;q=%d;w=%d" % (_sf_string(name), quota, _sf_seconds(window_ms))
 
 
-def _service_limit(state: State, never: bool) -> bytes:
+def _service_limit(name: str, state: State, *, timed: bool) -> bytes:
     """`t` is the time within which no more than `r` may be used: until a denied request passes, else until the limit is
     whole again.
 
     It is left out where no time is true: of a request that can never pass, and of concurrency that does not deny, where
     a client that spread its `r` requests over `t` would wait for nothing.
     """
-    name, remaining = _sf_string(state.limit.name), min(state.remaining, LARGEST_INTEGER)
-    if never or (isinstance(state.limit.kind, Concurrency) and not state.exceeded):
-        return b"%b;r=%d" % (name, remaining)
+    remaining = min(state.remaining, LARGEST_INTEGER)
+    if not timed:
+        return b"%b;r=%d" % (_sf_string(name), remaining)
     wait = state.retry_after_ms if state.exceeded else state.reset_after_ms
-    return b"%b;r=%d;t=%d" % (name, remaining, _sf_seconds(wait or 0))
+    return b"%b;r=%d;t=%d" % (_sf_string(name), remaining, _sf_seconds(wait or 0))
 
 
 def _sf_seconds(duration_ms: int) -> int:

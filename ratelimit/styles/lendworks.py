@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from ratelimit.model import Answer, Concurrency, Decision, Headers, Identity, Quota, Rate, State
@@ -70,9 +71,15 @@ def _limits(decision: Decision, denying: State | None = None) -> Headers:
     rate = decision.binding
     if rate is None:
         return []
-    headers = wire.x_ratelimit(rate, wire.reset_at_ms(decision, rate, denying))
-    headers.append((b"x-ratelimit-window", b"%d" % wire.seconds(rate.window_ms)))
+    whole_at_ms = decision.now_ms + rate.reset_after_ms
+    headers = wire.x_ratelimit(rate, wire.reset_at_ms(decision, rate, denying) if denying else whole_at_ms)
+    headers.append(_window(rate.window_ms))
     return headers
+
+
+@lru_cache(maxsize=256)  # the windows of a policy's limits
+def _window(window_ms: int) -> tuple[bytes, bytes]:
+    return b"x-ratelimit-window", b"%d" % wire.seconds(window_ms)
 
 
 def _code(kind: Rate | Quota | Concurrency) -> str:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Any
 
 from ratelimit.model import Decision, Headers, State
@@ -20,10 +21,12 @@ RETRY_IN_A_SECOND = (b"retry-after", b"1")  # of every 503: the store is found b
 EPOCH = datetime.fromtimestamp(0, UTC)
 LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z, the last instant that either date format can say
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+
 
 def seconds(duration_ms: int) -> int:
     """A duration in whole seconds, rounded up, at least 1: 44,200 ms are 45 s."""
-    return max(1, -(-duration_ms // 1000))
+    return -(-duration_ms // 1000) if duration_ms > 0 else 1
 
 
 def epoch(instant_ms: int) -> int:
@@ -33,22 +36,33 @@ def epoch(instant_ms: int) -> int:
 
 def http_date(instant_ms: int) -> str:
     """IMF-fixdate of RFC 9110 section 5.6.7: `Wed, 15 Jul 2020 15:04:05 GMT`."""
-    return format_datetime(_datetime(instant_ms), usegmt=True)
+    return _http_date(epoch(instant_ms))
 
 
 def rfc3339(instant_ms: int) -> str:
     """RFC 3339 in UTC, without a fraction: `2025-01-15T10:30:00Z`."""
-    return f"{_datetime(instant_ms):%Y-%m-%dT%H:%M:%SZ}"
+    return _rfc3339(epoch(instant_ms))
 
 
-def _datetime(instant_ms: int) -> datetime:
+# A caller that floods is told the same second again and again.
+@lru_cache(maxsize=256)
+def _http_date(second: int) -> str:
+    return format_datetime(_datetime(second), usegmt=True)
+
+
+@lru_cache(maxsize=256)
+def _rfc3339(second: int) -> str:
+    return f"{_datetime(second):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _datetime(second: int) -> datetime:
     # Not fromtimestamp(): it ends with the year 3000 on Windows.
-    return EPOCH + timedelta(seconds=min(epoch(instant_ms), LAST_SECOND))
+    return EPOCH + timedelta(seconds=min(second, LAST_SECOND))
 
 
 def compact_json(document: Mapping[str, Any]) -> bytes:
     """JSON without white space, in ASCII: a name with a lone surrogate must not turn a 429 into a 500."""
-    return json.dumps(document, separators=(",", ":")).encode("ascii")
+    return _compact(document).encode("ascii")
 
 
 def retry_after(duration_ms: int | None) -> Headers:
@@ -60,7 +74,7 @@ def x_ratelimit(rate: State, reset_at_ms: int | None = None) -> Headers:
     """`X-RateLimit-Limit` and `-Remaining` of a rate, and `-Reset` in epoch seconds if there is such an instant."""
     headers = [(b"x-ratelimit-limit", b"%d" % rate.max), (b"x-ratelimit-remaining", b"%d" % rate.remaining)]
     if reset_at_ms is not None:
-        headers.append((b"x-ratelimit-reset", b"%d" % epoch(reset_at_ms)))
+        headers.append((b"x-ratelimit-reset", b"%d" % -(-reset_at_ms // 1000)))  # epoch(), without the call
     return headers
 
 
@@ -79,9 +93,10 @@ def reset_at_ms(decision: Decision, rate: State, denying: State | None = None) -
 
 def denied_by(decision: Decision) -> State:
     """The limit whose code and body are told."""
-    if decision.denying is None:
+    denying = decision.denying
+    if denying is None:
         raise ValueError("denied() needs a Decision in which an enforced limit is exceeded; in this one none is")
-    return decision.denying
+    return denying
 
 
 def can_never_pass(state: State) -> str:

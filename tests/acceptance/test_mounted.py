@@ -17,6 +17,7 @@ from ratelimit import RateLimitMiddleware, StoreUnavailable, parse_policy
 from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import ANA, T, ask, header, limited, plain, policy, run
 
+OTHER = '[tiers.anonymous]\nlimits = [{ name = "other", rate = "9/minute" }]'
 AS_ANA = {"Authorization": f"Bearer {ANA}"}
 
 
@@ -37,6 +38,20 @@ def test_mounted_twice() -> None:
             limiter = RateLimitMiddleware(RateLimitMiddleware(plain, inner, store=store), outer, store=store)
             start, _ = await ask(limiter)
             assert header(start, "x-ratelimit-remaining") == "2"
+
+    run(test())
+
+
+def test_mounted_twice_with_another_in_between() -> None:
+    """A policy that applies already is found among several."""
+
+    async def test() -> None:
+        store = MemoryStore(clock=lambda: T)
+        limiter = RateLimitMiddleware(plain, policy(), store=store)
+        for around in (parse_policy(OTHER, "other.toml"), policy()):
+            limiter = RateLimitMiddleware(limiter, around, store=store)
+        start, _ = await ask(limiter)
+        assert header(start, "x-ratelimit-remaining") == "2"
 
     run(test())
 

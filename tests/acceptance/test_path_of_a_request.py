@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ratelimit import Identity, PolicyError, RateLimitMiddleware, StoreUnavailable, identify_user
+from ratelimit import Identity, PolicyError, RateLimitMiddleware, RedisStore, StoreUnavailable, identify_user
 from ratelimit.model import Answer, Scope
 from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import ANA, BEN, T, ask, header, limited, names, plain, policy, run, scope_of
@@ -137,8 +137,9 @@ def test_a_response_without_headers() -> None:
     run(test())
 
 
+@pytest.mark.parametrize("limits", ['{ name = "r", rate = "3/minute" }', '{ name = "c", concurrency = 1 }'])
 @pytest.mark.parametrize("api_key", [ANA, None])
-def test_headers_that_are_an_iterator(api_key: str | None) -> None:
+def test_headers_that_are_an_iterator(api_key: str | None, limits: str) -> None:
     """ASGI lets an app send its headers as any iterable: none gets lost, also where nothing is added."""
 
     async def app(scope, receive, send) -> None:
@@ -147,10 +148,30 @@ def test_headers_that_are_an_iterator(api_key: str | None) -> None:
         await send({"type": "http.response.body"})
 
     async def test() -> None:
-        start, _ = await ask(limited(app), api_key=api_key)
+        start, _ = await ask(limited(app, limits), api_key=api_key)
         assert [name for name, _ in start["headers"]][:2] == [b"x-one", b"x-two"]
 
     run(test())
+
+
+def test_nothing_stands_between_the_app_and_the_server() -> None:
+    """What an app awaits when it sends is the server's own, but where a slot is given back in between."""
+    waiting: list[object] = []
+
+    async def done() -> None: ...
+
+    async def app(scope, receive, send) -> None:
+        for message in ({"type": "http.response.start", "status": 200, "headers": []}, {"type": "http.response.body"}):
+            awaitable = send(message)
+            assert awaitable is waiting[-1]
+            await awaitable
+
+    def send(message: object) -> object:
+        waiting.append(done())
+        return waiting[-1]
+
+    run(limited(app)(scope_of(), None, send))
+    assert len(waiting) == 2
 
 
 def test_a_browser_of_another_origin_sees_the_headers() -> None:
@@ -346,8 +367,11 @@ def test_where_the_store_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     assert RateLimitMiddleware(plain, policy(), store=own).store is own
     assert isinstance(RateLimitMiddleware(plain, policy()).store, MemoryStore)
     in_file = policy(more='[store]\nurl = "redis://127.0.0.1:1"\nprefix = "mine"\ntimeout = "250ms"')
-    opened = RateLimitMiddleware(plain, in_file).store
-    assert (opened._prefix, opened._timeout) == ("mine:", 0.25)
+    with monkeypatch.context() as opening:
+        opening.setattr("ratelimit.middleware.open_store", lambda url, **settings: (url, settings))
+        opened = RateLimitMiddleware(plain, in_file).store
+        assert opened == ("redis://127.0.0.1:1", {"prefix": "mine", "timeout": 0.25})
+    assert isinstance(RateLimitMiddleware(plain, in_file).store, RedisStore)
     assert isinstance(RateLimitMiddleware(plain, in_file, store="memory://").store, MemoryStore)
     monkeypatch.setenv("RATELIMIT_STORE_URL", "memory://")
     assert isinstance(RateLimitMiddleware(plain, in_file).store, MemoryStore)

@@ -107,6 +107,27 @@ def test_every_field_of_a_limit() -> None:
     assert (weekly.kind, yearly.kind) == (Quota("week"), Quota("year"))
 
 
+def test_reserve() -> None:
+    """Units are taken ahead of the limits that say so, of no other, and a counter is the same with and without."""
+    tiers = good("reserve").tiers
+    assert {name: [limit.reserve for limit in limits] for name, limits in tiers.items()} == {
+        "anonymous": [False],
+        "all": [True, True],
+        "some": [True, False, False],
+        "one": [True, False],
+        "own": [True, False],
+        "not_yet": [True, True, True],
+        "without": [True, False, False, False],
+        "slots": [False, True, True],
+    }
+    assert not any(limit.reserve for limits in good("everything").tiers.values() for limit in limits)
+    text = (GOOD / "reserve.toml").read_text()
+    without = parse_policy(text.replace("reserve = true", "reserve = false"), "x")
+    acme = Identity("acme", tier="all")
+    keys = [charge.key for charge in good("reserve").charges(acme, "search")]
+    assert [charge.key for charge in without.charges(acme, "search")] == keys
+
+
 def test_every_field_of_an_override() -> None:
     """An override goes by any part of an identity; the address is written as callers are counted by it."""
     (override,) = good("facturapi").overrides

@@ -68,6 +68,11 @@ BEYOND = {
     "rate-formula",
     "rate-long-window",
     "rate-zero-window",
+    "reserve-beside-concurrency",
+    "reserve-of-some-operations",
+    "reserve-other-without",
+    "reserve-others-by-operation",
+    "reserve-own-operation",
     "store-timeout-long",
     "store-timeout-zero",
     "store-url-database",
@@ -135,3 +140,6 @@ def test_no_null_and_no_python() -> None:
     assert not any("default" in node and node["default"] is None for node in tables)
     assert "default" not in json_schema()["$defs"]["StoreTable"]["properties"]["timeout"]
     assert json_schema()["$defs"]["IdentityTable"]["properties"]["ipv6_prefix"]["default"] == 64
+    reserve = json_schema()["$defs"]["LimitTable"]["properties"]["reserve"]
+    assert (reserve["type"], reserve["default"]) == ("boolean", False)
+    assert "without asking the store" in reserve["description"]

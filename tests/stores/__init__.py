@@ -11,10 +11,12 @@ import uvloop
 
 from ratelimit.model import FOREVER, Charge, Concurrency, Decision, Lease, Limit, Quota, Rate
 from ratelimit.stores.memory import MemoryStore
-from ratelimit.stores.redis import RedisStore, Script, load_script
+from ratelimit.stores.redis import RedisStore
+from ratelimit.stores.scripts import PARTS, Script
 
 CLOCK_LINE = "local time = redis.call('TIME')"
 STORES = ("memory", "fakeredis", "valkey", "redis")
+SCRIPTS = {name: Script.load(*parts) for name, parts in PARTS.items()}
 _prefixes = (f"test{number}" for number in count())
 
 
@@ -34,8 +36,8 @@ class Subject:
     def at(self, now_ms: int) -> Subject:
         self.now_ms = now_ms
         if isinstance(self.store, RedisStore):
-            self.store.acquire_script = at(load_script("acquire"), now_ms)
-            self.store.renew_script = at(load_script("renew"), now_ms)
+            for name, script in SCRIPTS.items():
+                setattr(self.store.scripts, name, at(script, now_ms))
         return self
 
     async def acquire(self, *charges: Charge) -> Decision:

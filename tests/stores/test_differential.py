@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ratelimit.model import Charge, Decision, Lease
+from ratelimit.stores.scripts import Script
 from tests.stores import Subject, concurrency, quota, rate
 from tests.stores.conftest import subject_of
 
@@ -118,18 +119,14 @@ def test_the_differential_test_can_fail(request: pytest.FixtureRequest) -> None:
     async def test() -> None:
         memory.at(T)
         redis.at(T)
-        text = redis.store.acquire_script.text
-        redis.store.acquire_script = type(redis.store.acquire_script).of(
-            text.replace("used, slot = used - slot, 0", "used, slot = used - slot - 1, 0")
-        )
-        assert redis.store.acquire_script.text != text
+        scripts, text = redis.store.scripts, redis.store.scripts.acquire.text
+        scripts.acquire = Script.of(text.replace("used, slot = used - slot, 0", "used, slot = used - slot - 1, 0"))
+        assert scripts.acquire.text != text
         limit = rate(5, 60_000)
         await memory.acquire(limit)
         await redis.acquire(limit)
         memory.at(T + 1_000)
-        redis.store.acquire_script = type(redis.store.acquire_script).of(
-            redis.store.acquire_script.text.replace(f"'{T // 1000}'", f"'{T // 1000 + 1}'")
-        )
+        scripts.acquire = Script.of(scripts.acquire.text.replace(f"'{T // 1000}'", f"'{T // 1000 + 1}'"))
         assert comparable(await memory.acquire(limit)) != comparable(await redis.acquire(limit))
 
     redis.run(test())

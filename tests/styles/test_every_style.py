@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from email.utils import parsedate_to_datetime
 
 import pytest
@@ -83,10 +82,29 @@ def test_without_a_rate_there_are_no_x_ratelimit_headers(style):
     assert not any(name.startswith(b"x-ratelimit") for name, _ in allowed + denied)
 
 
+def test_the_rate_that_headers_speak_of():
+    """Of several rates one that denies, then the longer wait, then the smaller share that remains, then the first."""
+    roomy, tight, tighter = rate("roomy", used=1), rate("tight", used=50), rate("tighter", max=10, used=9)
+    now, soon, late = (
+        rate(name)._replace(exceeded=True, retry_after_ms=ms) for name, ms in (("now", 0), ("soon", 5), ("late", 6))
+    )
+    shadow = rate("shadow", used=100, retry_ms=9, shadow=True)
+    for states, told in (
+        ([roomy], roomy),
+        ([shadow, quota(), roomy], roomy),
+        ([roomy, tight, tighter], tighter),
+        ([tight, tight._replace(window_ms=1)], tight),
+        ([tighter, now, roomy], now),
+        ([now, late, soon], late),
+        ([quota(), concurrency(), shadow], None),
+    ):
+        assert decide(*states).binding is told
+
+
 @every_style
 def test_a_request_let_through_without_the_store_claims_nothing(style):
     """With no states there is nothing to tell, but for the log id."""
-    headers = style.headers(replace(decide(), unavailable=True), ANA, LOG_ID)
+    headers = style.headers(decide()._replace(unavailable=True), ANA, LOG_ID)
     assert [name for name, _ in headers if name != style.log_id_header] == []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -135,7 +134,7 @@ def test_of_two_rates_that_deny_equally_long_body_and_headers_speak_of_the_same(
 
 def test_a_quota_that_resets_this_very_moment_is_still_what_denies():
     """A wait of 0 ms does not turn the blame on a rate that has room; Retry-After is 1 all the same."""
-    monthly = replace(quota(used=100), exceeded=True, retry_after_ms=0)
+    monthly = quota(used=100)._replace(exceeded=True, retry_after_ms=0)
     answer = Lendworks().denied(decide(rate(used=1), monthly), ANA, LOG_ID)
     assert body(answer)["errors"][0]["code"] == "MONTHLY_QUOTA_EXCEEDED"
     assert value(answer.headers, "Retry-After") == "1"

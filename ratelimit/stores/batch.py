@@ -1,0 +1,181 @@
+"""One call of lua/acquire for many callers: what is sent, and what its reply says to each.
+
+The script says what its arguments and its reply are made of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import NamedTuple
+
+from ratelimit.model import Decision, Lease, State, StoreUnavailable
+from ratelimit.stores.callers import Caller, Charges, Tariff
+from ratelimit.stores.reserve import Block
+from ratelimit.stores.wire import Demoted, Reply, bulk, error_of
+
+OUTSIDE, FAILED, DENIED, PLAIN = -1, -2, 0, 1  # 2 is allowed with something to say
+
+
+class Again(Enum):
+    """Why a request is to ask once more."""
+
+    CLOCK = "the store's clock was in another period than ours"
+    UNITS = "units ahead have arrived"
+
+
+class Call(NamedTuple):
+    """A request that waits for its decision until `deadline`, by the loop's clock."""
+
+    result: asyncio.Future[Decision | Again]
+    caller: Caller
+    leases: tuple[Lease, ...]
+    deadline: float
+
+
+class Batch:
+    """`sent` is by `time.monotonic`, `now_ms` what the store's clock is thought to be."""
+
+    def __init__(self, sent: float, now_ms: int, tariff_at: Callable[[Charges, int], Tariff]) -> None:
+        self.calls: list[Call] = []
+        self.blocks: list[Caller] = []  # that were given units ahead
+        self._asking: set[Caller] = set()
+        self.demoted: Demoted | None = None
+        self._sent = sent
+        self._now_ms = now_ms
+        self._tariff_at = tariff_at
+        self._tariffs: dict[Tariff, bytes] = {}
+        self._keys: list[bytes] = []
+        self._callers: list[bytes] = []
+        self._promised: dict[Caller, int] = {}
+        self._count = 0  # of keys
+        self._parts = 1  # of ARGV
+
+    def spares(self, caller: Caller) -> bool:
+        """Whether there are units ahead for one more request of this caller: then it need not be sent."""
+        block = caller.block
+        if block is None or not block.alive(self._sent):
+            return False
+        promised = self._promised.get(caller, 0)
+        self._promised[caller] = promised + 1
+        return promised < block.left
+
+    def add(self, call: Call) -> None:
+        self.calls.append(call)
+        caller = call.caller
+        tariff = caller.tariff
+        if not tariff.since_ms <= self._now_ms < tariff.until_ms:
+            tariff = caller.tariff = self._tariff_at(caller.charges, self._now_ms)
+        number = self._tariffs.get(tariff)
+        if number is None:
+            number = self._tariffs[tariff] = bulk(len(self._tariffs) + 1)
+            self._parts += tariff.parts
+        self._keys.append(caller.keys)
+        self._count += tariff.size
+        self._callers.append(number)
+        self._parts += 1
+        if tariff.reserves:
+            self._callers.append(bulk(self._wanted(caller)))
+            self._parts += 1
+        for lease in call.leases:
+            self._callers.append(bulk(lease.id))
+            self._parts += 1
+
+    def command(self, name: str, script: str) -> bytes:
+        head = b"*%d\r\n%b%b%b" % (3 + self._count + self._parts, bulk(name), bulk(script), bulk(self._count))
+        tariffs = [tariff.wire for tariff in self._tariffs]
+        return b"".join([head, *self._keys, bulk(len(tariffs)), *tariffs, *self._callers])
+
+    def resolve(self, reply: Reply, now: float) -> None:
+        """Tell each caller what the reply says to it. Raises what comes of reading it if it is no such reply."""
+        now_ms, at = reply[0], 1
+        for call in self.calls:
+            verdict, at = reply[at], at + 1
+            caller = call.caller
+            tariff = caller.tariff
+            if verdict == OUTSIDE:
+                _tell(call, Again.CLOCK)
+                continue
+            if verdict == FAILED:
+                self._failed(call, reply[at])
+                at += 1
+                continue
+            numbers = tariff.size if verdict == PLAIN else 4 * tariff.size
+            said, at = reply[at : at + numbers], at + numbers
+            if verdict == PLAIN:
+                decision = _plain(call, now_ms, said)
+            else:
+                decision = _full(call, now_ms, verdict != DENIED, said)
+                if verdict == DENIED:
+                    caller.refused(decision, self._sent, now)
+            if tariff.reserves and verdict != DENIED:
+                decision = self._charged(caller, decision, reply[at], reply[at + 1], now)
+                at += 2
+            _tell(call, decision)
+
+    def fail(self, why: str) -> None:
+        for call in self.calls:
+            fail(call, why)
+
+    def _failed(self, call: Call, message: object) -> None:
+        error = error_of(message)
+        if isinstance(error, Demoted):
+            self.demoted = error
+        fail(call, str(error))
+
+    def _wanted(self, caller: Caller) -> int:
+        """Units to take ahead with this request: only the first of a caller in a call asks, and when there are none."""
+        pace, block = caller.pace, caller.block
+        if pace is None or caller in self._asking or (block and block.alive(self._sent)):
+            return 0
+        self._asking.add(caller)
+        return pace.wanted(self._sent)
+
+    def _charged(self, caller: Caller, decision: Decision, units: int, for_ms: int, now: float) -> Decision:
+        """The store has taken units ahead with a request, or none; it says for how long that sub-window goes on."""
+        if not for_ms:
+            return decision
+        block = Block(units, decision, for_ms, sent=self._sent, arrived=now)
+        if caller.pace:
+            caller.pace.charged(decision.now_ms + for_ms, block.deadline)
+        if not units:
+            return decision
+        caller.block = block
+        self.blocks.append(caller)
+        return block.decision(now)
+
+
+def fail(call: Call, why: str) -> None:
+    if not call.result.done():
+        call.result.set_exception(StoreUnavailable(why))  # an own one each: a traceback is added to where it is raised
+
+
+def _tell(call: Call, outcome: Decision | Again) -> None:
+    if not call.result.done():
+        call.result.set_result(outcome)
+
+
+def _plain(call: Call, now_ms: int, useds: Sequence[int]) -> Decision:
+    """All was charged, and what else there is to say follows from the time: a number a charge."""
+    caller = call.caller
+    tariff = caller.tariff
+    states = [
+        State(charge, term.max, used, reset_after, term.length_ms, False, 0, term.shadow)
+        for charge, term, used, reset_after in zip(
+            caller.charges, tariff.terms, useds, tariff.resets(now_ms), strict=True
+        )
+    ]
+    return Decision(True, now_ms, tuple(states), call.leases)
+
+
+def _full(call: Call, now_ms: int, allowed: bool, said: Sequence[int]) -> Decision:
+    """Denied, or allowed with something to say: four numbers a charge."""
+    states = []
+    for c, (charge, term) in enumerate(zip(call.caller.charges, call.caller.tariff.terms, strict=True)):
+        exceeded, used, reset_after, retry_after = said[4 * c : 4 * c + 4]
+        wait = None if retry_after < 0 else retry_after
+        states.append(State(charge, term.max, used, reset_after, term.length_ms, exceeded == 1, wait, term.shadow))
+    over = {state.charge.key for state in states if state.exceeded}
+    held = tuple([lease for lease in call.leases if allowed and lease.key not in over])
+    return Decision(allowed, now_ms, tuple(states), held)

@@ -1,0 +1,97 @@
+"""What is kept of a caller between its requests: its keys as they are sent, its last denial, its units ahead."""
+
+from __future__ import annotations
+
+from ratelimit.model import Charge, Concurrency, Decision, Lease, Quota, Rate
+from ratelimit.stores.reserve import Block, Pace, later
+from ratelimit.stores.terms import new_lease, terms_at
+from ratelimit.stores.wire import bulk
+
+LETTERS = {Rate: "r", Quota: "q", Concurrency: "c"}
+BEHIND_MS = 1_000  # a denial is remembered no longer: by then a reset, a refund or returned units are seen
+
+Charges = tuple[Charge, ...]
+
+
+class Tariff:
+    """The terms of a set of charges while nothing of them changes. In a call, callers share one that is sent once."""
+
+    __slots__ = ("_resets", "_resets_at", "parts", "reserves", "since_ms", "size", "terms", "until_ms", "wire")
+
+    def __init__(self, charges: Charges, now_ms: int) -> None:
+        self.terms = terms = tuple([terms_at(charge, now_ms) for charge in charges])
+        self.size = len(terms)
+        self.since_ms = max(term.since_ms for term in terms)
+        self.until_ms = min(term.until_ms for term in terms)
+        self.reserves = reservable(charges) and not any(term.shadow for term in terms)
+        parts: list[str | int] = [self.since_ms, self.until_ms, int(self.reserves), self.size]
+        for charge, term in zip(charges, terms, strict=True):
+            parts += (LETTERS[term.kind], charge.cost, term.max, int(term.shadow), term.first, term.second)
+        later_maxes = [number for c, term in enumerate(terms, 1) for step in term.later for number in (c, *step)]
+        parts += (len(later_maxes) // 3, *later_maxes)
+        self.parts = len(parts)
+        self.wire = b"".join(map(bulk, parts))
+        self._resets: tuple[int, ...] = ()
+        self._resets_at = -1
+
+    def resets(self, now_ms: int) -> tuple[int, ...]:
+        """`reset_after_ms` of each charge that was just charged: the same for all callers of a call."""
+        if now_ms != self._resets_at:
+            self._resets = tuple([term.resets_after(now_ms) for term in self.terms])
+            self._resets_at = now_ms
+        return self._resets
+
+
+class Caller:
+    """A set of charges that comes again: the same object, for as long as the policy is the same."""
+
+    __slots__ = ("_refused_at", "_refused_until", "block", "caps", "charges", "keys", "pace", "refusal", "tariff")
+
+    def __init__(self, charges: Charges, prefix: str, tariff: Tariff) -> None:
+        self.charges = charges
+        self.keys = b"".join([bulk(prefix + charge.key) for charge in charges])
+        self.tariff = tariff
+        taking = [(charge.key, charge.limit.kind) for charge in charges if charge.cost]
+        self.caps = [(key, kind.lease_ms) for key, kind in taking if isinstance(kind, Concurrency)]
+        self.refusal: Decision | None = None
+        self._refused_at = self._refused_until = 0.0
+        self.block: Block | None = None
+        self.pace = Pace(_sub_window_ms(charges)) if reservable(charges) else None
+
+    def new_leases(self) -> tuple[Lease, ...]:
+        return tuple([new_lease(key, lease_ms) for key, lease_ms in self.caps])
+
+    def refused(self, decision: Decision, sent: float, now: float) -> None:
+        """Remember a denial for as long as it is certain. Of a concurrency cap never: a slot can free at any time."""
+        certain_ms = BEHIND_MS
+        for state in decision.states:
+            if state.exceeded and isinstance(state.limit.kind, Concurrency):
+                return
+            changes_ms = state.retry_after_ms if state.exceeded else state.reset_after_ms
+            certain_ms = min(certain_ms, changes_ms or BEHIND_MS)
+        self.refusal, self._refused_at = decision, now
+        self._refused_until = sent + certain_ms / 1000  # by then at least as much has passed in the store
+
+    def refusal_at(self, now: float) -> Decision | None:
+        """The denial as it is now; None where this caller could succeed by now."""
+        if self.refusal is None or now >= self._refused_until:
+            self.refusal = None
+            return None
+        return later(self.refusal, int((now - self._refused_at) * 1000))
+
+    def spend(self, now: float) -> Decision | None:
+        """The decision on a unit taken ahead, for a request that goes through without an `await` in between."""
+        spent = self.block.spend(now) if self.block else None
+        if spent and self.pace:
+            self.pace.count += 1
+        return spent
+
+
+def reservable(charges: Charges) -> bool:
+    """Whether units may be taken ahead: where one limit is left that has to be asked for, nothing would be saved."""
+    return any(charge.cost for charge in charges) and all(charge.limit.reserve for charge in charges if charge.cost)
+
+
+def _sub_window_ms(charges: Charges) -> int:
+    kinds = (charge.limit.kind for charge in charges if charge.cost)
+    return min((-(-kind.window_ms // kind.precision) for kind in kinds if isinstance(kind, Rate)), default=BEHIND_MS)

@@ -1,0 +1,65 @@
+"""Gives back what was taken ahead and not spent when its sub-window ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ratelimit.stores.callers import LETTERS, Caller, Tariff
+from ratelimit.stores.link import Link
+from ratelimit.stores.reserve import Block
+from ratelimit.stores.scripts import Scripts
+from ratelimit.stores.wire import bulk
+
+
+class _Held(NamedTuple):
+    caller: Caller
+    tariff: Tariff
+    connection: int
+    timer: asyncio.TimerHandle
+
+
+class Refunds:
+    """Of one event loop.
+
+    A refund is sent at most once, and over the connection over which the units were charged: behind a reconnect there
+    may be a server that never heard of them.
+    """
+
+    def __init__(self, link: Link, scripts: Scripts) -> None:
+        self._link = link
+        self._scripts = scripts
+        self._held: dict[Block, _Held] = {}
+
+    def expect(self, callers: Iterable[Caller]) -> None:
+        """These were just given units. What came too late goes back at once."""
+        loop = asyncio.get_running_loop()
+        for caller in callers:
+            if block := caller.block:
+                timer = loop.call_later(max(0.0, block.deadline - time.monotonic()), self._give_back, block)
+                self._held[block] = _Held(caller, caller.tariff, self._link.number, timer)
+
+    def give_all_back(self) -> None:
+        for block in list(self._held):
+            self._give_back(block)
+
+    def _give_back(self, block: Block) -> None:
+        held = self._held.pop(block)
+        held.timer.cancel()
+        units = block.take_back()  # first: what was sent back must never be spent
+        if units and self._link.number == held.connection and self._link.ready:
+            self._link.post(self._command(held, block, units))
+
+    def _command(self, held: _Held, block: Block, units: int) -> bytes:
+        """With the script's text: after EVALSHA it would have to be sent a second time where the cache lost it."""
+        arguments = [bulk(block.charged_at_ms)]
+        for charge, term in zip(held.caller.charges, held.tariff.terms, strict=True):
+            letter = LETTERS[term.kind]
+            arguments += (bulk(letter), bulk(units * charge.cost), bulk(term.first), bulk(term.second))
+        count = held.tariff.size
+        head = b"*%d\r\n%b%b%b" % (
+            3 + count + len(arguments), bulk("EVAL"), bulk(self._scripts.refund.text), bulk(count),
+        )  # fmt: skip
+        return b"".join([head, held.caller.keys, *arguments])

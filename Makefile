@@ -3,13 +3,14 @@ API ?= facturapi
 
 VENV := .venv
 DEMO_VENV := .venv-demo
+BENCH_VENV := .venv-bench
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 WHEEL := dist/ratelimit_asgi-$(VERSION)-py3-none-any.whl
 SOURCES := pyproject.toml README.md LICENSE $(shell find ratelimit -name __pycache__ -prune -o -print)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test lint wheel clean
+.PHONY: help demo serve test bench lint wheel clean
 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +30,9 @@ test: $(VENV)/wheel ## run all tests on the installed wheel; fails below 100 % b
 	$(VENV)/bin/python -m coverage combine --quiet
 	$(VENV)/bin/python -m coverage report
 
+bench: $(BENCH_VENV)/ready ## compare with the peers, in less than 15 minutes: make bench ARGS="--only flood"; needs wrk
+	$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)
+
 lint: $(VENV)/ready ## ruff, mypy, and docker-compose.yml against its schema
 	$(VENV)/bin/python -m ruff check
 	$(VENV)/bin/python -m ruff format --check
@@ -38,8 +42,8 @@ lint: $(VENV)/ready ## ruff, mypy, and docker-compose.yml against its schema
 wheel: $(WHEEL) ## build the wheel into dist/
 
 clean: ## remove everything that these targets made
-	rm -rf $(VENV) $(DEMO_VENV) dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find ratelimit tests examples -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(DEMO_VENV) $(BENCH_VENV) benchmarks/.venvs dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find ratelimit tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # A virtualenv $(1) with $(2) installed. pip before 25.1 can't read dependency groups.
 define virtualenv
@@ -59,6 +63,10 @@ $(VENV)/ready: pyproject.toml
 
 $(DEMO_VENV)/ready: pyproject.toml
 	$(call virtualenv,$(DEMO_VENV),--editable ".[redis]" --group demo)
+	touch $@
+
+$(BENCH_VENV)/ready: pyproject.toml
+	$(call virtualenv,$(BENCH_VENV),--editable ".[redis]" --group bench)
 	touch $@
 
 $(WHEEL): $(VENV)/ready $(SOURCES)

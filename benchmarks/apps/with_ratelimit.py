@@ -1,0 +1,23 @@
+"""ratelimit, as its README says: the middleware, a policy; the store is that of RATELIMIT_STORE_URL."""
+
+from __future__ import annotations
+
+import os
+
+from plain import fastapi_app, starlette_app
+
+from benchmarks import policy
+from ratelimit import RateLimitMiddleware, parse_policy
+
+limits = parse_policy(
+    policy.text(
+        rate=int(os.environ.get("BENCH_RATE", policy.RATE)),
+        long=int(os.environ.get("BENCH_LONG", policy.LONG)),
+        style=os.environ.get("BENCH_STYLE", "lendworks"),
+        reserve=bool(os.environ.get("BENCH_RESERVE")),
+    )
+)
+in_fastapi = fastapi_app()
+in_fastapi.add_middleware(RateLimitMiddleware, policy=limits)
+in_starlette = starlette_app()
+in_starlette.add_middleware(RateLimitMiddleware, policy=limits)

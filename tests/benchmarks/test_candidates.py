@@ -1,0 +1,81 @@
+"""Who is compared: what they are made of is fixed, and ours works."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+
+import pytest
+from starlette.testclient import TestClient
+
+from benchmarks import environments, load, policy
+from benchmarks.candidates import BARE, BOTH, OURS, PEERS, Candidate, Framework
+from ratelimit import parse_policy
+
+EVERYONE = (BARE, *OURS, *PEERS)
+SHARED = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "redis", "hiredis", "pydantic")
+
+
+@pytest.fixture(autouse=True)
+def apps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The folder of the apps on the path, as in the server's process, and none of its modules left behind."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(load.APPS)
+    yield
+    for name in set(sys.modules) - before:
+        if (load.APPS / f"{name}.py").exists():
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", sorted({candidate.requirements for candidate in EVERYONE}))
+def test_pins(name: str) -> None:
+    """Every package of every environment has one exact version, and what all have in common is the same everywhere."""
+    lines = environments.requirements(name).splitlines()
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][0-9a-z.]*", line)] == []
+    pins, ours = environments.versions(name), environments.versions(environments.OURS)
+    assert {package: pins[package] for package in SHARED} == {package: ours[package] for package in SHARED}
+    assert name in pins or name == environments.OURS
+
+
+def test_every_requirements_file_is_used() -> None:
+    """No environment is pinned for nobody."""
+    assert {path.stem for path in environments.REQUIREMENTS.iterdir()} == {who.requirements for who in EVERYONE}
+
+
+@pytest.mark.parametrize("candidate", EVERYONE, ids=lambda candidate: candidate.name)
+def test_every_app_is_there(candidate: Candidate) -> None:
+    """The module of a candidate is there and has an app for each of its frameworks."""
+    text = (load.APPS / f"{candidate.app}.py").read_text()
+    assert all(re.search(rf"^in_{framework} = ", text, re.MULTILINE) for framework in candidate.frameworks)
+
+
+@pytest.mark.parametrize("framework", BOTH)
+@pytest.mark.parametrize("candidate", [BARE, *OURS], ids=lambda candidate: candidate.name)
+def test_our_apps_answer(candidate: Candidate, framework: Framework, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bare app and ours answer the request of callers.lua, and ours with the limits in the headers."""
+    if why := candidate.refusal():
+        pytest.skip(why)
+    for name, value in candidate.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RATELIMIT_STORE_URL", "memory://")
+    app = getattr(import_module(candidate.app), f"in_{framework}")
+    with TestClient(app) as client:
+        answer = client.get("/items/7", headers={"X-API-Key": policy.api_key(99)})
+    assert (answer.status_code, answer.json()["id"]) == (200, 7)
+    limited = [name for name in answer.headers if "ratelimit" in name]
+    assert bool(limited) is candidate.is_ours
+
+
+def test_callers_are_known() -> None:
+    """Each API key of callers.lua is a caller of its own in our policy, with both limits."""
+    limits = parse_policy(policy.text(rate=7, long=70))
+    keys = set()
+    for number in range(policy.CALLERS):
+        headers = [(b"x-api-key", policy.api_key(number).encode())]
+        identity = limits.identify({"type": "http", "headers": headers, "client": ("192.0.2.1", 1)})
+        charges = limits.charges(identity, "detail_read")  # type: ignore[arg-type]
+        assert [charge.limit.name for charge in charges] == ["requests", "monthly"]
+        keys |= {charge.key for charge in charges}
+    assert len(keys) == 2 * policy.CALLERS

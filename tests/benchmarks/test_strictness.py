@@ -1,0 +1,42 @@
+"""The worst of any window is found, and the caller that looks for it comes the same way each time."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import strictness
+from benchmarks.strictness import SECOND, schedule, worst_in_any
+
+
+@given(st.lists(st.integers(0, 60), max_size=30), st.integers(1, 20))
+def test_the_worst_of_any_window(instants: list[int], length: int) -> None:
+    """The same as counting in every half-open interval of the length."""
+    brute = max((sum(since <= at < since + length for at in instants) for since in range(-20, 61)), default=0)
+    assert worst_in_any(instants, length) == brute
+
+
+def test_two_bursts_around_an_edge() -> None:
+    """What a fixed window admits is found, and bursts a window apart are not one."""
+    assert worst_in_any([99] * 100 + [100] * 100, 100) == 200
+    assert worst_in_any([0] * 100 + [100] * 100, 100) == 100
+    assert worst_in_any([], 100) == 0
+
+
+def test_stretches() -> None:
+    """Stretches and pauses follow each other, over all of the time, and are the same for the same dice."""
+    stretches = schedule(random.Random(1), seconds=20)
+    assert stretches == schedule(random.Random(1), seconds=20)
+    edges = [edge for stretch in stretches for edge in stretch]
+    assert edges == sorted(edges)
+    assert 16 * SECOND < edges[-1] < 22 * SECOND
+
+
+def test_only_ours_has_a_goal() -> None:
+    """A peer that admits more is shown, and no goal of ours; one of ours that does has missed its goal."""
+    rows = [("ratelimit", 100, 900), ("ratelimit, reserve", 101, 900), ("limits, fixed window", 200, 900)]
+    section = strictness.section(rows, 9)
+    assert [(figure.value, figure.reached) for figure in section.figures] == [(100, True), (101, False)]
+    assert section.plots[0].series["admitted"][-1] == ("limits, fixed window", 200)

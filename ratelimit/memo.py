@@ -18,17 +18,19 @@ class Recent(Generic[_K, _V]):
     Two generations, young and old. What is found in the old one is young again; when the young one is full it becomes
     the old one, and what was old is dropped. So a flood of keys that never come again pushes out none that comes all
     the time. A value is never None. Threads may share one: the worst of a race is that something is made again.
+
+    `young` is for who asks so often that a call less matters: what is not there may still be found by `get`.
     """
 
-    __slots__ = ("_old", "_size", "_young")
+    __slots__ = ("_old", "_size", "young")
 
     def __init__(self, size: int = SIZE) -> None:
         self._size = size
-        self._young: dict[_K, _V] = {}
+        self.young: dict[_K, _V] = {}
         self._old: dict[_K, _V] = {}
 
     def get(self, key: _K) -> _V | None:
-        value = self._young.get(key)
+        value = self.young.get(key)
         if value is None:
             value = self._old.get(key)
             if value is not None:
@@ -36,9 +38,9 @@ class Recent(Generic[_K, _V]):
         return value
 
     def put(self, key: _K, value: _V) -> None:
-        if len(self._young) >= self._size:
-            self._old, self._young = self._young, {}
-        self._young[key] = value
+        if len(self.young) >= self._size:
+            self._old, self.young = self.young, {}
+        self.young[key] = value
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self.young) + len(self._old)

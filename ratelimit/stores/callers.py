@@ -16,11 +16,17 @@ Charges = tuple[Charge, ...]
 class Tariff:
     """The terms of a set of charges while nothing of them changes. In a call, callers share one that is sent once."""
 
-    __slots__ = ("_resets", "_resets_at", "parts", "reserves", "since_ms", "size", "terms", "until_ms", "wire")
+    __slots__ = (
+        "_resets", "_resets_at", "lengths", "maxes", "parts", "reserves", "shadows", "since_ms", "size", "terms",
+        "until_ms", "wire",
+    )  # fmt: skip
 
     def __init__(self, charges: Charges, now_ms: int) -> None:
         self.terms = terms = tuple([terms_at(charge, now_ms) for charge in charges])
         self.size = len(terms)
+        self.maxes = tuple([term.max for term in terms])
+        self.lengths = tuple([term.length_ms for term in terms])
+        self.shadows = tuple([term.shadow for term in terms])
         self.since_ms = max(term.since_ms for term in terms)
         self.until_ms = min(term.until_ms for term in terms)
         self.reserves = reservable(charges) and not any(term.shadow for term in terms)
@@ -71,6 +77,11 @@ class Caller:
             certain_ms = min(certain_ms, changes_ms or BEHIND_MS)
         self.refusal, self._refused_at = decision, now
         self._refused_until = sent + certain_ms / 1000  # by then at least as much has passed in the store
+
+    def decide(self, now: float) -> Decision | None:
+        """The decision that needs no trip: denied a moment ago, or on a unit taken ahead. Then there is no `await`
+        between this and the app."""
+        return (self.refusal and self.refusal_at(now)) or self.spend(now)
 
     def refusal_at(self, now: float) -> Decision | None:
         """The denial as it is now; None where this caller could succeed by now."""

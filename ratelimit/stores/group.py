@@ -15,7 +15,7 @@ from itertools import chain
 from ratelimit.memo import Recent
 from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
 from ratelimit.stores.alarm import Alarm
-from ratelimit.stores.batch import Again, Batch, Call, fail
+from ratelimit.stores.batch import Again, Batch, Call, fail, new
 from ratelimit.stores.callers import Caller, Charges, Tariff
 from ratelimit.stores.connection import ConnectionPool
 from ratelimit.stores.link import Link
@@ -48,31 +48,34 @@ class Group:
         self._tariffs: Recent[bytes, Tariff] = Recent()
 
     async def acquire(self, charges: Sequence[Charge]) -> Decision:
-        if not charges:
-            return Decision(allowed=True, now_ms=self._store_ms())
-        caller = self._caller(charges)
-        if caller.refusal and (refusal := caller.refusal_at(time.monotonic())):
-            return refusal
-        if caller.block and (spent := caller.spend(time.monotonic())):
-            return spent
+        caller = self._callers.young.get(id(charges))
+        if caller is None or caller.charges is not charges:
+            if not charges:
+                return Decision(allowed=True, now_ms=self._store_ms())
+            caller = self._caller(charges)
+        if (caller.refusal or caller.block) and (known := caller.decide(time.monotonic())):
+            return known
         leases = caller.new_leases() if caller.caps else ()
         deadline = self._loop.time() + self._timeout
         attempts = 0
         while attempts < ATTEMPTS:
             result: asyncio.Future[Decision | Again] = self._loop.create_future()
-            self._wait(Call(result, caller, leases, deadline))
+            self._waiting.append(new(Call, (result, caller, leases, deadline)))
+            if self._batch is None and not self._woken:
+                self._wake()
+            if self._alarm.timer is None:
+                self._alarm.set()
             try:
                 outcome = await result
             except (StoreUnavailable, asyncio.CancelledError):
                 self.post_release(leases)  # it may have been applied
                 raise
-            if outcome is Again.CLOCK:
-                attempts += 1
-            elif outcome is not Again.UNITS:
+            if isinstance(outcome, Decision):
                 return outcome
-            # What was there when it was told may have ended since, if this process stood still: looked at now.
-            elif spent := caller.spend(time.monotonic()):
-                return spent
+            attempts += outcome is Again.CLOCK
+            # Units that were there when it was told may have ended since, if this process stood still: looked at now.
+            if known := caller.decide(time.monotonic()):
+                return known
         raise StoreUnavailable("the clock of the store does not stand still between two calls")
 
     def post_release(self, leases: Sequence[Lease]) -> None:
@@ -105,18 +108,10 @@ class Group:
         """What the store's clock says, as far as is known here."""
         return time.time_ns() // 1_000_000 + self._ahead_ms
 
-    def _wait(self, call: Call) -> None:
-        self._waiting.append(call)
-        if self._batch is None:
-            self._wake()
-        if self._alarm.timer is None:
-            self._alarm.set()
-
     def _wake(self) -> None:
         """Send at the end of this turn of the loop, with whoever else comes in it."""
-        if not self._woken:
-            self._woken = True
-            self._loop.call_soon(self._send, context=Context())
+        self._woken = True
+        self._loop.call_soon(self._send, context=Context())
 
     def _send(self) -> None:
         """Send what waits, unless a call is under way: then it goes when that is answered."""
@@ -150,11 +145,9 @@ class Group:
             batch.fail(str(reply))
         else:
             self._resolve(batch, reply)
-        if not self._waiting:
-            return
         if self.link.ready:
             self._send()
-        else:
+        elif self._waiting and not self._woken:
             self._wake()
 
     def _resolve(self, batch: Batch, reply: Reply) -> None:

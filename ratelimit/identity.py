@@ -45,7 +45,7 @@ class IdentifyByApiKey:
     sources: tuple[str, ...] = SOURCES
     _known: dict[bytes, Identity] = field(init=False, repr=False, compare=False)
     _readers: tuple[tuple[bytes, Callable[[str], str]], ...] = field(init=False, repr=False, compare=False)
-    _headers: frozenset[bytes] = field(init=False, repr=False, compare=False)
+    _plain: dict[bytes, bytes] = field(init=False, repr=False, compare=False)  # by header, what stands before a key
 
     def __post_init__(self) -> None:
         if isinstance(self.sources, str):
@@ -53,16 +53,28 @@ class IdentifyByApiKey:
         readers = tuple(_reader(source) for source in self.sources)
         object.__setattr__(self, "_known", _normalised(self.keys))
         object.__setattr__(self, "_readers", readers)
-        object.__setattr__(self, "_headers", frozenset(header for header, _ in readers))
+        object.__setattr__(self, "_plain", {header: _scheme(credential) for header, credential in reversed(readers)})
 
     def __call__(self, scope: Scope) -> Identity:
         ip = self.address(scope)
-        headers = self._headers
+        plain = self._plain
         lines: list[tuple[bytes, bytes]] = []
         for line in scope["headers"]:
-            if line[0] in headers:
+            if line[0] in plain:
                 lines.append(line)  # noqa: PERF401 - nearly always there is one, or none
-        return (self._presented(lines, ip) if lines else None) or _anonymous(ip)
+        if not lines:
+            return _anonymous(ip)
+        if len(lines) == 1:
+            name, value = lines[0]
+            scheme = plain[name]
+            # The first reading of all: the line as it is, or what is behind "Bearer ". If it is known, that is it.
+            api_key = value[len(scheme) :] if not scheme or value[:7].lower() == scheme else b""
+            if api_key and (not scheme or b"!" <= api_key[:1] <= b"~"):  # not a space: `_bearer` takes those off
+                digest = sha256(api_key).digest()
+                known = self._known.get(digest)
+                if known is not None:
+                    return known if known.ip == ip else self._at(ip, digest, known)
+        return self._presented(lines, ip) or _anonymous(ip)
 
     def _presented(self, lines: list[tuple[bytes, bytes]], ip: str) -> Identity | None:
         """Whom the first known API key stands for. Of each line, each source hashes a fixed number of readings."""
@@ -129,6 +141,11 @@ def _reader(source: str) -> tuple[bytes, Callable[[str], str]]:
     if isinstance(source, str) and (header := _HEADER_SOURCE.fullmatch(source)):
         return header[1].lower().encode(), str  # as it is
     raise ValueError(f'api_key has {source!r}; allowed are "bearer", "basic" and, for a header, "header:X-API-Key"')
+
+
+def _scheme(credential: Callable[[str], str]) -> bytes:
+    """What stands before an API key in a plain line; for Basic, which is never plain, what no line begins with."""
+    return {str: b"", _bearer: b"bearer "}.get(credential, b"\n")
 
 
 def _bearer(line: str) -> str:

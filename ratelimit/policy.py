@@ -80,6 +80,7 @@ class Policy:
     _named: frozenset[str] = field(init=False, repr=False)  # operations; users' own names for others are without number
     _telling: Callable[[Identity], object] = field(init=False, repr=False)
     _recent: Recent[tuple[object, ...], tuple[Charge, ...]] = field(init=False, repr=False)
+    _by_object: Recent[tuple[int, str], tuple[Identity, tuple[Charge, ...]]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.default_tier is not None and self.default_tier not in self.tiers:
@@ -90,6 +91,8 @@ class Policy:
         object.__setattr__(self, "_by_value", _index(self.overrides))
         object.__setattr__(self, "_telling", getter_of(_told_apart_by(self.tiers, self.overrides)))
         object.__setattr__(self, "_recent", Recent())
+        # Built-in identification gives the same object again. The entry holds it: its id is not another's meanwhile.
+        object.__setattr__(self, "_by_object", Recent())
 
     def charges(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
         """What a request takes, in the order of the tier's limits.
@@ -97,6 +100,15 @@ class Policy:
         A caller of late gets the same tuple again, as long as nothing that a limit or an override goes by has changed.
         Raises LookupError if the identity has no tier that the policy knows: nothing is unlimited by accident.
         """
+        if identity.attributes:  # they may be a mapping that somebody changes
+            return self._by_fields(identity, operation)
+        known = self._by_object.young.get((id(identity), operation))
+        if known is None or known[0] is not identity:
+            known = identity, self._by_fields(identity, operation)
+            self._by_object.put((id(identity), operation), known)
+        return known[1]
+
+    def _by_fields(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
         attributes = by_value(identity.attributes) if identity.attributes else ()
         if attributes is None:
             return self._charges(identity, operation)

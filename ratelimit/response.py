@@ -23,8 +23,8 @@ def with_headers(scope: Scope, send: Send, style: Style, decision: Decision, ide
     """A `send` that adds headers to an allowed response. What it returns is the server's own awaitable."""
 
     def send_with_headers(message: Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start":
-            message = _added(message, style.headers(decision, identity, log_id), scope)
+        if message["type"] == "http.response.start" and (ours := [*style.headers(decision, identity, log_id)]):
+            message = _added(message, ours, scope)
         return send(message)
 
     return send_with_headers
@@ -108,17 +108,14 @@ class Held:
 
 def _added(message: Message, ours: Headers, scope: Scope) -> Message:
     """The start of a response with our headers behind the app's. One that the app has set is the app's."""
-    if not ours:
-        return message
     headers = [*message.get("headers", ())]  # also an iterator's
-    taken = {name.lower() for name, _ in headers}
-    for name, _ in ours:
-        if name in taken:  # seldom
-            ours = [header for header in ours if header[0] not in taken]
-            break
+    names = dict(ours)
+    for name, _ in headers:
+        if (taken := name.lower()) in names:  # seldom
+            ours = [header for header in ours if header[0] != taken]
+    if _has_origin(scope) and not any(name.lower() == b"access-control-expose-headers" for name, _ in headers):
+        ours = ours + _exposing(ours)
     headers += ours
-    if _has_origin(scope) and b"access-control-expose-headers" not in taken:
-        headers += _exposing(ours)
     return {**message, "headers": headers}
 
 

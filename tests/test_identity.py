@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from fastapi import HTTPException
 from fastapi.security import APIKeyHeader, HTTPBasic, HTTPBearer, OAuth2PasswordBearer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.authentication import AuthCredentials, AuthenticationBackend, SimpleUser
@@ -155,6 +155,23 @@ def test_a_key_that_is_not_ascii(api_key: str, encoding: str) -> None:
     raw = api_key.encode(encoding)
     for header in ((b"x-api-key", raw), (b"authorization", b"Bearer " + raw), (b"authorization", basic(raw))):
         assert identify(header).api_key == hash_api_key(api_key)
+
+
+@settings(max_examples=500)
+@given(data=st.data())
+def test_one_line_is_read_as_several(data: st.DataObject) -> None:
+    """A line by itself, which is read in a shorter way, says the same as beside one that says nothing."""
+    space = st.sampled_from([b"", b" ", b"  ", b"\t", b"\xa0", b"\x1c"])
+    line = b"".join(
+        data.draw(st.tuples(st.sampled_from([b"Bearer ", b"bearer ", b"Bearer", b"Basic ", b""]), space))
+    ) + b"".join(data.draw(st.lists(st.one_of(space, st.sampled_from([b"a", b"B", b"\xe9", b":"])), max_size=4)))
+    cuts = [line[start:end] for start in range(len(line)) for end in range(start + 1, len(line) + 1)]
+    known = data.draw(st.lists(st.sampled_from(cuts), min_size=1, max_size=3, unique=True)) if cuts else [b"x"]
+    keys = {hashlib.sha256(key).hexdigest(): Identity(organization=repr(key), tier="t") for key in known}
+    sources = data.draw(st.permutations(["bearer", "basic", "header:Authorization"]))
+    read = IdentifyByApiKey(keys, address=ClientAddress(), sources=tuple(sources[: data.draw(st.integers(1, 3))]))
+    nothing = (b"authorization", b"")
+    assert read(scope((b"authorization", line))) == read(scope((b"authorization", line), nothing))
 
 
 def test_work_grows_with_what_is_sent_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,12 +17,14 @@ from ratelimit.config.words import did_you_mean, listed, shown
 from ratelimit.identity import IdentifyByApiKey
 from ratelimit.model import IDENTITY_KINDS
 from ratelimit.operations import Rule
+from ratelimit.stores.topology import SCHEMES as CLUSTERS
+from ratelimit.stores.topology import ClusterUrl
 
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 LONGEST_MS = 36_500 * UNITS_MS["d"]  # with 1000 sub-windows, now * 1000 + 1001 windows stay below 2**53 until 2150
 
-STORES = ("memory://", "redis://", "rediss://", "unix://")
-LATER_STORES = ("redis+sentinel", "redis+cluster")
+STORES = ("memory://", "redis://", "rediss://", "unix://", "redis+cluster://", "rediss+cluster://")
+LATER_STORES = ("redis+sentinel", "rediss+sentinel")
 
 RESERVED = ("identity", *IDENTITY_KINDS, "tier")
 
@@ -62,8 +64,9 @@ def store_url(value: Any) -> str:
         raise ValueError(f"{shown(scheme)} is not a kind of store; use one of {listed(STORES)}")
     if scheme == "memory" and value.lower() != "memory://":
         raise ValueError("memory:// stands alone; the memory of a process has no address")
+    address = ClusterUrl.of(value).any_node if scheme in CLUSTERS else value
     try:
-        parts = urlsplit(value)
+        parts = urlsplit(address)
         readable = parts.port is None or parts.port > 0
     except ValueError:
         readable = False

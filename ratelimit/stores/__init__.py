@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from ratelimit.model import Store
 from ratelimit.stores.memory import MemoryStore
+from ratelimit.stores.topology import SCHEMES as CLUSTERS
 
-SCHEMES = ("memory", "redis", "rediss", "unix")
+SCHEMES = ("memory", "redis", "rediss", "unix", *CLUSTERS)
 
 
 def open_store(url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> Store:
-    """The store that a URL names: memory://, redis://, rediss:// or unix://. `timeout` is in seconds.
+    """The store that a URL names: memory://, redis://, rediss://, unix://, or for a cluster redis+cluster://h1:7000,h2:7001
+    and rediss+cluster://. `timeout` is in seconds.
 
     Raises ValueError for another scheme, and ImportError where the client library for it is not installed. Connects
     when it is first used.
@@ -24,7 +26,10 @@ def open_store(url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> 
     if scheme == "memory":
         return MemoryStore()
     try:
-        from ratelimit.stores.redis import RedisStore  # only who uses Redis needs its library
+        from ratelimit.stores.cluster import ClusterStore  # only who uses Redis needs its library
+        from ratelimit.stores.redis import RedisStore
     except ImportError as error:
         raise ImportError(f"{scheme}:// needs redis-py: pip install 'ratelimit-asgi[redis]'") from error
+    if scheme in CLUSTERS:
+        return ClusterStore(f"{scheme}://{rest}", prefix=prefix, timeout=timeout)
     return RedisStore(f"{scheme}://{rest}", prefix=prefix, timeout=timeout)

@@ -6,28 +6,28 @@ The script says what its arguments and its reply are made of.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from itertools import repeat
 from typing import NamedTuple
 
 from ratelimit.model import Decision, Lease, State, StoreUnavailable
 from ratelimit.stores.callers import Caller, Charges, Tariff
-from ratelimit.stores.reserve import Block
+from ratelimit.stores.reserve import Block, new
 from ratelimit.stores.wire import Demoted, Reply, bulk, error_of
 
 OUTSIDE, FAILED, DENIED, PLAIN = -1, -2, 0, 1  # 2 is allowed with something to say
 
 
 NO, ZERO = repeat(False), repeat(0)
-new = tuple.__new__  # of a NamedTuple: its own goes through Python, which takes three times as long
 
 
 class Again(Enum):
     """Why a request is to ask once more."""
 
     CLOCK = "the store's clock was in another period than ours"
-    UNITS = "units ahead have arrived"
+    HERE = "a denial has arrived, or units ahead"
+    ELSEWHERE = "another node of the cluster has the slot, or this one has it soon; nothing was done"
 
 
 class Call(NamedTuple):
@@ -40,11 +40,15 @@ class Call(NamedTuple):
 
 
 class Batch:
-    """`sent` is by `time.monotonic`, `now_ms` what the store's clock is thought to be."""
+    """`sent` is by `time.monotonic`, `now_ms` what the store's clock is thought to be. `importing` if the node
+    does not have the slot yet."""
 
-    def __init__(self, sent: float, now_ms: int, tariff_at: Callable[[Charges, int], Tariff]) -> None:
+    def __init__(
+        self, sent: float, now_ms: int, tariff_at: Callable[[Charges, int], Tariff], importing: bool = False
+    ) -> None:
+        self.importing = importing
         self.calls: list[Call] = []
-        self.blocks: list[Caller] = []  # that were given units ahead
+        self.blocks: dict[Caller, Block] = {}  # who was given units ahead
         self._asking: set[Caller] = set()
         self.demoted: Demoted | None = None
         self._sent = sent
@@ -58,7 +62,10 @@ class Batch:
         self._arguments = 1  # ARGV without the callers
 
     def spares(self, caller: Caller) -> bool:
-        """Whether there are units ahead for one more request of this caller: then it need not be sent."""
+        """Whether one more request of this caller need not be sent: it was denied meanwhile, or a unit that was taken
+        ahead is promised to it."""
+        if caller.refusal and caller.refusal_at(self._sent):
+            return True
         block = caller.block
         if block is None or not block.alive(self._sent):
             return False
@@ -67,11 +74,11 @@ class Batch:
         return promised < block.left
 
     def add(self, call: Call) -> None:
-        self.calls.append(call)
         _, caller, leases, _ = call
         tariff = caller.tariff
         if not tariff.since_ms <= self._now_ms < tariff.until_ms:
             tariff = caller.tariff = self._tariff_at(caller.charges, self._now_ms)
+        self.calls.append(call)
         number = self._tariffs.get(tariff)
         if number is None:
             number = self._tariffs[tariff] = bulk(len(self._tariffs) + 1)
@@ -115,6 +122,8 @@ class Batch:
             if tariff.reserves and isinstance(outcome, Decision) and outcome.allowed:
                 outcome = self._charged(caller, outcome, reply[at], reply[at + 1], now)
                 at += 2
+            if at > len(reply):
+                break
             if not result.done():
                 result.set_result(outcome)
         if at != len(reply):
@@ -143,18 +152,28 @@ class Batch:
         if not for_ms:
             return decision
         block = Block(units, decision, for_ms, sent=self._sent, arrived=now)
-        if caller.pace:
-            caller.pace.charged(decision.now_ms + for_ms, block.deadline)
-        if not units:
+        assert caller.pace  # noqa: S101 - that of a tariff that reserves
+        caller.pace.charged(decision.now_ms + for_ms, block.deadline)
+        if units:
+            caller.block = self.blocks[caller] = block
+        elif caller in self.blocks:
+            block = self.blocks[caller]
+            block.counts_in(decision)
+        else:
             return decision
-        caller.block = block
-        self.blocks.append(caller)
         return block.decision(now)
 
 
 def fail(call: Call, why: str) -> None:
     if not call.result.done():
         call.result.set_exception(StoreUnavailable(why))  # an own one each: a traceback is added to where it is raised
+
+
+def send_away(calls: Iterable[Call]) -> None:
+    """Nothing was done: each is to ask again, where its slot is by then."""
+    for call in calls:
+        if not call.result.done():
+            call.result.set_result(Again.ELSEWHERE)
 
 
 def _plain(caller: Caller, tariff: Tariff, leases: tuple[Lease, ...], now_ms: int, useds: Sequence[int]) -> Decision:

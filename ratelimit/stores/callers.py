@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ratelimit.memo import Recent
 from ratelimit.model import Charge, Concurrency, Decision, Lease, Quota, Rate
 from ratelimit.stores.reserve import Block, Pace, later
 from ratelimit.stores.terms import new_lease, terms_at
@@ -18,7 +19,7 @@ class Tariff:
 
     __slots__ = (
         "_resets", "_resets_at", "lengths", "maxes", "parts", "reserves", "shadows", "since_ms", "size", "terms",
-        "until_ms", "wire",
+        "until_ms", "weight", "wire",
     )  # fmt: skip
 
     def __init__(self, charges: Charges, now_ms: int) -> None:
@@ -36,6 +37,8 @@ class Tariff:
         later_maxes = [number for c, term in enumerate(terms, 1) for step in term.later for number in (c, *step)]
         parts += (len(later_maxes) // 3, *later_maxes)
         self.parts = len(parts)
+        # A denial reads all sub-windows: with 1,000 of them as much as eight decisions take.
+        self.weight = 1 + sum(term.second // 120 for term in terms if term.kind is Rate)
         self.wire = b"".join(map(bulk, parts))
         self._resets: tuple[int, ...] = ()
         self._resets_at = -1
@@ -48,13 +51,39 @@ class Tariff:
         return self._resets
 
 
+class Tariffs:
+    """Those of late: the same object for the same terms."""
+
+    def __init__(self) -> None:
+        self._recent: Recent[bytes, Tariff] = Recent()
+
+    def at(self, charges: Charges, now_ms: int) -> Tariff:
+        made = Tariff(charges, now_ms)
+        tariff = self._recent.get(made.wire)
+        if tariff is None:
+            self._recent.put(made.wire, made)
+        return tariff or made
+
+
 class Caller:
     """A set of charges that comes again: the same object, for as long as the policy is the same."""
 
-    __slots__ = ("_refused_at", "_refused_until", "block", "caps", "charges", "keys", "pace", "refusal", "tariff")
+    __slots__ = (
+        "_refused_at",
+        "_refused_until",
+        "block",
+        "caps",
+        "charges",
+        "keys",
+        "pace",
+        "refusal",
+        "slot",
+        "tariff",
+    )
 
-    def __init__(self, charges: Charges, prefix: str, tariff: Tariff) -> None:
+    def __init__(self, charges: Charges, prefix: str, tariff: Tariff, slot: int = 0) -> None:
         self.charges = charges
+        self.slot = slot  # of all its keys, on a cluster
         self.keys = b"".join([bulk(prefix + charge.key) for charge in charges])
         self.tariff = tariff
         taking = [(charge.key, charge.limit.kind) for charge in charges if charge.cost]
@@ -76,7 +105,7 @@ class Caller:
             changes_ms = state.retry_after_ms if state.exceeded else state.reset_after_ms
             certain_ms = min(certain_ms, changes_ms or BEHIND_MS)
         self.refusal, self._refused_at = decision, now
-        self._refused_until = sent + certain_ms / 1000  # by then at least as much has passed in the store
+        self._refused_until = sent + certain_ms / 1000  # in the store no more has passed by then
 
     def decide(self, now: float) -> Decision | None:
         """The decision that needs no trip: denied a moment ago, or on a unit taken ahead. Then there is no `await`
@@ -100,9 +129,10 @@ class Caller:
 
 def reservable(charges: Charges) -> bool:
     """Whether units may be taken ahead: where one limit is left that has to be asked for, nothing would be saved."""
-    return any(charge.cost for charge in charges) and all(charge.limit.reserve for charge in charges if charge.cost)
+    limits = [charge.limit for charge in charges if charge.cost]
+    return bool(limits) and all(limit.reserve and not isinstance(limit.kind, Concurrency) for limit in limits)
 
 
 def _sub_window_ms(charges: Charges) -> int:
     kinds = (charge.limit.kind for charge in charges if charge.cost)
-    return min((-(-kind.window_ms // kind.precision) for kind in kinds if isinstance(kind, Rate)), default=BEHIND_MS)
+    return min([BEHIND_MS, *(-(-kind.window_ms // kind.precision) for kind in kinds if isinstance(kind, Rate))])

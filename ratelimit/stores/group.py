@@ -1,6 +1,7 @@
 """Group commit: decisions that are asked for while a script call is under way go together in the next one.
 
 No timer: who comes alone is sent at once. Each caller has its own result, its own fault and its own patience.
+A script call is for one slot; on a single node there is only one.
 """
 
 from __future__ import annotations
@@ -8,29 +9,38 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextvars import Context
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from ratelimit.memo import Recent
 from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
 from ratelimit.stores.alarm import Alarm
-from ratelimit.stores.batch import Again, Batch, Call, fail, new
-from ratelimit.stores.callers import Caller, Charges, Tariff
+from ratelimit.stores.batch import Again, Batch, Call, fail, send_away
+from ratelimit.stores.callers import Caller, Tariffs
 from ratelimit.stores.connection import ConnectionPool
 from ratelimit.stores.link import Link
 from ratelimit.stores.refunds import Refunds
+from ratelimit.stores.reserve import new
 from ratelimit.stores.scripts import Scripts
-from ratelimit.stores.wire import NoScript, Reply, command
+from ratelimit.stores.slots import Slots, written
+from ratelimit.stores.wire import Elsewhere, NoScript, Reply, command
+
+if TYPE_CHECKING:
+    from ratelimit.stores.nodes import Nodes
 
 ATTEMPTS = 3  # 1, and 1 more where the store's clock is in another period than ours; a third only at the next midnight
-MOST = 128  # callers a call: Redis serves nobody else while it decides, which takes under a millisecond
+MOST = 128  # callers a call: Redis serves nobody else while it decides, a millisecond, or some where all are denied
 
 
 class Group:
-    """The decisions of one event loop. `prefix` is of every key, `timeout` in seconds."""
+    """The decisions of one event loop, by one node. `prefix` is of every key, `timeout` in seconds."""
 
-    def __init__(self, pool: ConnectionPool, scripts: Scripts, prefix: str, timeout: float) -> None:
+    def __init__(
+        self, pool: ConnectionPool, scripts: Scripts, prefix: str, timeout: float, nodes: Nodes | None = None
+    ) -> None:
+        self._nodes = nodes  # of a cluster
         self._loop = asyncio.get_running_loop()
         self._scripts = scripts
         self._prefix = prefix
@@ -41,30 +51,34 @@ class Group:
         self._refunds = Refunds(self.link, scripts)
         self._alarm = Alarm(timeout, self._earliest, self._too_late)
         self._waiting: deque[Call] = deque()
-        self._batch: Batch | None = None  # that is under way
+        self._batches: set[Batch] = set()  # that are under way
+        self.slots = Slots(lambda importing: Batch(time.monotonic(), self._store_ms(), self._tariff, importing))
+        self._left = False
         self._woken = False
         self._ahead_ms = 0  # the store's clock against ours, as last seen: only to guess the period it is in
         self._callers: Recent[int, Caller] = Recent()  # by the id of their charges
-        self._tariffs: Recent[bytes, Tariff] = Recent()
+        self._tariff = Tariffs().at
 
-    async def acquire(self, charges: Sequence[Charge]) -> Decision:
+    async def acquire(self, charges: Sequence[Charge], deadline: float = 0.0) -> Decision:
+        """`deadline` is for who has waited before, by the loop's clock."""
         caller = self._callers.young.get(id(charges))
         if caller is None or caller.charges is not charges:
             if not charges:
                 return Decision(allowed=True, now_ms=self._store_ms())
             caller = self._caller(charges)
-        if (caller.refusal or caller.block) and (known := caller.decide(time.monotonic())):
-            return known
-        leases = caller.new_leases() if caller.caps else ()
-        deadline = self._loop.time() + self._timeout
-        attempts = 0
+        group, attempts, sent_away = self, 0, 0
         while attempts < ATTEMPTS:
+            # Units that were there when it was told may have ended since, if this process stood still: looked at now.
+            if (caller.refusal or caller.block) and (known := caller.decide(time.monotonic())):
+                return known
+            leases = caller.new_leases() if caller.caps else ()
+            deadline = deadline or self._loop.time() + self._timeout
             result: asyncio.Future[Decision | Again] = self._loop.create_future()
-            self._waiting.append(new(Call, (result, caller, leases, deadline)))
-            if self._batch is None and not self._woken:
-                self._wake()
-            if self._alarm.timer is None:
-                self._alarm.set()
+            group._waiting.append(new(Call, (result, caller, leases, deadline)))
+            if not group._batches and not group._woken:
+                group._wake()
+            if group._alarm.timer is None:
+                group._alarm.set()
             try:
                 outcome = await result
             except (StoreUnavailable, asyncio.CancelledError):
@@ -73,36 +87,49 @@ class Group:
             if isinstance(outcome, Decision):
                 return outcome
             attempts += outcome is Again.CLOCK
-            # Units that were there when it was told may have ended since, if this process stood still: looked at now.
-            if known := caller.decide(time.monotonic()):
-                return known
+            if outcome is Again.ELSEWHERE and self._nodes:
+                sent_away += 1
+                group = await self._nodes.again(caller.slot, sent_away, deadline)
         raise StoreUnavailable("the clock of the store does not stand still between two calls")
 
     def post_release(self, leases: Sequence[Lease]) -> None:
+        if self._nodes:
+            self._nodes.leasing.post_release(leases)
+            return
         for lease in leases:
             self.link.post(command("ZREM", self._prefix + lease.key, lease.id))
 
+    def put(self, calls: Sequence[Call]) -> None:
+        """Decide for calls that a node without the keys has sent here."""
+        self.slots.ask(calls)
+        self._waiting.extend(calls)
+        if not self._batches and not self._woken:
+            self._wake()
+        if self._alarm.timer is None:
+            self._alarm.set()
+
+    def leave(self) -> None:
+        """Nothing is asked of this node any more."""
+        self._left = True
+        send_away(self._waiting)
+        self._waiting.clear()
+        self.slots.forget()
+
     async def close(self) -> None:
         self._refunds.give_all_back()
-        self._alarm.stop()
         await self.link.close()
+        self._alarm.stop()
 
     def _caller(self, charges: Sequence[Charge]) -> Caller:
         caller = self._callers.get(id(charges))
         if caller is not None and caller.charges is charges:
             return caller
         own = tuple(charges)  # the same object if it is a tuple; a list may hold something else the next time
-        caller = Caller(own, self._prefix, self._tariff(own, self._store_ms()))
+        slot = self._nodes.slot(own) if self._nodes else 0
+        caller = Caller(own, self._prefix, self._tariff(own, self._store_ms()), slot)
         if own is charges:
             self._callers.put(id(own), caller)
         return caller
-
-    def _tariff(self, charges: Charges, now_ms: int) -> Tariff:
-        made = Tariff(charges, now_ms)
-        tariff = self._tariffs.get(made.wire)
-        if tariff is None:
-            self._tariffs.put(made.wire, made)
-        return tariff or made
 
     def _store_ms(self) -> int:
         """What the store's clock says, as far as is known here."""
@@ -114,35 +141,32 @@ class Group:
         self._loop.call_soon(self._send, context=Context())
 
     def _send(self) -> None:
-        """Send what waits, unless a call is under way: then it goes when that is answered."""
+        """Send what waits, unless calls are under way: then it goes when they are answered."""
         self._woken = False
-        if self._batch or not self._waiting:
+        if self._batches or not self._waiting:
             return
-        if not self.link.ready:
+        if self._left:
+            self.leave()
+        elif not self.link.ready:
             self.link.connect()
-            return
-        batch = Batch(time.monotonic(), self._store_ms(), self._tariff)
-        while self._waiting and len(batch.calls) < MOST:
-            call = self._waiting.popleft()
-            if call.result.done():  # nobody waits for it any more: it would be charged for nothing
-                continue
-            if batch.spares(call.caller):
-                call.result.set_result(Again.UNITS)
-            else:
-                batch.add(call)
-        if batch.calls:
-            self._batch = batch
-            self.link.send(batch.command("EVALSHA", self._scripts.acquire.sha), self._answered)
+        elif batches := self.slots.fill(self._waiting, MOST):
+            self._batches = batches
+            self._write(batches)
 
-    def _answered(self, reply: Reply) -> None:
-        batch = self._batch
-        assert batch  # noqa: S101 - one is under way
+    def _write(self, batches: Iterable[Batch], *, text: bool = False) -> None:
+        self.link.send(*written(batches, self._scripts.acquire, self._answered, text=text))
+
+    def _answered(self, batch: Batch, reply: Reply) -> None:
         if isinstance(reply, NoScript) and self.link.ready:  # nothing was done; EVAL fills the cache again
-            self.link.send(batch.command("EVAL", self._scripts.acquire.text), self._answered)
+            self._write([batch], text=True)
             return
-        self._batch = None
-        if isinstance(reply, StoreUnavailable):
+        self._batches.discard(batch)
+        if isinstance(reply, Elsewhere) and self._nodes:
+            self.slots.moves(batch.calls[0].caller.slot)
+            self._nodes.sent_away(self, batch.calls, reply)
+        elif isinstance(reply, StoreUnavailable):
             batch.fail(str(reply))
+            self._trouble()
         else:
             self._resolve(batch, reply)
         if self.link.ready:
@@ -152,6 +176,8 @@ class Group:
 
     def _resolve(self, batch: Batch, reply: Reply) -> None:
         try:
+            if not isinstance(reply, list):
+                raise TypeError(f"{type(reply).__name__} instead of a list")  # noqa: TRY301 - as of what is in a list
             batch.resolve(reply, time.monotonic())
             self._ahead_ms = reply[0] - time.time_ns() // 1_000_000
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
@@ -160,21 +186,29 @@ class Group:
         self._refunds.expect(batch.blocks)
         if batch.demoted:  # the next connection may lead to the new master
             self.link.drop(str(batch.demoted))
+            self._trouble()
+
+    def _trouble(self) -> None:
+        if self._nodes:  # another node may have its slots by now
+            self._nodes.refresh()
 
     def _fail_waiting(self, error: StoreUnavailable) -> None:
         waiting, self._waiting = self._waiting, deque()
         for call in waiting:
             fail(call, str(error))
+        self.slots.forget()
+        self._trouble()
 
     def _everyone(self) -> chain[Call]:
-        return chain(self._batch.calls if self._batch else (), self._waiting)
+        return chain(*[batch.calls for batch in self._batches], self._waiting)
 
     def _earliest(self) -> float | None:
-        return next((call.deadline for call in self._everyone() if not call.result.done()), None)
+        # Not the first of them: who asks twice has less time left than those who came in between.
+        return min((call.deadline for call in self._everyone() if not call.result.done()), default=None)
 
     def _too_late(self, deadline: float) -> None:
         for call in self._everyone():
-            if call.deadline > deadline:
-                break
-            fail(call, self.link.too_late())
+            if call.deadline <= deadline:
+                fail(call, self.link.too_late())
         self.link.drop_if_stalled()
+        self._trouble()

@@ -45,6 +45,7 @@ class Link:
         on_failure: Callable[[StoreUnavailable], None],
         wanted: Callable[[], bool],
     ) -> None:
+        self._now = asyncio.get_running_loop().time
         self._pool = pool
         self._timeout = timeout
         self._on_ready = on_ready
@@ -56,6 +57,7 @@ class Link:
         self._unsent: deque[_Call] = deque()
         self._unanswered: deque[tuple[float, Done]] = deque()  # when it was sent, and who waits
         self._idle: asyncio.Future[None] | None = None
+        self._closed = False
         self.number = 0  # of connections that were made
 
     @property
@@ -64,57 +66,59 @@ class Link:
         return self._wire is not None and self._wire.drained is None
 
     def connect(self) -> None:
-        if self._task is None:
-            # In a context of its own: a connection is not part of the request that happens to be the first.
+        if self._closed:  # nobody would ever end a connection that is made now
+            self._on_failure(StoreUnavailable("the store was closed"))
+        elif self._task is None:  # in a context of its own: a connection is no part of the request that is the first
             self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
 
-    def send(self, command: bytes, done: Done) -> None:
-        """Send a command when the link is `ready`. Sent once: after an error it may have been applied."""
+    def send(self, commands: bytes, *done: Done) -> None:
+        """Send commands when the link is `ready`, a `done` for each. Sent once: after an error they may be applied."""
         wire = self._wire
         assert wire  # noqa: S101 - it is ready
-        self._unanswered.append((asyncio.get_running_loop().time(), done))
-        wire.write(command)
+        self._unanswered.extend([(self._now(), one) for one in done])
+        wire.write(commands)
         if wire.drained:
             wire.drained.add_done_callback(lambda _: self._resume(wire))
 
-    async def call(self, command: bytes) -> Reply:
-        """Send a command, now or when there is a connection, and wait for its reply.
+    async def call(self, command: bytes, patience: float = 0.0) -> Reply:
+        """Send a command, now or when there is a connection, and wait for its reply. Raises StoreUnavailable."""
+        reply = self.submit(command)
+        return await in_time(reply, patience or self._timeout, lambda: self._fail(reply))
 
-        Raises NoScript, or StoreUnavailable with the reason.
-        """
-        loop = asyncio.get_running_loop()
-        reply: asyncio.Future[Reply] = loop.create_future()
-        self._submit(_Call(command, reply, loop.time()))
-        return await in_time(reply, self._timeout, lambda: self._fail(reply))
+    def submit(self, command: bytes) -> asyncio.Future[Reply]:
+        """Send a command, now or when there is a connection: its reply or an error."""
+        self._submit(_Call(command, reply := asyncio.get_running_loop().create_future(), self._now()))
+        return reply
 
     def post(self, command: bytes) -> None:
         """Send a command whose reply nobody waits for, now or when there is a connection."""
-        self._submit(_Call(command, None, asyncio.get_running_loop().time()))
+        self._submit(_Call(command, None, self._now()))
 
     async def wait_until_sent(self) -> None:
-        """Wait until what was sent has left this process, or raise StoreUnavailable when the time is up.
-
-        Does not wait for a connection: what was posted goes first when there is one.
-        """
-        deadline = asyncio.get_running_loop().time() + self._timeout
+        """Wait until what was sent has left this process, or raise StoreUnavailable when the time is up. Not for a
+        connection: what was posted goes first when there is one."""
+        deadline = self._now() + self._timeout
         while self._wire and (drained := self._wire.drained):
-            await asyncio.wait([drained], timeout=deadline - asyncio.get_running_loop().time())
+            await asyncio.wait([drained], timeout=deadline - self._now())
             if not drained.done():
                 raise StoreUnavailable(self.too_late())
 
     async def close(self) -> None:
-        """Have what is in line answered, also where the connection is only being made; then drop it."""
+        """Have what is in line answered, also where the connection is only being made; then drop it for good."""
         if self._unsent or self._unanswered:
             self._idle = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._idle], timeout=min(self._timeout, GOODBYE))
+        self._closed = True
         if task := self._task:
             task.cancel()
             await asyncio.wait([task])
+            if self._task:  # it had not even begun
+                self._give_up("the connection was closed", posts_after=float("inf"))
 
     def drop_if_stalled(self) -> None:
         """One late reply is one caller's; only a connection that says nothing for long is dropped."""
         patience = max(STALL, 5 * self._timeout)
-        if self._unanswered and asyncio.get_running_loop().time() - self._unanswered[0][0] >= patience:
+        if self._unanswered and self._now() - self._unanswered[0][0] >= patience:
             self.drop(f"no reply for {patience:.1f} s")
 
     def too_late(self) -> str:
@@ -126,9 +130,10 @@ class Link:
         wire: Wire | None = None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                wire = await connect(self._pool, self._replied, partial(_settle, lost))
-            self._wire, self.number = wire, self.number + 1
-            self._resume(wire)
+                wire = await connect(self._pool, self._replied, partial(self.drop, lost=lost))
+            if not lost.done():
+                self._wire, self.number = wire, self.number + 1
+                self._resume(wire)
             self._end(await lost)
             if self._unsent or self._wanted():
                 self.connect()
@@ -136,7 +141,7 @@ class Link:
             self._give_up("the connection was closed", posts_after=float("inf"))
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, callers are told that the store is out of reach
-            self._give_up(reason(error), posts_after=asyncio.get_running_loop().time() - POST_LIFE)
+            self._give_up(reason(error), posts_after=self._now() - POST_LIFE)
         finally:
             if wire:
                 wire.abort()
@@ -165,8 +170,7 @@ class Link:
         self._end(why)
         self._on_failure(StoreUnavailable(why))
         for call in unsent:
-            if call.reply and not call.reply.done():
-                call.reply.set_exception(StoreUnavailable(why))
+            _resolve(call.reply, StoreUnavailable(why))
         posts = [call for call in unsent if call.reply is None and call.submitted_at > posts_after]
         self._unsent.extend(posts[-POSTS:])
 
@@ -187,10 +191,13 @@ class Link:
             self.drop(str(reply))
         self._tell_if_idle()
 
-    def drop(self, why: str) -> None:
-        """Use this connection no more; what it has not answered fails."""
-        self._wire = None
-        _settle(self._lost, why)
+    def drop(self, why: str, lost: asyncio.Future[str] | None = None) -> None:
+        """Write nothing more to this connection, where uvloop would raise; what it has not answered fails."""
+        lost = lost or self._lost
+        if lost is self._lost:
+            self._wire = None
+        if lost and not lost.done():
+            lost.set_result(why)
 
     def _fail(self, reply: asyncio.Future[Reply]) -> None:
         reply.set_exception(StoreUnavailable(self.too_late()))
@@ -202,14 +209,7 @@ class Link:
             self._idle = None
 
 
-def _settle(lost: asyncio.Future[str] | None, why: str) -> None:
-    if lost and not lost.done():
-        lost.set_result(why)
-
-
 def _resolve(future: asyncio.Future[Reply] | None, reply: Reply) -> None:
     if future and not future.done():
-        if isinstance(reply, StoreUnavailable):
-            future.set_exception(reply)
-        else:
-            future.set_result(reply)
+        settle = future.set_exception if isinstance(reply, StoreUnavailable) else future.set_result
+        settle(reply)

@@ -26,6 +26,22 @@ class Demoted(StoreUnavailable):
     """READONLY: what was the master is a replica now, and keeps its connections open."""
 
 
+class Elsewhere(StoreUnavailable):
+    """What a node of a cluster says when it did nothing: another node has the slot, or this one a part of the keys."""
+
+
+class Moved(Elsewhere):
+    """MOVED: another node has the slot from now on."""
+
+
+class Asked(Elsewhere):
+    """ASK: the keys are at another node already, while the slot is on its way there."""
+
+
+class TryAgain(Elsewhere):
+    """TRYAGAIN: the slot is on its way, and the keys of the call are not all at one of the two nodes."""
+
+
 class Wire(Protocol):
     """What a link needs of a connection that is up. Every command gets one reply, in their order."""
 
@@ -61,9 +77,10 @@ def command(*parts: Part) -> bytes:
 def error_of(message: object) -> StoreUnavailable:
     """An error that the server replied, by its first word."""
     text = message.decode(errors="replace") if isinstance(message, bytes) else str(message)
-    if text.startswith("NOSCRIPT"):
-        return NoScript(text)
-    return Demoted(text) if text.startswith("READONLY") else StoreUnavailable(text)
+    return KINDS.get(text.partition(" ")[0], StoreUnavailable)(text)
+
+
+KINDS = {"NOSCRIPT": NoScript, "READONLY": Demoted, "MOVED": Moved, "ASK": Asked, "TRYAGAIN": TryAgain}
 
 
 class Socket(asyncio.Protocol):
@@ -84,7 +101,8 @@ class Socket(asyncio.Protocol):
         self.abort = transport.abort
         self.drained: asyncio.Future[None] | None = None
         transport.set_protocol(self)
-        transport.set_write_buffer_limits(high=0)  # write() writes, also on uvloop, which else waits for the turn's end
+        # write() writes, also on uvloop, which else waits for the turn's end. TLS pauses at `high`, and not above it.
+        transport.set_write_buffer_limits(high=1 if transport.get_extra_info("ssl_object") else 0)
 
     def pause_writing(self) -> None:
         self.drained = asyncio.get_running_loop().create_future()
@@ -103,8 +121,8 @@ class Socket(asyncio.Protocol):
             self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._all_written()
         self._lost(f"{type(error).__name__}: {error}" if error else "the server closed the connection")
+        self._all_written()  # after it is known to be lost: who waits for that goes on to the next connection
 
     def _all_written(self) -> None:
         if self.drained:

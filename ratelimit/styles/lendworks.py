@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from ratelimit.model import Answer, Concurrency, Decision, Headers, Identity, Quota, Rate, State
 from ratelimit.styles import wire
 
+NOBODY = (None, None, None, None)  # organization, user, API key and application of an anonymous caller
 ADVERBS = {"day": "Daily", "week": "Weekly", "month": "Monthly", "year": "Yearly"}
 
 
@@ -35,7 +36,15 @@ class Lendworks:
             raise ValueError(f"max_retry_after is a number of seconds, at least 1; it is {self.max_retry_after}")
 
     def headers(self, decision: Decision, identity: Identity, log_id: str) -> Headers:
-        return [] if identity.anonymous else _limits(decision)
+        rate = None if identity[:4] == NOBODY else decision.binding  # `anonymous`, without a call
+        if rate is None:
+            return []
+        return [
+            wire.limit_header(rate.max),
+            (b"x-ratelimit-remaining", b"%d" % (rate.max - rate.used if rate.max > rate.used else 0)),
+            (b"x-ratelimit-reset", b"%d" % -((-decision.now_ms - rate.reset_after_ms) // 1000)),
+            _window(rate.window_ms),
+        ]
 
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         state = wire.denied_by(decision)
@@ -67,14 +76,11 @@ class Lendworks:
         return wire.compact_json(envelope)
 
 
-def _limits(decision: Decision, denying: State | None = None) -> Headers:
+def _limits(decision: Decision, denying: State) -> Headers:
     rate = decision.binding
     if rate is None:
         return []
-    whole_at_ms = decision.now_ms + rate.reset_after_ms
-    headers = wire.x_ratelimit(rate, wire.reset_at_ms(decision, rate, denying) if denying else whole_at_ms)
-    headers.append(_window(rate.window_ms))
-    return headers
+    return [*wire.x_ratelimit(rate, wire.reset_at_ms(decision, rate, denying)), _window(rate.window_ms)]
 
 
 @lru_cache(maxsize=256)  # the windows of a policy's limits

@@ -70,9 +70,14 @@ def retry_after(duration_ms: int | None) -> Headers:
     return [] if duration_ms is None else [(b"retry-after", b"%d" % seconds(duration_ms))]
 
 
+@lru_cache(maxsize=256)  # a policy has few maxes
+def limit_header(maximum: int) -> tuple[bytes, bytes]:
+    return b"x-ratelimit-limit", b"%d" % maximum
+
+
 def x_ratelimit(rate: State, reset_at_ms: int | None = None) -> Headers:
     """`X-RateLimit-Limit` and `-Remaining` of a rate, and `-Reset` in epoch seconds if there is such an instant."""
-    headers = [(b"x-ratelimit-limit", b"%d" % rate.max), (b"x-ratelimit-remaining", b"%d" % rate.remaining)]
+    headers = [limit_header(rate.max), (b"x-ratelimit-remaining", b"%d" % rate.remaining)]
     if reset_at_ms is not None:
         headers.append((b"x-ratelimit-reset", b"%d" % -(-reset_at_ms // 1000)))  # epoch(), without the call
     return headers

@@ -75,6 +75,8 @@ BEYOND = {
     "reserve-own-operation",
     "store-timeout-long",
     "store-timeout-zero",
+    "store-url-cluster-database",
+    "store-url-cluster",
     "store-url-database",
     "store-url-ipv6",
     "store-url-no-socket",

@@ -120,7 +120,7 @@ def test_a_scheme_in_any_case() -> None:
     assert open_store("Redis://127.0.0.1:1").__class__.__name__ == "RedisStore"
 
 
-@pytest.mark.parametrize("url", ["redis+cluster://h:1", "memcached://h"])
+@pytest.mark.parametrize("url", ["redis+sentinel://h:1/main", "memcached://h"])
 def test_urls_that_are_not_supported(url: str) -> None:
     """Another scheme is refused by name, with those that are allowed."""
     with pytest.raises(ValueError, match=r"is not supported; allowed are memory://, redis://, rediss://, unix://"):

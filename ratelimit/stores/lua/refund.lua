@@ -23,7 +23,7 @@ for c, key in ipairs(KEYS) do
       units = math.min(units, count)
       redis.call('HSET', key, 's', sum - units, slot, count - units)
     end
-  else
+  elseif ARGV[a] == 'q' then
     local fields = redis.call('HMGET', key, 'n', 't')
     local count, last_at = tonumber(fields[1]), tonumber(fields[2])
     if count and last_at >= first and now < second then

@@ -10,12 +10,14 @@ local function charges_ahead(wanted, row, n)
   return max_of(wanted, 0)
 end
 
--- Units ahead die with the sub-window in which they were counted; of a quota by itself within a second.
-local function spendable_for(row, n)
-  local till = now + 1000
-  for c = 1, n do
-    local r = row + c
-    till = min_of(till, kinds[r] == 'r' and ceil((currents[r] + 1) * firsts[r] / seconds[r]) or seconds[r])
+-- Units ahead die with the sub-window in which they were counted, and with what their limits are given as: the period of
+-- a quota, a max that ends. A whole second at most, so that what goes back is not missed for long.
+local function spendable_for(s, row, n)
+  local till = min_of(now - now % 1000 + 1000, untils[s])
+  for r = row + 1, row + n do
+    if kinds[r] == 'r' then
+      till = min_of(till, ceil((currents[r] + 1) * firsts[r] / seconds[r]))
+    end
   end
   return till - now
 end

@@ -30,7 +30,7 @@ local WORTH_MS = 5 -- the rest of a sub-window for which nothing is taken ahead:
 local now_text = string.format('%d', now) -- a text costs a command half of what a number does
 
 -- Of each tariff:
-local holds, plain, charge_counts, rows_before, lease_counts = {}, {}, {}, {}, {}
+local holds, untils, plain, charge_counts, rows_before, lease_counts = {}, {}, {}, {}, {}, {}
 local ahead, first_later, last_later = {}, {}, {}
 -- Of each row, which is one charge of one tariff:
 local kinds, costs, maxes, shadows, firsts, seconds, lease_numbers = {}, {}, {}, {}, {}, {}, {}
@@ -45,7 +45,8 @@ local reply = {now}
 
 for s = 1, tonumber(ARGV[1]) do
   local n = tonumber(ARGV[arg_at + 3])
-  holds[s] = now >= tonumber(ARGV[arg_at]) and now < tonumber(ARGV[arg_at + 1])
+  untils[s] = tonumber(ARGV[arg_at + 1])
+  holds[s] = now >= tonumber(ARGV[arg_at]) and now < untils[s]
   ahead[s] = ARGV[arg_at + 2] == '1'
   charge_counts[s], rows_before[s], lease_counts[s], plain[s] = n, #kinds, 0, true
   arg_at = arg_at + 4

@@ -19,7 +19,7 @@ local function decide(s, before, leases, wanted)
 
   local taken, spendable = 0, 0
   if ahead[s] and clean then
-    spendable = spendable_for(row, n)
+    spendable = spendable_for(s, row, n)
     taken = spendable > WORTH_MS and charges_ahead(wanted, row, n) or 0
   end
   for c = 1, n do

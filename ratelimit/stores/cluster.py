@@ -1,0 +1,48 @@
+"""The store on a Redis or Valkey Cluster, shared by any number of processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from ratelimit.loops import PerLoop
+from ratelimit.model import Charge, Decision, Lease
+from ratelimit.stores.connection import connections
+from ratelimit.stores.nodes import Nodes
+from ratelimit.stores.scripts import Scripts
+from ratelimit.stores.topology import ClusterUrl
+
+
+class ClusterStore:
+    """Keeps counters in a cluster of Redis 7 or Valkey.
+
+    `url` is redis+cluster://user:password@h1:7000,h2:7001/0?option=…, or rediss+cluster:// with TLS: some of the nodes,
+    which know the others; user, password and options hold for all of them. Every key begins with `prefix`. No call
+    waits longer than `timeout` seconds. One connection an event loop and a master.
+
+    All keys of a request are in one slot. Decisions that are asked for at the same time are one script call a slot, and
+    all of a node go in one write. Raises ValueError, without the URL, where it can't be read.
+    """
+
+    def __init__(self, url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> None:
+        try:
+            cluster = ClusterUrl.of(url)
+        except ValueError as error:
+            raise ValueError(f"the URL of the store {error}") from None
+        connections(cluster.any_node)  # connects nowhere, and knows its options
+        self.scripts = Scripts()
+        self._nodes = PerLoop(lambda: Nodes(cluster, self.scripts, f"{prefix}:", timeout))
+
+    def acquire(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, Decision]:
+        return self._nodes[asyncio.get_running_loop()].acquire(charges)
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
+        return await self._nodes[asyncio.get_running_loop()].leasing.renew(leases)
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        await self._nodes[asyncio.get_running_loop()].leasing.release(leases)
+
+    async def close(self) -> None:
+        if nodes := self._nodes.pop(asyncio.get_running_loop(), None):
+            await nodes.close()

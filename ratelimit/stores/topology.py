@@ -1,0 +1,94 @@
+"""Which slot a key is in, and which node has a slot: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec"""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}  # of a cluster, and of each of its nodes
+SLOTS = 16_384
+PORT = 6_379
+
+
+class Address(NamedTuple):
+    """Of a node. An IPv6 address stands without its brackets."""
+
+    host: str
+    port: int
+
+
+class Range(NamedTuple):
+    """A run of slots, the last included, and the master that has them."""
+
+    first: int
+    last: int
+    master: Address
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterUrl:
+    """`redis+cluster://user:password@h1:7000,h2:7001/0?option=…`: the nodes to ask first, and what holds for all."""
+
+    nodes: tuple[Address, ...]
+    _parts: SplitResult = field(repr=False)  # may hold a password
+
+    @classmethod
+    def of(cls, url: str) -> ClusterUrl:
+        """Raises ValueError, without the URL: it may hold a password."""
+        try:
+            parts = urlsplit(url)
+            nodes = tuple([_address(text) for text in parts.netloc.rpartition("@")[2].split(",")])
+        except ValueError:
+            nodes = ()
+        if not nodes:  # not from within `except`: the first error quotes a piece of the URL
+            raise ValueError("has an address that can't be read; write redis+cluster://h1:7000,h2:7001")
+        return cls(nodes, parts)
+
+    @property
+    def any_node(self) -> str:
+        return self.node(self.nodes[0])
+
+    def node(self, address: Address) -> str:
+        """The URL of one node: redis://user:password@h1:7000/0?option=…"""
+        user, at, _ = self._parts.netloc.rpartition("@")
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        scheme = SCHEMES[self._parts.scheme]
+        return self._parts._replace(scheme=scheme, netloc=f"{user}{at}{host}:{address.port}").geturl()
+
+
+def slot_of(key: str) -> int:
+    """CRC16 (XMODEM) of what is between the first { and the next }, or of all where nothing is."""
+    _, opened, rest = key.partition("{")
+    tag, closed, _ = rest.partition("}")
+    return crc_hqx((tag if opened and closed and tag else key).encode(), 0) % SLOTS
+
+
+def address_of(text: str, asked: Address) -> Address:
+    """What MOVED and ASK name, `10.0.0.7:7001`. Without a host it is at that of the node that was asked."""
+    host, _, port = text.rpartition(":")
+    return Address(host or asked.host, int(port))
+
+
+def ranges_of(reply: Any, asked: Address) -> list[Range]:
+    """What CLUSTER SLOTS says. Raises what comes of reading it if it is no such reply."""
+    if ranges := list(_ranges(reply, asked)):
+        return ranges
+    raise ValueError("no node has a slot")
+
+
+def _ranges(reply: Iterable[Any], asked: Address) -> Iterator[Range]:
+    for first, last, (host, port, *_), *_ in reply:
+        if not 0 <= first <= last < SLOTS:
+            raise ValueError(f"slots {first} to {last}")
+        yield Range(first, last, Address(host.decode() if host else asked.host, port or asked.port))
+
+
+def _address(text: str) -> Address:
+    """`h1`, `h1:7000`, `[::1]:7000`."""
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname or parts.port == 0:
+        raise ValueError(text)
+    return Address(parts.hostname, parts.port or PORT)

@@ -1,6 +1,7 @@
 """python -m benchmarks [--short | --full] [--only NAME ...]: the measures one after the other, and the report on them.
 
 Writes results.json, from which `python -m benchmarks.report` can write the report again, then RESULTS.md and the plots.
+A whole run ends with docs/scaling.md, which is computed from the results.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ def main() -> None:
         sections = [found[name] for name in MEASURES if name in found]
         RESULTS.write_text(section.to_json(sections) + "\n")  # each time: what is found stays if the next one fails
     import_module("benchmarks.report").write(sections, command=" ".join(["python -m benchmarks", *sys.argv[1:]]))
+    if not arguments.only:
+        import_module("benchmarks.scaling").main()
 
 
 def _arguments() -> argparse.Namespace:

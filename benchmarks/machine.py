@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 
 from benchmarks import environments
@@ -18,6 +19,8 @@ from tests import servers
 NAME = "machine"
 UNKNOWN = "not known"
 SHARED = ("uvicorn", "uvloop", "httptools", "starlette", "fastapi", "pydantic", "redis", "hiredis")
+ROOT = Path(__file__).parents[1]
+WRITTEN = ("benchmarks/results.json", "benchmarks/RESULTS.md", "benchmarks/plots", "docs/scaling.md")
 VERSION = re.compile(r"\d+(\.\d+)+")
 
 
@@ -30,7 +33,8 @@ def section(command: str) -> Section:
         f"Measured until {now}; the last command was `{command}`.",
         [
             Table("Machine", ("", ""), list(machine())),
-            Table("Versions", ("", ""), [*programs(), *packages()]),
+            Table("Programs", ("", "version"), list(programs())),
+            Table("Packages", ("", "of the served apps", "of the harness"), list(packages())),
             Table("Peers", ("", "version"), list(peers())),
         ],
         raw={"date": now, "command": command},
@@ -43,6 +47,7 @@ def machine() -> Iterator[tuple[str, str]]:
     kilobytes = _field(Path("/proc/meminfo"), "MemTotal").removesuffix(" kB")
     yield "memory", f"{int(kilobytes) / 2**20:.1f} GiB" if kilobytes else UNKNOWN
     yield "system", f"{platform.system()} {platform.release()}"
+    yield "commit", commit()
     yield "load average over 15 minutes, at the end", f"{os.getloadavg()[2]:.1f}"
 
 
@@ -54,11 +59,11 @@ def programs() -> Iterator[tuple[str, str]]:
     yield "wrk", _version([wrk, "--version"]) if wrk else UNKNOWN
 
 
-def packages() -> Iterator[tuple[str, str]]:
-    """Those that all apps share. `redis` is redis-py."""
+def packages() -> Iterator[tuple[str, str, str]]:
+    """Those that all apps share, and those of this process, which measures without an app too. `redis` is redis-py."""
     pinned = environments.versions(environments.OURS)
     for package in SHARED:
-        yield {"redis": "redis-py"}.get(package, package), pinned.get(package, UNKNOWN)
+        yield {"redis": "redis-py"}.get(package, package), pinned.get(package, UNKNOWN), _installed(package)
 
 
 def peers() -> Iterator[tuple[str, str]]:
@@ -69,6 +74,30 @@ def peers() -> Iterator[tuple[str, str]]:
             yield name, pinned.get(name, UNKNOWN)
             if "pyrate-limiter" in pinned:
                 yield "pyrate-limiter", pinned["pyrate-limiter"]
+
+
+def commit(folder: Path = ROOT) -> str:
+    """What was measured, and whether files differ from it: all but those that the benchmarks themselves write."""
+    found = _git(folder, "rev-parse", "--short", "HEAD")
+    others = [f":(exclude){path}" for path in WRITTEN]
+    changed = found and _git(folder, "status", "--porcelain", "--", ".", *others)
+    return f"{found} + changes" if changed else found or UNKNOWN
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """What git says; nothing where there is no git, or no repository. It takes no lock: others may be at work."""
+    if not (git := shutil.which("git")):
+        return ""
+    command = [git, "--no-optional-locks", "-C", str(folder), *arguments]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return done.stdout.strip()
+
+
+def _installed(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"
 
 
 def _field(file: Path, name: str) -> str:

@@ -15,11 +15,17 @@ def api_key(number: int) -> str:
 
 
 def text(*, rate: int = RATE, long: int = LONG, style: str = "lendworks", reserve: bool = False) -> str:
-    """A policy in TOML. The API key of each caller is all that is known of it, so each counts for itself."""
+    """A policy in TOML. The API key of each caller is all that is known of it, so each counts for itself.
+
+    A request that is not decided by the store is a 503: runs with one are thrown away, for it would be a fast one.
+    """
     more = ", reserve = true" if reserve else ""
     keys = (sha256(api_key(number).encode()).hexdigest() for number in range(CALLERS))
     return f"""
 style = "{style}"
+
+[store]
+on_failure = "deny"
 
 [tiers.anonymous]
 limits = [{{ name = "ip", rate = "1/minute" }}]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from redis import Redis
 
 from benchmarks import check, load
-from benchmarks.candidates import BARE, PEERS, Candidate, Framework, served
+from benchmarks.candidates import BARE, MAIN, Candidate, Framework, served
 from tests.servers import Server
 
 CONNECTIONS = 64
@@ -22,7 +23,7 @@ class Outcome:
     """One run. All but the first two are for each request; without a Redis, what it counts is 0."""
 
     rate: float  # requests a second
-    kept: float  # of the bare app's rate in the same round
+    kept: float  # of the bare app's rate in the run beside it; 1 until it is compared
     server_us: float  # of the processor
     on_redis: bool
     redis_us: float  # of the processor
@@ -34,9 +35,11 @@ class Outcome:
 def compare(
     framework: Framework, candidates: Sequence[Candidate], rounds: tuple[int, int], seconds: int
 ) -> dict[str, list[Outcome]]:
-    """The outcomes by name, interleaved: a round begins with the bare app, then with another candidate each time.
+    """The outcomes by name, interleaved: each candidate runs right before or right after the bare app, in a round begun
+    by another one each time.
 
-    `rounds` are those of ours and of the peers. Raises RuntimeError if one does not limit, or not in every run.
+    `rounds` are those of the main two of ours and of the others. Raises RuntimeError if one does not limit, or not in
+    every run.
     """
     shares: dict[str, dict[str, float]] = {}
     for candidate in candidates:
@@ -46,13 +49,15 @@ def compare(
     outcomes: dict[str, list[Outcome]] = {candidate.name: [] for candidate in (BARE, *candidates)}
     for number in range(max(rounds)):
         print(f"{framework}: round {number + 1} of {max(rounds)}", file=sys.stderr)
-        bare = run(BARE, framework, seconds)
-        outcomes[BARE.name].append(bare)
-        turn = number % len(candidates)
-        for candidate in (*candidates[turn:], *candidates[:turn]):
-            if number < (rounds[1] if candidate in PEERS else rounds[0]):
-                one = run(candidate, framework, seconds, shares[candidate.name], bare=bare.rate)
-                outcomes[candidate.name].append(one)
+        taking_part = [candidate for candidate in candidates if number < rounds[candidate not in MAIN]]
+        turn = number % len(taking_part)  # of these: so that nobody is always the one before the bare app
+        for pair in batched([*taking_part[turn:], *taking_part[:turn]], 2):
+            first = run(pair[0], framework, seconds, shares[pair[0].name])
+            bare = run(BARE, framework, seconds)
+            ones = [first, *(run(candidate, framework, seconds, shares[candidate.name]) for candidate in pair[1:])]
+            outcomes[BARE.name].append(bare)
+            for candidate, one in zip(pair, ones, strict=True):
+                outcomes[candidate.name].append(replace(one, kept=one.rate / bare.rate))
     return outcomes
 
 
@@ -62,12 +67,11 @@ def run(
     seconds: int,
     shares: Mapping[str, float] = load.EMPTY,
     *,
-    bare: float | None = None,
     allowed: int | None = None,
 ) -> Outcome:
     """One run in a process of its own, on a Valkey of its own, after a second of warming up.
 
-    `bare` is the bare app's requests a second. With `allowed` a minute the caller is meant to be denied. Raises
+    With `allowed` a minute the caller is meant to be denied. Raises
     RuntimeError for an answer that is not meant, and for a Redis in which nothing was counted.
     """
     with ExitStack() as stack:
@@ -83,7 +87,7 @@ def run(
             raise RuntimeError(f"{candidate.name} in {framework} did not do what it should: {wrk}\n{app.complaints()}")
         return Outcome(
             rate=wrk.rate,
-            kept=wrk.rate / (bare or wrk.rate),
+            kept=1.0,
             server_us=spent.server * 1e6 / wrk.requests,
             on_redis=redis is not None,
             redis_us=spent.redis * 1e6 / wrk.requests,
@@ -91,6 +95,13 @@ def run(
             scripts=spent.commands.scripts / wrk.requests,
             complaint=next(iter(app.complaints().splitlines()), ""),
         )
+
+
+def batched(candidates: Sequence[Candidate], size: int) -> Iterator[tuple[Candidate, ...]]:
+    """Of `size` each, the last perhaps of fewer; itertools has it from Python 3.12 on."""
+    left = iter(candidates)
+    while some := tuple(islice(left, size)):
+        yield some
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from statistics import median
 
-from benchmarks import environments
-from benchmarks.candidates import BARE, BOTH, HOT, OURS, PEERS, REDIS, Candidate, Framework
+from benchmarks import environments, policy
+from benchmarks.candidates import BARE, BOTH, HEADERS, HOT, IETF, OURS, PEERS, REDIS, Candidate, Framework
 from benchmarks.rounds import CONNECTIONS, Outcome, compare
 from benchmarks.section import Cell, Figure, Plot, Point, Section, Table
 
 NAMES: dict[Framework, str] = {"fastapi": "FastAPI", "starlette": "Starlette"}
-ROUNDS = {"short": (5, 3), "full": (15, 9)}  # of ours and of the peers
-SECONDS = {"short": 3, "full": 10}
+ROUNDS = {"short": (5, 3), "full": (15, 9)}  # of the main two of ours and of the others
+SECONDS = {"short": 2, "full": 10}
 
 KEPT: dict[Framework, tuple[float, float]] = {"fastapi": (0.92, 0.86), "starlette": (0.80, 0.70)}  # goal, floor
 SCRIPT_CALLS = 16  # requests that share one, at least
@@ -25,15 +25,16 @@ TEXT = f"""\
 The same app bare and under each limiter: FastAPI or Starlette with one route, in uvicorn (one worker, uvloop,
 httptools), asked by wrk over {CONNECTIONS} connections, each request from the next of 100 callers for the next of 1,000
 items. Every caller has two limits, a rate a minute and a long one a month, so high that nobody is denied. Each run has
-a process and a Valkey of its own. A round measures the bare app first and then all the others; *kept* is the share of
-the bare app's requests a second in the same round: the median of the rounds, the least and the most. What is spent is
-processor time, from /proc. Before all this, each candidate has to deny the fourth request at a limit of 3, once for
+a process and a Valkey of its own. In a round each candidate runs right before or right after the bare app; *kept* is
+its share of the requests a second of that neighbour: the median of the rounds, the least and the most. What is spent
+is processor time, from /proc. Before all this, each candidate has to deny the fourth request at a limit of 3, once for
 each of its two limits, and none of another caller's."""
 
 COLUMNS = (
     *("", "requests/s", "kept", "least", "most", "server, µs/request"),
-    *("Redis, µs/request", "commands/request", "script calls/request", "rounds"),
+    *("Redis, µs/request", "commands/request", "script calls/request", "runs"),
 )
+NO_HEADERS = "without headers on allowed responses, as most peers"
 COMMANDS = "Redis commands a request"
 
 Outcomes = dict[str, list[Outcome]]
@@ -52,7 +53,7 @@ def measure(*, short: bool) -> Section:
         figures += _figures(framework, outcomes)
         raw[framework] = {name: [asdict(run) for run in runs] for name, runs in outcomes.items()}
         limited = {name: runs for name, runs in outcomes.items() if name != BARE.name}
-        kept[NAMES[framework]] = [(name, _middle(runs, "kept")) for name, runs in limited.items()]
+        kept |= _kept(framework, limited)
         commands[NAMES[framework]] = [
             (name, _middle(runs, "commands")) for name, runs in limited.items() if runs[0].on_redis
         ]
@@ -77,6 +78,15 @@ def _able(framework: Framework) -> Sequence[Candidate]:
 def _middle(runs: Sequence[Outcome], name: str) -> float:
     """The median of one of an Outcome's figures."""
     return median(float(getattr(run, name)) for run in runs)
+
+
+def _kept(framework: Framework, outcomes: Outcomes) -> dict[str, list[Point]]:
+    """The bars of a framework, and the ends of their error bars as plots.py expects them."""
+    ends: dict[str, Callable[[list[float]], float]] = {"": median, " (least)": min, " (most)": max}
+    return {
+        NAMES[framework] + end: [(name, of([run.kept for run in runs])) for name, runs in outcomes.items()]
+        for end, of in ends.items()
+    }
 
 
 def _table(framework: Framework, outcomes: Outcomes, seconds: int) -> Table:
@@ -104,6 +114,7 @@ def _figures(framework: Framework, outcomes: Outcomes) -> list[Figure]:
     kept = _middle(runs, "kept")
     best, peer = max((_middle(outcomes[peer.name], "kept"), peer.name) for peer in PEERS if peer.name in outcomes)
     note = f"{'not ' if kept >= floor else ''}under the floor of {floor}; best peer {best:.2f} ({peer})"
+    note += f"; {NO_HEADERS}; {_with_headers(outcomes)}"
     what = f"throughput kept, {NAMES[framework]} app, {CONNECTIONS} connections"
     figures = [Figure(what, f">= {goal}", round(kept, 3), kept >= goal, note)]
     if framework == "fastapi":
@@ -111,15 +122,22 @@ def _figures(framework: Framework, outcomes: Outcomes) -> list[Figure]:
         what = f"script calls a request at {CONNECTIONS} connections"
         figures.append(Figure(what, f"<= 1/{SCRIPT_CALLS}", f"1/{sharing:.1f}", sharing >= SCRIPT_CALLS))
         if HOT.name in outcomes:
-            figures += _hot(outcomes[HOT.name])
+            figures += _hot(outcomes)
     return figures
 
 
-def _hot(runs: Sequence[Outcome]) -> list[Figure]:
+def _with_headers(outcomes: Outcomes) -> str:
+    lendworks, ietf = (_middle(outcomes[candidate.name], "kept") for candidate in (HEADERS, IETF))
+    return f"with lendworks' four headers {lendworks:.2f}, with ietf's two {ietf:.2f}"
+
+
+def _hot(outcomes: Outcomes) -> list[Figure]:
+    runs = outcomes[HOT.name]
     what = "hot caller with reservations"
+    note = f"{NO_HEADERS}; {policy.CALLERS} callers {_with_headers(outcomes)}"
     kept, commands = _middle(runs, "kept"), _middle(runs, "commands")
     return [
-        Figure(f"{what}: throughput kept, FastAPI app", f">= {HOT_KEPT}", round(kept, 3), kept >= HOT_KEPT),
+        Figure(f"{what}: throughput kept, FastAPI app", f">= {HOT_KEPT}", round(kept, 3), kept >= HOT_KEPT, note),
         Figure(f"{what}: Redis commands", f"<= {HOT_COMMANDS} a request", round(commands, 4), commands <= HOT_COMMANDS),
     ]
 

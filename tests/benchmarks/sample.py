@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.lone import DECISION
+from benchmarks.rounds import Outcome
 from benchmarks.section import Figure, Plot, Section, Table
 
 
@@ -40,3 +41,8 @@ def latency() -> Section:
 
 def script() -> Section:
     return Section("script", "Redis time", "", raw={"valkey": {"1": 11.0, "32": 5.8}})
+
+
+def outcome(rate: float, kept: float = 1.0, *, commands: float = 0.0, complaint: str = "") -> Outcome:
+    """One run; with so many commands a request, half of them script calls, or without a Redis."""
+    return Outcome(rate, kept, rate / 100, commands > 0, commands * 10, commands, commands / 2, complaint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from importlib import import_module
+from importlib import import_module, reload
 
 import pytest
 from starlette.testclient import TestClient
@@ -54,18 +54,33 @@ def test_every_app_is_there(candidate: Candidate) -> None:
 @pytest.mark.parametrize("framework", BOTH)
 @pytest.mark.parametrize("candidate", [BARE, *OURS], ids=lambda candidate: candidate.name)
 def test_our_apps_answer(candidate: Candidate, framework: Framework, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bare app and ours answer the request of callers.lua, and ours with the limits in the headers."""
+    """The bare app and ours answer the request of callers.lua, with limits in headers where a style is named."""
     if why := candidate.refusal():
         pytest.skip(why)
     for name, value in candidate.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("RATELIMIT_STORE_URL", "memory://")
-    app = getattr(import_module(candidate.app), f"in_{framework}")
+    app = getattr(
+        reload(import_module(candidate.app)), f"in_{framework}"
+    )  # its environment is read when it is imported
     with TestClient(app) as client:
         answer = client.get("/items/7", headers={"X-API-Key": policy.api_key(99)})
     assert (answer.status_code, answer.json()["id"]) == (200, 7)
     limited = [name for name in answer.headers if "ratelimit" in name]
-    assert bool(limited) is candidate.is_ours
+    assert bool(limited) is ("BENCH_STYLE" in candidate.environment)
+
+
+def test_no_answer_without_the_store() -> None:
+    """Whatever the style, our policy refuses what the store did not decide: a run with that in it is thrown away."""
+    limits = parse_policy(policy.text(style="ietf", reserve=True))
+    assert limits.store.on_failure == "deny"
+    assert parse_policy(policy.text()).style != limits.style
+
+
+@pytest.mark.parametrize("candidate", [one for one in OURS if "BENCH_STYLE" not in one.environment])
+def test_it_is_said_where_there_are_no_headers(candidate: Candidate) -> None:
+    """The reader of the tables is told which of ours have no headers."""
+    assert "no headers on allowed responses" in candidate.how
 
 
 def test_callers_are_known() -> None:

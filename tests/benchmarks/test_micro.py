@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 
 from benchmarks import micro
-from benchmarks.growth import is_flat, slope
 from benchmarks.micro_parts import YARDSTICK, parts
 from benchmarks.section import Section, to_json
 
@@ -44,11 +43,3 @@ def test_every_part_runs() -> None:
             part()
 
     asyncio.run(run())
-
-
-def test_flat() -> None:
-    """What grows by 100 bytes a caller is not flat, what jumps in the first half alone is."""
-    callers = range(10_000, 210_000, 10_000)
-    assert not is_flat([(number, 50 + number * 100 / 2**20) for number in callers])
-    assert is_flat([(number, 50 + min(number, 50_000) * 100 / 2**20) for number in callers])
-    assert round(slope([(number, 50 + number * 100 / 2**20) for number in callers])) == 100

@@ -54,7 +54,14 @@ def test_a_run_says_where_it_was(tmp_path: Path) -> None:
     """What is written holds the machine, the versions and the command, and the report can be made of it again."""
     report.write(sample.sections(), command="python -m benchmarks --short", folder=tmp_path)
     first = (tmp_path / report.REPORT).read_text()
-    for part in ("`python -m benchmarks --short`", "| cores |", "| python |", "| redis-py |", "| slowapi |"):
+    for part in (
+        "`python -m benchmarks --short`",
+        "| cores |",
+        "| python |",
+        "| redis-py |",
+        "| slowapi |",
+        "| commit |",
+    ):
         assert part in first
     report.render(tmp_path)
     assert (tmp_path / report.REPORT).read_text() == first

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from benchmarks import scaling
+from benchmarks import scaling, script
 from benchmarks.scaling_model import Cost, Fleet, Loop, blocks, busiest, cost, zipf
 from benchmarks.section import from_json
 from tests.benchmarks import sample
@@ -44,6 +44,11 @@ def test_cost_is_taken_apart() -> None:
     assert cost(13.0, 5 + 8 / 32, 32, 5 + 40 / 20, 20) == Cost(pytest.approx(5.0), pytest.approx(40.0))
     assert Cost(5.0, 40.0).at(8) == 10.0
     assert Cost(5.0, 45.0).rate(0.1) == 20_000
+
+
+def test_no_more_than_was_measured() -> None:
+    """The table of a core ends with as many decisions in a call as script.py shared."""
+    assert max(scaling.SHARED) == scaling.TOGETHER == script.TOGETHER
 
 
 def test_shares() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,7 +37,28 @@ def test_stretches() -> None:
 
 def test_only_ours_has_a_goal() -> None:
     """A peer that admits more is shown, and no goal of ours; one of ours that does has missed its goal."""
-    rows = [("ratelimit", 100, 900), ("ratelimit, reserve", 101, 900), ("limits, fixed window", 200, 900)]
+    rows = [
+        ("ratelimit", 100, 104, 900),
+        ("ratelimit, reserve", 101, 104, 900),
+        ("limits, fixed window", 200, 200, 900),
+    ]
     section = strictness.section(rows, 9)
     assert [(figure.value, figure.reached) for figure in section.figures] == [(100, True), (101, False)]
     assert section.plots[0].series["admitted"][-1] == ("limits, fixed window", 200)
+
+
+def test_the_interval_is_named() -> None:
+    """What is judged is the count in the window less the jitter of our notes; that of the full window stands beside."""
+    section = strictness.section([("ratelimit", 100, 104, 900)], 9)
+    assert section.figures[0].note == "in 950 ms of our notes; the window is 1,000 ms"
+    assert "in any 950 ms of our notes; the window is 1,000 ms" in section.plots[0].title
+    columns = ("algorithm", "worst admitted in any 950 ms", "worst admitted in any 1,000 ms", "admitted in all")
+    assert (section.tables[0].columns, section.tables[0].rows) == (columns, [("ratelimit", 100, 104, 900)])
+
+
+def test_both_intervals_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A burst at each end of 980 ms is one in the full window, and two in the shorter one."""
+    ms = 1_000_000
+    monkeypatch.setattr(strictness, "run", lambda *_: [0] * 60 + [980 * ms] * 50)
+    monkeypatch.setattr(strictness, "ALGORITHMS", ["ratelimit"])
+    assert strictness.measure(short=True).tables[0].rows == [("ratelimit", 60, 110, 110)]

@@ -1,0 +1,70 @@
+"""Medians of the runs by candidate and connections, and a lone decision against a PING."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import latency, load, lone
+from benchmarks.load import App, Run
+
+
+def run(p50: float, p99: float) -> Run:
+    return Run(requests=100, seconds=1.0, refused=0, broken=0, p50_ms=p50, p99_ms=p99)
+
+
+RUNS = {
+    "bare": {1: [run(0.2, 0.9), run(0.1, 5.0), run(0.3, 1.0)], 64: [run(9.0, 20.0)]},
+    "ratelimit": {1: [run(0.3, 0.8)], 64: [run(10.0, 30.0), run(12.0, 50.0)]},
+}
+TIMED = lone.Timed(
+    {
+        lone.PING: [0.0001] * lone.BLOCK * 3,
+        lone.EVALSHA: [0.00013] * lone.BLOCK * 3,
+        lone.DECISION: [0.0001] * lone.BLOCK + [0.00017] * lone.BLOCK + [0.0009] * lone.BLOCK,
+    }
+)
+
+
+@pytest.fixture
+def stubbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is loaded or timed."""
+    monkeypatch.setattr(latency, "CONNECTIONS", (1, 64))
+    monkeypatch.setattr(latency, "_under_load", lambda *_: RUNS)
+    monkeypatch.setattr(lone, "measure", lambda _: TIMED)
+
+
+@pytest.mark.usefixtures("stubbed")
+def test_medians() -> None:
+    """The table has both percentiles for each number of connections, and the plots one each."""
+    section = latency.measure(short=True)
+    assert section.tables[0].columns == ["", "p50, 1", "p99, 1", "p50, 64", "p99, 64"]
+    assert section.tables[0].rows == [["bare", 0.2, 1.0, 9.0, 20.0], ["ratelimit", 0.3, 0.8, 11.0, 40.0]]
+    assert [plot.series["ratelimit"] for plot in section.plots] == [[(1, 0.3), (64, 11.0)], [(1, 0.8), (64, 40.0)]]
+
+
+@pytest.mark.usefixtures("stubbed")
+def test_a_lone_decision() -> None:
+    """In PINGs, the median of the blocks; it is said that it is the decision alone."""
+    section = latency.measure(short=True)
+    (figure,) = section.figures
+    assert (figure.value, figure.reached) == (1.7, True)
+    assert figure.note.startswith("the decision alone, store.acquire on prepared charges")
+    assert figure.note.endswith("1.30 x PING")
+    assert list(section.tables[1].rows[-1]) == [lone.DECISION, 170.0, 1.7, 1.0, 9.0]
+
+
+def test_an_app_that_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a peer writes is shown; ours has nothing to say unless something is wrong."""
+    said = tmp_path / "output"
+    said.write_text("first\nsecond\n")
+    with said.open("rb") as output:
+        app = App("http://127.0.0.1:1", 1, 1, output)
+        latency._tell("limits", app)
+        assert capsys.readouterr().err == "latency: limits wrote: first\n"
+        with pytest.raises(RuntimeError, match="ratelimit wrote while it was measured: first"):
+            latency._tell("ratelimit", app)
+    (tmp_path / "nothing").touch()
+    with (tmp_path / "nothing").open("rb") as output:
+        latency._tell("ratelimit", load.App("http://127.0.0.1:1", 1, 1, output))

@@ -1,0 +1,33 @@
+"""A whole run ends with the page that is computed from it; a part of one leaves the page alone."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__, load, machine, report, scaling
+from benchmarks.section import Section
+
+
+@pytest.mark.parametrize(("arguments", "ends"), [([], ["report", "scaling"]), (["--only", "micro"], ["report"])])
+def test_the_end(arguments: list[str], ends: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report first, since it writes the results that the page is made of."""
+    done: list[str] = []
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
+    monkeypatch.setattr(__main__, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(__main__, "MEASURES", ("micro",))
+    monkeypatch.setattr("benchmarks.micro.measure", lambda *, short: Section("micro", "", ""))
+    monkeypatch.setattr(load, "wrk_program", lambda: "wrk")
+    monkeypatch.setattr(report, "write", lambda *_, **__: done.append("report"))
+    monkeypatch.setattr(scaling, "main", lambda: done.append("scaling"))
+    __main__.main()
+    assert done == ends
+
+
+def test_commit(tmp_path: Path) -> None:
+    """This repository has one; a folder that is none has not, and that is no error."""
+    assert machine.commit(tmp_path) == machine.UNKNOWN
+    known = machine.commit()
+    assert known == machine.UNKNOWN or int(known.removesuffix(" + changes"), 16) >= 0

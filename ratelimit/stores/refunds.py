@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ratelimit.stores.callers import LETTERS, Caller, Tariff
@@ -33,13 +33,12 @@ class Refunds:
         self._scripts = scripts
         self._held: dict[Block, _Held] = {}
 
-    def expect(self, callers: Iterable[Caller]) -> None:
+    def expect(self, blocks: Mapping[Caller, Block]) -> None:
         """These were just given units. What came too late goes back at once."""
         loop = asyncio.get_running_loop()
-        for caller in callers:
-            if block := caller.block:
-                timer = loop.call_later(max(0.0, block.deadline - time.monotonic()), self._give_back, block)
-                self._held[block] = _Held(caller, caller.tariff, self._link.number, timer)
+        for caller, block in blocks.items():
+            timer = loop.call_later(max(0.0, block.deadline - time.monotonic()), self._give_back, block)
+            self._held[block] = _Held(caller, caller.tariff, self._link.number, timer)
 
     def give_all_back(self) -> None:
         for block in list(self._held):

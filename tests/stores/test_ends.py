@@ -10,6 +10,7 @@ import pytest
 import uvloop
 
 from ratelimit.model import StoreUnavailable
+from ratelimit.stores import link as link_module
 from ratelimit.stores import wire as wire_module
 from ratelimit.stores.redis import RedisStore
 from tests import servers
@@ -54,6 +55,27 @@ def test_a_connection_that_ends_in_this_turn(
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(test())
+
+
+def test_a_connection_that_ends_as_it_is_made(server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that has ended before it is handed over is not used: who waits goes over the next one."""
+    connect, made = link_module.connect, []
+
+    async def ending_at_first(pool: Any, on_reply: Callable[[Any], None], on_lost: Callable[[str], None]) -> Any:
+        made.append(await connect(pool, on_reply, on_lost))
+        if len(made) == 1:
+            on_lost("the server closed the connection")
+        return made[-1]
+
+    monkeypatch.setattr(link_module, "connect", ending_at_first)
+
+    async def test() -> None:
+        store = RedisStore(server.unix_url, prefix="ends-as-it-is-made", timeout=5)
+        assert (await store.acquire((rate(5, 60_000),))).states[0].used == 1
+        assert len(made) == 2
+        await store.close()
+
+    asyncio.run(test())
 
 
 def test_closed_beside_a_request(server: servers.Server) -> None:

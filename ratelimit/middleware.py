@@ -63,14 +63,12 @@ class RateLimitMiddleware:
         self._own_identify = identify is not None
         self._leases = Leases(self.store)
         self._always_log_id = self.style.log_id_header is not None
-        self._alone = (self.policy,)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, self._closing_store(send))
-        if scope["type"] != "http" or ("ratelimit.policies" in scope and self._applied(scope)):
+        if scope["type"] != "http" or self._applied(scope):
             return await self.app(scope, receive, send)
-        scope.setdefault("ratelimit.policies", self._alone)
         operation = self._classify(scope)
         if type(operation) is not str:
             operation = await _settled(operation)
@@ -114,9 +112,9 @@ class RateLimitMiddleware:
 
     def _applied(self, scope: Scope) -> bool:
         """Whether this policy limits the request already: mounted twice, it would charge twice."""
-        applied: tuple[Policy, ...] = scope["ratelimit.policies"]
+        applied: tuple[Policy, ...] = scope.get("ratelimit.policies", ())
         origin = self.policy.origin
-        if any(policy is self.policy or (origin and policy.origin == origin) for policy in applied):
+        if applied and any(policy is self.policy or (origin and policy.origin == origin) for policy in applied):
             return True
         scope["ratelimit.policies"] = (*applied, self.policy)
         return False

@@ -108,7 +108,8 @@ class Held:
 
 def _added(message: Message, ours: Headers, scope: Scope) -> Message:
     """The start of a response with our headers behind the app's. One that the app has set is the app's."""
-    headers = [*message.get("headers", ())]  # also an iterator's
+    message = _listed(message)
+    headers = message["headers"]
     names = dict(ours)
     for name, _ in headers:
         if (taken := name.lower()) in names:  # seldom
@@ -116,7 +117,7 @@ def _added(message: Message, ours: Headers, scope: Scope) -> Message:
     if _has_origin(scope) and not any(name.lower() == b"access-control-expose-headers" for name, _ in headers):
         ours = ours + _exposing(ours)
     headers += ours
-    return {**message, "headers": headers}
+    return message
 
 
 def _listed(message: Message) -> Message:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ratelimit.model import Decision, Lease, State, StoreUnavailable
 from ratelimit.stores.callers import Caller, Charges, Tariff
 from ratelimit.stores.reserve import Block, new
+from ratelimit.stores.scripts import Script
 from ratelimit.stores.wire import Demoted, Reply, bulk, error_of
 
 OUTSIDE, FAILED, DENIED, PLAIN = -1, -2, 0, 1  # 2 is allowed with something to say
@@ -91,9 +92,8 @@ class Batch:
         for lease in leases:
             self._callers.append(bulk(lease.id))
 
-    def command(self, name: str, script: str) -> bytes:
-        parts = 3 + self._count + self._arguments + len(self._callers)
-        head = b"*%d\r\n%b%b%b" % (parts, bulk(name), bulk(script), bulk(self._count))
+    def command(self, script: Script, *, text: bool) -> bytes:
+        head = script.head(self._count, self._arguments + len(self._callers), text=text)
         tariffs = [tariff.wire for tariff in self._tariffs]
         return b"".join([head, *self._keys, bulk(len(tariffs)), *tariffs, *self._callers])
 

@@ -61,19 +61,15 @@ class Leasing:
         return lost
 
     async def _renew(self, slot: int, leases: Sequence[Lease], deadline: float) -> list[Lease]:
-        script = self._scripts.renew
-        keys = [self._prefix + lease.key for lease in leases]
-        arguments = [argument for lease in leases for argument in (lease.id, lease.lease_ms)]
-        which = "EVALSHA", script.sha
+        call = self._scripts.renewal(self._prefix, leases)
         group, asking, sent_away = await self._nodes.found(slot, deadline), False, 0
         while True:
             if asking:
                 group.link.post(ASKING)
-            call = command(*which, len(keys), *keys, *arguments)
             try:
                 kept = await group.link.call(call, deadline - self._loop.time())
-            except NoScript:  # nothing was done; EVAL fills the cache again
-                which = "EVAL", script.text
+            except NoScript:  # nothing was done
+                call = self._scripts.renewal(self._prefix, leases, text=True)
             except Elsewhere as reply:  # nothing was done
                 there = self._nodes.follow(group, slot, reply)
                 asking = isinstance(reply, Asked) and there is not None

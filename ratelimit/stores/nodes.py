@@ -37,9 +37,7 @@ class Nodes:
         self._timeout = timeout
         self._groups: dict[Address, Group] = {}
         self._masters: list[Group | None] = [None] * SLOTS
-        self._asked: set[Group] = (
-            set()
-        )  # that a call was sent to by ASK since the last look: they may have no slots yet
+        self._asked: set[Group] = set()  # where calls were sent since the last look: it may have no slots yet
         self._look: asyncio.Task[None] | None = None
         self._next_look = float("-inf")
         self._why = "the cluster was not asked yet"

@@ -11,7 +11,7 @@ from ratelimit.model import Charge, Decision, Lease
 from ratelimit.stores.connection import connections
 from ratelimit.stores.group import Group
 from ratelimit.stores.scripts import Scripts
-from ratelimit.stores.wire import NoScript, command
+from ratelimit.stores.wire import NoScript
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -37,13 +37,11 @@ class RedisStore:
         return self._group().acquire(charges)  # not `async` itself: one coroutine a request less
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
-        keys = [self._prefix + lease.key for lease in leases]
-        arguments = [argument for lease in leases for argument in (lease.id, lease.lease_ms)]
-        link, script = self._group().link, self.scripts.renew
+        link = self._group().link
         try:
-            kept = await link.call(command("EVALSHA", script.sha, len(keys), *keys, *arguments))
-        except NoScript:  # nothing was done; EVAL fills the cache again
-            kept = await link.call(command("EVAL", script.text, len(keys), *keys, *arguments))
+            kept = await link.call(self.scripts.renewal(self._prefix, leases))
+        except NoScript:  # nothing was done
+            kept = await link.call(self.scripts.renewal(self._prefix, leases, text=True))
         return [lease for lease, still_held in zip(leases, kept, strict=True) if not still_held]
 
     async def release(self, leases: Sequence[Lease]) -> None:

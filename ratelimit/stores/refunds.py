@@ -57,8 +57,5 @@ class Refunds:
         for charge, term in zip(held.caller.charges, held.tariff.terms, strict=True):
             letter = LETTERS[term.kind]
             arguments += (bulk(letter), bulk(units * charge.cost), bulk(term.first), bulk(term.second))
-        count = held.tariff.size
-        head = b"*%d\r\n%b%b%b" % (
-            3 + count + len(arguments), bulk("EVAL"), bulk(self._scripts.refund.text), bulk(count),
-        )  # fmt: skip
+        head = self._scripts.refund.head(held.tariff.size, len(arguments), text=True)
         return b"".join([head, held.caller.keys, *arguments])

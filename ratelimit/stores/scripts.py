@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+
+from ratelimit.model import Lease
+from ratelimit.stores.wire import bulk
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,11 @@ class Script:
         folder = files("ratelimit.stores") / "lua"
         return cls.of("\n".join([(folder / f"{part}.lua").read_text("utf-8") for part in parts]))
 
+    def head(self, keys: int, arguments: int, *, text: bool = False) -> bytes:
+        """A call up to its keys: with the script's digest, or with its text, which fills the server's cache."""
+        name, script = ("EVAL", self.text) if text else ("EVALSHA", self.sha)
+        return b"*%d\r\n%b%b%b" % (3 + keys + arguments, bulk(name), bulk(script), bulk(keys))
+
 
 PARTS = {
     "acquire": [f"acquire/{part}" for part in ("arguments", "rate", "quota", "concurrency", "wait", "ahead", "decide")],
@@ -35,3 +44,9 @@ class Scripts:
     acquire: Script = field(default_factory=lambda: Script.load(*PARTS["acquire"]))
     renew: Script = field(default_factory=lambda: Script.load(*PARTS["renew"]))
     refund: Script = field(default_factory=lambda: Script.load(*PARTS["refund"]))
+
+    def renewal(self, prefix: str, leases: Sequence[Lease], *, text: bool = False) -> bytes:
+        """A call of renew.lua for leases in one slot."""
+        keys = [bulk(prefix + lease.key) for lease in leases]
+        arguments = [bulk(part) for lease in leases for part in (lease.id, lease.lease_ms)]
+        return b"".join([self.renew.head(len(keys), len(arguments), text=text), *keys, *arguments])

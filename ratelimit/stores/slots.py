@@ -80,7 +80,7 @@ def written(
         if batch.importing:
             commands.append(ASKING)
             done.append(_nothing)
-        commands.append(batch.command("EVAL", script.text) if text else batch.command("EVALSHA", script.sha))
+        commands.append(batch.command(script, text=text))
         done.append(partial(answered, batch))
     return b"".join(commands), *done
 

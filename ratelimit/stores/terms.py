@@ -45,8 +45,13 @@ class Terms(NamedTuple):
     def resets_after(self, now_ms: int) -> int:
         """Until all is free again, of what is charged at `now_ms`: a rate's sub-window, a quota's period, a lease."""
         if self.kind is Rate:
-            return -(-(now_ms * self.second // self.first + self.second + 1) * self.first // self.second) - now_ms
+            return leaves(now_ms * self.second // self.first, self.first, self.second) - now_ms
         return self.first if self.kind is Concurrency else self.end - now_ms
+
+
+def leaves(sub_window: int, window_ms: int, precision: int) -> int:
+    """The instant at which a sub-window has left the window: start(i + k + 1)."""
+    return -(-(sub_window + precision + 1) * window_ms // precision)
 
 
 def new_lease(key: str, lease_ms: int) -> Lease:

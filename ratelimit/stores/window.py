@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ratelimit.stores.terms import Terms
+from ratelimit.stores.terms import Terms, leaves
 
 
 @dataclass(slots=True)
@@ -72,8 +72,7 @@ class Window:
         return max(now_ms * self.precision // self.window_ms, self.newest)
 
     def _leaves(self, sub_window: int) -> int:
-        """The instant at which a sub-window has left the window: start(i + k + 1)."""
-        return -(-(sub_window + self.precision + 1) * self.window_ms // self.precision)
+        return leaves(sub_window, self.window_ms, self.precision)
 
     def _slot(self, sub_window: int) -> int:
         return self.slots.get(sub_window % (self.precision + 1), 0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import threading
+from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any
 
@@ -57,6 +58,17 @@ class Subject:
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop if self.name == "valkey" else None) as runner:
             runner.run(main())
+
+
+def in_three_threads(test: Callable[[], Coroutine[Any, Any, list[bool]]]) -> list[bool]:
+    """What a test returns from three event loops at once, together."""
+    seen: list[bool] = []
+    threads = [threading.Thread(target=lambda: seen.extend(asyncio.run(test()))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return seen
 
 
 def at(script: Script, now_ms: int) -> Script:

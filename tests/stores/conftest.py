@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import fakeredis
 import pytest
 
+from tests import clusters, servers
 from tests.stores import STORES, Subject
+from tests.stores.clock import Clock
 
 
 def subject_of(name: str, request: pytest.FixtureRequest) -> Subject:
@@ -17,3 +21,21 @@ def subject_of(name: str, request: pytest.FixtureRequest) -> Subject:
 @pytest.fixture(params=STORES)
 def subject(request: pytest.FixtureRequest) -> Subject:
     return subject_of(request.param, request)
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def server(request: pytest.FixtureRequest) -> servers.Server:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def clock(server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    clock = Clock(server, monkeypatch)
+    yield clock
+    clock.close()
+
+
+@pytest.fixture(scope="module", params=["valkey", "redis"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[clusters.Cluster]:
+    with clusters.run_cluster(request.param) as cluster:
+        yield cluster

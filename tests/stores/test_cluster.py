@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from signal import SIGSTOP
 from time import monotonic
 
@@ -14,17 +14,11 @@ from ratelimit.model import Decision, StoreUnavailable
 from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.wire import Reply
 from tests import clusters, servers
-from tests.stores import concurrency, quota, rate
+from tests.stores import concurrency, in_three_threads, quota, rate
 from tests.stores.clock import ahead
 from tests.stores.clustered import FIRST, SECOND, THIRD, ClusterSubject, of, slot, told, user_in
 
 SCRIPTS = ("eval", "evalsha")
-
-
-@pytest.fixture(scope="module", params=["valkey", "redis"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[clusters.Cluster]:
-    with clusters.run_cluster(request.param) as cluster:
-        yield cluster
 
 
 @pytest.fixture
@@ -306,12 +300,7 @@ def test_several_event_loops(subject: ClusterSubject) -> None:
         await subject.store.close()
         return seen
 
-    allowed: list[bool] = []
-    threads = [threading.Thread(target=lambda: allowed.extend(asyncio.run(test()))) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    allowed = in_three_threads(test)
     assert (len(allowed), sum(allowed)) == (270, 150)
 
 

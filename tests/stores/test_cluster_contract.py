@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests import clusters
 from tests.stores.clustered import ClusterSubject
 from tests.stores.test_contract import *  # noqa: F403 - every promise of the contract, with the subject below
-
-
-@pytest.fixture(scope="module", params=["valkey", "redis"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[clusters.Cluster]:
-    with clusters.run_cluster(request.param) as cluster:
-        yield cluster
 
 
 @pytest.fixture

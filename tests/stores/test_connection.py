@@ -29,11 +29,6 @@ REQUESTS = [
 ]
 
 
-@pytest.fixture(params=["valkey", "redis"])
-def server(request: pytest.FixtureRequest) -> servers.Server:
-    return request.getfixturevalue(request.param)
-
-
 def agree(subject: Subject, loop: type[asyncio.AbstractEventLoop] | None = None) -> None:
     """The subject decides as the memory store does, over a wire without redis-py's own path."""
     memory = Subject("memory").at(T)

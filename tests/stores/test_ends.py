@@ -19,11 +19,6 @@ from tests.stores import Subject, concurrency, quota, rate
 YEAR_11476 = 300_000_000_000_000  # no datetime goes as far
 
 
-@pytest.fixture(params=["valkey", "redis"])
-def server(request: pytest.FixtureRequest) -> servers.Server:
-    return request.getfixturevalue(request.param)
-
-
 @pytest.mark.parametrize("loop_factory", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
 def test_a_connection_that_ends_in_this_turn(
     server: servers.Server, loop_factory: Callable[[], Any], monkeypatch: pytest.MonkeyPatch

@@ -11,16 +11,12 @@ from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.wire import command
 from tests import servers
 from tests.stores import Subject, concurrency, quota, rate
+from tests.stores.clock import script_calls
 from tests.stores.test_differential import comparable
 from tests.stores.wires import WARM, T, ask, connected, fake_store, run, spy, turns
 from tests.test_leases import Clocked
 
 MIDNIGHT = 1_772_409_600_000  # 2026-03-02T00:00:00Z
-
-
-@pytest.fixture(params=["valkey", "redis"])
-def server(request: pytest.FixtureRequest) -> servers.Server:
-    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
@@ -31,12 +27,6 @@ def subject(server: servers.Server) -> Subject:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> RedisStore:
     return fake_store(monkeypatch)
-
-
-def script_calls(server: servers.Server) -> int:
-    with server.client() as client:
-        stats = client.info("commandstats")
-    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("eval", "evalsha"))
 
 
 def test_many_decisions_share_a_call(server: servers.Server, subject: Subject) -> None:

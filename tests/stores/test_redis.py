@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -24,16 +23,11 @@ from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.terms import terms_at
 from ratelimit.stores.wire import command
 from tests import servers
-from tests.stores import Subject, concurrency, quota, rate
+from tests.stores import Subject, concurrency, in_three_threads, quota, rate
 from tests.test_leases import Clocked
 
 T = 1_772_359_200_000  # 2026-03-01T10:00:00Z
 MIDNIGHT = 1_772_409_600_000  # 2026-03-02T00:00:00Z
-
-
-@pytest.fixture(params=["valkey", "redis"])
-def server(request: pytest.FixtureRequest) -> servers.Server:
-    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
@@ -620,12 +614,7 @@ def test_several_event_loops(subject: Subject) -> None:
         await subject.store.close()
         return seen
 
-    allowed: list[bool] = []
-    threads = [threading.Thread(target=lambda: allowed.extend(asyncio.run(test()))) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    allowed = in_three_threads(test)
     assert (len(allowed), sum(allowed)) == (300, 150)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -12,18 +12,6 @@ from tests import servers
 from tests.stores import Subject, concurrency, quota, rate
 from tests.stores.clock import Clock, T, ahead, caller_of, clocked
 from tests.stores.simulation import MIDNIGHT
-
-
-@pytest.fixture(params=["valkey", "redis"])
-def server(request: pytest.FixtureRequest) -> servers.Server:
-    return request.getfixturevalue(request.param)
-
-
-@pytest.fixture
-def clock(server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
-    clock = Clock(server, monkeypatch)
-    yield clock
-    clock.close()
 
 
 @pytest.fixture

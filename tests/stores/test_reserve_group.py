@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -12,6 +11,7 @@ from ratelimit import RateLimitMiddleware, open_store
 from ratelimit.model import Charge, Decision
 from ratelimit.stores.batch import Batch
 from ratelimit.stores.reserve import Pace
+from ratelimit.stores.scripts import Script
 from tests import servers
 from tests.acceptance import ask, plain, policy
 from tests.stores import Subject, quota, rate
@@ -19,18 +19,6 @@ from tests.stores.clock import Clock, T, ahead, clocked, fields, left, script_ca
 
 RATE, DAY = ahead(rate(1_000, 60_000)), ahead(quota(1_000, "day"))
 BOTH = (RATE, DAY)
-
-
-@pytest.fixture(params=["valkey", "redis"])
-def server(request: pytest.FixtureRequest) -> servers.Server:
-    return request.getfixturevalue(request.param)
-
-
-@pytest.fixture
-def clock(server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
-    clock = Clock(server, monkeypatch)
-    yield clock
-    clock.close()
 
 
 @pytest.fixture
@@ -139,9 +127,9 @@ def test_a_block_that_comes_too_late(
     """Units whose reply was slow are not spent, and go back at once."""
     written = Batch.command
 
-    def slowly(batch: Batch, *rest: str) -> bytes:
+    def slowly(batch: Batch, *rest: Script, **how: bool) -> bytes:
         clock.process_ms += 1_000  # after it was asked what time it is
-        return written(batch, *rest)
+        return written(batch, *rest, **how)
 
     async def test() -> None:
         monkeypatch.setattr(Batch, "command", slowly)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 from redis.exceptions import ResponseError
@@ -21,18 +20,6 @@ WARM = (rate(9, 1_000, key="warm"),)
 J = T // 1_000  # the sub-window of T, in a window of a minute in 60
 SLOT = str(J % 61)
 DAY = MIDNIGHT - 86_400_000
-
-
-@pytest.fixture(params=["valkey", "redis"])
-def server(request: pytest.FixtureRequest) -> servers.Server:
-    return request.getfixturevalue(request.param)
-
-
-@pytest.fixture
-def clock(server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
-    clock = Clock(server, monkeypatch)
-    yield clock
-    clock.close()
 
 
 @pytest.fixture

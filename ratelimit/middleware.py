@@ -17,7 +17,6 @@ from ratelimit.model import (
     Decision,
     Identify,
     Identity,
-    Lease,
     Message,
     Receive,
     Scope,
@@ -93,19 +92,22 @@ class RateLimitMiddleware:
             refusal = self.style.unavailable(log_id) if failure else self.style.denied(decision, identity, log_id)
             return await answer(refusal, scope, send)
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
-        send = with_headers(scope, send, self.style, decision, identity, log_id)
         if not (notable or decision.leases):
-            return await self.app(scope, receive, send)
+            headers = self.style.headers(decision, identity, log_id)
+            return await self.app(scope, receive, with_headers(scope, send, headers))
         report = partial(_report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)
-        return await self._attended(scope, receive, reported, decision.leases)
+        return await self._attended(scope, receive, reported, decision, identity, log_id)
 
-    async def _attended(self, scope: Scope, receive: Receive, reported: Reported, leases: tuple[Lease, ...]) -> None:
+    async def _attended(
+        self, scope: Scope, receive: Receive, reported: Reported, decision: Decision, identity: Identity, log_id: str
+    ) -> None:
         """The app call of a request with something to say in the log, or with slots to give back."""
-        self._leases.hold(leases)
-        held = Held(scope, reported.send, leases, self._leases.release)
+        self._leases.hold(decision.leases)
+        held = Held(scope, reported.send, decision.leases, self._leases.release)
         try:
-            await self.app(scope, receive, held.send)
+            headers = self.style.headers(decision, identity, log_id)
+            await self.app(scope, receive, with_headers(scope, held.send, headers))
         finally:
             reported.end()
             await held.end()

@@ -71,6 +71,8 @@ class Caller:
     __slots__ = (
         "_refused_at",
         "_refused_until",
+        "_told",
+        "_told_after_ms",
         "block",
         "caps",
         "charges",
@@ -89,6 +91,8 @@ class Caller:
         taking = [(charge.key, charge.limit.kind) for charge in charges if charge.cost]
         self.caps = [(key, kind.lease_ms) for key, kind in taking if isinstance(kind, Concurrency)]
         self.refusal: Decision | None = None
+        self._told: Decision | None = None  # the refusal as it was in one millisecond: a flood asks many times in it
+        self._told_after_ms = 0
         self._refused_at = self._refused_until = 0.0
         self.block: Block | None = None
         self.pace = Pace(_sub_window_ms(charges)) if reservable(charges) else None
@@ -104,7 +108,7 @@ class Caller:
                 return
             changes_ms = state.retry_after_ms if state.exceeded else state.reset_after_ms
             certain_ms = min(certain_ms, changes_ms or BEHIND_MS)
-        self.refusal, self._refused_at = decision, now
+        self.refusal, self._refused_at, self._told, self._told_after_ms = decision, now, decision, 0
         self._refused_until = sent + certain_ms / 1000  # in the store no more has passed by then
 
     def decide(self, now: float) -> Decision | None:
@@ -117,7 +121,10 @@ class Caller:
         if self.refusal is None or now >= self._refused_until:
             self.refusal = None
             return None
-        return later(self.refusal, int((now - self._refused_at) * 1000))
+        after_ms = int((now - self._refused_at) * 1000)
+        if after_ms != self._told_after_ms:
+            self._told, self._told_after_ms = later(self.refusal, after_ms), after_ms
+        return self._told
 
     def spend(self, now: float) -> Decision | None:
         """The decision on a unit taken ahead, for a request that goes through without an `await` in between."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ratelimit.stores.nodes import Nodes
 
 ATTEMPTS = 3  # 1, and 1 more where the store's clock is in another period than ours; a third only at the next midnight
+EARLY = 16  # requests of one turn that are sent before its end: Redis decides for them while the others still run
 MOST = 128  # callers a call: Redis serves nobody else while it decides, a millisecond, or some where all are denied
 
 
@@ -53,6 +54,7 @@ class Group:
         self._waiting: deque[Call] = deque()
         self._batches: set[Batch] = set()  # that are under way
         self.slots = Slots(lambda importing: Batch(time.monotonic(), self._store_ms(), self._tariff, importing))
+        self._early = MOST if nodes else EARLY  # on a cluster who waits longer finds more of its slot to share a call
         self._left = False
         self._woken = False
         self._ahead_ms = 0  # the store's clock against ours, as last seen: only to guess the period it is in
@@ -75,8 +77,8 @@ class Group:
             deadline = deadline or self._loop.time() + self._timeout
             result: asyncio.Future[Decision | Again] = self._loop.create_future()
             group._waiting.append(new(Call, (result, caller, leases, deadline)))
-            if not group._batches and not group._woken:
-                group._wake()
+            if not group._batches and (not group._woken or len(group._waiting) == group._early):
+                group._begin()
             if group._alarm.timer is None:
                 group._alarm.set()
             try:
@@ -104,7 +106,7 @@ class Group:
         self.slots.ask(calls)
         self._waiting.extend(calls)
         if not self._batches and not self._woken:
-            self._wake()
+            self._begin()
         if self._alarm.timer is None:
             self._alarm.set()
 
@@ -135,10 +137,13 @@ class Group:
         """What the store's clock says, as far as is known here."""
         return time.time_ns() // 1_000_000 + self._ahead_ms
 
-    def _wake(self) -> None:
-        """Send at the end of this turn of the loop, with whoever else comes in it."""
-        self._woken = True
-        self._loop.call_soon(self._send, context=Context())
+    def _begin(self) -> None:
+        """Send at the end of this turn of the loop, with whoever else comes in it; at once where many have come."""
+        if self._woken:
+            self._send()
+        else:
+            self._woken = True
+            self._loop.call_soon(self._send, context=Context())
 
     def _send(self) -> None:
         """Send what waits, unless calls are under way: then it goes when they are answered."""
@@ -172,7 +177,7 @@ class Group:
         if self.link.ready:
             self._send()
         elif self._waiting and not self._woken:
-            self._wake()
+            self._begin()
 
     def _resolve(self, batch: Batch, reply: Reply) -> None:
         try:

@@ -34,7 +34,8 @@ class RedisStore:
         self._groups = PerLoop(lambda: Group(pool, self.scripts, self._prefix, timeout))
 
     def acquire(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, Decision]:
-        return self._group().acquire(charges)  # not `async` itself: one coroutine a request less
+        # Not `async` itself: one coroutine a request less.
+        return self._groups[asyncio.get_running_loop()].acquire(charges)
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
         link = self._group().link

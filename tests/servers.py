@@ -85,18 +85,8 @@ def run(
         path = Path(folder) / "s"
         port = port or free_port()
         tls_port = free_port() if certificate else 0
-        command = [
-            binary(name),
-            *program,
-            "--port",
-            str(port),
-            "--bind",
-            "127.0.0.1",
-            "--unixsocket",
-            str(path),
-            "--dir",
-            folder,
-        ]
+        command = [binary(name), *program, "--port", str(port), "--bind", "127.0.0.1"]
+        command += ["--unixsocket", str(path), "--dir", folder]
         command += ["--save", "", "--daemonize", "no", *(certificate.options(tls_port) if certificate else ())]
         process = subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         server = Server(name, port, path, process, tls_port)

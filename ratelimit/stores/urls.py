@@ -43,11 +43,13 @@ def with_credentials(url: str) -> str:
     user, _, password = own.partition(":")
     user = user or _of_environment("username", options)
     password = password or _of_environment("password", options)
-    own = f"{user}:{password}@" if password else f"{user}@" if user else ""
+    netloc = f"{user}:{password}@{hosts}" if password else f"{user}@{hosts}" if user else hosts
     names = OF_THE_SENTINELS if parts.scheme in SENTINELS else ()
     more = [f"{name}={text}" for name in names if (text := _of_environment(name, options))]
+    if netloc == parts.netloc and not more:
+        return url
     query = "&".join([part for part in (parts.query, *more) if part])
-    return parts._replace(netloc=f"{own}{hosts}", query=query).geturl()
+    return parts._replace(netloc=netloc, query=query).geturl()
 
 
 def _of_environment(name: str, options: dict[str, str]) -> str:

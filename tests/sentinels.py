@@ -171,12 +171,21 @@ def _knows_all(made: Sentinels, sentinel: servers.Server) -> bool:
     """Whether a failover could begin: replicas that follow the master, and the other sentinels, are known."""
     try:
         with made.client(sentinel) as client:
-            master, replicas = client.sentinel_master(NAME), client.sentinel_slaves(NAME)
+            (master,), replicas = _fields(client, "MASTERS"), _fields(client, "REPLICAS", NAME)
     except RedisError:
         return False
     return (
-        master["flags"] == "master"
-        and master["num-other-sentinels"] == len(made.sentinels) - 1
+        master[b"flags"] == b"master"
+        and int(master[b"num-other-sentinels"]) == len(made.sentinels) - 1
         and len(replicas) == len(made.servers) - 1
-        and all((one["flags"], one["master-link-status"]) == ("slave", "ok") for one in replicas)
+        and all((one[b"flags"], one[b"master-link-status"]) == (b"slave", b"ok") for one in replicas)
     )
+
+
+def _fields(client: Redis, *what: str) -> list[dict[bytes, bytes]]:
+    """What a sentinel says of servers. Past redis-py's own reading of it, which changes from release to release."""
+    connection = client.connection_pool.get_connection()
+    connection.send_command("SENTINEL", *what)
+    replies = connection.read_response()
+    client.connection_pool.release(connection)
+    return [one if isinstance(one, dict) else dict(zip(one[::2], one[1::2], strict=True)) for one in replies]

@@ -76,10 +76,9 @@ class Sentinels:
                 return f"{where}: knows no master of this name"
             host, port = reply
             return Address(host.decode(), int(port))
-        except AuthenticationError as error:
-            return f"{where}: {_why(error)} ({ITS_OWN})"
         except Exception as error:  # noqa: BLE001 - whatever it was, another sentinel may know
-            return f"{where}: {_why(error)}"
+            refused = isinstance(error, AuthenticationError) or str(error).startswith("NOAUTH")
+            return f"{where}: {_why(error)}{f' ({ITS_OWN})' * refused}"
 
 
 async def ask(pool: ConnectionPool, *parts: str) -> Reply:
@@ -103,4 +102,6 @@ async def ask(pool: ConnectionPool, *parts: str) -> Reply:
 
 
 def _why(error: Exception) -> str:
-    return f"no reply within {PATIENCE:.0f} s" if isinstance(error, TimeoutError) else reason(error)
+    if isinstance(error, TimeoutError):
+        return f"no reply within {PATIENCE:.0f} s"
+    return str(error) if isinstance(error, StoreUnavailable) else reason(error)

@@ -55,15 +55,9 @@ def test_what_the_server_says(monkeypatch: pytest.MonkeyPatch, role: Reply) -> N
     assert found(monkeypatch, [OLD, NEW, OLD], {OLD.host: role, NEW.host: MASTER}) == NEW
 
 
-def test_a_user_who_may_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the user has no permission for ROLE, the sentinels' word is enough."""
-    role = StoreUnavailable("NOPERM User app has no permissions to run the 'role' command")
-    assert found(monkeypatch, [NEW], {NEW.host: role}) == NEW
-
-
 def test_no_master(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is none, the error has what was wrong with each."""
-    named = [None, OSError("gone"), [b"10.0.0.1"], OLD, NEW]
+    named = [None, OSError("gone"), [b"10.0.0.1"], StoreUnavailable("ERR unknown command"), OLD, NEW]
     with pytest.raises(NoMaster) as raised:
         found(monkeypatch, named, {OLD.host: REPLICA, NEW.host: TimeoutError()})
     start, *wrong = str(raised.value).split("; ")
@@ -71,6 +65,7 @@ def test_no_master(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wrong == [
         "sentinel h:2: OSError: gone",
         "sentinel h:3: ValueError: not enough values to unpack (expected 2, got 1)",
+        "sentinel h:4: ERR unknown command",
         "10.0.0.1:6379: is no master yet, or no more",
         "10.0.0.2:6379: no reply within 1 s",
     ]

@@ -215,6 +215,20 @@ def test_a_database_and_options(watched: sentinels.Sentinels) -> None:
     run(store, test())
 
 
+def test_a_user_who_may_not_ask(watched: sentinels.Sentinels) -> None:
+    """Where the user has no permission for ROLE, the word of the sentinels is enough."""
+    with watched.master.client() as client:
+        client.acl_setuser(
+            "eve", enabled=True, passwords=["+apple"], keys=["*"], categories=["+@all"], commands=["-role"]
+        )
+    store = RedisStore(watched.url.replace("://", "://eve:apple@"), timeout=10)
+
+    async def test() -> None:
+        assert (await store.acquire(WARM)).allowed
+
+    run(store, test())
+
+
 def test_several_event_loops(watched: sentinels.Sentinels) -> None:
     """One store serves several loops in several threads, each with a connection of its own."""
     store = store_on(watched)

@@ -17,14 +17,15 @@ from ratelimit.config.words import did_you_mean, listed, shown
 from ratelimit.identity import IdentifyByApiKey
 from ratelimit.model import IDENTITY_KINDS
 from ratelimit.operations import Rule
+from ratelimit.stores import SCHEMES
 from ratelimit.stores.topology import SCHEMES as CLUSTERS
 from ratelimit.stores.topology import ClusterUrl
+from ratelimit.stores.urls import SENTINELS, SentinelUrl, check_quoting
 
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 LONGEST_MS = 36_500 * UNITS_MS["d"]  # with 1000 sub-windows, now * 1000 + 1001 windows stay below 2**53 until 2150
 
-STORES = ("memory://", "redis://", "rediss://", "unix://", "redis+cluster://", "rediss+cluster://")
-LATER_STORES = ("redis+sentinel", "rediss+sentinel")
+STORES = tuple(f"{scheme}://" for scheme in SCHEMES)
 
 RESERVED = ("identity", *IDENTITY_KINDS, "tier")
 
@@ -58,13 +59,13 @@ def store_url(value: Any) -> str:
     if not isinstance(value, str) or "://" not in value:
         raise ValueError(f"is not a URL; it starts with one of {listed(STORES)}")
     scheme = value.partition("://")[0].lower()
-    if scheme in LATER_STORES:
-        raise ValueError(f"{scheme}:// is not supported in this release; use one of {listed(STORES)}")
     if f"{scheme}://" not in STORES:
         raise ValueError(f"{shown(scheme)} is not a kind of store; use one of {listed(STORES)}")
     if scheme == "memory" and value.lower() != "memory://":
         raise ValueError("memory:// stands alone; the memory of a process has no address")
+    check_quoting(value)
     address = ClusterUrl.of(value).any_node if scheme in CLUSTERS else value
+    address = SentinelUrl.of(value).any_node if scheme in SENTINELS else address
     try:
         parts = urlsplit(address)
         readable = parts.port is None or parts.port > 0

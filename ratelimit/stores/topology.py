@@ -40,7 +40,7 @@ class ClusterUrl:
         """Raises ValueError, without the URL: it may hold a password."""
         try:
             parts = urlsplit(url)
-            nodes = tuple([_address(text) for text in parts.netloc.rpartition("@")[2].split(",")])
+            nodes = tuple([read_address(text, PORT) for text in parts.netloc.rpartition("@")[2].split(",")])
         except ValueError:
             nodes = ()
         if not nodes:  # not from within `except`: the first error quotes a piece of the URL
@@ -86,9 +86,9 @@ def _ranges(reply: Iterable[Any], asked: Address) -> Iterator[Range]:
         yield Range(first, last, Address(host.decode() if host else asked.host, port or asked.port))
 
 
-def _address(text: str) -> Address:
-    """`h1`, `h1:7000`, `[::1]:7000`."""
+def read_address(text: str, port: int) -> Address:
+    """`h1`, which is at `port`, `h1:7000`, `[::1]:7000`."""
     parts = urlsplit(f"//{text}")
     if not parts.hostname or parts.port == 0:
         raise ValueError(text)
-    return Address(parts.hostname, parts.port or PORT)
+    return Address(parts.hostname, parts.port or port)

@@ -1,4 +1,4 @@
-"""Hostile input: each file is one way in. `make test` tries a little of it, always the same; `make fuzz` much, at random.
+"""Hostile input, a file for each way in. `make test` tries a little, always the same; `make fuzz` much, at random.
 
 Inputs are valid ones with edits, since noise is refused at the first byte. What was found by a run is an `example`.
 """
@@ -27,7 +27,7 @@ fuzzed = settings(
 
 @st.composite
 def edited(draw: st.DrawFn, valid: st.SearchStrategy[Any], pieces: list[Any], most: int = 4) -> Any:
-    """A valid text or some bytes after up to so many edits: a piece put in, a part left out, doubled or turned round."""
+    """A valid text, or bytes, or a list, after some edits: a piece put in, a part left out, doubled or turned round."""
     text = draw(valid)
     for _ in range(draw(st.integers(0, most))):
         start = draw(st.integers(0, len(text)))
@@ -45,11 +45,11 @@ def edited(draw: st.DrawFn, valid: st.SearchStrategy[Any], pieces: list[Any], mo
 def grows_linearly(work: Callable[[Any], object], make: Callable[[int], Any], n: int) -> bool:
     """Whether four times the input takes at most eight times as long: 4 is linear, 16 is the square.
 
-    The least of several runs by the clock of this process, which does not run while others do; and up to half a
-    millisecond of the timer's own is forgiven. Tried up to three times.
+    The least of several runs by the clock of this process, which does not run while others do; what is done within 5 ms
+    is forgiven, and it is tried up to three times.
     """
     small, large = make(n), make(4 * n)
-    return any(_least(work, large) <= 8 * _least(work, small) + 0.000_5 for _ in range(3))
+    return any(_least(work, large) <= 8 * _least(work, small) + 0.005 for _ in range(3))
 
 
 def _least(work: Callable[[Any], object], argument: Any) -> float:

@@ -98,7 +98,7 @@ KEYS = [
 KEYS += ["reserve", "nothing"]
 LIMITS = st.fixed_dictionaries(
     {"name": st.sampled_from(['"a"', '"b"', '"in flight"', '""', "5"])},
-    optional={key: VALUES for key in KEYS[1:]},
+    optional=dict.fromkeys(KEYS[1:], VALUES),
 )
 GOOD_LIMITS = st.sampled_from(
     [
@@ -116,11 +116,11 @@ GOOD_LIMITS = st.sampled_from(
 )
 KEY = st.fixed_dictionaries(
     {"sha256": st.sampled_from([f'"{hash_api_key(name)}"' for name in "xyz"])},
-    optional={key: VALUES for key in ("name", "tier", "organization", "user", "application", "attributes")},
+    optional=dict.fromkeys(("name", "tier", "organization", "user", "application", "attributes"), VALUES),
 )
 OVERRIDE = st.fixed_dictionaries(
     {"limits": st.sampled_from(['{ a = "5000/minute" }', "{ a = 1 }", "{ c = 7 }", "{}", '{ x = "1/day" }'])},
-    optional={key: VALUES for key in ("organization", "user", "ip", "tier", "attributes", "until", "api_key")},
+    optional=dict.fromkeys(("organization", "user", "ip", "tier", "attributes", "until", "api_key"), VALUES),
 )
 
 
@@ -199,13 +199,14 @@ def read(text: str) -> Policy | None:
     try:
         return parse_policy(text, "fuzz.toml")
     except PolicyError as error:
-        assert error.problems
-        for problem in error.problems:
-            assert problem.startswith("fuzz.toml: ")
-            assert problem.isprintable()
-            assert len(problem) < 5_000
-            assert "s3cret" not in problem
-        return None
+        problems = error.problems
+    assert problems
+    for problem in problems:
+        assert problem.startswith("fuzz.toml: ")
+        assert problem.isprintable()
+        assert len(problem) < 5_000
+        assert "s3cret" not in problem
+    return None
 
 
 @fuzzed
@@ -234,7 +235,7 @@ def test_a_policy_or_its_problems(text: str, callers: list[tuple[Identity, str]]
 @example(f"style = {HUGE}")  # a ValueError from str()
 @example(f'[tiers.anonymous]\nlimits = [{{ name = "a", rate = "1/minute", precision = {HUGE} }}]')
 @example(
-    f'[tiers.anonymous]\nlimits = []\n[[keys]]\nsha256 = "{"0" * 64}"\ntier = "anonymous"\nattributes = {{ r = {HUGE} }}'
+    f'tiers.anonymous.limits = []\n[[keys]]\nsha256 = "{"0" * 64}"\ntier = "anonymous"\nattributes = {{ r = {HUGE} }}'
 )
 def test_any_text(text: str) -> None:
     """Whatever the text, nothing but a Policy or a PolicyError comes of it."""
@@ -271,7 +272,7 @@ LIMIT = '{ name = "%d", rate = "1/minute" }'
     [
         lambda n: "[tiers.anonymous]\nlimits = [" + ",".join(LIMIT % i for i in range(n)) + "]",
         lambda n: "[tiers.anonymous]\nlimits = [" + ",".join('{ nme = "x" }' for i in range(n)) + "]",
-        lambda n: "[tiers.anonymous]\nlimits = []\n" + f'[[keys]]\nsha256 = "x"\n' * n,
+        lambda n: "[tiers.anonymous]\nlimits = []\n" + '[[keys]]\nsha256 = "x"\n' * n,
         lambda n: (
             "[tiers.anonymous]\nlimits = []\n"
             + "".join(f'[[keys]]\nsha256 = "{i:064x}"\ntier = "x"\n' for i in range(n))

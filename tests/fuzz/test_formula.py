@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import keyword
 import re
+from contextlib import suppress
 
 import pytest
 from hypothesis import assume, example, given
@@ -50,7 +51,7 @@ PIECES = [
     "x.y",
     ",",
     "é",
-    "١",
+    "\u0661",
     "\0",
     "1e9",
 ]
@@ -87,7 +88,7 @@ def _value(node: ast.expr) -> int:
 @example("_a1*" * 200 + "1")
 @example("0_0")
 def test_any_text(text: str) -> None:
-    """Every text has Python's value, or is refused, and then it is none of ours: too long, too deep, or no arithmetic."""
+    """Every text has Python's value, or is refused, and then it is too long, too deep, or no arithmetic."""
     assume(not any(keyword.iskeyword(word) for word in re.findall(r"\w+", text)))
     assume(not re.search(r"\b0[0-9]*_|\b0[xXoObB]|[0-9][eEjJ]", text))  # numbers that are others to Python
     try:
@@ -106,10 +107,8 @@ def test_time(unit: str) -> None:
     """Four times the text takes no more than linear work, up to the longest that is read at all."""
 
     def read(text: str) -> None:
-        try:
+        with suppress(ValueError):
             parse_formula(text)(NAMES)
-        except ValueError:
-            pass
 
     assert grows_linearly(read, lambda n: unit * (n // len(unit)) + "1", MAX_LENGTH // 4 - 1)
     assert grows_linearly(read, lambda n: unit * (n // len(unit)) + "1", 100_000)

@@ -144,7 +144,7 @@ def test_forwarded_as_it_should_be(written: list[str], data: st.DataObject) -> N
 
 @fuzzed
 @given(st.lists(edited(FORWARDED, PIECES), max_size=3))
-@example([b"for=1.2.3.4;" + b" " * 8_000 + b'"'])  # took a second
+@example([b"for=1.2.3.4;" + b" " * 8_000 + b'"x"'])  # took a second
 @example([b'for="' * 3_000])
 def test_forwarded_edited(lines: list[bytes]) -> None:
     """Whatever is in it, the client is the peer or an address that stands in the header."""
@@ -206,7 +206,7 @@ SHAPES += [
 
 
 @pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded"])
-@pytest.mark.parametrize("end", [b"", b'"', b'"x', b"for=10.0.0.2", b";x"])
+@pytest.mark.parametrize("end", [b"", b'"', b'"x', b'"x"', b"for=10.0.0.2", b";x"])
 @pytest.mark.parametrize("unit", SHAPES)
 def test_time(unit: bytes, end: bytes, header: Literal["x-forwarded-for", "forwarded"]) -> None:
     """Four times the header, in one line or in many, takes no more than linear work; and only the end of it is read."""

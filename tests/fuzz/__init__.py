@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 EXAMPLES = int(os.environ.get("RATELIMIT_FUZZ_EXAMPLES", "0"))  # of each test; 0 is the short run
 
 fuzzed = settings(
-    max_examples=EXAMPLES or 100,
+    max_examples=EXAMPLES or 60,
     derandomize=not EXAMPLES,
     database=settings.default.database if EXAMPLES and settings.default else None,
     deadline=None,
@@ -54,7 +54,7 @@ def grows_linearly(work: Callable[[Any], object], make: Callable[[int], Any], n:
 
 def _least(work: Callable[[Any], object], argument: Any) -> float:
     taken = []
-    for _ in range(5):
+    for _ in range(3):
         began = process_time()
         work(argument)
         taken.append(process_time() - began)

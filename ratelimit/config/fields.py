@@ -146,7 +146,7 @@ def client_ip(text: str, ipv6_prefix: int) -> str:
             return ClientAddress(ipv6_prefix=ipv6_prefix)({"client": (str(ip_address(text)), 0)})
         network = ip_network(text)
         if network.version == 6 and network.prefixlen == ipv6_prefix:
-            return str(network) if ipv6_prefix < 128 else str(network.network_address)
+            return ClientAddress(ipv6_prefix=ipv6_prefix)({"client": (str(network.network_address), 0)})
     except ValueError:
         if not re.search("[.:/]", text):
             return text

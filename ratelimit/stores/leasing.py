@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores.link import POST_LIFE, POSTS
-from ratelimit.stores.scripts import Scripts
+from ratelimit.stores.scripts import Scripts, lost_of
 from ratelimit.stores.slots import ASKING
 from ratelimit.stores.topology import slot_of
 from ratelimit.stores.wire import Asked, Elsewhere, Moved, NoScript, Reply, command
@@ -79,7 +79,7 @@ class Leasing:
                     sent_away += 1
                     group = await self._nodes.again(slot, sent_away, deadline)
             else:
-                return [lease for lease, still_held in zip(leases, kept, strict=True) if not still_held]
+                return lost_of(leases, kept)
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Raises StoreUnavailable where a node does not take it from the wire in time."""

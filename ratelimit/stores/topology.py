@@ -74,15 +74,16 @@ def address_of(text: str, asked: Address) -> Address:
 
 def ranges_of(reply: Any, asked: Address) -> list[Range]:
     """What CLUSTER SLOTS says. Raises what comes of reading it if it is no such reply."""
-    if ranges := list(_ranges(reply, asked)):
-        return ranges
-    raise ValueError("no node has a slot")
+    if not isinstance(reply, list) or not 0 < len(reply) <= SLOTS:
+        raise ValueError("no list of slots, or one without any")
+    return list(_ranges(reply, asked))
 
 
 def _ranges(reply: Iterable[Any], asked: Address) -> Iterator[Range]:
     for first, last, (host, port, *_), *_ in reply:
-        if not 0 <= first <= last < SLOTS:
-            raise ValueError(f"slots {first} to {last}")
+        numbers = {type(first), type(last), type(port)} == {int}
+        if not numbers or not 0 <= first <= last < SLOTS or not isinstance(host, bytes | None):
+            raise ValueError("what is there of a run of slots can't be read")
         yield Range(first, last, Address(host.decode() if host else asked.host, port or asked.port))
 
 

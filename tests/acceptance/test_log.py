@@ -8,6 +8,7 @@ import re
 import pytest
 
 from ratelimit import Identity, RateLimitMiddleware, log
+from ratelimit.model import StoreUnavailable
 from tests.acceptance import ANA, ask, header, limited, plain, policy, run
 from tests.acceptance.test_path_of_a_request import Away
 
@@ -123,6 +124,31 @@ def test_the_log_id_of_the_app(lines: list[str]) -> None:
         assert header(start, "x-facturapi-log-id") == "of-the-app"
         (line,) = lines
         assert "log_id=of-the-app " in line
+
+    run(test())
+
+
+def test_nobody_begins_a_line(lines: list[str]) -> None:
+    """What a caller, an app or a server made up is one line of the log, without control characters, and not long."""
+    made_up = "x\n\x1b[2J2026-01-01 CRITICAL all is lost\r\u2028" + "y" * 9_000
+
+    class Gone:
+        async def acquire(self, charges: object) -> None:
+            raise StoreUnavailable(made_up)
+
+    async def app(scope, receive, send) -> None:
+        headers = [(b"X-Facturapi-Log-Id", made_up.encode("latin-1", "replace"))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body"})
+
+    async def test() -> None:
+        await ask(RateLimitMiddleware(app, policy(style="facturapi"), store=Gone(), classify=lambda _: made_up))
+        for limits in ('{ name = "r", rate = "0/minute" }', '{ name = "r", rate = "0/minute", mode = "shadow" }'):
+            identify = lambda _: Identity(user=made_up, tier="basic")  # noqa: E731
+            await ask(limited(app, limits, style="facturapi", classify=lambda _: made_up, identify=identify))
+        seen = list(lines)
+        assert len(seen) == 4  # one of them that the limit can never admit this
+        assert all(line.isprintable() and len(line) < 2_500 for line in seen)
 
     run(test())
 

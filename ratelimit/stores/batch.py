@@ -15,7 +15,7 @@ from ratelimit.model import Decision, Lease, State, StoreUnavailable
 from ratelimit.stores.callers import Caller, Charges, Tariff
 from ratelimit.stores.reserve import Block, new
 from ratelimit.stores.scripts import Script
-from ratelimit.stores.wire import Demoted, Reply, bulk, error_of
+from ratelimit.stores.wire import Demoted, Refused, Reply, bulk, error_of
 
 OUTSIDE, FAILED, DENIED, PLAIN = -1, -2, 0, 1  # 2 is allowed with something to say
 
@@ -31,10 +31,13 @@ class Again(Enum):
     ELSEWHERE = "another node of the cluster has the slot, or this one has it soon; nothing was done"
 
 
+Outcome = Decision | Again | Refused
+
+
 class Call(NamedTuple):
     """A request that waits for its decision until `deadline`, by the loop's clock."""
 
-    result: asyncio.Future[Decision | Again]
+    result: asyncio.Future[Outcome]
     caller: Caller
     leases: tuple[Lease, ...]
     deadline: float
@@ -104,7 +107,7 @@ class Batch:
             result, caller, leases, _ = call
             tariff = caller.tariff
             verdict, at = reply[at], at + 1
-            outcome: Decision | Again
+            outcome: Outcome
             if verdict == PLAIN:
                 outcome = _plain(caller, tariff, leases, now_ms, reply[at : at + tariff.size])
                 at += tariff.size
@@ -137,7 +140,9 @@ class Batch:
         error = error_of(message)
         if isinstance(error, Demoted):
             self.demoted = error
-        fail(call, str(error))
+            settle([call], error)
+        else:
+            fail(call, str(error))
 
     def _wanted(self, caller: Caller) -> int:
         """Units to take ahead with this request: only the first of a caller in a call asks, and when there are none."""
@@ -180,11 +185,11 @@ def fail(call: Call, why: str) -> None:
         call.result.set_exception(StoreUnavailable(why))  # an own one each: a traceback is added to where it is raised
 
 
-def send_away(calls: Iterable[Call]) -> None:
-    """Nothing was done: each is to ask again, where its slot is by then."""
+def settle(calls: Iterable[Call], outcome: Again | Refused = Again.ELSEWHERE) -> None:
+    """Nothing was done: each is to ask again, as it was told, and where its slot is by then."""
     for call in calls:
         if not call.result.done():
-            call.result.set_result(Again.ELSEWHERE)
+            call.result.set_result(outcome)
 
 
 def _plain(caller: Caller, tariff: Tariff, leases: tuple[Lease, ...], now_ms: int, useds: Sequence[int]) -> Decision:

@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
+    BusyLoadingError,
     MasterDownError,
     NoScriptError,
     ReadOnlyError,
@@ -22,6 +23,7 @@ from redis.exceptions import (
 )
 
 from ratelimit.model import StoreUnavailable
+from ratelimit.stores.advice import advised
 from ratelimit.stores.lookup import looked_up
 from ratelimit.stores.wire import Demoted, NoScript, Reply, Socket, Wire
 
@@ -34,6 +36,12 @@ OF_A_MASTER: Proof = ("EVAL", "#!lua\nreturn 1", 0)
 OF_A_NODE: Proof = ("PING",)  # of a cluster: a replica knows as well who has which slots
 # LOADING is a ConnectionError. Any other error is no proof of the contrary: with OOM those who are to be denied still
 # are, and a server that does not know the first line of the script (fakeredis) may run ours.
+WORDS = {  # redis-py takes the word off what a server says
+    BusyLoadingError: "LOADING",
+    MasterDownError: "MASTERDOWN",
+    ReadOnlyError: "READONLY",
+    AuthenticationError: "WRONGPASS",
+}
 USELESS = (AuthenticationError, MasterDownError, ReadOnlyError)
 
 
@@ -136,5 +144,7 @@ async def _read(connection: Connection) -> Reply | StoreUnavailable:
 
 
 def reason(error: BaseException) -> str:
-    """An error in a line: its type and what it says."""
+    """An error in a line: its type and what it says, or what a server says, and what to do about it."""
+    if word := next((word for kind, word in WORDS.items() if isinstance(error, kind)), ""):
+        return advised(f"{word} {error}")
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING
 from ratelimit.memo import Recent
 from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
 from ratelimit.stores.alarm import Alarm
-from ratelimit.stores.batch import Again, Batch, Call, earliest, everyone, fail, send_away
+from ratelimit.stores.batch import Again, Batch, Call, Outcome, earliest, everyone, fail, settle
 from ratelimit.stores.callers import Caller, Callers, Tariffs
 from ratelimit.stores.connection import OF_A_MASTER, OF_A_NODE, ConnectionPool
 from ratelimit.stores.link import Link
 from ratelimit.stores.refunds import Refunds
+from ratelimit.stores.refusals import Refusals
 from ratelimit.stores.reserve import new
 from ratelimit.stores.scripts import Scripts
 from ratelimit.stores.slots import Slots, written
-from ratelimit.stores.wire import Elsewhere, NoScript, Reply, command
+from ratelimit.stores.wire import Elsewhere, NoScript, Refused, Reply, command
 
 if TYPE_CHECKING:
     from ratelimit.stores.nodes import Nodes
@@ -48,6 +49,7 @@ class Group:
         proof, wanted = OF_A_NODE if nodes else OF_A_MASTER, lambda: bool(self._waiting)
         self.link = Link(pool, timeout, on_ready=self._send, on_failure=self._fail_waiting, wanted=wanted, proof=proof)
         self._breaker = self.link.breaker
+        self._refusals = Refusals()
         self._refunds = Refunds(self.link, scripts)
         self._alarm = Alarm(timeout, lambda: earliest(self._batches, self._waiting), self._too_late)
         self._batches: set[Batch] = set()  # that are under way
@@ -71,11 +73,12 @@ class Group:
             # Units that were there when it was told may have ended since, if this process stood still: looked at now.
             if (caller.refusal or caller.block) and (known := caller.decide(time.monotonic())):
                 return known
-            if group._breaker.down:
-                raise group._down()
+            if why := group._breaker.down:
+                group._trouble()
+                raise StoreUnavailable(why)
             leases = caller.new_leases() if caller.caps else ()
             deadline = deadline or self._loop.time() + self._timeout
-            result: asyncio.Future[Decision | Again] = self._loop.create_future()
+            result: asyncio.Future[Outcome] = self._loop.create_future()
             group._waiting.append(new(Call, (result, caller, leases, deadline)))
             if not group._batches and not group._woken:
                 group._wake()
@@ -89,12 +92,15 @@ class Group:
             if isinstance(outcome, Decision):
                 return outcome
             attempts += outcome is Again.CLOCK
-            tries += outcome is Again.ELSEWHERE
+            tries += outcome not in {Again.CLOCK, Again.HERE}
             group = await group._after(outcome, caller.slot, tries, deadline)
         raise StoreUnavailable("the clock of the store does not stand still between two calls")
 
-    async def _after(self, outcome: Again, slot: int, tries: int, deadline: float) -> Group:
-        """Who is to be asked after something that was no decision."""
+    async def _after(self, outcome: Again | Refused, slot: int, tries: int, deadline: float) -> Group:
+        """Who is to be asked after something that was no decision, and when."""
+        if isinstance(outcome, Refused):
+            await self._refusals.wait(outcome, slot, tries, deadline)
+            return await self._nodes.found(slot, deadline) if self._nodes else self
         return await self._nodes.again(slot, tries, deadline) if self._nodes and outcome is Again.ELSEWHERE else self
 
     def post_release(self, leases: Sequence[Lease]) -> None:
@@ -120,7 +126,7 @@ class Group:
     def leave(self) -> None:
         """Nothing is asked of this node any more."""
         self._left = True
-        send_away(self._waiting)
+        settle(self._waiting)
         self._waiting.clear()
         self.slots.forget()
 
@@ -163,7 +169,7 @@ class Group:
             self.slots.moves(batch.calls[0].caller.slot)
             self._nodes.sent_away(self, batch.calls, reply)
         elif isinstance(reply, StoreUnavailable):
-            batch.fail(str(reply))
+            settle(batch.calls, reply) if isinstance(reply, Refused) else batch.fail(str(reply))
             self._trouble()
         else:
             self._resolve(batch, reply)
@@ -177,6 +183,8 @@ class Group:
             if not isinstance(reply, list):
                 raise TypeError(f"{type(reply).__name__} instead of a list")  # noqa: TRY301 - as of what is in a list
             batch.resolve(reply, time.monotonic())
+            if self._refusals.slots:
+                self._refusals.slots.discard(batch.calls[0].caller.slot)
             self._ahead_ms = reply[0] - time.time_ns() // 1_000_000
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
             batch.fail(f"what the server sent is no reply to the script: {error!r}")
@@ -185,10 +193,6 @@ class Group:
         if batch.demoted:  # the next connection may lead to the new master
             self.link.drop(str(batch.demoted))
             self._trouble()
-
-    def _down(self) -> StoreUnavailable:
-        self._trouble()
-        return StoreUnavailable(self._breaker.down or "")
 
     def _trouble(self) -> None:
         if self._nodes:  # another node may have its slots by now

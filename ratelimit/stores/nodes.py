@@ -11,10 +11,11 @@ from typing import Any
 
 from ratelimit.model import Charge, Decision, StoreUnavailable
 from ratelimit.stores.alarm import in_time
-from ratelimit.stores.batch import Call, send_away
+from ratelimit.stores.batch import Call, settle
 from ratelimit.stores.connection import connections
 from ratelimit.stores.group import Group
 from ratelimit.stores.leasing import Leasing
+from ratelimit.stores.refusals import pause
 from ratelimit.stores.scripts import Scripts
 from ratelimit.stores.topology import SLOTS, Address, ClusterUrl, Range, address_of, ranges_of, slot_of
 from ratelimit.stores.wire import Asked, Elsewhere, Moved, command
@@ -22,8 +23,6 @@ from ratelimit.stores.wire import Asked, Elsewhere, Moved, command
 REST = 0.5  # seconds between two looks at who has which slots: a replica that was promoted is found within a second
 LATELY = 2 * REST  # requests begin the next look after REST, and it takes its time
 AT_ONCE = 3  # nodes that are asked for it together: one that is gone costs no time
-PAUSE = 0.001  # seconds before a third attempt, more before each later one
-LONGEST_PAUSE = 0.02
 SLOTS_OF_ALL = command("CLUSTER", "SLOTS")
 
 
@@ -82,9 +81,7 @@ class Nodes:
 
     async def again(self, slot: int, tries: int, deadline: float) -> Group:
         """The group to ask now, after a call was sent away so many times: at once at first, then after a pause."""
-        if tries > 1:
-            await asyncio.sleep(min(PAUSE * tries, LONGEST_PAUSE, max(0.0, deadline - self._loop.time())))
-        if self._loop.time() >= deadline:
+        if not (await pause(tries, deadline) if tries > 1 else self._loop.time() < deadline):
             raise StoreUnavailable(f"slot {slot} is on its way from node to node: none decided in time")
         return await self.found(slot, deadline)
 
@@ -94,7 +91,7 @@ class Nodes:
         if there and isinstance(reply, Asked):
             there.put(calls)
         else:
-            send_away(calls)
+            settle(calls)
 
     def follow(self, group: Group, slot: int, reply: Elsewhere) -> Group | None:
         """Where a node has sent a call; MOVED is remembered, ASK is for this once. None if it does not say where."""

@@ -13,6 +13,7 @@ from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores import link as link_module
+from ratelimit.stores.advice import ADVICE
 from ratelimit.stores.connection import OF_A_MASTER, connect
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.wire import Demoted, NoScript, Socket, Wire, command
@@ -161,7 +162,7 @@ def generic(server: FakeServer) -> ConnectionPool:
     ("raised", "said"),
     [
         (NoScriptError("No matching script."), NoScript("NoScriptError: No matching script.")),
-        (ReadOnlyError("You can't write."), Demoted("ReadOnlyError: You can't write.")),
+        (ReadOnlyError("You can't write."), Demoted(f"READONLY You can't write. ({ADVICE['READONLY']})")),
         (ResponseError("no such command"), StoreUnavailable("ResponseError: no such command")),
     ],
 )

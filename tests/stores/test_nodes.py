@@ -250,24 +250,20 @@ def test_what_was_refused_is_asked_again(store: ClusterStore, reply: str) -> Non
 
     async def test() -> None:
         node = await known(store)
-        loop, call, trips = asyncio.get_running_loop(), ask(store), 0
-        begun = loop.time()
+        call, trips = ask(store), 0
         while not call.done():
-            await asyncio.sleep(0.0005)
+            await asyncio.sleep(0)
             if node.names == [b"EVALSHA"]:
                 trips += 1
                 node.say(reply)
-                await turns()
         assert reply in str(call.exception())
-        assert loop.time() - begun < 0.11
         assert 4 < trips < 20
         assert Node.looks > 0
-        call, begun = ask(store), loop.time()
+        call = ask(store)
         await turns()
         node.say(reply)
-        with pytest.raises(StoreUnavailable, match=reply):
-            await call
-        assert loop.time() - begun < 0.01
+        await turns()
+        assert reply in str(call.exception())
         for used in (1, 2):
             call = ask(store)
             await turns()

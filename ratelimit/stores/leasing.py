@@ -83,9 +83,9 @@ class Leasing:
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Raises StoreUnavailable where a node does not take it from the wire in time."""
-        groups = self.post_release(leases)
-        for group in groups:
-            await group.link.wait_until_sent()
+        deadline = self._loop.time() + self._timeout
+        for group in self.post_release(leases):
+            await group.link.wait_until_sent(deadline)
 
     def post_release(self, leases: Sequence[Lease]) -> set[Group]:
         """Give leases back; these nodes were told."""

@@ -30,6 +30,7 @@ class RedisStore:
     def __init__(self, redis: str | Redis, *, prefix: str = "ratelimit", timeout: float = 0.1) -> None:
         pool = connections(redis)
         self._prefix = f"{prefix}:"
+        self._timeout = timeout
         self.scripts = Scripts()
         self._groups = PerLoop(lambda: Group(pool, self.scripts, self._prefix, timeout))
 
@@ -37,11 +38,12 @@ class RedisStore:
         return self._group().acquire(charges)  # not `async` itself: one coroutine a request less
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
-        link = self._group().link
+        link, now = self._group().link, asyncio.get_running_loop().time
+        deadline = now() + self._timeout
         try:
             kept = await link.call(self.scripts.renewal(self._prefix, leases))
         except NoScript:  # nothing was done
-            kept = await link.call(self.scripts.renewal(self._prefix, leases, text=True))
+            kept = await link.call(self.scripts.renewal(self._prefix, leases, text=True), deadline - now())
         return [lease for lease, still_held in zip(leases, kept, strict=True) if not still_held]
 
     async def release(self, leases: Sequence[Lease]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,7 +14,9 @@ import pytest
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores import link as link_module
 from ratelimit.stores.cluster import ClusterStore
+from ratelimit.stores.nodes import LATELY, REST
 from ratelimit.stores.redis import RedisStore
+from ratelimit.stores.topology import slot_of
 from ratelimit.stores.wire import NoScript, command
 from tests.stores import concurrency
 from tests.stores.clustered import Node, fake_cluster, whole
@@ -108,6 +112,54 @@ def test_while_nodes_say_nothing(name: str, full: bool, monkeypatch: pytest.Monk
         if full:
             node.drained = asyncio.get_running_loop().create_future()
         await bounded(store, name)
+
+    run(store, test(), Clocked)
+
+
+def test_several_nodes_that_do_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases that are given back to several nodes have one timeout together."""
+    store = fake_cluster(monkeypatch, 1, timeout=TIMEOUT)
+    slots = sorted(slot_of(lease.key) for lease in LEASES)
+    edges = [0, *[slot + 1 for slot in slots[:-1]], 16_384]
+
+    async def test() -> None:
+        Node.slots = [[first, end - 1, [b"h", port]] for port, (first, end) in enumerate(pairwise(edges), 1)]
+        with suppress(StoreUnavailable):
+            await store.renew(LEASES)  # finds them, and gets no answer
+        nodes = next(iter(store._nodes.values()))
+        assert len(nodes._groups) == 3
+        for port in (1, 2, 3):
+            node = Node.made[port]
+            while node.written:
+                node.say([1])  # and now all are up
+            node.drained = asyncio.get_running_loop().create_future()
+        waits = [group.link.wait_until_sent for group in nodes._groups.values()]
+        for group, wait in zip(nodes._groups.values(), waits, strict=True):
+            monkeypatch.setattr(group.link, "wait_until_sent", partial(nearly, wait))
+        await bounded(store, "release")
+
+    async def nearly(wait: Callable[[float], Awaitable[None]], *deadline: float) -> None:
+        """Each takes it just before its timeout."""
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(0.9 * TIMEOUT):
+                await wait(*deadline)
+
+    run(store, test(), Clocked)
+
+
+def test_a_look_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it was looked in vain for a master, requests do not wait for the next look."""
+    store = fake_cluster(monkeypatch, 1, timeout=TIMEOUT)
+    monkeypatch.setattr(link_module, "connect", hang)
+
+    async def test() -> None:
+        await bounded(store, "acquire")
+        await asyncio.sleep(REST + 0.1)
+        with pytest.raises(StoreUnavailable, match="no reply within 500 ms"):
+            store.acquire(WARM).send(None)
+        assert next(iter(store._nodes.values()))._look  # it is under way
+        await asyncio.sleep(2 * LATELY)
+        await bounded(store, "acquire")
 
     run(store, test(), Clocked)
 

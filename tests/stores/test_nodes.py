@@ -218,10 +218,12 @@ def test_sent_to_a_node_that_is_down(store: ClusterStore) -> None:
 
     async def test() -> None:
         node = await known(store)
+        nodes_of(store)._looked_at = float("inf")
         Node.silent.add(7001)
         there = nodes_of(store)._at(Address("h", 7001))
         there.link.connect()
         await turns(8)
+        assert there.link.breaker.down
         call = ask(store)
         await turns()
         node.say(f"ASK {SLOT} h:7001")

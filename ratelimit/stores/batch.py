@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from itertools import repeat
+from itertools import chain, repeat
 from typing import NamedTuple
 
 from ratelimit.model import FOREVER, Decision, Lease, State, StoreUnavailable
 from ratelimit.stores.callers import BEHIND_MS, Caller, Charges, Tariff
 from ratelimit.stores.reserve import Block, new
 from ratelimit.stores.scripts import FAILED, Script, time_of
-from ratelimit.stores.wire import Demoted, Reply, bulk, error_of
+from ratelimit.stores.wire import Demoted, Refused, Reply, bulk, error_of
 
 OUTSIDE, DENIED, PLAIN, TOLD = -1, 0, 1, 2  # the last is allowed with something to say
 
@@ -30,10 +30,13 @@ class Again(Enum):
     ELSEWHERE = "another node of the cluster has the slot, or this one has it soon; nothing was done"
 
 
+Outcome = Decision | Again | Refused
+
+
 class Call(NamedTuple):
     """A request that waits for its decision until `deadline`, by the loop's clock."""
 
-    result: asyncio.Future[Decision | Again]
+    result: asyncio.Future[Outcome]
     caller: Caller
     leases: tuple[Lease, ...]
     deadline: float
@@ -103,7 +106,7 @@ class Batch:
             result, caller, leases, _ = call
             tariff = caller.tariff
             verdict, at = reply[at], at + 1
-            outcome: Decision | Again
+            outcome: Outcome
             if verdict == PLAIN:
                 outcome = _plain(caller, tariff, leases, now_ms, reply[at : at + tariff.size])
                 at += tariff.size
@@ -136,7 +139,9 @@ class Batch:
         error = error_of(message)
         if isinstance(error, Demoted):
             self.demoted = error
-        fail(call, str(error))
+            settle([call], error)
+        else:
+            fail(call, str(error))
 
     def _wanted(self, caller: Caller) -> int:
         """Units to take ahead with this request: only the first of a caller in a call asks, and when there are none."""
@@ -165,16 +170,27 @@ class Batch:
         return block.decision(now)
 
 
+def everyone(batches: Iterable[Batch], waiting: Iterable[Call]) -> Iterable[Call]:
+    """Who waits for a decision, under way or not."""
+    return chain(*[batch.calls for batch in batches], waiting)
+
+
+def earliest(batches: Iterable[Batch], waiting: Iterable[Call]) -> float | None:
+    """When the first of them has waited for long enough."""
+    # Not the first of the line: who asks twice has less time left than those who came in between.
+    return min((call.deadline for call in everyone(batches, waiting) if not call.result.done()), default=None)
+
+
 def fail(call: Call, why: str) -> None:
     if not call.result.done():
         call.result.set_exception(StoreUnavailable(why))  # an own one each: a traceback is added to where it is raised
 
 
-def send_away(calls: Iterable[Call]) -> None:
-    """Nothing was done: each is to ask again, where its slot is by then."""
+def settle(calls: Iterable[Call], outcome: Again | Refused = Again.ELSEWHERE) -> None:
+    """Nothing was done: each is to ask again, as it was told, and where its slot is by then."""
     for call in calls:
         if not call.result.done():
-            call.result.set_result(Again.ELSEWHERE)
+            call.result.set_result(outcome)
 
 
 def _plain(caller: Caller, tariff: Tariff, leases: tuple[Lease, ...], now_ms: int, useds: Sequence[int]) -> Decision:

@@ -10,10 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimit.model import Lease, StoreUnavailable
-from ratelimit.stores.link import POST_LIFE, POSTS
 from ratelimit.stores.scripts import Scripts, lost_of
 from ratelimit.stores.slots import ASKING
 from ratelimit.stores.topology import slot_of
+from ratelimit.stores.unsent import POST_LIFE, POSTS
 from ratelimit.stores.wire import Asked, Elsewhere, Moved, NoScript, Reply, command
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ class Leasing:
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Raises StoreUnavailable where a node does not take it from the wire in time."""
-        groups = self.post_release(leases)
-        for group in groups:
-            await group.link.wait_until_sent()
+        deadline = self._loop.time() + self._timeout
+        for group in self.post_release(leases):
+            await group.link.wait_until_sent(deadline)
 
     def post_release(self, leases: Sequence[Lease]) -> set[Group]:
         """Give leases back; these nodes were told."""

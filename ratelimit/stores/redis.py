@@ -34,6 +34,7 @@ class RedisStore:
     def __init__(self, redis: str | Redis, *, prefix: str = "ratelimit", timeout: float = 0.1) -> None:
         pool = _connections(redis) if isinstance(redis, str) else connections(redis)
         self._prefix = f"{prefix}:"
+        self._timeout = timeout
         self.scripts = Scripts()
         self._groups = PerLoop(lambda: Group(pool, self.scripts, self._prefix, timeout))
 
@@ -42,11 +43,12 @@ class RedisStore:
         return self._groups[asyncio.get_running_loop()].acquire(charges)
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
-        link = self._group().link
+        link, now = self._group().link, asyncio.get_running_loop().time
+        deadline = now() + self._timeout
         try:
             kept = await link.call(self.scripts.renewal(self._prefix, leases))
         except NoScript:  # nothing was done
-            kept = await link.call(self.scripts.renewal(self._prefix, leases, text=True))
+            kept = await link.call(self.scripts.renewal(self._prefix, leases, text=True), deadline - now())
         return lost_of(leases, kept)
 
     async def release(self, leases: Sequence[Lease]) -> None:

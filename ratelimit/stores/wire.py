@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import hiredis
 
 from ratelimit.model import StoreUnavailable
+from ratelimit.stores.advice import advised
 
 Reply = Any  # an int, bytes, None, or a list of them; an error that the server replied is a StoreUnavailable
 Part = bytes | str | int
@@ -22,8 +23,12 @@ class NoScript(StoreUnavailable):
     """The script cache lost the script: a restart, a failover or SCRIPT FLUSH."""
 
 
-class Demoted(StoreUnavailable):
-    """READONLY: what was the master is a replica now, and keeps its connections open."""
+class Refused(StoreUnavailable):
+    """LOADING, BUSY, CLUSTERDOWN: the server did nothing, and may soon do it (refusals.py)."""
+
+
+class Demoted(Refused):
+    """READONLY, MASTERDOWN: what was the master is a replica now, and keeps its connections open."""
 
 
 class Elsewhere(StoreUnavailable):
@@ -79,11 +84,21 @@ def error_of(message: object) -> StoreUnavailable:
     text = message[:LONGEST].decode(errors="replace") if isinstance(message, bytes) else str(message)[:LONGEST]
     if not text.isprintable():  # it may be written to a log
         text = repr(text)[1:-1]
-    return KINDS.get(text.partition(" ")[0], StoreUnavailable)(text)
+    return KINDS.get(text.partition(" ")[0], StoreUnavailable)(advised(text))
 
 
 LONGEST = 500  # characters of an error; Redis' own have no more than 200
-KINDS = {"NOSCRIPT": NoScript, "READONLY": Demoted, "MOVED": Moved, "ASK": Asked, "TRYAGAIN": TryAgain}
+KINDS = {
+    "NOSCRIPT": NoScript,
+    "MOVED": Moved,
+    "ASK": Asked,
+    "TRYAGAIN": TryAgain,
+    "READONLY": Demoted,
+    "MASTERDOWN": Demoted,
+    "LOADING": Refused,
+    "BUSY": Refused,
+    "CLUSTERDOWN": Refused,
+}
 
 
 class Socket(asyncio.Protocol):

@@ -26,7 +26,7 @@ LAYERS = (
         "styles",
         "tiers",
     }
-    | {"leases", "log", "response"},  # the middleware's own small rooms
+    | {"leases", "log", "outage", "response"},  # the middleware's own small rooms
     {"config"},
     {"middleware"},
     {"__init__"},

@@ -96,14 +96,20 @@ def test_nobody_knows(store: ClusterStore) -> None:
             await store.acquire(CHARGES)
         assert asyncio.get_running_loop().time() - begun < 0.15
         await asyncio.sleep(0.01)
-        with pytest.raises(StoreUnavailable, match=r"slot 3291: h:7000: no reply within 100 ms"):
-            await store.acquire(CHARGES)
-        assert len(Node.made[7000].written) == 1  # not asked again so soon
-        await asyncio.sleep(nodes_module.REST)
+        silent = Node.made[7000]
+        for _ in range(3):
+            for _ in range(2):
+                begun = asyncio.get_running_loop().time()
+                with pytest.raises(StoreUnavailable, match=r"slot 3291: h:7000: no reply within 100 ms"):
+                    await store.acquire(CHARGES)
+                assert asyncio.get_running_loop().time() - begun < 0.01
+            await asyncio.sleep(0.2)
+        assert silent.names == [b"CLUSTER"]  # not asked again while it says nothing
+        silent.say(None)
+        await asyncio.sleep(nodes_module.LATELY)
         call = ask(store)
         await turns()
-        Node.made[7000].say(None)  # of before
-        Node.made[7000].say([[0, 5, [b"h", 7000]]])
+        silent.say([[0, 5, [b"h", 7000]]])
         with pytest.raises(StoreUnavailable, match="slot 3291: the cluster has no master for it"):
             await call
 
@@ -179,7 +185,7 @@ def test_ask(store: ClusterStore) -> None:
 
     async def test() -> None:
         node = await known(store)
-        nodes_of(store)._next_look = float("inf")
+        nodes_of(store)._looked_at = float("inf")
         call = ask(store)
         await turns()
         node.say(f"ASK {SLOT} h:7001")
@@ -207,13 +213,33 @@ def test_ask(store: ClusterStore) -> None:
     run(store, test())
 
 
+def test_sent_to_a_node_that_is_down(store: ClusterStore) -> None:
+    """A call that is sent to a node which is known to be down fails at once, with why that is down."""
+
+    async def test() -> None:
+        node = await known(store)
+        nodes_of(store)._looked_at = float("inf")
+        Node.silent.add(7001)
+        there = nodes_of(store)._at(Address("h", 7001))
+        there.link.connect()
+        await turns(8)
+        assert there.link.breaker.down
+        call = ask(store)
+        await turns()
+        node.say(f"ASK {SLOT} h:7001")
+        with pytest.raises(StoreUnavailable, match="nobody at 7001"):
+            await call
+
+    run(store, test())
+
+
 def test_callers_of_a_moving_slot_are_apart(store: ClusterStore) -> None:
     """While a slot is on its way its callers have a script call each, until it is heard that it has arrived."""
     two = (rate(9, 60_000, key="a"),), (rate(9, 60_000, key="b"),)
 
     async def test() -> None:
         node = await known(store)
-        nodes_of(store)._next_look = float("inf")
+        nodes_of(store)._looked_at = float("inf")
         calls = [ask(store, charges) for charges in two]
         await turns()
         assert node.names == [b"EVALSHA"]
@@ -223,7 +249,7 @@ def test_callers_of_a_moving_slot_are_apart(store: ClusterStore) -> None:
         for _ in two:
             node.say([T, 1, 1])
         await asyncio.gather(*calls)
-        nodes_of(store)._next_look = 0.0
+        nodes_of(store)._looked_at = 0.0
         nodes_of(store).refresh()
         await turns(8)
         calls = [ask(store, charges) for charges in two]
@@ -235,36 +261,75 @@ def test_callers_of_a_moving_slot_are_apart(store: ClusterStore) -> None:
     run(store, test())
 
 
-def test_what_failed_is_not_repeated(store: ClusterStore) -> None:
-    """CLUSTERDOWN, LOADING and MASTERDOWN are the callers' failure at once, and who has which slots is looked at."""
+@pytest.mark.parametrize(
+    "reply", ["CLUSTERDOWN Hash slot not served", "LOADING Redis is loading", "BUSY Redis is busy"]
+)
+def test_what_was_refused_is_asked_again(store: ClusterStore, reply: str) -> None:
+    """What a server refused to begin is asked again within the timeout; who comes after one that was refused for all of
+    its time is told after one trip, until a decision is made."""
 
     async def test() -> None:
         node = await known(store)
-        for reply in ("CLUSTERDOWN Hash slot not served", "LOADING Redis is loading", "MASTERDOWN Link with MASTER"):
+        call, trips = ask(store), 0
+        while not call.done():
+            await asyncio.sleep(0)
+            if node.names == [b"EVALSHA"]:
+                trips += 1
+                node.say(reply)
+        assert reply in str(call.exception())
+        assert 4 < trips < 20
+        assert Node.looks > 0
+        call = ask(store)
+        await turns()
+        node.say(reply)
+        await turns()
+        assert reply in str(call.exception())
+        for used in (1, 2):
             call = ask(store)
             await turns()
-            node.say(reply)
-            with pytest.raises(StoreUnavailable, match=reply):
-                await call
-            await asyncio.sleep(2 * nodes_module.REST)
-        assert Node.looks == 3
+            if used == 2:
+                node.say(reply)
+                await asyncio.sleep(0.002)
+            node.say([T, 1, used])
+            assert (await call).states[0].used == used
 
     run(store, test())
 
 
-def test_a_demoted_master(store: ClusterStore) -> None:
-    """READONLY drops the connection, also said to one caller of a call, and who has which slots is looked at."""
+@pytest.mark.parametrize("reply", ["OOM command not allowed", "MISCONF Redis is configured", "NOREPLICAS Not enough"])
+def test_what_failed_is_not_repeated(store: ClusterStore, reply: str) -> None:
+    """What does not end within a timeout is the callers' failure at once, and who has which slots is looked at."""
 
     async def test() -> None:
         node = await known(store)
         call = ask(store)
         await turns()
-        node.say([T, -2, b"READONLY You can't write against a read only replica"])
-        with pytest.raises(StoreUnavailable, match="READONLY"):
+        node.say(reply)
+        with pytest.raises(StoreUnavailable, match=reply):
             await call
         await turns(8)
-        assert Node.made[7000] is not node
         assert Node.looks == 1
+        assert node.names == []
+
+    run(store, test())
+
+
+@pytest.mark.parametrize("word", ["READONLY", "MASTERDOWN"])
+def test_a_demoted_master(store: ClusterStore, word: str) -> None:
+    """READONLY drops the connection, also said to one caller of a call; the call, of which nothing was done, goes where
+    its slot is then."""
+
+    async def test() -> None:
+        node = await known(store)
+        Node.slots = whole(7001)
+        call = ask(store)
+        await turns()
+        node.say([T, -2, f"{word} You can't write against a read only replica".encode()])
+        await asyncio.sleep(0.02)
+        assert node.aborted
+        assert Node.looks == 1
+        Node.made[7001].say([T, 1, 2])
+        assert (await call).states[0].used == 2
 
     run(store, test())
 
@@ -310,7 +375,7 @@ def test_a_lease_follows_its_slot(store: ClusterStore) -> None:
 
     async def test() -> None:
         node = await known(store)
-        nodes_of(store)._next_look = float("inf")
+        nodes_of(store)._looked_at = float("inf")
         held = await lease_of(store, node)
         await store.release(held)
         node.say(f"ASK {SLOT} h:7001")
@@ -380,7 +445,7 @@ def test_renewals_follow_their_slot(store: ClusterStore) -> None:
 
     async def test() -> None:
         node = await known(store)
-        nodes_of(store)._next_look = float("inf")
+        nodes_of(store)._looked_at = float("inf")
         held = await lease_of(store, node)
         renewal = asyncio.create_task(store.renew(held))
         await turns()

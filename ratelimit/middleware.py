@@ -143,6 +143,7 @@ class RateLimitMiddleware:
         async def closing(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown."):
                 try:
+                    await self._leases.close()
                     await self.store.close()
                 except StoreUnavailable as error:
                     log.not_closed(error)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores.link import POST_LIFE, POSTS
+from ratelimit.stores.pipeline import Pipeline
 from ratelimit.stores.scripts import Scripts
 from ratelimit.stores.slots import ASKING
 from ratelimit.stores.topology import slot_of
@@ -42,6 +43,7 @@ class Leasing:
         self._scripts = scripts
         self._prefix = prefix
         self._timeout = timeout
+        self._pipeline = Pipeline()
         self._waiting: deque[_Return] = deque(maxlen=POSTS)
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -53,21 +55,21 @@ class Leasing:
             by_slot[slot_of(self._prefix + lease.key)].append(lease)
         deadline = self._loop.time() + self._timeout
         renewals = [self._renew(slot, held, deadline) for slot, held in by_slot.items()]
-        lost: list[Lease] = []
+        crowding: list[Lease] = []
         for outcome in await asyncio.gather(*renewals, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
-            lost += outcome
-        return lost
+            crowding += outcome
+        return crowding
 
     async def _renew(self, slot: int, leases: Sequence[Lease], deadline: float) -> list[Lease]:
         call = self._scripts.renewal(self._prefix, leases)
         group, asking, sent_away = await self._nodes.found(slot, deadline), False, 0
         while True:
             if asking:
-                group.link.post(ASKING)
+                self._pipeline.submit(group.link, ASKING).add_done_callback(_heard)
             try:
-                kept = await group.link.call(call, deadline - self._loop.time())
+                kept = await self._pipeline.call(group.link, call, deadline - self._loop.time())
             except NoScript:  # nothing was done
                 call = self._scripts.renewal(self._prefix, leases, text=True)
             except Elsewhere as reply:  # nothing was done
@@ -79,7 +81,7 @@ class Leasing:
                     sent_away += 1
                     group = await self._nodes.again(slot, sent_away, deadline)
             else:
-                return [lease for lease, still_held in zip(leases, kept, strict=True) if not still_held]
+                return without_room(leases, kept)
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Raises StoreUnavailable where a node does not take it from the wire in time."""
@@ -95,6 +97,7 @@ class Leasing:
             key = self._prefix + lease.key
             if group := self._post(_Return(slot_of(key), command("ZREM", key, lease.id), until)):
                 told.add(group)
+        self._pipeline.flush()
         return told
 
     def close(self) -> None:
@@ -108,8 +111,8 @@ class Leasing:
             self._wait(what)
             return None
         if there:
-            there.link.post(ASKING)
-        group.link.submit(what.command).add_done_callback(partial(self._posted, what, group))
+            self._pipeline.submit(group.link, ASKING).add_done_callback(_heard)
+        self._pipeline.submit(group.link, what.command).add_done_callback(partial(self._posted, what, group))
         return group
 
     def _posted(self, what: _Return, group: Group, reply: asyncio.Future[Reply]) -> None:
@@ -134,3 +137,15 @@ class Leasing:
         waiting, self._waiting = self._waiting, deque(maxlen=POSTS)
         for what in waiting:
             self._post(what)
+
+
+def without_room(leases: Sequence[Lease], kept: Reply) -> list[Lease]:
+    """What renew.lua has replied. Raises StoreUnavailable if it is nothing of the kind."""
+    if not isinstance(kept, list) or len(kept) != len(leases):
+        raise StoreUnavailable("what the server sent is no reply to the script that renews leases")
+    return [lease for lease, room in zip(leases, kept, strict=True) if not room]
+
+
+def _heard(reply: asyncio.Future[Reply]) -> None:
+    """What ASKING came to, the command behind it says."""
+    reply.exception()

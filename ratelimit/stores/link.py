@@ -91,12 +91,11 @@ class Link:
         return reply
 
     def post(self, command: bytes) -> None:
-        """Send a command whose reply nobody waits for, now or when there is a connection."""
+        """Send what may be done twice, now or when there is a connection; again if that is lost before it replies."""
         self._submit(_Call(command, None, self._now()))
 
     async def wait_until_sent(self) -> None:
-        """Wait until what was sent has left this process, or raise StoreUnavailable when the time is up. Not for a
-        connection: what was posted goes first when there is one."""
+        """Wait until what was sent has left this process, not for a connection. Raises StoreUnavailable in time."""
         deadline = self._now() + self._timeout
         while self._wire and (drained := self._wire.drained):
             await asyncio.wait([drained], timeout=deadline - self._now())
@@ -113,7 +112,7 @@ class Link:
             task.cancel()
             await asyncio.wait([task])
             if self._task:  # it had not even begun
-                self._give_up("the connection was closed", posts_after=float("inf"))
+                self._give_up("the connection was closed")
 
     def drop_if_stalled(self) -> None:
         """One late reply is one caller's; only a connection that says nothing for long is dropped."""
@@ -138,10 +137,10 @@ class Link:
             if self._unsent or self._wanted():
                 self.connect()
         except asyncio.CancelledError:
-            self._give_up("the connection was closed", posts_after=float("inf"))
+            self._give_up("the connection was closed")
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, callers are told that the store is out of reach
-            self._give_up(reason(error), posts_after=self._now() - POST_LIFE)
+            self._give_up(reason(error))
         finally:
             if wire:
                 wire.abort()
@@ -157,29 +156,36 @@ class Link:
             self._on_ready()
 
     def _end(self, why: str) -> None:
-        """What was sent may have been applied, what was not goes over a new connection."""
+        """What was sent may have been applied; what was not, or was posted, goes over a new connection."""
         self._task = self._wire = None
         unanswered, self._unanswered = self._unanswered, deque()
         for _, done in unanswered:
             done(StoreUnavailable(why))
         self._tell_if_idle()
 
-    def _give_up(self, why: str, posts_after: float) -> None:
+    def _give_up(self, why: str) -> None:
         """There is no connection. Leases that wait to be given back are kept for when there is one."""
         unsent, self._unsent = self._unsent, deque()
         self._end(why)
         self._on_failure(StoreUnavailable(why))
         for call in unsent:
-            _resolve(call.reply, StoreUnavailable(why))
-        posts = [call for call in unsent if call.reply is None and call.submitted_at > posts_after]
-        self._unsent.extend(posts[-POSTS:])
+            self._settle(call, StoreUnavailable(why))
+        self._unsent = deque([*self._unsent][-POSTS:])
 
     def _submit(self, call: _Call) -> None:
         if self.ready:
-            self.send(call.command, partial(_resolve, call.reply))
+            self.send(call.command, partial(self._settle, call))
         else:
             self._unsent.append(call)
             self.connect()
+
+    def _settle(self, call: _Call, reply: Reply) -> None:
+        future, failed = call.reply, isinstance(reply, StoreUnavailable)
+        if future is None:
+            if failed and not (self._wire or self._closed) and call.submitted_at > self._now() - POST_LIFE:
+                self._unsent.append(call)
+        elif not future.done():
+            (future.set_exception if failed else future.set_result)(reply)
 
     def _replied(self, reply: Reply) -> None:
         if not self._unanswered:
@@ -207,9 +213,3 @@ class Link:
         if self._idle and not self._unsent and not self._unanswered:
             self._idle.set_result(None)
             self._idle = None
-
-
-def _resolve(future: asyncio.Future[Reply] | None, reply: Reply) -> None:
-    if future and not future.done():
-        settle = future.set_exception if isinstance(reply, StoreUnavailable) else future.set_result
-        settle(reply)

@@ -10,6 +10,7 @@ from ratelimit.loops import PerLoop
 from ratelimit.model import Charge, Decision, Lease
 from ratelimit.stores.connection import connections
 from ratelimit.stores.group import Group
+from ratelimit.stores.leasing import without_room
 from ratelimit.stores.scripts import Scripts
 from ratelimit.stores.wire import NoScript
 
@@ -42,7 +43,7 @@ class RedisStore:
             kept = await link.call(self.scripts.renewal(self._prefix, leases))
         except NoScript:  # nothing was done
             kept = await link.call(self.scripts.renewal(self._prefix, leases, text=True))
-        return [lease for lease, still_held in zip(leases, kept, strict=True) if not still_held]
+        return without_room(leases, kept)
 
     async def release(self, leases: Sequence[Lease]) -> None:
         group = self._group()

@@ -48,5 +48,5 @@ class Scripts:
     def renewal(self, prefix: str, leases: Sequence[Lease], *, text: bool = False) -> bytes:
         """A call of renew.lua for leases in one slot."""
         keys = [bulk(prefix + lease.key) for lease in leases]
-        arguments = [bulk(part) for lease in leases for part in (lease.id, lease.lease_ms)]
+        arguments = [bulk(part) for lease in leases for part in (lease.id, lease.lease_ms, lease.max)]
         return b"".join([self.renew.head(len(keys), len(arguments), text=text), *keys, *arguments])

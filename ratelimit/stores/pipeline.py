@@ -1,0 +1,59 @@
+"""Commands of one turn of the loop, in one write a node."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import Context
+from functools import partial
+
+from ratelimit.model import StoreUnavailable
+from ratelimit.stores.alarm import in_time
+from ratelimit.stores.link import Link
+from ratelimit.stores.wire import Reply
+
+Line = list[tuple[bytes, asyncio.Future[Reply]]]
+
+
+class Pipeline:
+    """Of one event loop. What is submitted goes with `flush`, at the latest at the end of the turn."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lines: dict[Link, Line] = {}
+
+    def submit(self, link: Link, command: bytes) -> asyncio.Future[Reply]:
+        """Its reply or an error. Commands for one node stay in their order, with nothing in between."""
+        if not self._lines:
+            self._loop.call_soon(self.flush, context=Context())
+        reply: asyncio.Future[Reply] = self._loop.create_future()
+        self._lines.setdefault(link, []).append((command, reply))
+        return reply
+
+    async def call(self, link: Link, command: bytes, patience: float) -> Reply:
+        """Submit a command and wait for its reply. Raises StoreUnavailable."""
+        reply = self.submit(link, command)
+        return await in_time(reply, patience, partial(_give_up, link, reply))
+
+    def flush(self) -> None:
+        lines, self._lines = self._lines, {}
+        for link, line in lines.items():
+            if link.ready:
+                link.send(b"".join([command for command, _ in line]), *[partial(_settle, reply) for _, reply in line])
+            else:
+                for command, reply in line:
+                    link.submit(command).add_done_callback(partial(_pass_on, reply))
+
+
+def _settle(reply: asyncio.Future[Reply], said: Reply) -> None:
+    if not reply.done():
+        settle = reply.set_exception if isinstance(said, StoreUnavailable) else reply.set_result
+        settle(said)
+
+
+def _pass_on(reply: asyncio.Future[Reply], source: asyncio.Future[Reply]) -> None:
+    _settle(reply, source.exception() or source.result())
+
+
+def _give_up(link: Link, reply: asyncio.Future[Reply]) -> None:
+    reply.set_exception(StoreUnavailable(link.too_late()))
+    link.drop_if_stalled()

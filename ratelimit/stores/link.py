@@ -137,6 +137,8 @@ class Link:
             if self._unsent or self._wanted():
                 self.connect()
         except asyncio.CancelledError:
+            for _ in range(0 if self._closed else 100):  # turns for who is cancelled with it and gives slots back:
+                await asyncio.sleep(0)  # a loop that ends without close() cancels all its tasks at once
             self._give_up("the connection was closed")
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, callers are told that the store is out of reach
@@ -149,8 +151,7 @@ class Link:
         """Send what is in line for as long as it leaves this process."""
         while self._unsent and self._wire is wire and self.ready:
             call = self._unsent.popleft()
-            # What nobody waits for any more is not sent: it would be done for nothing.
-            if call.reply is None or not call.reply.done():
+            if call.reply is None or not call.reply.done():  # else it would be done for nothing
                 self._submit(call)
         if self._wire is wire and self.ready:
             self._on_ready()
@@ -180,12 +181,11 @@ class Link:
             self.connect()
 
     def _settle(self, call: _Call, reply: Reply) -> None:
-        future, failed = call.reply, isinstance(reply, StoreUnavailable)
-        if future is None:
-            if failed and not (self._wire or self._closed) and call.submitted_at > self._now() - POST_LIFE:
-                self._unsent.append(call)
-        elif not future.done():
-            (future.set_exception if failed else future.set_result)(reply)
+        failed = isinstance(reply, StoreUnavailable)
+        if call.reply and not call.reply.done():
+            (call.reply.set_exception if failed else call.reply.set_result)(reply)
+        elif failed and not (call.reply or self._wire or self._closed) and call.submitted_at > self._now() - POST_LIFE:
+            self._unsent.append(call)
 
     def _replied(self, reply: Reply) -> None:
         if not self._unanswered:

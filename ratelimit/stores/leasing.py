@@ -121,6 +121,7 @@ class Leasing:
         if there and what.sent_away < AT_MOST:
             what = what._replace(sent_away=what.sent_away + 1)
             self._post(what, there if isinstance(error, Asked) else None)
+            self._pipeline.flush()
         elif isinstance(error, StoreUnavailable):
             self._wait(what._replace(sent_away=0))
 
@@ -137,6 +138,7 @@ class Leasing:
         waiting, self._waiting = self._waiting, deque(maxlen=POSTS)
         for what in waiting:
             self._post(what)
+        self._pipeline.flush()
 
 
 def without_room(leases: Sequence[Lease], kept: Reply) -> list[Lease]:

@@ -15,16 +15,15 @@ Line = list[tuple[bytes, asyncio.Future[Reply]]]
 
 
 class Pipeline:
-    """Of one event loop. What is submitted goes with `flush`, at the latest at the end of the turn."""
+    """Of one event loop. What is submitted goes with `flush`; for who waits in `call` that is the end of the turn."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._lines: dict[Link, Line] = {}
+        self._due = False
 
     def submit(self, link: Link, command: bytes) -> asyncio.Future[Reply]:
         """Its reply or an error. Commands for one node stay in their order, with nothing in between."""
-        if not self._lines:
-            self._loop.call_soon(self.flush, context=Context())
         reply: asyncio.Future[Reply] = self._loop.create_future()
         self._lines.setdefault(link, []).append((command, reply))
         return reply
@@ -32,7 +31,14 @@ class Pipeline:
     async def call(self, link: Link, command: bytes, patience: float) -> Reply:
         """Submit a command and wait for its reply. Raises StoreUnavailable."""
         reply = self.submit(link, command)
+        if not self._due:
+            self._due = True
+            self._loop.call_soon(self._end_turn, context=Context())
         return await in_time(reply, patience, partial(_give_up, link, reply))
+
+    def _end_turn(self) -> None:
+        self._due = False
+        self.flush()
 
     def flush(self) -> None:
         lines, self._lines = self._lines, {}

@@ -13,9 +13,11 @@ from starlette.responses import FileResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from ratelimit import RateLimitMiddleware, RedisStore
+from ratelimit.leases import Leases
 from ratelimit.stores.memory import MemoryStore
 from tests import servers
 from tests.acceptance import T, ask, limited, policy, run, scope_of
+from tests.stores import concurrency
 
 ONE = '{ name = "in flight", concurrency = 1 }'
 
@@ -278,5 +280,37 @@ def test_starlette_responses(path: str) -> None:
         assert len(through[0]["headers"]) == len(bare[0]["headers"])
         assert in_flight(limiter) == 0
         assert getattr(app.state, "slots_in_background", 0) == 0
+
+    run(test())
+
+
+def test_a_server_that_comes_back_with_nothing() -> None:
+    """Slots of requests that run while their server is away, for longer than a lease, are counted again when it is
+    back with nothing in it, and given back at the end."""
+    charges = [concurrency(3, lease_ms=300)]
+
+    async def test() -> None:
+        with servers.run("valkey") as server:
+            store = RedisStore(server.url, timeout=5)
+            leases = Leases(store)
+            for _ in range(2):
+                leases.hold((await store.acquire(charges)).leases)
+        await asyncio.sleep(0.5)
+        with servers.run("valkey", port=server.port) as server:
+            await until(lambda: slots(server) == 2)
+            assert (await store.acquire(charges)).states[0].used == 3
+            assert not (await store.acquire(charges)).allowed
+            await leases.close()
+            await until(lambda: slots(server) <= 1)
+            await store.close()
+
+    def slots(server: servers.Server) -> int:
+        with server.client() as client:
+            return sum(client.zcard(key) for key in client.scan_iter())
+
+    async def until(true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not true():  # noqa: ASYNC110 - it happens in another process
+                await asyncio.sleep(0.01)
 
     run(test())

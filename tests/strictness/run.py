@@ -1,8 +1,8 @@
 """Several processes on one cluster, random callers, and what comes of a log of every admitted request.
 
-Of a request that the store decided, the instant is the store's own, which its decision carries. Of one that may have been
-admitted on a unit taken ahead it is between two looks at the clock, before and after, which on one machine is the store's
-clock: a window counts it only where both are in it. So nothing is found that was not there.
+Of a request that the store decided, the instant is the store's own, which its decision carries. Of one that may have
+been admitted on a unit taken ahead it is between two looks at the clock, before and after, which on one machine is the
+store's clock: a window counts it only where both are in it. So nothing is found that was not there.
 """
 
 from __future__ import annotations

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimit.model import Lease, StoreUnavailable
-from ratelimit.stores.link import POST_LIFE, POSTS
+from ratelimit.stores.link import POST_LIFE, POSTS, Link
 from ratelimit.stores.pipeline import Pipeline
 from ratelimit.stores.scripts import Scripts
 from ratelimit.stores.slots import ASKING
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 RETRY = 0.5  # seconds until a lease that could not be given back is tried again
 AT_MOST = 4  # times that it is sent on at once
+
+Submit = Callable[[Link, bytes], "asyncio.Future[Reply]"]
 
 
 class _Return(NamedTuple):
@@ -93,9 +95,10 @@ class Leasing:
         """Give leases back; these nodes were told."""
         until = self._loop.time() + POST_LIFE
         told = set()
+        submit = self._pipeline.submit if len(leases) > 1 else Link.submit  # one by itself has nothing to wait for
         for lease in leases:
             key = self._prefix + lease.key
-            if group := self._post(_Return(slot_of(key), command("ZREM", key, lease.id), until)):
+            if group := self._post(_Return(slot_of(key), command("ZREM", key, lease.id), until), submit):
                 told.add(group)
         self._pipeline.flush()
         return told
@@ -105,14 +108,14 @@ class Leasing:
         if self._timer:
             self._timer.cancel()
 
-    def _post(self, what: _Return, there: Group | None = None) -> Group | None:
+    def _post(self, what: _Return, submit: Submit, there: Group | None = None) -> Group | None:
         group = there or self._nodes.of(what.slot)
         if group is None:
             self._wait(what)
             return None
         if there:
-            self._pipeline.submit(group.link, ASKING).add_done_callback(_heard)
-        self._pipeline.submit(group.link, what.command).add_done_callback(partial(self._posted, what, group))
+            submit(group.link, ASKING).add_done_callback(_heard)
+        submit(group.link, what.command).add_done_callback(partial(self._posted, what, group))
         return group
 
     def _posted(self, what: _Return, group: Group, reply: asyncio.Future[Reply]) -> None:
@@ -120,7 +123,7 @@ class Leasing:
         there = self._nodes.follow(group, what.slot, error) if isinstance(error, Moved | Asked) else None
         if there and what.sent_away < AT_MOST:
             what = what._replace(sent_away=what.sent_away + 1)
-            self._post(what, there if isinstance(error, Asked) else None)
+            self._post(what, self._pipeline.submit, there if isinstance(error, Asked) else None)
             self._pipeline.flush()
         elif isinstance(error, StoreUnavailable):
             self._wait(what._replace(sent_away=0))
@@ -137,7 +140,7 @@ class Leasing:
         self._timer = None
         waiting, self._waiting = self._waiting, deque(maxlen=POSTS)
         for what in waiting:
-            self._post(what)
+            self._post(what, self._pipeline.submit)
         self._pipeline.flush()
 
 

@@ -149,6 +149,7 @@ class RateLimitMiddleware:
             if message["type"].startswith("lifespan.shutdown."):
                 self._outage.close()
                 try:
+                    await self._leases.close()
                     await self.store.close()
                 except StoreUnavailable as error:
                     log.not_closed(error)

@@ -163,6 +163,7 @@ class Lease(NamedTuple):
     key: str
     id: str
     lease_ms: int
+    max: int = FOREVER  # of the limit when the slot was given
 
 
 class Decision(NamedTuple):
@@ -223,7 +224,7 @@ class Store(Protocol):
         """Check every charge by the store's clock, then apply all of them or none."""
 
     async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
-        """Prolong leases that are still held. Returns those that were lost: expired and dropped."""
+        """Prolong leases, and take those again that are gone. Returns those of them that are above their max."""
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Give slots back. Returns when that is on the wire, and does not wait for the reply.

@@ -90,8 +90,8 @@ class Caller:
         self.slot = slot  # of all its keys, on a cluster
         self.keys = b"".join([bulk(prefix + charge.key) for charge in charges])
         self.tariff = tariff
-        taking = [(charge.key, charge.limit.kind) for charge in charges if charge.cost]
-        self.caps = [(key, kind.lease_ms) for key, kind in taking if isinstance(kind, Concurrency)]
+        taking = [(c, charge.key, charge.limit.kind) for c, charge in enumerate(charges) if charge.cost]
+        self.caps = [(c, key, kind.lease_ms) for c, key, kind in taking if isinstance(kind, Concurrency)]
         self.refusal: Decision | None = None
         self._told: Decision | None = None  # the refusal as it was in one millisecond: a flood asks many times in it
         self._told_after_ms = 0
@@ -100,7 +100,8 @@ class Caller:
         self.pace = Pace(_sub_window_ms(charges)) if reservable(charges) else None
 
     def new_leases(self) -> tuple[Lease, ...]:
-        return tuple([new_lease(key, lease_ms) for key, lease_ms in self.caps])
+        maxes = self.tariff.maxes
+        return tuple([new_lease(key, lease_ms, maxes[c]) for c, key, lease_ms in self.caps])
 
     def refused(self, decision: Decision, sent: float, now: float) -> None:
         """Remember a denial for as long as it is certain. Of a concurrency cap never: a slot can free at any time."""

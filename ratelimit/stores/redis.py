@@ -10,7 +10,7 @@ from ratelimit.loops import PerLoop
 from ratelimit.model import Charge, Decision, Lease
 from ratelimit.stores.connection import ConnectionPool, connections, connections_to_master
 from ratelimit.stores.group import Group
-from ratelimit.stores.scripts import Scripts, lost_of
+from ratelimit.stores.scripts import Scripts, without_room
 from ratelimit.stores.sentinel import Sentinels
 from ratelimit.stores.urls import SENTINELS, SentinelUrl, with_credentials
 from ratelimit.stores.wire import NoScript
@@ -49,7 +49,7 @@ class RedisStore:
             kept = await link.call(self.scripts.renewal(self._prefix, leases))
         except NoScript:  # nothing was done
             kept = await link.call(self.scripts.renewal(self._prefix, leases, text=True), deadline - now())
-        return lost_of(leases, kept)
+        return without_room(leases, kept)
 
     async def release(self, leases: Sequence[Lease]) -> None:
         group = self._group()

@@ -11,7 +11,7 @@ from ratelimit.stores.callers import LETTERS, Caller, Tariff
 from ratelimit.stores.link import Link
 from ratelimit.stores.reserve import Block
 from ratelimit.stores.scripts import Scripts
-from ratelimit.stores.wire import bulk
+from ratelimit.stores.wire import Reply, bulk
 
 
 class _Held(NamedTuple):
@@ -49,7 +49,7 @@ class Refunds:
         held.timer.cancel()
         units = block.take_back()  # first: what was sent back must never be spent
         if units and self._link.number == held.connection and self._link.ready:
-            self._link.post(self._command(held, block, units))
+            self._link.send(self._command(held, block, units), _nothing)
 
     def _command(self, held: _Held, block: Block, units: int) -> bytes:
         """With the script's text: after EVALSHA it would have to be sent a second time where the cache lost it."""
@@ -59,3 +59,7 @@ class Refunds:
             arguments += (bulk(letter), bulk(units * charge.cost), bulk(term.first), bulk(term.second))
         head = self._scripts.refund.head(held.tariff.size, len(arguments), text=True)
         return b"".join([head, held.caller.keys, *arguments])
+
+
+def _nothing(_: Reply) -> None:
+    """Nobody waits for it."""

@@ -36,11 +36,11 @@ class Script:
         return b"*%d\r\n%b%b%b" % (3 + keys + arguments, bulk(name), bulk(script), bulk(keys))
 
 
-def lost_of(leases: Sequence[Lease], reply: Reply) -> list[Lease]:
-    """The leases that are no longer held, of those that were renewed. StoreUnavailable if it is no such reply."""
-    if not isinstance(reply, list) or len(reply) != len(leases) or any(type(kept) is not int for kept in reply):
-        raise StoreUnavailable("what the server sent is no reply to a renewal")
-    return [lease for lease, still_held in zip(leases, reply, strict=True) if not still_held]
+def without_room(leases: Sequence[Lease], reply: Reply) -> list[Lease]:
+    """The leases that were taken again above the max. Raises StoreUnavailable if it is no reply of renew.lua."""
+    if not isinstance(reply, list) or len(reply) != len(leases) or any(type(room) is not int for room in reply):
+        raise StoreUnavailable("what the server sent is no reply to the script that renews leases")
+    return [lease for lease, room in zip(leases, reply, strict=True) if not room]
 
 
 def time_of(reply: Reply) -> int:
@@ -71,5 +71,5 @@ class Scripts:
     def renewal(self, prefix: str, leases: Sequence[Lease], *, text: bool = False) -> bytes:
         """A call of renew.lua for leases in one slot."""
         keys = [bulk(prefix + lease.key) for lease in leases]
-        arguments = [bulk(part) for lease in leases for part in (lease.id, lease.lease_ms)]
+        arguments = [bulk(part) for lease in leases for part in (lease.id, lease.lease_ms, lease.max)]
         return b"".join([self.renew.head(len(keys), len(arguments), text=text), *keys, *arguments])

@@ -110,7 +110,7 @@ def test_after_a_failover(watched: sentinels.Sentinels) -> None:
 
 
 def test_a_demoted_master(watched: sentinels.Sentinels) -> None:
-    """A master that was made a replica by hand keeps its connections and answers READONLY: that is told once, and no
+    """A master that was made a replica by hand keeps its connections and answers READONLY: no
     connection is made to it again, though the sentinels still name it, until there is a master."""
     store = store_on(watched)
 
@@ -120,8 +120,6 @@ def test_a_demoted_master(watched: sentinels.Sentinels) -> None:
         watched.set("down-after-milliseconds", 3_600_000)  # they do not act on what follows
         with before.client() as client:
             client.execute_command("REPLICAOF", "127.0.0.1", servers.free_port())
-        with pytest.raises(StoreUnavailable, match="READONLY"):
-            await store.acquire(CHARGES)
         with pytest.raises(StoreUnavailable, match=rf"127.0.0.1:{before.port}: is no master yet, or no more"):
             await store.acquire(CHARGES)
         watched.set("down-after-milliseconds", int(sentinels.DOWN_AFTER * 1000))
@@ -168,7 +166,7 @@ def test_all_sentinels_hang(watched: sentinels.Sentinels) -> None:
         assert (await store.acquire(CHARGES)).allowed
         with stopped(*watched.sentinels):
             assert (await store.acquire(CHARGES)).allowed
-            with pytest.raises(StoreUnavailable, match="no reply within 0.25 s"):
+            with pytest.raises(StoreUnavailable, match=r"no reply within 0\.25 s"):
                 await late.acquire(CHARGES)
         assert (await late.acquire(CHARGES)).allowed
         await late.close()

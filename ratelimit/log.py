@@ -18,11 +18,11 @@ _said: set[str] = set()
 def denied(state: State, operation: str, caller: Callable[[], str], log_id: str) -> None:
     """A 429 because of one limit. `caller` makes a reference that is not the API key; it is called for a line alone."""
     _limit("denied", state, operation, caller, log_id)
-    if state.retry_after_ms is None and _first_time(f"{state.limit.name} {_in_a_line(operation)}"):
+    if state.retry_after_ms is None and _first_time(f"{state.limit.name} {in_a_line(operation)}"):
         logger.warning(
             "limit %s can never admit an operation %s: it costs %d of a max of %d; raise the max or lower the cost",
             state.limit.name,
-            _in_a_line(operation),
+            in_a_line(operation),
             state.charge.cost,
             state.max,
         )
@@ -38,7 +38,7 @@ def without_store(reason: object, operation: str, caller: Callable[[], str], log
     if logger.isEnabledFor(logging.DEBUG):
         verdict = "allowed" if allowed else "refused"
         what = "%s without the store operation=%s log_id=%s caller=%s: %s"
-        logger.debug(what, verdict, _in_a_line(operation), _in_a_line(log_id), caller(), _in_a_line(reason))
+        logger.debug(what, verdict, in_a_line(operation), in_a_line(log_id), caller(), in_a_line(reason))
 
 
 def bad_policy(error: Exception) -> None:
@@ -58,15 +58,15 @@ def _limit(verdict: str, state: State, operation: str, caller: Callable[[], str]
     logger.info(
         "%s operation=%s limit=%s wait=%s log_id=%s caller=%s",
         verdict,
-        _in_a_line(operation),
+        in_a_line(operation),
         state.limit.name,
         wait,
-        _in_a_line(log_id),
+        in_a_line(log_id),
         caller(),
     )
 
 
-def _in_a_line(text: object) -> str:
+def in_a_line(text: object) -> str:
     """So that nobody begins a line of the log, moves a terminal's cursor, or fills a disk with one request."""
     short = str(text)[:LONGEST]
     return short if short.isprintable() else repr(short)[1:-1]

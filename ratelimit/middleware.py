@@ -85,7 +85,7 @@ class RateLimitMiddleware:
         except StoreUnavailable as error:
             failure = error
             decision = Decision(allowed=self.policy.store.on_failure == "allow", now_ms=0, unavailable=True)
-            self._outage.without(error, "allowed" if decision.allowed else "refused")
+            self._outage.without(log.in_a_line(error), "allowed" if decision.allowed else "refused")
         if self._outage.began is not None and failure is None:
             self._outage.decided()
         notable = decision.unavailable or not decision.allowed or any(map(_exceeded, decision.states))

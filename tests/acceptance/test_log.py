@@ -167,7 +167,7 @@ def test_nobody_begins_a_line(lines: list[str]) -> None:
             identify = lambda _: Identity(user=made_up, tier="basic")  # noqa: E731
             await ask(limited(app, limits, style="facturapi", classify=lambda _: made_up, identify=identify))
         seen = list(lines)
-        assert len(seen) == 4  # one of them that the limit can never admit this
+        assert len(seen) == 5  # one that an outage begins, one that the limit can never admit this
         assert all(line.isprintable() and len(line) < 2_500 for line in seen)
 
     run(test())

@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores.wire import Demoted, NoScript, Reply, Socket, Wire
+from ratelimit.stores.wire import Demoted, NoScript, Refused, Reply, Socket, Wire
 
 __all__ = ["ConnectionPool", "connect", "connections", "reason"]
 
@@ -97,7 +97,7 @@ async def _read(connection: Connection) -> Reply | StoreUnavailable:
     except ReadOnlyError as error:
         return Demoted(reason(error))
     except ResponseError as error:
-        return StoreUnavailable(reason(error))
+        return Refused(reason(error))
 
 
 def reason(error: BaseException) -> str:

@@ -162,7 +162,7 @@ def generic(server: FakeServer) -> ConnectionPool:
     [
         (NoScriptError("No matching script."), NoScript("NoScriptError: No matching script.")),
         (ReadOnlyError("You can't write."), Demoted("ReadOnlyError: You can't write.")),
-        (ResponseError("no such command"), StoreUnavailable("ResponseError: no such command")),
+        (ResponseError("no such command"), Refused("ResponseError: no such command")),
     ],
 )
 def test_an_error_on_the_path_of_redis_py(raised: ResponseError, said: StoreUnavailable) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from itertools import repeat
+from itertools import chain, repeat
 from typing import NamedTuple
 
 from ratelimit.model import Decision, Lease, State, StoreUnavailable
 from ratelimit.stores.callers import Caller, Charges, Tariff
-from ratelimit.stores.fate import NOT, Fate, Unanswered
+from ratelimit.stores.fate import NOT, Fate, InDoubt
 from ratelimit.stores.local import Local
 from ratelimit.stores.reserve import Block, new
 from ratelimit.stores.scripts import Scripts
@@ -74,6 +74,11 @@ class Batch:
         self._promised: dict[Caller, int] = {}
         self._count = 0  # of keys
         self._arguments = 1  # ARGV without the callers
+
+    @property
+    def late(self) -> bool:
+        """Whether somebody has given up."""
+        return self._fates is not None
 
     def spares(self, caller: Caller) -> bool:
         """Whether one more request of this caller need not be sent: it was denied meanwhile, or a unit that was taken
@@ -165,7 +170,7 @@ class Batch:
                     fate = Fate(self.ticket.number if self.ticket else b"")
                     self._fates = self._fates or {}
                     self._fates[call.result] = fate
-                    error = Unanswered(why, fate)
+                    error = InDoubt(why, fate)
                 call.result.set_exception(error)
 
     def learn(self, mark: Mark) -> None:
@@ -225,6 +230,17 @@ class Batch:
         else:
             return decision
         return block.decision(now)
+
+
+def everyone(batches: Iterable[Batch], waiting: Iterable[Call]) -> Iterable[Call]:
+    """Who waits for a decision, under way or not."""
+    return chain(*[batch.calls for batch in batches], waiting)
+
+
+def earliest(batches: Iterable[Batch], waiting: Iterable[Call]) -> float | None:
+    """When the first of them has waited for long enough."""
+    # Not the first of the line: who asks twice has less time left than those who came in between.
+    return min((call.deadline for call in everyone(batches, waiting) if not call.result.done()), default=None)
 
 
 def fail(call: Call, why: str) -> None:

@@ -35,7 +35,7 @@ class Fate:
             listener(self.charged_at)
 
 
-class Unanswered(StoreUnavailable):
+class InDoubt(StoreUnavailable):
     """The store may have decided, and may still do so: `fate` tells it later. Of a plain StoreUnavailable it is known
     that nothing was charged."""
 

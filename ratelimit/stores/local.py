@@ -15,7 +15,7 @@ from typing import Protocol
 from ratelimit.loops import PerLoop
 from ratelimit.model import Charge, Concurrency, Decision, Lease, State, StoreUnavailable
 from ratelimit.stores.counters import Counter
-from ratelimit.stores.fate import Unanswered
+from ratelimit.stores.fate import InDoubt
 from ratelimit.stores.held import Held, Taken
 from ratelimit.stores.journal import Item, Journal, Place
 from ratelimit.stores.memory import decided, new_counter, view
@@ -71,7 +71,7 @@ class Local:
             views.append(view(charge, terms, counter, now))
         admitted: list[Item] = []
         decision = decided(views, now, partial(self._charge, admitted))
-        fate = failure.fate if isinstance(failure, Unanswered) else None
+        fate = failure.fate if isinstance(failure, InDoubt) else None
         if not self._owes:
             return decision._replace(unavailable=True)
         for item in admitted:

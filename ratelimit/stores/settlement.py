@@ -16,8 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimit.model import StoreUnavailable
+from ratelimit.stores.breaker import Breaker
 from ratelimit.stores.journal import Item
-from ratelimit.stores.link import STALL
 from ratelimit.stores.local import Local
 from ratelimit.stores.scripts import Script, Scripts
 from ratelimit.stores.tickets import LIFE, Ticket, Tickets, mark_of, told_by
@@ -62,7 +62,7 @@ class Settlement:
         self.tickets = tickets
         self._journal = local.journal
         self._scripts = scripts
-        self._patience = max(STALL, 5 * timeout)
+        self._patience = Breaker(timeout).stall  # by then the connection is given up
         self._groups = groups
         self._group_of = group_of
         self._lost: list[_Lost] = []

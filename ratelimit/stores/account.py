@@ -18,20 +18,24 @@ from ratelimit.stores.wire import Elsewhere, NoScript, Part, Replied, Reply, bul
 
 if TYPE_CHECKING:
     from ratelimit.stores.group import Group
+    from ratelimit.stores.nodes import Nodes
 
 
 class Account:
     """`closed` while the node is being settled with over a connection that has just been made, or after it stood still:
     nobody is decided for by then."""
 
-    def __init__(self, group: Group, settlement: Settlement) -> None:
+    def __init__(self, group: Group, settlement: Settlement, nodes: Nodes | None = None) -> None:
         self.group = group
+        self._nodes = nodes  # of a cluster
         self.local = settlement.local
         self.closed = False
         self._settlement = settlement
         self._connection = 0  # the number of the one that was looked at
         self._settling: asyncio.Task[bool] | None = None
         self._answered: list[str] = []  # markers of calls that were answered, on a cluster
+        group.account = self
+        group.refunds.keep_account(self.local, by_marker=nodes is None)
 
     def connected(self) -> None:
         """Commands can be sent; perhaps over a new connection."""
@@ -73,7 +77,9 @@ class Account:
             return
         if isinstance(reply, Replied):
             fates.learn(batch.calls, NOTHING, ())
-        elif fates.ticket and not isinstance(reply, StoreUnavailable):
+        elif isinstance(reply, StoreUnavailable):
+            self._lose(batch, fates)
+        elif fates.ticket:
             self.answered(fates.ticket)
         if fates.late and not self.closed:  # it stood still
             self.look()
@@ -83,11 +89,8 @@ class Account:
         if self._settlement.tickets.cluster:
             self._answered.append(ticket.marker)
 
-    def lose(self, batch: Batch, why: str) -> None:
+    def _lose(self, batch: Batch, fates: Fates) -> None:
         """A call that decides has ended without a reply."""
-        batch.give_up(why)
-        if (fates := batch.fates) is None:  # it began before account was kept
-            return
         learn = partial(self._learn, fates, batch)
         if fates.ticket:
             self._settlement.lose(fates.ticket, batch.calls[0].caller.slot, batch.sent, learn)
@@ -113,7 +116,8 @@ class Account:
         except NoScript:  # nothing was done
             return await link.call(script.head(*sizes, text=True) + body, patience)
         except Elsewhere as reply:  # nothing was done; the next attempt goes to who has the slot by then
-            self.group.follow(slot, reply)
+            if self._nodes:
+                self._nodes.follow(self.group, slot, reply)
             raise
 
     def unreadable(self) -> StoreUnavailable:

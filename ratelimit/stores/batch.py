@@ -5,20 +5,21 @@ The script says what its arguments and its reply are made of.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from enum import Enum
 from itertools import chain, repeat
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from ratelimit.model import Decision, Lease, State, StoreUnavailable
+from ratelimit.stores.call import Again, Call, Outcome, fail, settle
 from ratelimit.stores.callers import Caller, Charges, Tariff
 from ratelimit.stores.fate import Fates
-from ratelimit.stores.local import Local
 from ratelimit.stores.reserve import Block, new
 from ratelimit.stores.scripts import Scripts
 from ratelimit.stores.tickets import NOT
-from ratelimit.stores.wire import Demoted, Refused, Reply, bulk, error_of
+from ratelimit.stores.wire import Demoted, Reply, bulk, error_of
+
+if TYPE_CHECKING:
+    from ratelimit.stores.account import Account
 
 OUTSIDE, FAILED, DENIED, PLAIN = -1, -2, 0, 1  # 2 is allowed with something to say
 
@@ -26,30 +27,10 @@ OUTSIDE, FAILED, DENIED, PLAIN = -1, -2, 0, 1  # 2 is allowed with something to 
 NO, ZERO = repeat(False), repeat(0)
 
 
-class Again(Enum):
-    """Why a request is to ask once more."""
-
-    CLOCK = "the store's clock was in another period than ours"
-    HERE = "a denial has arrived, or units ahead"
-    ELSEWHERE = "another node of the cluster has the slot, or this one has it soon; nothing was done"
-
-
-Outcome = Decision | Again | Refused
-
-
-class Call(NamedTuple):
-    """A request that waits for its decision until `deadline`, by the loop's clock."""
-
-    result: asyncio.Future[Outcome]
-    caller: Caller
-    leases: tuple[Lease, ...]
-    deadline: float
-
-
 class Batch:
     """`sent` is by `time.monotonic`, `now_ms` what the store's clock is thought to be. `importing` if the node
-    does not have the slot yet, `apart` if it is of one caller, whose slot is on its way. `local` goes on by itself
-    where there is no reply."""
+    does not have the slot yet, `apart` if it is of one caller, whose slot is on its way. With an `account` this
+    process goes on by itself where there is no reply."""
 
     def __init__(
         self,
@@ -57,11 +38,11 @@ class Batch:
         now_ms: int,
         tariff_at: Callable[[Charges, int], Tariff],
         importing: bool = False,
-        local: Local | None = None,
+        account: Account | None = None,
     ) -> None:
         self.importing = importing
         self.apart = False
-        self.fates = Fates(local) if local else None
+        self.fates = Fates(account.local) if account else None
         self.calls: list[Call] = []
         self.blocks: dict[Caller, Block] = {}  # who was given units ahead
         self._asking: set[Caller] = set()
@@ -152,10 +133,17 @@ class Batch:
         if at != len(reply):
             raise ValueError("the reply has another length")
 
-    def fail(self, why: str) -> None:
-        """Nothing was done for any of them."""
-        for call in self.calls:
-            fail(call, why)
+    def read(self, reply: Reply, now: float) -> StoreUnavailable | None:
+        """Tell what the reply says; an error if it can't be read."""
+        try:
+            if not (isinstance(reply, list) and isinstance(reply[0], int)):
+                raise TypeError(f"{type(reply).__name__} instead of a list")  # noqa: TRY301 - as of what is in a list
+            self.resolve(reply, now)
+        except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
+            unreadable = StoreUnavailable(f"what the server sent is no reply to the script: {error!r}")
+            self.give_up(str(unreadable))
+            return unreadable
+        return None
 
     def give_up(self, why: str, deadline: float = float("inf")) -> None:
         """There is no reply for those who wait no longer than until then."""
@@ -200,27 +188,11 @@ class Batch:
         return block.decision(now)
 
 
-def everyone(batches: Iterable[Batch], waiting: Iterable[Call]) -> Iterable[Call]:
-    """Who waits for a decision, under way or not."""
-    return chain(*[batch.calls for batch in batches], waiting)
-
-
 def earliest(batches: Iterable[Batch], waiting: Iterable[Call]) -> float | None:
-    """When the first of them has waited for long enough."""
+    """When the first of those who wait for a decision, under way or not, has waited for long enough."""
     # Not the first of the line: who asks twice has less time left than those who came in between.
-    return min((call.deadline for call in everyone(batches, waiting) if not call.result.done()), default=None)
-
-
-def fail(call: Call, why: str) -> None:
-    if not call.result.done():
-        call.result.set_exception(StoreUnavailable(why))  # an own one each: a traceback is added to where it is raised
-
-
-def settle(calls: Iterable[Call], outcome: Again | Refused = Again.ELSEWHERE) -> None:
-    """Nothing was done: each is to ask again, as it was told, and where its slot is by then."""
-    for call in calls:
-        if not call.result.done():
-            call.result.set_result(outcome)
+    everyone = chain(*[batch.calls for batch in batches], waiting)
+    return min((call.deadline for call in everyone if not call.result.done()), default=None)
 
 
 def _plain(caller: Caller, tariff: Tariff, leases: tuple[Lease, ...], now_ms: int, useds: Sequence[int]) -> Decision:

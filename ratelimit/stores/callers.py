@@ -157,6 +157,11 @@ class Callers:
             self._recent.put(id(own), caller)
         return caller
 
+    def seen(self, charges: Sequence[Charge]) -> Decision | None:
+        """What the store decided last on these, where that is kept."""
+        caller = self._recent.get(id(charges))
+        return caller.seen if caller and caller.charges is charges else None
+
 
 def reservable(charges: Charges) -> bool:
     """Whether units may be taken ahead: where one limit is left that has to be asked for, nothing would be saved."""

@@ -57,4 +57,6 @@ class ClusterStore:
 
     def local(self) -> Local:
         """What decides on this event loop while a node can't. Asked for after `keep_account`."""
-        return self._nodes[asyncio.get_running_loop()].local
+        accounts = self._nodes[asyncio.get_running_loop()].accounts
+        assert accounts  # noqa: S101 - they are kept
+        return accounts.local

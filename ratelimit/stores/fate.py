@@ -9,7 +9,7 @@ from ratelimit.model import Decision, StoreUnavailable
 from ratelimit.stores.tickets import NOT, Mark, Ticket
 
 if TYPE_CHECKING:
-    from ratelimit.stores.batch import Call, Outcome
+    from ratelimit.stores.call import Call, Outcome
     from ratelimit.stores.callers import Caller
     from ratelimit.stores.local import Local
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from ratelimit.memo import Recent
 from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
 from ratelimit.stores.alarm import Alarm
-from ratelimit.stores.batch import Again, Batch, Call, Outcome, earliest, fail, settle
+from ratelimit.stores.batch import Batch, earliest
+from ratelimit.stores.call import Again, Call, Outcome, fail, settle
 from ratelimit.stores.callers import Caller, Callers, Tariffs
 from ratelimit.stores.connection import OF_A_MASTER, OF_A_NODE, ConnectionPool
 from ratelimit.stores.link import GOODBYE, Link
@@ -25,7 +26,7 @@ from ratelimit.stores.refusals import Refusals
 from ratelimit.stores.reserve import new
 from ratelimit.stores.scripts import Scripts
 from ratelimit.stores.slots import Slots, written
-from ratelimit.stores.wire import Elsewhere, NoScript, Refused, Replied, Reply, command
+from ratelimit.stores.wire import Elsewhere, NoScript, Refused, Reply, command
 
 if TYPE_CHECKING:
     from ratelimit.stores.account import Account
@@ -53,17 +54,17 @@ class Group:
         )
         self._breaker = self.link.breaker
         self._refusals = Refusals()
-        self._refunds = Refunds(self.link, scripts)
+        self.refunds = Refunds(self.link, scripts)
         self._alarm = Alarm(timeout, lambda: earliest(self._batches, self._waiting), self._too_late)
         self._batches: set[Batch] = set()  # that are under way
-        self.slots = Slots(self._new_batch)
+        self.slots = Slots(lambda new: Batch(time.monotonic(), self.store_ms(), self._tariff, new, self.account))
         self._left = False
         self.account: Account | None = None  # where this process goes on by itself without the node
         self._woken = False
         self._ahead_ms = 0  # the store's clock against ours, as last seen: only to guess the period it is in
         self._tariff = Tariffs().at
         self._callers: Recent[int, Caller] = Recent()  # by the id of their charges
-        self._caller_of = Callers(self._callers, prefix, self._tariff, nodes.slot if nodes else None).of
+        self.callers = Callers(self._callers, prefix, self._tariff, nodes.slot if nodes else None)
 
     async def acquire(self, charges: Sequence[Charge], deadline: float = 0.0) -> Decision:
         """`deadline` is for who has waited before, by the loop's clock."""
@@ -71,7 +72,7 @@ class Group:
         if caller is None or caller.charges is not charges:
             if not charges:
                 return Decision(allowed=True, now_ms=self.store_ms())
-            caller = self._caller_of(charges, self.store_ms())
+            caller = self.callers.of(charges, self.store_ms())
         group, attempts, tries = self, 0, 0
         while attempts < ATTEMPTS:
             # Units that were there when it was told may have ended since, if this process stood still: looked at now.
@@ -136,21 +137,8 @@ class Group:
         self._waiting.clear()
         self.slots.forget()
 
-    def seen(self, charges: Sequence[Charge]) -> Decision | None:
-        """What the store decided last on these."""
-        caller = self._callers.get(id(charges))
-        return caller.seen if caller and caller.charges is charges else None
-
-    def keep(self, account: Account) -> None:
-        self.account = account
-        self._refunds.local, self._refunds.by_marker = account.local, self._nodes is None
-
-    def follow(self, slot: int, reply: Elsewhere) -> None:
-        if self._nodes:
-            self._nodes.follow(self, slot, reply)
-
     async def close(self) -> None:
-        self._refunds.give_all_back()
+        self.refunds.give_all_back()
         if self.account:
             await self.account.close(min(self._timeout, GOODBYE))
         await self.link.close()
@@ -159,10 +147,6 @@ class Group:
     def store_ms(self) -> int:
         """What the store's clock says, as far as is known here."""
         return time.time_ns() // 1_000_000 + self._ahead_ms
-
-    def _new_batch(self, importing: bool) -> Batch:
-        local = self.account.local if self.account else None
-        return Batch(time.monotonic(), self.store_ms(), self._tariff, importing, local)
 
     def _connected(self) -> None:
         if self.account:
@@ -200,10 +184,10 @@ class Group:
             self.slots.moves(batch.calls[0].caller.slot)
             self._nodes.sent_away(self, batch.calls, reply)
         elif isinstance(reply, StoreUnavailable):
-            self._failed(batch, reply)
+            settle(batch.calls, reply) if isinstance(reply, Refused) else batch.give_up(str(reply))
             self._trouble()
         else:
-            self._resolve(batch, reply)
+            reply = self._read(batch, reply)
         if self.account:
             self.account.after(batch, reply)
         if self.link.ready:
@@ -211,31 +195,18 @@ class Group:
         elif self._waiting and not self._woken:
             self.wake()
 
-    def _failed(self, batch: Batch, error: StoreUnavailable) -> None:
-        if isinstance(error, Refused):
-            settle(batch.calls, error)
-        elif isinstance(error, Replied):
-            batch.fail(str(error))
-        elif self.account:
-            self.account.lose(batch, str(error))
+    def _read(self, batch: Batch, reply: Reply) -> Reply:
+        if error := batch.read(reply, time.monotonic()):
+            self.link.drop("its replies can't be read")
         else:
-            batch.give_up(str(error))
-
-    def _resolve(self, batch: Batch, reply: Reply) -> None:
-        try:
-            if not isinstance(reply, list):
-                raise TypeError(f"{type(reply).__name__} instead of a list")  # noqa: TRY301 - as of what is in a list
-            batch.resolve(reply, time.monotonic())
+            self._ahead_ms = reply[0] - time.time_ns() // 1_000_000
             if self._refusals.slots:
                 self._refusals.slots.discard(batch.calls[0].caller.slot)
-            self._ahead_ms = reply[0] - time.time_ns() // 1_000_000
-        except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
-            self._failed(batch, StoreUnavailable(f"what the server sent is no reply to the script: {error!r}"))
-            self.link.drop("its replies can't be read")
-        self._refunds.expect(batch.blocks)
+        self.refunds.expect(batch.blocks)
         if batch.demoted:  # the next connection may lead to the new master
             self.link.drop(str(batch.demoted))
             self._trouble()
+        return error or reply
 
     def _trouble(self) -> None:
         if self._nodes:  # another node may have its slots by now

@@ -9,19 +9,16 @@ from contextvars import Context
 from functools import partial
 from typing import Any
 
-from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
-from ratelimit.stores.account import Account
+from ratelimit.model import Charge, Decision, StoreUnavailable
+from ratelimit.stores.accounts import Accounts
 from ratelimit.stores.alarm import in_time
-from ratelimit.stores.batch import Call, settle
+from ratelimit.stores.call import Call, settle
 from ratelimit.stores.connection import connections
 from ratelimit.stores.group import Group
 from ratelimit.stores.leasing import Leasing
 from ratelimit.stores.link import GOODBYE
-from ratelimit.stores.local import Local
 from ratelimit.stores.refusals import pause
 from ratelimit.stores.scripts import Scripts
-from ratelimit.stores.settlement import Settlement
-from ratelimit.stores.tickets import Tickets
 from ratelimit.stores.topology import SLOTS, Address, ClusterUrl, Range, address_of, ranges_of, slot_of
 from ratelimit.stores.wire import Asked, Elsewhere, Moved, command
 
@@ -51,11 +48,7 @@ class Nodes:
         self._parting: set[asyncio.Task[None]] = set()
         self._closed = False
         self.leasing = Leasing(self, scripts, prefix, timeout)
-        self._settlement: Settlement | None = None
-        if keeps_account:
-            local = Local(self._clock, self._seen, lambda key: slot_of(prefix + key))
-            tickets = Tickets(prefix, cluster=True)
-            self._settlement = Settlement(local, tickets, scripts, timeout, self._accounts, self._account_of)
+        self.accounts = Accounts(self, scripts, prefix, timeout) if keeps_account else None
 
     def acquire(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, Decision]:
         group = self._masters[slot_of(self._prefix + charges[0].key)] if charges else None
@@ -75,14 +68,8 @@ class Nodes:
             raise StoreUnavailable("the limits of this request are in several slots: no script can decide over them")
         return slot
 
-    def gave_back(self, leases: Sequence[Lease]) -> None:
-        if self._settlement:
-            self._settlement.local.held.give_back(leases)
-
-    @property
-    def local(self) -> Local:
-        assert self._settlement  # noqa: S101 - it keeps account
-        return self._settlement.local
+    def groups(self) -> Iterable[Group]:
+        return self._groups.values()
 
     def of(self, slot: int) -> Group | None:
         return self._masters[slot]
@@ -134,8 +121,8 @@ class Nodes:
             self._look = self._loop.create_task(self._learn(), context=Context())
 
     async def close(self) -> None:
-        if self._settlement:
-            await self._settlement.close(self._accounts(), min(self._timeout, GOODBYE))
+        if self.accounts:
+            await self.accounts.close(min(self._timeout, GOODBYE))
         self._closed = True
         self._masters = [None] * SLOTS
         self.leasing.close()
@@ -143,24 +130,6 @@ class Nodes:
             self._look.cancel()
         groups = [group.close() for group in self._groups.values()]
         await asyncio.gather(*groups, *self._parting, *[self._look] * bool(self._look), return_exceptions=True)
-
-    def _accounts(self) -> list[Account]:
-        return [group.account for group in self._groups.values() if group.account]
-
-    def _account_of(self, slot: int) -> Account | None:
-        group = self._masters[slot]
-        if group is None:
-            self.refresh()
-        return group.account if group else None
-
-    def _clock(self, key: str) -> int:
-        """What the clock presumably says where a key is."""
-        group = self._masters[slot_of(self._prefix + key)]
-        return group.store_ms() if group else time.time_ns() // 1_000_000
-
-    def _seen(self, charges: Sequence[Charge]) -> Decision | None:
-        group = self._masters[slot_of(self._prefix + charges[0].key)] if charges else None
-        return group.seen(charges) if group else None
 
     async def _learn(self) -> None:
         try:
@@ -216,8 +185,8 @@ class Nodes:
         if group is None:
             pool = connections(self._url.node(address))
             group = self._groups[address] = Group(pool, self._scripts, self._prefix, self._timeout, self)
-            if self._settlement:
-                group.keep(Account(group, self._settlement))
+            if self.accounts:
+                self.accounts.add(group)
         return group
 
 

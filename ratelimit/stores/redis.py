@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ratelimit.loops import PerLoop
 from ratelimit.model import Charge, Decision, Lease
-from ratelimit.stores.account import Account
+from ratelimit.stores.accounts import keep_account
 from ratelimit.stores.connection import connections
 from ratelimit.stores.group import Group
 from ratelimit.stores.local import Local
 from ratelimit.stores.scripts import Scripts
-from ratelimit.stores.settlement import Settlement
-from ratelimit.stores.tickets import Tickets
 from ratelimit.stores.wire import NoScript
 
 if TYPE_CHECKING:
@@ -73,12 +71,7 @@ class RedisStore:
     def _new_group(self) -> Group:
         group = Group(self._pool, self.scripts, self._prefix, self._timeout)
         if self._keeps_account:
-            local = Local(lambda _: group.store_ms(), group.seen)
-            tickets = Tickets(self._prefix, cluster=False)
-            accounts: list[Account] = []
-            of_all, of_one = (lambda: accounts), (lambda _: accounts[0])
-            accounts.append(Account(group, Settlement(local, tickets, self.scripts, self._timeout, of_all, of_one)))
-            group.keep(accounts[0])
+            keep_account(group, self.scripts, self._prefix, self._timeout)
         return group
 
     def _group(self) -> Group:

@@ -31,11 +31,16 @@ class Refunds:
     """
 
     def __init__(self, link: Link, scripts: Scripts) -> None:
-        self.local: Local | None = None  # keeps account also of what goes back
-        self.by_marker = False  # a marker tells whether what was charged is still there
+        self._local: Local | None = None
+        self._by_marker = False
         self._link = link
         self._scripts = scripts
         self._held: dict[Block, _Held] = {}
+
+    def keep_account(self, local: Local, *, by_marker: bool) -> None:
+        """What goes back is owed like anything else, and lost with no reply. Behind a reconnect it is dropped, unless a
+        marker tells whether what was charged is still there."""
+        self._local, self._by_marker = local, by_marker
 
     def expect(self, blocks: Mapping[Caller, Block]) -> None:
         """These were just given units. What came too late goes back at once."""
@@ -53,8 +58,8 @@ class Refunds:
         held.timer.cancel()
         units = block.take_back()  # first: what was sent back must never be spent
         same = self._link.number == held.connection
-        if units and self.local and block.number and (same or self.by_marker):
-            self.local.give_back(held.caller.charges, units, block.charged_at_ms, block.number)
+        if units and self._local and block.number and (same or self._by_marker):
+            self._local.give_back(held.caller.charges, units, block.charged_at_ms, block.number)
         elif units and same and self._link.ready:
             self._link.post(self._command(held, block, units))
 

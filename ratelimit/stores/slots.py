@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from ratelimit.stores.batch import Again, Batch, Call, fail
+from ratelimit.stores.batch import Batch
+from ratelimit.stores.call import Again, Call, fail
 from ratelimit.stores.scripts import Scripts
 from ratelimit.stores.unanswered import Done
 from ratelimit.stores.wire import Reply, command

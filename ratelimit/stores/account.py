@@ -68,6 +68,10 @@ class Account:
             # A slot on its way to another node: with a key more its keys would never be in one place.
             if batch.fates and not (batch.fates.ticket or batch.apart):
                 batch.fates.ticket = self._settlement.tickets.next("calls", batch.calls[0].caller.charges[0].key)
+        return self.drop_markers()
+
+    def drop_markers(self) -> list[bytes]:
+        """Commands for those that are not needed any more, for the next write."""
         answered, self._answered = self._answered, []
         return [command("DEL", marker) for marker in answered]
 

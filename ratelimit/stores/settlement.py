@@ -67,11 +67,8 @@ class Settlement:
 
     def lose(self, ticket: Ticket, slot: int, sent: float, tell: Callable[[list[bytes] | None], None]) -> None:
         """A call has ended without a reply."""
-        if self._closed:
-            tell([])
-        else:
-            self._lost.append(_Lost(ticket, slot, sent, tell))
-            self._wake()
+        self._lost.append(_Lost(ticket, slot, sent, tell))
+        self._wake()
 
     def concerns(self, account: Account) -> bool:
         """Whether there may be something to settle with a node."""
@@ -114,15 +111,16 @@ class Settlement:
     def _end(self, accounts: Sequence[Account]) -> None:
         self._journal.report()
         if units := self._journal.open_units:
-            logger.error(
-                "closed before the store was back: %d units that were admitted without it are not charged", units
-            )
-        if not self._lost and not self.tickets.cluster:
-            for account in accounts:
-                account.group.link.post(command("DEL", *map(self.tickets.marker, ("calls", "settled"))))
+            logger.error("closed before the store was back: %d units admitted without it are never charged", units)
+        for account in accounts:
+            dropping = account.drop_markers()
+            if not (self._lost or self.tickets.cluster):
+                dropping.append(command("DEL", *map(self.tickets.marker, ("calls", "settled"))))
+            for one in dropping:
+                account.group.link.post(one)
         lost, self._lost = self._lost, []
-        for one in lost:
-            one.tell([])
+        for call in lost:
+            call.tell([])
 
     def _wake(self) -> None:
         if self._timer is None and not self._closed:
@@ -154,6 +152,8 @@ class Settlement:
             if not (reply is None or isinstance(reply, bytes)):
                 raise account.unreadable()
             told = told_by(reply, lost.ticket)
+            if told:  # it can't come any more
+                account.answered(lost.ticket)
         self._lost.remove(lost)
         lost.tell(told)
 

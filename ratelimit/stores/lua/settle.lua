@@ -46,7 +46,9 @@ local function settle_rate(key, units, W, k, sub_window)
     call('HSET', key, 's', sum + units, slot, (tonumber(call('HGET', key, slot)) or 0) + units)
     return 1
   end
-  if not newest or target - newest >= R then
+  if not newest then
+    sum = 0
+  elseif target - newest >= R then
     call('DEL', key)
     sum = 0
   else
@@ -69,9 +71,8 @@ local function settle_quota(key, units, period_start, period_end)
   local fields = call('HMGET', key, 'n', 't', 'e')
   local charged_at = tonumber(fields[2]) or -1
   local used = charged_at >= period_start and tonumber(fields[1]) or 0
-  used = math.max(0, used + units)
   if units > 0 or used > 0 then
-    call('HSET', key, 'n', used, 't', math.max(charged_at, now))
+    call('HSET', key, 'n', math.max(0, used + units), 't', math.max(charged_at, now))
   end
   if units > 0 and (tonumber(fields[3]) or 0) < period_end then
     call('HSET', key, 'e', period_end)

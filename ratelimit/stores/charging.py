@@ -44,17 +44,20 @@ class Charging:
             by_slot[slot].append(item)
         chunks = [(slot, items[n : n + ITEMS]) for slot, items in by_slot.items() for n in range(0, len(items), ITEMS)]
         together = TOGETHER if self._tickets.cluster else 1  # with one marker, one call at a time
-        done = True
+        lost, done = False, True
         for n in range(0, len(chunks), together):
-            if done:
-                calls = [self._charge(account, slot, items) for slot, items in chunks[n : n + together]]
-                done = all(await asyncio.gather(*calls))
-            else:
+            if lost:  # with one marker, no number may pass that of a call in doubt
+                done = False
                 for _, items in chunks[n : n + together]:
                     self._owe(items)
+            else:
+                calls = [self._charge(account, slot, items) for slot, items in chunks[n : n + together]]
+                outcomes = await asyncio.gather(*calls)
+                lost, done = None in outcomes, done and all(outcomes)
         return done
 
-    async def _charge(self, account: Account, slot: int, items: Sequence[Item]) -> bool:
+    async def _charge(self, account: Account, slot: int, items: Sequence[Item]) -> bool | None:
+        """Whether all of it was charged; None: nobody knows yet."""
         ticket = self._tickets.next("settled", items[0].key)
         keys = [*[self._tickets.prefix + item.key for item in items], ticket.marker]
         arguments: list[Part] = []
@@ -71,7 +74,7 @@ class Charging:
             return False
         except StoreUnavailable:
             self._settlement.lose(ticket, slot, sent, partial(self._told, items))
-            return False
+            return None
         account.answered(ticket)
         return self._charged(items, reply[1:])
 

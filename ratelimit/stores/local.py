@@ -125,11 +125,11 @@ class Local:
         return counter
 
     def _charge(self, admitted: list[Item], charge: Charge, terms: Terms, counter: Counter, now: int) -> Lease | None:
+        counter.charge(now, terms, charge.cost)
         if isinstance(counter, Taken):
             lease = new_lease(charge.key, terms.lease_ms)
             self.held.take(lease)
             return lease
-        counter.charge(now, terms, charge.cost)
         if known := self._known.get(charge.key):
             known.as_of_ms = now
         admitted.append(Item(charge.key, _place(charge, terms, now), charge.cost))

@@ -12,6 +12,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
+from ratelimit.stores.fate import InDoubt
 from ratelimit.stores.scripts import PARTS, Script
 from tests import servers
 from tests.stores import Subject, at, concurrency, quota, rate
@@ -231,6 +232,25 @@ def test_what_a_decision_leaves(server: servers.Server, subject: Subject, denied
         assert marks(server, subject) == ([text] if charged else [])
         with server.client() as client:
             assert all(0 < client.ttl(key) <= 86_400 for key in client.keys(f"{subject.prefix}:calls:*"))
+
+    subject.run(test())
+
+
+def test_a_decision_that_was_given_up(server: servers.Server, subject: Subject) -> None:
+    """A call that comes after its number was given up is refused: its callers are told, and nothing is charged."""
+    subject.store.keep_account()
+    charges = (quota(9),)
+
+    async def test() -> None:
+        await subject.at(T).store.acquire(charges)
+        with server.client() as client:
+            (marker,) = client.keys(f"{subject.prefix}:calls:*")
+            following = int(client.get(marker).split()[0]) + 1
+            assert client.eval(RESOLVE.text, 1, marker, f"{following:016d}") is None
+            with pytest.raises(InDoubt, match="FENCED") as caught:
+                await subject.store.acquire(charges)
+            assert caught.value.fate.charged_at == 0
+            assert (await subject.store.acquire(charges)).states[0].used == 2
 
     subject.run(test())
 

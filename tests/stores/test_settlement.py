@@ -13,7 +13,7 @@ from ratelimit.stores import settlement as settlement_module
 from ratelimit.stores.fate import InDoubt
 from ratelimit.stores.journal import Journal
 from ratelimit.stores.redis import RedisStore
-from ratelimit.stores.wire import NoScript, Replied
+from ratelimit.stores.wire import Moved, NoScript, Replied
 from tests.stores import concurrency, quota, rate
 from tests.stores.clustered import Node, fake_cluster, of, user_in, whole
 from tests.stores.wires import FakeWire, T, ask, connected, fake_store, run, turns
@@ -232,6 +232,21 @@ def test_nothing_passes_a_call_in_doubt(store: RedisStore, monkeypatch: pytest.M
         wire.reply(wire.written[0][-1] + b" 1")
         await until(lambda: len(wire.written) == 2)
         assert (names(store, wire)[1], wire.written[1][3]) == ("settle", b"ratelimit:{user=ana}:other")
+        wire.reply([T, 1])
+        await until(lambda: not store.local().journal.open_units)
+
+    run(store, test())
+
+
+def test_a_single_node_that_sends_elsewhere(store: RedisStore) -> None:
+    """A node of a cluster that is used as a single one: what it refuses is owed, and tried again."""
+
+    async def test() -> None:
+        wire = await connected(store)
+        admitted(store)
+        await until(lambda: len(wire.written) == 1)
+        wire.reply(Moved("MOVED 1 h:1"))
+        await until(lambda: len(wire.written) == 2)
         wire.reply([T, 1])
         await until(lambda: not store.local().journal.open_units)
 

@@ -1,5 +1,6 @@
 PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
 API ?= facturapi
+EXAMPLES ?= 3000
 
 VENV := .venv
 DEMO_VENV := .venv-demo
@@ -10,7 +11,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find ratelimit -name __pycac
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test bench lint wheel clean
+.PHONY: help demo serve test fuzz bench lint wheel clean
 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +30,12 @@ test: $(VENV)/wheel ## run all tests on the installed wheel; fails below 100 % b
 	$(VENV)/bin/python -m coverage run -m pytest
 	$(VENV)/bin/python -m coverage combine --quiet
 	$(VENV)/bin/python -m coverage report
+
+fuzz: export PYTHONSAFEPATH := 1
+fuzz: $(VENV)/wheel ## try hostile input at random, for some minutes: make fuzz EXAMPLES=50000; SEED=7 is the same again
+	@seed=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} && echo "make fuzz EXAMPLES=$(EXAMPLES) SEED=$$seed" && \
+	RATELIMIT_FUZZ_EXAMPLES=$(EXAMPLES) RATELIMIT_FUZZ_SEED=$$seed \
+	  $(VENV)/bin/python -m pytest --capture=no --hypothesis-seed=$$seed tests/fuzz
 
 bench: $(BENCH_VENV)/ready ## compare with the peers, in less than 15 minutes: make bench ARGS="--only flood"; needs wrk
 	$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)

@@ -10,30 +10,25 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha256
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import islice
 from typing import Literal, NamedTuple
 
+from ratelimit.forwarded import hops_of_forwarded, hops_of_x_forwarded_for
 from ratelimit.model import Scope
 
-MAX_BYTES = 16_384  # of forwarded headers that are looked at, from the right
-MAX_HOPS = 100  # likewise
-MAX_TEXT = 128  # characters of a hop: an address with zone and port has 70; what is longer is not cached either
+MAX_HOPS = 100  # of forwarded headers that are walked, from the right
+MAX_TEXT = 128  # characters of a hop: an address with zone and port has 70; a longer peer is counted by its hash
 CACHED = 4096  # peers and hops; about 1.5 MB when full
 
 _log = logging.getLogger("ratelimit")
 
+_NAT64 = int(IPv6Address("64:ff9b::")) >> 32
 _PORT = re.compile(r":(?:[0-9]{1,5}|_[0-9A-Za-z._-]+)\Z")  # RFC 7239, section 6: a number or an obfuscated name
-# RFC 7239, section 4, from the right to the left: a quoted string ends at a quote that no backslash precedes.
-# Of `for="x, for="1.2.3.4"`, which is `"4.3.2.1"=rof ,x"=rof` here, it takes `"4.3.2.1"=rof ` and then nothing.
-_ELEMENT_REVERSED = re.compile(r'((?:[^",]|"(?:[^"]|"(?=\\))*+")*+)(?:,|\Z)', re.DOTALL)
-_PAIR = re.compile(
-    r"""[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=("(?:[^"\\]|\\.)*+"|[^";]*+))?[ \t]*(?:;|\Z)""", re.DOTALL
-)
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 class _Hop(NamedTuple):
@@ -49,10 +44,11 @@ class ClientAddress:
     `trusted_proxies` are networks or addresses, or the word "unix" for a peer on a Unix socket. `forwarded` is the one
     header that they write: X-Forwarded-For, or Forwarded (RFC 7239). An IPv6 client is counted by its network of
     `ipv6_prefix` bits, because a single customer is given at least a /64; 128 is the address itself. An IPv4 address in
-    IPv6 clothes (`::ffff:192.0.2.7`) is the IPv4 address. A peer that is no address is counted by its literal text, and
-    no peer at all as `unix`.
+    IPv6 clothes (`::ffff:192.0.2.7`) is the IPv4 address, and is counted by it also where a translator or a tunnel made
+    the IPv6 address of it. A peer that is no address is counted by its literal text, and no peer at all as `unix`.
 
-    Of any header the last 16 kB and 100 hops are looked at. Raises ValueError for settings that make no sense.
+    Of any header the last 16 kB and 100 hops are looked at: where these are all trusted proxies, the last of them is
+    counted. Raises ValueError for settings that make no sense.
     """
 
     trusted_proxies: tuple[str, ...] = ()
@@ -77,17 +73,17 @@ class ClientAddress:
     def __call__(self, scope: Scope) -> str:
         client = scope.get("client")
         text = (client[0] if client else "") or ""
-        peer = self._look(text) if len(text) <= MAX_TEXT else self._read(text)
+        peer = self._look(text) if len(text) <= MAX_TEXT else self._read(text)  # kept is none that is long
         if peer.trusted:
             peer = self._walk(peer, scope)
         if not peer.known and not self._logged:
-            self._log_once(peer.text)
+            self._log_once(text or peer.text)
         return peer.text
 
     def _walk(self, last_good: _Hop, scope: Scope) -> _Hop:
         name = self.forwarded.encode()
         lines = [value for header, value in scope["headers"] if header == name]
-        hops = _forwarded_for if self.forwarded == "x-forwarded-for" else _forwarded
+        hops = hops_of_x_forwarded_for if self.forwarded == "x-forwarded-for" else hops_of_forwarded
         for text in islice(hops(lines), MAX_HOPS):
             hop = self._look(text) if 0 < len(text) <= MAX_TEXT else None
             if hop is None or not hop.known:
@@ -102,9 +98,12 @@ class ClientAddress:
             return _Hop("unix", known=False, trusted="unix" in self.trusted_proxies)
         address = _address(text)
         if address is None:
-            return _Hop(text, known=False, trusted=False)
+            short = text if len(text) <= MAX_TEXT else f"#{sha256(text.encode(errors='surrogatepass')).hexdigest()}"
+            return _Hop(short, known=False, trusted=False)
         number, version = int(address), address.version
         trusted = any(number & mask == base and version == v for v, base, mask in self._networks)
+        if isinstance(address, IPv6Address):
+            address = _ipv4_of(address) or address
         if isinstance(address, IPv4Address) or self.ipv6_prefix == 128:
             return _Hop(str(address), known=True, trusted=trusted)
         shift = 128 - self.ipv6_prefix
@@ -162,53 +161,13 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
     return address if mapped is None else mapped
 
 
-def _tails(lines: list[bytes]) -> Iterator[tuple[str, bool]]:
-    """The last MAX_BYTES of all lines, line by line from the right, and whether each is whole."""
-    left = MAX_BYTES
-    for line in reversed(lines):
-        if left <= 0:
-            return
-        yield line[-left:].decode("latin-1"), len(line) <= left
-        left -= len(line)
+def _ipv4_of(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address of a client that an IPv6 address was made of; it is counted by it, and never trusted for it.
 
-
-def _forwarded_for(lines: list[bytes]) -> Iterator[str]:
-    """The hops of X-Forwarded-For from the right. Empty list elements do not count (RFC 9110, section 5.6.1)."""
-    for text, whole in _tails(lines):
-        hops = text.split(",")
-        if not whole:
-            del hops[0]  # "11.2.3.4" cut short is another's address
-        yield from filter(None, (hop.strip(" \t") for hop in reversed(hops)))
-
-
-def _forwarded(lines: list[bytes]) -> Iterator[str]:
-    """The `for` of each element of Forwarded from the right; "" for an element without a usable one.
-
-    Read from the right end: a quote that the client left open on the left would swallow what the proxy has appended.
+    64:ff9b::/96 (RFC 6052): IPv4 clients behind a translator in front of a server with IPv6 alone; by network all
+    would be one. 6to4 (2002::/16) gives 65,536 networks to whoever has one IPv4 address, Teredo (2001::/32) as many as
+    there are servers, and all clients of a server the same.
     """
-    for text, whole in _tails(lines):
-        reverse, at = text[::-1], 0
-        while at < len(reverse):
-            found = _ELEMENT_REVERSED.match(reverse, at)
-            if found is None or not (whole or found[0].endswith(",")):
-                return  # malformed, or cut in the middle: nothing further left can be trusted either
-            at = found.end()
-            element = found[1][::-1].strip(" \t")
-            if element:
-                yield _node(element)
-
-
-def _node(element: str) -> str:
-    """The value of `for` in `for="[2001:db8::1]:80";proto=https`; "" if it is missing, doubled or malformed."""
-    at, node = 0, ""
-    while at < len(element):
-        pair = _PAIR.match(element, at)
-        if pair is None:
-            return ""
-        at = pair.end()
-        if pair[1] and pair[1].lower() == "for":
-            if node:
-                return ""
-            value = pair[2].strip(" \t")
-            node = _ESCAPED.sub(r"\1", value[1:-1]) if value.startswith('"') else value
-    return node
+    if int(address) >> 32 == _NAT64:
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.teredo[1] if address.teredo else address.sixtofour

@@ -52,7 +52,7 @@ class Formula:
     def _value(self, attributes: Mapping[str, str | int], name: str) -> int:
         value = attributes.get(name)
         if isinstance(value, int) and not isinstance(value, bool):
-            return value
+            return max(-FOREVER, min(value, FOREVER))  # 500 factors of thousands of digits would take seconds
         if name not in self._missed:
             self._missed.add(name)
             what = "is missing" if value is None else f"is of type {type(value).__name__}, not a whole number,"

@@ -15,6 +15,7 @@ from ratelimit.model import IDENTITY_KINDS, Concurrency, Identity, Quota, Rate
 
 _MAX_NAME = 64  # characters of a name in a key; a longer one is hashed, so that nobody makes Redis hold kilobytes
 _SAFE = "!\"$&'()*+,-./;<>?@[\\]^_`|~"  # with letters and digits: printable ASCII but { } : = % # and the space
+_REMEMBERED = 1_000  # characters of a caller's names together, so that 8,192 callers take at most 8 MB
 _TYPES = frozenset({str, int, bool})
 _PLAIN = re.compile(f"[A-Za-z0-9{re.escape(_SAFE)}]{{0,{_MAX_NAME}}}")
 
@@ -45,6 +46,12 @@ def by_value(attributes: Mapping[str, str | int]) -> tuple[tuple[str, type, str 
     """
     values = [(name, type(value), value) for name, value in attributes.items()]
     return tuple(values) if _TYPES.issuperset([kind for _, kind, _ in values]) else None
+
+
+def memorable(identity: Identity, operation: str) -> bool:
+    """Whether a caller is remembered: not one whose names are kilobytes, which a caller may have made up itself."""
+    names = (operation, *identity[:-1], *identity.attributes, *identity.attributes.values())
+    return sum([len(name) for name in names if isinstance(name, str)]) <= _REMEMBERED
 
 
 def escaped(kind: str, name: str) -> str:

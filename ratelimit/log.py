@@ -11,17 +11,18 @@ from ratelimit.model import State
 logger = logging.getLogger("ratelimit")
 
 SAID = 1_000  # things that are said once: no more are remembered
+LONGEST = 500  # characters of what a caller, an app or a server has made up, in a line
 _said: set[str] = set()
 
 
 def denied(state: State, operation: str, caller: Callable[[], str], log_id: str) -> None:
     """A 429 because of one limit. `caller` makes a reference that is not the API key; it is called for a line alone."""
     _limit("denied", state, operation, caller, log_id)
-    if state.retry_after_ms is None and _first_time(f"{state.limit.name} {operation}"):
+    if state.retry_after_ms is None and _first_time(f"{state.limit.name} {in_a_line(operation)}"):
         logger.warning(
             "limit %s can never admit an operation %s: it costs %d of a max of %d; raise the max or lower the cost",
             state.limit.name,
-            operation,
+            in_a_line(operation),
             state.charge.cost,
             state.max,
         )
@@ -37,7 +38,7 @@ def without_store(reason: object, operation: str, caller: Callable[[], str], log
     if logger.isEnabledFor(logging.DEBUG):
         verdict = "allowed" if allowed else "refused"
         what = "%s without the store operation=%s log_id=%s caller=%s: %s"
-        logger.debug(what, verdict, operation, log_id, caller(), reason)
+        logger.debug(what, verdict, in_a_line(operation), in_a_line(log_id), caller(), in_a_line(reason))
 
 
 def bad_policy(error: Exception) -> None:
@@ -57,12 +58,18 @@ def _limit(verdict: str, state: State, operation: str, caller: Callable[[], str]
     logger.info(
         "%s operation=%s limit=%s wait=%s log_id=%s caller=%s",
         verdict,
-        operation,
+        in_a_line(operation),
         state.limit.name,
         wait,
-        log_id,
+        in_a_line(log_id),
         caller(),
     )
+
+
+def in_a_line(text: object) -> str:
+    """So that nobody begins a line of the log, moves a terminal's cursor, or fills a disk with one request."""
+    short = str(text)[:LONGEST]
+    return short if short.isprintable() else repr(short)[1:-1]
 
 
 def _first_time(about: str) -> bool:

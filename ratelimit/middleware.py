@@ -98,14 +98,16 @@ class RateLimitMiddleware:
             refusal = self.style.denied(decision, identity, log_id) if denied else self.style.unavailable(log_id)
             return await answer(refusal, scope, send)
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
-        send = with_headers(scope, send, self.style, decision, identity, log_id)
         if not (notable or decision.leases):
-            return await self.app(scope, receive, send)
+            headers = self.style.headers(decision, identity, log_id)
+            return await self.app(scope, receive, with_headers(scope, send, headers))
         report = partial(_report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)
-        return await self._attended(scope, receive, reported, decision)
+        return await self._attended(scope, receive, reported, decision, identity, log_id)
 
-    async def _attended(self, scope: Scope, receive: Receive, reported: Reported, decision: Decision) -> None:
+    async def _attended(
+        self, scope: Scope, receive: Receive, reported: Reported, decision: Decision, identity: Identity, log_id: str
+    ) -> None:
         """The app call of a request with something to say in the log, or with slots to give back."""
         release = self._leases.release
         if decision.unavailable and self._local:
@@ -114,7 +116,8 @@ class RateLimitMiddleware:
             self._leases.hold(decision.leases)
         held = Held(scope, reported.send, decision.leases, release)
         try:
-            await self.app(scope, receive, held.send)
+            headers = self.style.headers(decision, identity, log_id)
+            await self.app(scope, receive, with_headers(scope, held.send, headers))
         finally:
             reported.end()
             await held.end()
@@ -122,10 +125,10 @@ class RateLimitMiddleware:
     def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision:
         """What `on_failure` says: the only place where that is decided."""
         if self._local:
-            self._outage.without(failure, "decided locally")
+            self._outage.without(log.in_a_line(failure), "decided locally")
             return self._local().decide(charges, failure)
         allowed = self.policy.store.on_failure == "allow"
-        self._outage.without(failure, "allowed" if allowed else "refused")
+        self._outage.without(log.in_a_line(failure), "allowed" if allowed else "refused")
         return Decision(allowed, now_ms=0, unavailable=True)
 
     def _applied(self, scope: Scope) -> bool:
@@ -162,6 +165,7 @@ class RateLimitMiddleware:
             if message["type"].startswith("lifespan.shutdown."):
                 self._outage.close()
                 try:
+                    await self._leases.close()
                     await self.store.close()
                 except StoreUnavailable as error:
                     log.not_closed(error)

@@ -55,7 +55,7 @@ class Outage:
                 logger.warning('the store is out of reach, on_failure = "%s" decides: %s', self._on_failure, why)
             if self._loop is None or self._loop.is_closed():
                 self._loop = asyncio.get_running_loop()
-                self._tick_later()
+                self._tick_later(self._loop)
 
     def decided(self) -> None:
         """The store has decided a request, though there is an outage."""
@@ -72,11 +72,10 @@ class Outage:
             self.began = self._loop = self._timer = None
             self._told.clear()
 
-    def _tick_later(self) -> None:
-        if self._loop:
-            self._timer = self._loop.call_later(EVERY, self._tick, context=Context())
+    def _tick_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = loop.call_later(EVERY, self._tick, loop, context=Context())
 
-    def _tick(self) -> None:
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         with _lock:
             if self._untold:
                 self._tell()
@@ -87,7 +86,7 @@ class Outage:
                 self._told.clear()
                 self.began = self._loop = self._timer = None
                 return
-            self._tick_later()
+            self._tick_later(loop)
 
     def _tell(self) -> None:
         logger.warning("without the store: %s: %s", _listed(self._untold), self._why)

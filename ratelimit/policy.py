@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ratelimit.keys import by_value, caller, escaped, getter_of, value_of
+from ratelimit.keys import by_value, caller, escaped, getter_of, memorable, value_of
 from ratelimit.memo import Recent
 from ratelimit.model import (
     FOREVER,
@@ -98,16 +98,19 @@ class Policy:
     def charges(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
         """What a request takes, in the order of the tier's limits.
 
-        A caller of late gets the same tuple again, as long as nothing that a limit or an override goes by has changed.
+        A caller of late gets the same tuple again, as long as nothing that a limit or an override goes by has changed,
+        and its names are not kilobytes.
         Raises LookupError if the identity has no tier that the policy knows: nothing is unlimited by accident.
         """
         if identity.attributes:  # they may be a mapping that somebody changes
             return self._by_fields(identity, operation)
         known = self._by_object.young.get((id(identity), operation))
-        if known is None or known[0] is not identity:
-            known = identity, self._by_fields(identity, operation)
-            self._by_object.put((id(identity), operation), known)
-        return known[1]
+        if known is not None and known[0] is identity:
+            return known[1]
+        charges = self._by_fields(identity, operation)
+        if memorable(identity, operation):
+            self._by_object.put((id(identity), operation), (identity, charges))
+        return charges
 
     def _by_fields(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
         attributes = by_value(identity.attributes) if identity.attributes else ()
@@ -117,7 +120,8 @@ class Policy:
         charges = self._recent.get(asked)
         if charges is None:
             charges = self._charges(identity, operation)
-            self._recent.put(asked, charges)
+            if memorable(identity, operation):
+                self._recent.put(asked, charges)
         return charges
 
     def _charges(self, identity: Identity, operation: str) -> tuple[Charge, ...]:

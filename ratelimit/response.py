@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from ratelimit.model import Answer, Decision, Headers, Identity, Lease, Message, Scope, Send, Style
+from ratelimit.model import Answer, Headers, Lease, Message, Scope, Send
 
 # What browsers show to a script of another origin anyway, or what is none of its business.
 _NOT_EXPOSED = frozenset({b"content-type", b"content-length", b"cache-control"})
@@ -19,12 +19,14 @@ async def answer(whole: Answer, scope: Scope, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else whole.body})
 
 
-def with_headers(scope: Scope, send: Send, style: Style, decision: Decision, identity: Identity, log_id: str) -> Send:
+def with_headers(scope: Scope, send: Send, headers: Headers) -> Send:
     """A `send` that adds headers to an allowed response. What it returns is the server's own awaitable."""
+    if not headers:
+        return send
 
     def send_with_headers(message: Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start" and (ours := [*style.headers(decision, identity, log_id)]):
-            message = _added(message, ours, scope)
+        if message["type"] == "http.response.start":
+            message = _added(message, headers, scope)
         return send(message)
 
     return send_with_headers

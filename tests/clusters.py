@@ -13,6 +13,7 @@ from redis import Redis
 
 from ratelimit.stores.topology import SLOTS
 from tests import servers
+from tests.certificates import Certificate
 
 OPTIONS = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no")
 OPTIONS = (*OPTIONS, "--repl-diskless-sync-delay", "0")  # a replica that is made waits for no other
@@ -23,6 +24,7 @@ class Cluster:
     """Masters with a third of the slots each, in their order, then replicas of the first of them."""
 
     nodes: tuple[servers.Server, ...]
+    certificate: Certificate | None = None
 
     @property
     def name(self) -> str:
@@ -30,7 +32,13 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
+        if self.certificate:
+            return f"rediss+cluster://{self.hosts}?ssl_ca_certs={self.certificate.certificate}"
+        return f"redis+cluster://{self.hosts}"
+
+    @property
+    def hosts(self) -> str:
+        return ",".join(f"127.0.0.1:{node.tls_port or node.port}" for node in self.nodes)
 
     def of(self, slot: int) -> servers.Server:
         return self.nodes[next(n for n, slots in enumerate(shares()) if slot in slots)]
@@ -56,20 +64,23 @@ def node_id(client: Redis) -> str:
 
 
 @contextmanager
-def run_cluster(name: str, *arguments: str, replicas: int = 0, password: str = "") -> Iterator[Cluster]:
-    """Of "valkey" or "redis", with nothing in it; stopped at the end."""
+def run_cluster(
+    name: str, *arguments: str, replicas: int = 0, password: str = "", certificate: Certificate | None = None
+) -> Iterator[Cluster]:
+    """Of "valkey" or "redis", with nothing in it; stopped at the end. With a certificate its nodes speak TLS."""
+    tls = ("--tls-cluster", "yes") if certificate else ()
     with ExitStack() as stack:
         nodes = []
         for _ in range(3 + replicas):
-            options = [*OPTIONS, "--cluster-port", str(servers.free_port()), *arguments]
-            nodes.append(stack.enter_context(servers.run(name, *options)))
+            options = [*OPTIONS, *tls, "--cluster-port", str(servers.free_port()), *arguments]
+            nodes.append(stack.enter_context(servers.run(name, *options, certificate=certificate)))
         clients = [stack.enter_context(node.client()) for node in nodes]
         for epoch, (client, slots) in enumerate(zip(clients, shares(), strict=False), 1):
             client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", epoch)
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", slots.start, slots.stop - 1)
         for node, client in zip(nodes[1:], clients[1:], strict=True):
             bus = client.config_get("cluster-port")["cluster-port"]
-            clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+            clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", node.tls_port or node.port, bus)
         until(lambda: all(len(_known(client)) == len(nodes) for client in clients))
         for client in clients[3:]:
             client.execute_command("CLUSTER", "REPLICATE", node_id(clients[0]))
@@ -78,7 +89,7 @@ def run_cluster(name: str, *arguments: str, replicas: int = 0, password: str = "
             for client in clients:
                 client.config_set("masterauth", password)
                 client.config_set("requirepass", password)
-        yield Cluster(tuple(nodes))
+        yield Cluster(tuple(nodes), certificate)
 
 
 def _known(client: Redis) -> list[bytes]:

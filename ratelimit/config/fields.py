@@ -18,15 +18,16 @@ from ratelimit.identity import IdentifyByApiKey
 from ratelimit.model import IDENTITY_KINDS
 from ratelimit.operations import Rule
 from ratelimit.policy import OnFailure
+from ratelimit.stores import SCHEMES
 from ratelimit.stores.topology import SCHEMES as CLUSTERS
 from ratelimit.stores.topology import ClusterUrl
+from ratelimit.stores.urls import SENTINELS, SentinelUrl, check_quoting
 
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 LONGEST_MS = 36_500 * UNITS_MS["d"]  # with 1000 sub-windows, now * 1000 + 1001 windows stay below 2**53 until 2150
 
-STORES = ("memory://", "redis://", "rediss://", "unix://", "redis+cluster://", "rediss+cluster://")
+STORES = tuple(f"{scheme}://" for scheme in SCHEMES)
 ON_FAILURE: tuple[OnFailure, ...] = get_args(OnFailure)
-LATER_STORES = ("redis+sentinel", "rediss+sentinel")
 
 RESERVED = ("identity", *IDENTITY_KINDS, "tier")
 
@@ -60,13 +61,13 @@ def store_url(value: Any) -> str:
     if not isinstance(value, str) or "://" not in value:
         raise ValueError(f"is not a URL; it starts with one of {listed(STORES)}")
     scheme = value.partition("://")[0].lower()
-    if scheme in LATER_STORES:
-        raise ValueError(f"{scheme}:// is not supported in this release; use one of {listed(STORES)}")
     if f"{scheme}://" not in STORES:
         raise ValueError(f"{shown(scheme)} is not a kind of store; use one of {listed(STORES)}")
     if scheme == "memory" and value.lower() != "memory://":
         raise ValueError("memory:// stands alone; the memory of a process has no address")
+    check_quoting(value)
     address = ClusterUrl.of(value).any_node if scheme in CLUSTERS else value
+    address = SentinelUrl.of(value).any_node if scheme in SENTINELS else address
     try:
         parts = urlsplit(address)
         readable = parts.port is None or parts.port > 0
@@ -144,7 +145,7 @@ def client_ip(text: str, ipv6_prefix: int) -> str:
             return ClientAddress(ipv6_prefix=ipv6_prefix)({"client": (str(ip_address(text)), 0)})
         network = ip_network(text)
         if network.version == 6 and network.prefixlen == ipv6_prefix:
-            return str(network) if ipv6_prefix < 128 else str(network.network_address)
+            return ClientAddress(ipv6_prefix=ipv6_prefix)({"client": (str(network.network_address), 0)})
     except ValueError:
         if not re.search("[.:/]", text):
             return text

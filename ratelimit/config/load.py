@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Iterable
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path as FilePath
 
 from ratelimit.config.build import build
 from ratelimit.config.check import check
-from ratelimit.config.messages import PolicyError, Problem
+from ratelimit.config.messages import Path, PolicyError, Problem
 from ratelimit.config.valid import read_valid
 from ratelimit.policy import Policy
 
 # Names that the parser repeats: of "Cannot declare ('keys', 'sk_live_1') twice" the second is an API key.
 _NAMES = re.compile(r"\(['\"].*\)|'.{4,}'|\".{4,}\"", re.DOTALL)
+DEEPEST = 32  # lists and tables within each other; the grammar has 6
+TOO_DEEP = "has too many lists or tables within each other"
 _POSITION = re.compile(r"(.*) \(at (line \d+, column \d+|end of document)\)", re.DOTALL)
 
 
@@ -24,7 +27,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     origin = os.fspath(path)
     wrong = None
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        text = FilePath(path).read_bytes().decode("utf-8-sig")
     except OSError as error:
         wrong = f"{origin}: can't be read: {error.strerror}"
     except UnicodeDecodeError as error:
@@ -43,7 +46,7 @@ def parse_policy(text: str, origin: str = "policy") -> Policy:
 def _policy(text: str, called: str, origin: str) -> Policy:
     tables, problems = _parse_toml(text)
     valid = None
-    if tables is not None:
+    if tables is not None and not problems:
         valid, problems = read_valid(tables)
     if valid is not None:
         problems += check(valid)
@@ -54,11 +57,28 @@ def _policy(text: str, called: str, origin: str) -> Policy:
 
 def _parse_toml(text: str) -> tuple[dict[str, object] | None, list[Problem]]:
     try:
-        return tomllib.loads(text), []
+        tables = tomllib.loads(text)
+        return tables, _beyond(tables)
     except ValueError as error:  # also that of a number with thousands of digits
         message = str(error)
     except RecursionError:
-        message = "has too many lists or tables within each other"
+        message = TOO_DEEP
     position = _POSITION.fullmatch(message)
     where, what = (f"{position[2]}: ", position[1]) if position else ("", message)
     return None, [Problem((), where + _NAMES.sub("…", what))]
+
+
+def _beyond(tables: dict[str, object]) -> list[Problem]:
+    """What Python's parser takes and nothing behind it could: no end of depth, numbers of thousands of digits."""
+    level: list[tuple[Path, object]] = [((), tables)]
+    for _ in range(DEEPEST):
+        level = [((*path, step), item) for path, node in level for step, item in _items(node)]
+        if large := [path for path, node in level if isinstance(node, int) and not -(2**63) <= node < 2**63]:
+            return [Problem(path, "is no whole number of TOML, which has 64 bits") for path in large]
+    return [Problem((), TOO_DEEP)] if level else []
+
+
+def _items(node: object) -> Iterable[tuple[str | int, object]]:
+    if isinstance(node, dict):
+        return node.items()
+    return enumerate(node) if isinstance(node, list) else ()

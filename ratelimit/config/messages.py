@@ -43,7 +43,12 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{place(self.path)}: {self.message}" if self.path else self.message
+        text = f"{place(self.path)}: {self.message}" if self.path else self.message
+        return text if text.isprintable() else "".join(map(_printable, text))  # it goes to a terminal and to the log
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 class PolicyError(ValueError):

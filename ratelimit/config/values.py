@@ -33,7 +33,8 @@ _ATTRIBUTE = WithJsonSchema({"type": ["string", "integer"]})
 _URL = WithJsonSchema(  # in any case, for which a pattern of JSON Schema has no flag
     {
         "type": "string",
-        "pattern": "^([Mm][Ee][Mm][Oo][Rr][Yy]://$|[Rr][Ee][Dd][Ii][Ss][Ss]?(\\+[Cc][Ll][Uu][Ss][Tt][Ee][Rr])?://|[Uu][Nn][Ii][Xx]://)",
+        "pattern": "^([Mm][Ee][Mm][Oo][Rr][Yy]://$|[Uu][Nn][Ii][Xx]://|[Rr][Ee][Dd][Ii][Ss][Ss]?"
+        "(\\+([Cc][Ll][Uu][Ss][Tt][Ee][Rr]|[Ss][Ee][Nn][Tt][Ii][Nn][Ee][Ll]))?://)",
     }
 )
 

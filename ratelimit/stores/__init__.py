@@ -5,13 +5,16 @@ from __future__ import annotations
 from ratelimit.model import Store
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.topology import SCHEMES as CLUSTERS
+from ratelimit.stores.urls import SENTINELS
 
-SCHEMES = ("memory", "redis", "rediss", "unix", *CLUSTERS)
+SCHEMES = ("memory", "redis", "rediss", "unix", *SENTINELS, *CLUSTERS)
 
 
 def open_store(url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> Store:
-    """The store that a URL names: memory://, redis://, rediss://, unix://, or for a cluster redis+cluster://h1:7000,h2:7001
-    and rediss+cluster://. `timeout` is in seconds.
+    """The store that a URL names: memory://, redis://, rediss://, unix://, with sentinels
+    redis+sentinel://h1:26379,h2:26379/mymaster/0 and rediss+sentinel://, or for a cluster
+    redis+cluster://h1:7000,h2:7001 and rediss+cluster://. `timeout` is in seconds. User and password are those of the
+    URL, and where it has none, of the environment: RATELIMIT_STORE_USERNAME and RATELIMIT_STORE_PASSWORD.
 
     Raises ValueError for another scheme, and ImportError where the client library for it is not installed. Connects
     when it is first used.

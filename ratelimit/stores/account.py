@@ -60,7 +60,7 @@ class Account:
     def open(self) -> None:
         if self.closed:
             self.closed = False
-            self.group.wake()
+            self.group.begin()
 
     def number(self, batches: Iterable[Batch]) -> list[bytes]:
         """Number calls. Returns commands that drop markers that are not needed any more, for the same write."""

@@ -20,7 +20,13 @@ ADVICE = {
 }
 
 
+IN_A_SCRIPT = {  # what the word of an error becomes when a script's command gets it
+    "ERR ACL failure in script": "NOPERM",  # Valkey, and Redis from 7.2 on
+    "ERR The user executing the script can't": "NOPERM",
+}
+
+
 def advised(text: str) -> str:
     """What a server says, with what to do about it where that is known."""
-    advice = ADVICE.get(text.partition(" ")[0])
-    return f"{text} ({advice})" if advice else text
+    word = next((word for start, word in IN_A_SCRIPT.items() if text.startswith(start)), text.partition(" ")[0])
+    return f"{text} ({ADVICE[word]})" if word in ADVICE else text

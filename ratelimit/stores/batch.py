@@ -9,20 +9,19 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
-from ratelimit.model import Decision, Lease, State, StoreUnavailable
+from ratelimit.model import FOREVER, Decision, Lease, State, StoreUnavailable
 from ratelimit.stores.call import Again, Call, Outcome, fail, settle
-from ratelimit.stores.callers import Caller, Charges, Tariff
+from ratelimit.stores.callers import BEHIND_MS, Caller, Charges, Tariff
 from ratelimit.stores.fate import Fates
 from ratelimit.stores.reserve import Block, new
-from ratelimit.stores.scripts import Scripts
+from ratelimit.stores.scripts import FAILED, Scripts, time_of
 from ratelimit.stores.tickets import NOT
 from ratelimit.stores.wire import Demoted, Reply, bulk, error_of
 
 if TYPE_CHECKING:
     from ratelimit.stores.account import Account
 
-OUTSIDE, FAILED, DENIED, PLAIN = -1, -2, 0, 1  # 2 is allowed with something to say
-
+OUTSIDE, DENIED, PLAIN, TOLD = -1, 0, 1, 2  # the last is allowed with something to say
 
 NO, ZERO = repeat(False), repeat(0)
 
@@ -101,7 +100,7 @@ class Batch:
 
     def resolve(self, reply: Reply, now: float) -> None:  # noqa: C901 - a table of verdicts, in one loop for speed
         """Tell each caller what the reply says to it. Raises what comes of reading it if it is no such reply."""
-        now_ms, at, fates = reply[0], 1, self.fates
+        now_ms, at, fates = time_of(reply), 1, self.fates
         for call in self.calls:
             result, caller, leases, _ = call
             tariff = caller.tariff
@@ -117,7 +116,7 @@ class Batch:
                 at += 1
                 continue
             else:
-                outcome = _full(call, now_ms, verdict != DENIED, reply[at : at + 4 * tariff.size])
+                outcome = _full(call, now_ms, verdict, reply[at : at + 4 * tariff.size])
                 at += 4 * tariff.size
                 if verdict == DENIED:
                     caller.refused(outcome, self.sent, now)
@@ -136,7 +135,7 @@ class Batch:
     def read(self, reply: Reply, now: float) -> StoreUnavailable | None:
         """Tell what the reply says; an error if it can't be read."""
         try:
-            if not (isinstance(reply, list) and isinstance(reply[0], int)):
+            if not isinstance(reply, list):
                 raise TypeError(f"{type(reply).__name__} instead of a list")  # noqa: TRY301 - as of what is in a list
             self.resolve(reply, now)
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
@@ -173,6 +172,8 @@ class Batch:
         """The store has taken units ahead with a request, or none; it says for how long that sub-window goes on."""
         if not for_ms:
             return decision
+        if units < 0 or not 0 < for_ms <= BEHIND_MS:
+            raise ValueError(f"{units} units for {for_ms} ms")
         block = Block(units, decision, for_ms, sent=self.sent, arrived=now)
         if self.fates and self.fates.ticket:
             block.number = self.fates.ticket.number
@@ -203,13 +204,18 @@ def _plain(caller: Caller, tariff: Tariff, leases: tuple[Lease, ...], now_ms: in
     return new(Decision, (True, now_ms, tuple(map(new, repeat(State), rows)), leases, False))
 
 
-def _full(call: Call, now_ms: int, allowed: bool, said: Sequence[int]) -> Decision:
+def _full(call: Call, now_ms: int, verdict: int, said: Sequence[int]) -> Decision:
     """Denied, or allowed with something to say: four numbers a charge."""
+    allowed = verdict == TOLD
+    if verdict not in (DENIED, TOLD) or min(said) < -1 or max(said) > FOREVER:
+        raise ValueError("a number that is none of ours")
     states = []
     for c, (charge, term) in enumerate(zip(call.caller.charges, call.caller.tariff.terms, strict=True)):
         exceeded, used, reset_after, retry_after = said[4 * c : 4 * c + 4]
         wait = None if retry_after < 0 else retry_after
         states.append(State(charge, term.max, used, reset_after, term.length_ms, exceeded == 1, wait, term.shadow))
+    if allowed is any(state.exceeded and not state.shadow for state in states):
+        raise ValueError("a denial by no limit, or none by one that is exceeded")
     over = {state.charge.key for state in states if state.exceeded}
     held = tuple([lease for lease in call.leases if allowed and lease.key not in over])
     return Decision(allowed, now_ms, tuple(states), held)

@@ -72,6 +72,8 @@ class Caller:
     __slots__ = (
         "_refused_at",
         "_refused_until",
+        "_told",
+        "_told_after_ms",
         "block",
         "caps",
         "charges",
@@ -88,16 +90,19 @@ class Caller:
         self.slot = slot  # of all its keys, on a cluster
         self.keys = b"".join([bulk(prefix + charge.key) for charge in charges])
         self.tariff = tariff
-        taking = [(charge.key, charge.limit.kind) for charge in charges if charge.cost]
-        self.caps = [(key, kind.lease_ms) for key, kind in taking if isinstance(kind, Concurrency)]
+        taking = [(c, charge.key, charge.limit.kind) for c, charge in enumerate(charges) if charge.cost]
+        self.caps = [(c, key, kind.lease_ms) for c, key, kind in taking if isinstance(kind, Concurrency)]
         self.refusal: Decision | None = None
         self.seen: Decision | None = None  # what the store decided last, where this process may have to go on from it
+        self._told: Decision | None = None  # the refusal as it was in one millisecond: a flood asks many times in it
+        self._told_after_ms = 0
         self._refused_at = self._refused_until = 0.0
         self.block: Block | None = None
         self.pace = Pace(_sub_window_ms(charges)) if reservable(charges) else None
 
     def new_leases(self) -> tuple[Lease, ...]:
-        return tuple([new_lease(key, lease_ms) for key, lease_ms in self.caps])
+        maxes = self.tariff.maxes
+        return tuple([new_lease(key, lease_ms, maxes[c]) for c, key, lease_ms in self.caps])
 
     def refused(self, decision: Decision, sent: float, now: float) -> None:
         """Remember a denial for as long as it is certain. Of a concurrency cap never: a slot can free at any time."""
@@ -107,7 +112,7 @@ class Caller:
                 return
             changes_ms = state.retry_after_ms if state.exceeded else state.reset_after_ms
             certain_ms = min(certain_ms, changes_ms or BEHIND_MS)
-        self.refusal, self._refused_at = decision, now
+        self.refusal, self._refused_at, self._told, self._told_after_ms = decision, now, decision, 0
         self._refused_until = sent + certain_ms / 1000  # in the store no more has passed by then
 
     def decide(self, now: float) -> Decision | None:
@@ -120,7 +125,10 @@ class Caller:
         if self.refusal is None or now >= self._refused_until:
             self.refusal = None
             return None
-        return later(self.refusal, int((now - self._refused_at) * 1000))
+        after_ms = int((now - self._refused_at) * 1000)
+        if after_ms != self._told_after_ms:
+            self._told, self._told_after_ms = later(self.refusal, after_ms), after_ms
+        return self._told
 
     def spend(self, now: float) -> Decision | None:
         """The decision on a unit taken ahead, for a request that goes through without an `await` in between."""

@@ -13,6 +13,7 @@ from ratelimit.stores.local import Local
 from ratelimit.stores.nodes import Nodes
 from ratelimit.stores.scripts import Scripts
 from ratelimit.stores.topology import ClusterUrl
+from ratelimit.stores.urls import with_credentials
 
 
 class ClusterStore:
@@ -28,7 +29,7 @@ class ClusterStore:
 
     def __init__(self, url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> None:
         try:
-            cluster = ClusterUrl.of(url)
+            cluster = ClusterUrl.of(with_credentials(url))
         except ValueError as error:
             raise ValueError(f"the URL of the store {error}") from None
         connections(cluster.any_node)  # connects nowhere, and knows its options

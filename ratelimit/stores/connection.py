@@ -8,9 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, Protocol
 
-from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
+from redis.asyncio import Connection, ConnectionPool, Redis
+from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
@@ -27,7 +30,17 @@ from ratelimit.stores.advice import advised
 from ratelimit.stores.lookup import looked_up
 from ratelimit.stores.wire import Demoted, NoScript, Replied, Reply, Socket, Wire
 
-__all__ = ["OF_A_MASTER", "OF_A_NODE", "ConnectionPool", "Proof", "connect", "connections", "reason"]
+__all__ = [
+    "OF_A_MASTER",
+    "OF_A_NODE",
+    "AuthenticationError",
+    "ConnectionPool",
+    "Proof",
+    "connect",
+    "connections",
+    "connections_to_master",
+    "reason",
+]
 
 Proof = tuple[str | int, ...]  # a command: who answers it is of use
 # A script that says what it is (by its first line) is refused at once where it could not write: by a replica, while
@@ -43,6 +56,13 @@ WORDS = {  # redis-py takes the word off what a server says
     AuthenticationError: "WRONGPASS",
 }
 USELESS = (AuthenticationError, MasterDownError, ReadOnlyError)
+
+
+class Finder(Protocol):
+    """Where a connection to the master goes. The name of the method is redis-py's."""
+
+    async def discover_master(self, name: str) -> tuple[str, int]:
+        """Host and port of the master at this moment. Whatever it raises, no connection is made."""
 
 
 def connections(redis: str | Redis) -> ConnectionPool:
@@ -61,6 +81,18 @@ def connections(redis: str | Redis) -> ConnectionPool:
         return pool
     # Not from within `except`: the first error quotes a piece of the URL, and reporters show what an error came from.
     raise ValueError(f"no connection to Redis can be made from this URL: {why}")
+
+
+def connections_to_master(url: str, name: str, finder: Finder) -> ConnectionPool:
+    """What makes connections to where the master is then. Of the URL all but the address counts.
+
+    Raises ValueError as `connections` does.
+    """
+    connections(url)
+    options: dict[str, Any] = {**parse_url(url)}
+    secure = options.pop("connection_class", None) is SSLConnection
+    options = {option: value for option, value in options.items() if option not in ("host", "port")}
+    return SentinelConnectionPool(name, finder, ssl=secure, **options)  # type: ignore[no-untyped-call]
 
 
 async def connect(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ratelimit.model import Lease
 from ratelimit.stores.terms import Terms
 
 SLOT_WAIT_MS = 1_000  # a slot can free at any time: a second is the shortest wait that Retry-After can say
@@ -89,8 +90,20 @@ class Slots:
 
     def charge(self, now_ms: int, terms: Terms, _: int) -> int:
         """Drop what has expired. The lease itself is added by the store, which makes its id."""
-        self.leases = {lease_id: expiry for lease_id, expiry in self.leases.items() if expiry > now_ms}
+        self._drop_expired(now_ms)
         return terms.lease_ms
+
+    def renew(self, lease: Lease, now_ms: int) -> bool:
+        """Prolong a lease, or take it again. An expired one that is still there was given to nobody else."""
+        room = True
+        if lease.id not in self.leases:
+            self._drop_expired(now_ms)
+            room = len(self.leases) < lease.max
+        self.leases[lease.id] = now_ms + lease.lease_ms
+        return room
+
+    def _drop_expired(self, now_ms: int) -> None:
+        self.leases = {lease_id: expiry for lease_id, expiry in self.leases.items() if expiry > now_ms}
 
     def reset_after(self, _: int, terms: Terms, used: int) -> int:
         """One lease is the longest that a slot stays taken unless its request still runs."""

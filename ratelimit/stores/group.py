@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ratelimit.stores.nodes import Nodes
 
 ATTEMPTS = 3  # 1, and 1 more where the store's clock is in another period than ours; a third only at the next midnight
+EARLY = 16  # requests of one turn that are sent before its end: Redis decides for them while the others still run
 MOST = 128  # callers a call: Redis serves nobody else while it decides, a millisecond, or some where all are denied
 
 
@@ -58,6 +59,7 @@ class Group:
         self._alarm = Alarm(timeout, lambda: earliest(self._batches, self._waiting), self._too_late)
         self._batches: set[Batch] = set()  # that are under way
         self.slots = Slots(lambda new: Batch(time.monotonic(), self.store_ms(), self._tariff, new, self.account))
+        self._early = MOST if nodes else EARLY  # on a cluster who waits longer finds more of its slot to share a call
         self._left = False
         self.account: Account | None = None  # where this process goes on by itself without the node
         self._woken = False
@@ -85,8 +87,8 @@ class Group:
             deadline = deadline or self._loop.time() + self._timeout
             result: asyncio.Future[Outcome] = self._loop.create_future()
             group._waiting.append(new(Call, (result, caller, leases, deadline)))
-            if not group._batches and not group._woken:
-                group.wake()
+            if not group._batches and (not group._woken or len(group._waiting) == group._early):
+                group.begin()
             if group._alarm.timer is None:
                 group._alarm.set()
             try:
@@ -126,7 +128,7 @@ class Group:
         self.slots.ask(calls)
         self._waiting.extend(calls)
         if not self._batches and not self._woken:
-            self.wake()
+            self.begin()
         if self._alarm.timer is None:
             self._alarm.set()
 
@@ -153,10 +155,13 @@ class Group:
             self.account.connected()
         self._send()
 
-    def wake(self) -> None:
-        """Send at the end of this turn of the loop, with whoever else comes in it."""
-        self._woken = True
-        self._loop.call_soon(self._send, context=Context())
+    def begin(self) -> None:
+        """Send at the end of this turn of the loop, with whoever else comes in it; at once where many have come."""
+        if self._woken:
+            self._send()
+        else:
+            self._woken = True
+            self._loop.call_soon(self._send, context=Context())
 
     def _send(self) -> None:
         """Send what waits, unless calls are under way: then it goes when they are answered."""
@@ -193,7 +198,7 @@ class Group:
         if self.link.ready:
             self._send()
         elif self._waiting and not self._woken:
-            self.wake()
+            self.begin()
 
     def _read(self, batch: Batch, reply: Reply) -> Reply:
         if error := batch.read(reply, time.monotonic()):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimit.model import Lease, StoreUnavailable
-from ratelimit.stores.scripts import Scripts
+from ratelimit.stores.link import Link
+from ratelimit.stores.pipeline import Pipeline
+from ratelimit.stores.scripts import Scripts, without_room
 from ratelimit.stores.slots import ASKING
 from ratelimit.stores.topology import slot_of
 from ratelimit.stores.unsent import POST_LIFE, POSTS
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 RETRY = 0.5  # seconds until a lease that could not be given back is tried again
 AT_MOST = 4  # times that it is sent on at once
+
+Submit = Callable[[Link, bytes], "asyncio.Future[Reply]"]
 
 
 class _Return(NamedTuple):
@@ -42,6 +46,7 @@ class Leasing:
         self._scripts = scripts
         self._prefix = prefix
         self._timeout = timeout
+        self._pipeline = Pipeline()
         self._waiting: deque[_Return] = deque(maxlen=POSTS)
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -53,21 +58,21 @@ class Leasing:
             by_slot[slot_of(self._prefix + lease.key)].append(lease)
         deadline = self._loop.time() + self._timeout
         renewals = [self._renew(slot, held, deadline) for slot, held in by_slot.items()]
-        lost: list[Lease] = []
+        crowding: list[Lease] = []
         for outcome in await asyncio.gather(*renewals, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
-            lost += outcome
-        return lost
+            crowding += outcome
+        return crowding
 
     async def _renew(self, slot: int, leases: Sequence[Lease], deadline: float) -> list[Lease]:
         call = self._scripts.renewal(self._prefix, leases)
         group, asking, sent_away = await self._nodes.found(slot, deadline), False, 0
         while True:
             if asking:
-                group.link.post(ASKING)
+                self._pipeline.submit(group.link, ASKING).add_done_callback(_heard)
             try:
-                kept = await group.link.call(call, deadline - self._loop.time())
+                kept = await self._pipeline.call(group.link, call, deadline - self._loop.time())
             except NoScript:  # nothing was done
                 call = self._scripts.renewal(self._prefix, leases, text=True)
             except Elsewhere as reply:  # nothing was done
@@ -79,13 +84,13 @@ class Leasing:
                     sent_away += 1
                     group = await self._nodes.again(slot, sent_away, deadline)
             else:
-                return [lease for lease, still_held in zip(leases, kept, strict=True) if not still_held]
+                return without_room(leases, kept)
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Raises StoreUnavailable where a node does not take it from the wire in time."""
-        groups = self.post_release(leases)
-        for group in groups:
-            await group.link.wait_until_sent()
+        deadline = self._loop.time() + self._timeout
+        for group in self.post_release(leases):
+            await group.link.wait_until_sent(deadline)
 
     def post_release(self, leases: Sequence[Lease]) -> set[Group]:
         """Give leases back; these nodes were told."""
@@ -93,10 +98,12 @@ class Leasing:
         if self._nodes.accounts:
             self._nodes.accounts.gave_back(leases)
         told = set()
+        submit = self._pipeline.submit if len(leases) > 1 else Link.submit  # one by itself has nothing to wait for
         for lease in leases:
             key = self._prefix + lease.key
-            if group := self._post(_Return(slot_of(key), command("ZREM", key, lease.id), until)):
+            if group := self._post(_Return(slot_of(key), command("ZREM", key, lease.id), until), submit):
                 told.add(group)
+        self._pipeline.flush()
         return told
 
     def close(self) -> None:
@@ -104,14 +111,14 @@ class Leasing:
         if self._timer:
             self._timer.cancel()
 
-    def _post(self, what: _Return, there: Group | None = None) -> Group | None:
+    def _post(self, what: _Return, submit: Submit, there: Group | None = None) -> Group | None:
         group = there or self._nodes.of(what.slot)
         if group is None:
             self._wait(what)
             return None
         if there:
-            there.link.post(ASKING)
-        group.link.submit(what.command).add_done_callback(partial(self._posted, what, group))
+            submit(group.link, ASKING).add_done_callback(_heard)
+        submit(group.link, what.command).add_done_callback(partial(self._posted, what, group))
         return group
 
     def _posted(self, what: _Return, group: Group, reply: asyncio.Future[Reply]) -> None:
@@ -119,7 +126,8 @@ class Leasing:
         there = self._nodes.follow(group, what.slot, error) if isinstance(error, Moved | Asked) else None
         if there and what.sent_away < AT_MOST:
             what = what._replace(sent_away=what.sent_away + 1)
-            self._post(what, there if isinstance(error, Asked) else None)
+            self._post(what, self._pipeline.submit, there if isinstance(error, Asked) else None)
+            self._pipeline.flush()
         elif isinstance(error, StoreUnavailable):
             self._wait(what._replace(sent_away=0))
 
@@ -135,4 +143,10 @@ class Leasing:
         self._timer = None
         waiting, self._waiting = self._waiting, deque(maxlen=POSTS)
         for what in waiting:
-            self._post(what)
+            self._post(what, self._pipeline.submit)
+        self._pipeline.flush()
+
+
+def _heard(reply: asyncio.Future[Reply]) -> None:
+    """What ASKING came to, the command behind it says."""
+    reply.exception()

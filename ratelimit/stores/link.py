@@ -12,7 +12,7 @@ from ratelimit.stores.alarm import in_time
 from ratelimit.stores.breaker import Breaker
 from ratelimit.stores.connection import OF_A_MASTER, ConnectionPool, Proof, connect, reason
 from ratelimit.stores.unanswered import Done, Unanswered
-from ratelimit.stores.unsent import Unsent, resolve
+from ratelimit.stores.unsent import Command, Unsent, resolve
 from ratelimit.stores.wire import Reply, Wire
 
 GOODBYE = 1.0  # seconds at most that close() waits for what is in line
@@ -87,12 +87,12 @@ class Link:
         if self.breaker.down and not self.ready:
             reply.set_exception(StoreUnavailable(self.breaker.down))
         else:
-            self._submit(command, reply)
+            self._submit(Command(command, reply, self._now()))
         return reply
 
     def post(self, command: bytes) -> None:
-        """Send a command whose reply nobody waits for, now or when there is a connection."""
-        self._submit(command, None)
+        """Send what may be done twice, now or when there is a connection; again if that is lost before it replies."""
+        self._submit(Command(command, None, self._now()))
 
     async def wait_until_sent(self, deadline: float | None = None) -> None:
         """Wait until what was sent has left this process, or raise StoreUnavailable when the time is up. Not for a
@@ -147,6 +147,10 @@ class Link:
                 self.breaker.connected()
                 self._resume(wire)
             self._end(await lost)
+        except asyncio.CancelledError:
+            for _ in range(0 if self._closed else 100):  # turns for who is cancelled with it and gives slots back:
+                await asyncio.sleep(0)  # a loop that ends without close() cancels all its tasks at once
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it was, callers are told that the store is out of reach
             why = f"no connection within {self.breaker.patience:.1f} s" if patience.expired() else reason(error)
             self.breaker.unreachable(why)
@@ -161,28 +165,33 @@ class Link:
     def _resume(self, wire: Wire) -> None:
         """Send what is in line for as long as it leaves this process."""
         while self._wire is wire and self.ready and (command := self._unsent.next()):
-            self._submit(command.text, command.reply)
+            self._submit(command)
         if self._wire is wire and self.ready:
             self._on_ready()
 
     def _end(self, why: str) -> None:
-        """What was sent may have been applied, what was not goes over a new connection."""
+        """What was sent may have been applied; what was not, or was posted, goes over a new connection."""
         self._wire = None
         self._unanswered.fail(why)
         self._tell_if_idle()
 
     def _end_for_good(self) -> None:
         self._task = None
-        self._unsent.drop()
         self._end("the connection was closed")
+        self._unsent.drop()
         self._on_failure(StoreUnavailable("the connection was closed"))
 
-    def _submit(self, command: bytes, reply: asyncio.Future[Reply] | None) -> None:
+    def _submit(self, command: Command) -> None:
         if self.ready:
-            self.send(command, partial(resolve, reply))
+            self.send(command.text, partial(self._settle, command))
         else:
-            self._unsent.add(command, reply)
+            self._unsent.add(command)
             self.connect()
+
+    def _settle(self, command: Command, reply: Reply) -> None:
+        resolve(command.reply, reply)
+        if command.reply is None and isinstance(reply, StoreUnavailable) and not (self._wire or self._closed):
+            self._unsent.add(command)
 
     def drop(self, why: str, lost: asyncio.Future[str] | None = None) -> None:
         """Write nothing more to this connection, where uvloop would raise; what it has not answered fails."""

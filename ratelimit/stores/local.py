@@ -127,7 +127,7 @@ class Local:
     def _charge(self, admitted: list[Item], charge: Charge, terms: Terms, counter: Counter, now: int) -> Lease | None:
         counter.charge(now, terms, charge.cost)
         if isinstance(counter, Taken):
-            lease = new_lease(charge.key, terms.lease_ms)
+            lease = new_lease(charge.key, terms.lease_ms, terms.max)
             self.held.take(lease)
             return lease
         if known := self._known.get(charge.key):

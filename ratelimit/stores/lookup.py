@@ -42,5 +42,4 @@ def _is_address(host: str) -> bool:
 
 def _forget(pending: Pending, name: tuple[str, int], look: asyncio.Future[Any]) -> None:
     del pending[name]
-    if not look.cancelled():
-        look.exception()  # perhaps nobody waits for it any more
+    look.exception()  # perhaps nobody waits for it any more

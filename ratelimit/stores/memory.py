@@ -37,18 +37,9 @@ class MemoryStore:
             return decided([self._view(charge, now) for charge in charges], now, self._charge)
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
-        lost = []
         with self._lock:
             now = self._clock()
-            for lease in leases:
-                slots = self._counters.get(lease.key)
-                # An expired lease that is still there was given to nobody else: adding one drops the expired.
-                if isinstance(slots, Slots) and lease.id in slots.leases:
-                    slots.leases[lease.id] = now + lease.lease_ms
-                    self._expiry.keep(lease.key, lease.lease_ms)
-                else:
-                    lost.append(lease)
-        return lost
+            return [lease for lease in leases if not self._renewed(lease, now)]
 
     async def release(self, leases: Sequence[Lease]) -> None:
         with self._lock:
@@ -59,6 +50,13 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Nothing to close; the counters stay."""
+
+    def _renewed(self, lease: Lease, now: int) -> bool:
+        slots = self._counters.setdefault(lease.key, Slots())
+        if not isinstance(slots, Slots):
+            return False
+        self._expiry.keep(lease.key, lease.lease_ms)
+        return slots.renew(lease, now)
 
     def _view(self, charge: Charge, now: int) -> View:
         terms = self._terms_at(charge, now)
@@ -73,7 +71,7 @@ class MemoryStore:
             self._expiry.keep(charge.key, matters_ms)
         if not isinstance(counter, Slots):
             return None
-        lease = new_lease(charge.key, terms.lease_ms)
+        lease = new_lease(charge.key, terms.lease_ms, terms.max)
         counter.leases[lease.id] = now + lease.lease_ms
         return lease
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ratelimit.loops import PerLoop
 from ratelimit.model import Charge, Decision, Lease
 from ratelimit.stores.accounts import keep_account
-from ratelimit.stores.connection import connections
+from ratelimit.stores.connection import ConnectionPool, connections, connections_to_master
 from ratelimit.stores.group import Group
 from ratelimit.stores.local import Local
-from ratelimit.stores.scripts import Scripts
+from ratelimit.stores.scripts import Scripts, without_room
+from ratelimit.stores.sentinel import Sentinels
+from ratelimit.stores.urls import SENTINELS, SentinelUrl, with_credentials
 from ratelimit.stores.wire import NoScript
 
 if TYPE_CHECKING:
@@ -22,32 +24,36 @@ if TYPE_CHECKING:
 class RedisStore:
     """Keeps counters in Redis 7 or Valkey.
 
-    `redis` is a URL (redis://, rediss://, unix://) or a client of redis.asyncio, of which only the connection settings
-    are used. Every key begins with `prefix`. No call waits longer than `timeout` seconds. One connection an event loop.
+    `redis` is a URL or a client of redis.asyncio, of which only the connection settings are used: redis://, rediss://,
+    unix://, and redis+sentinel://h1:26379,h2:26379/mymaster/0 and rediss+sentinel://, where each connection goes to the
+    server that is the master then. Every key begins with `prefix`. No call waits longer than `timeout` seconds. One
+    connection an event loop.
 
     Pass the same tuple of charges for the same caller again, as Policy.charges gives it: what is prepared, remembered
     and taken ahead belongs to that object.
     """
 
     def __init__(self, redis: str | Redis, *, prefix: str = "ratelimit", timeout: float = 0.1) -> None:
-        pool = connections(redis)
+        pool = _connections(redis) if isinstance(redis, str) else connections(redis)
         self._prefix = f"{prefix}:"
-        self.scripts = Scripts()
         self._timeout = timeout
+        self.scripts = Scripts()
         self._pool = pool
         self._keeps_account = False
         self._groups = PerLoop(self._new_group)
 
     def acquire(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, Decision]:
-        return self._group().acquire(charges)  # not `async` itself: one coroutine a request less
+        # Not `async` itself: one coroutine a request less.
+        return self._groups[asyncio.get_running_loop()].acquire(charges)
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
-        link = self._group().link
+        link, now = self._group().link, asyncio.get_running_loop().time
+        deadline = now() + self._timeout
         try:
             kept = await link.call(self.scripts.renewal(self._prefix, leases))
         except NoScript:  # nothing was done
-            kept = await link.call(self.scripts.renewal(self._prefix, leases, text=True))
-        return [lease for lease, still_held in zip(leases, kept, strict=True) if not still_held]
+            kept = await link.call(self.scripts.renewal(self._prefix, leases, text=True), deadline - now())
+        return without_room(leases, kept)
 
     async def release(self, leases: Sequence[Lease]) -> None:
         group = self._group()
@@ -76,3 +82,14 @@ class RedisStore:
 
     def _group(self) -> Group:
         return self._groups[asyncio.get_running_loop()]
+
+
+def _connections(url: str) -> ConnectionPool:
+    try:
+        url = with_credentials(url)
+        sentinels = SentinelUrl.of(url) if url.partition("://")[0].lower() in SENTINELS else None
+    except ValueError as error:
+        raise ValueError(f"the URL of the store {error}") from None
+    if sentinels:
+        return connections_to_master(sentinels.any_node, sentinels.name, Sentinels(sentinels))
+    return connections(url)

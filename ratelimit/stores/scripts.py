@@ -6,9 +6,13 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import pairwise
 
-from ratelimit.model import Lease
-from ratelimit.stores.wire import bulk
+from ratelimit.model import Lease, StoreUnavailable
+from ratelimit.stores.wire import Reply, bulk
+
+FAILED = -2  # of a caller; why is behind it
+LATEST_MS = 2**47  # in the year 6429: further on there is soon no calendar
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,25 @@ class Script:
         """A call up to its keys: with the script's digest, or with its text, which fills the server's cache."""
         name, script = ("EVAL", self.text) if text else ("EVALSHA", self.sha)
         return b"*%d\r\n%b%b%b" % (3 + keys + arguments, bulk(name), bulk(script), bulk(keys))
+
+
+def without_room(leases: Sequence[Lease], reply: Reply) -> list[Lease]:
+    """The leases that were taken again above the max. Raises StoreUnavailable if it is no reply of renew.lua."""
+    if not isinstance(reply, list) or len(reply) != len(leases) or any(type(room) is not int for room in reply):
+        raise StoreUnavailable("what the server sent is no reply to the script that renews leases")
+    return [lease for lease, room in zip(leases, reply, strict=True) if not room]
+
+
+def time_of(reply: Reply) -> int:
+    """The store's time of a reply to acquire. ValueError for what would come out in the app, as a 500: no numbers."""
+    try:
+        numbers = type(sum(reply)) is int  # takes a third of looking at each
+    except TypeError:  # why one FAILED is a text
+        numbers = all(type(part) is int or before == FAILED for before, part in pairwise([0, *reply]))
+    now_ms: int = reply[0]
+    if not numbers or not 0 <= now_ms < LATEST_MS:
+        raise ValueError("it is not made of whole numbers")
+    return now_ms
 
 
 _DECIDING = [f"acquire/{part}" for part in ("arguments", "rate", "quota", "concurrency", "wait", "ahead", "decide")]
@@ -61,5 +84,5 @@ class Scripts:
     def renewal(self, prefix: str, leases: Sequence[Lease], *, text: bool = False) -> bytes:
         """A call of renew.lua for leases in one slot."""
         keys = [bulk(prefix + lease.key) for lease in leases]
-        arguments = [bulk(part) for lease in leases for part in (lease.id, lease.lease_ms)]
+        arguments = [bulk(part) for lease in leases for part in (lease.id, lease.lease_ms, lease.max)]
         return b"".join([self.renew.head(len(keys), len(arguments), text=text), *keys, *arguments])

@@ -56,9 +56,9 @@ def leaves(sub_window: int, window_ms: int, precision: int) -> int:
     return -(-(sub_window + precision + 1) * window_ms // precision)
 
 
-def new_lease(key: str, lease_ms: int) -> Lease:
+def new_lease(key: str, lease_ms: int, maximum: int) -> Lease:
     """With 128 random bits, and its length: an edit of the limit does not change what is held."""
-    return Lease(key, f"{secrets.token_hex(16)}/{lease_ms}", lease_ms)
+    return Lease(key, f"{secrets.token_hex(16)}/{lease_ms}", lease_ms, maximum)
 
 
 def terms_at(charge: Charge, now_ms: int) -> Terms:

@@ -40,7 +40,7 @@ class ClusterUrl:
         """Raises ValueError, without the URL: it may hold a password."""
         try:
             parts = urlsplit(url)
-            nodes = tuple([_address(text) for text in parts.netloc.rpartition("@")[2].split(",")])
+            nodes = tuple([read_address(text, PORT) for text in parts.netloc.rpartition("@")[2].split(",")])
         except ValueError:
             nodes = ()
         if not nodes:  # not from within `except`: the first error quotes a piece of the URL
@@ -79,21 +79,22 @@ def address_of(text: str, asked: Address) -> Address:
 
 def ranges_of(reply: Any, asked: Address) -> list[Range]:
     """What CLUSTER SLOTS says. Raises what comes of reading it if it is no such reply."""
-    if ranges := list(_ranges(reply, asked)):
-        return ranges
-    raise ValueError("no node has a slot")
+    if not isinstance(reply, list) or not 0 < len(reply) <= SLOTS:
+        raise ValueError("no list of slots, or one without any")
+    return list(_ranges(reply, asked))
 
 
 def _ranges(reply: Iterable[Any], asked: Address) -> Iterator[Range]:
     for first, last, (host, port, *_), *_ in reply:
-        if not 0 <= first <= last < SLOTS:
-            raise ValueError(f"slots {first} to {last}")
+        numbers = {type(first), type(last), type(port)} == {int}
+        if not numbers or not 0 <= first <= last < SLOTS or not isinstance(host, bytes | None):
+            raise ValueError("what is there of a run of slots can't be read")
         yield Range(first, last, Address(host.decode() if host else asked.host, port or asked.port))
 
 
-def _address(text: str) -> Address:
-    """`h1`, `h1:7000`, `[::1]:7000`."""
+def read_address(text: str, port: int) -> Address:
+    """`h1`, which is at `port`, `h1:7000`, `[::1]:7000`."""
     parts = urlsplit(f"//{text}")
     if not parts.hostname or parts.port == 0:
         raise ValueError(text)
-    return Address(parts.hostname, parts.port or PORT)
+    return Address(parts.hostname, parts.port or port)

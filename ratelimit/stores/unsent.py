@@ -30,8 +30,9 @@ class Unsent:
     def __bool__(self) -> bool:
         return bool(self._line)
 
-    def add(self, text: bytes, reply: asyncio.Future[Reply] | None) -> None:
-        self._line.append(Command(text, reply, self._now()))
+    def add(self, command: Command) -> None:
+        if command.reply or command.submitted_at > self._now() - POST_LIFE:
+            self._line.append(command)
 
     def next(self) -> Command | None:
         """The first of the line. What nobody waits for any more is left out: it would be done for nothing."""
@@ -46,9 +47,8 @@ class Unsent:
         line, self._line = self._line, deque()
         for command in line:
             resolve(command.reply, StoreUnavailable(why))
-        since = self._now() - POST_LIFE
-        posts = [command for command in line if command.reply is None and command.submitted_at > since]
-        self._line.extend(posts[-POSTS:])
+        for command in [command for command in line if command.reply is None][-POSTS:]:
+            self.add(command)
 
     def drop(self) -> None:
         """There never will be one."""

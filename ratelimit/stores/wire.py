@@ -84,11 +84,14 @@ def command(*parts: Part) -> bytes:
 
 
 def error_of(message: object) -> StoreUnavailable:
-    """An error that the server replied, by its first word."""
-    text = message.decode(errors="replace") if isinstance(message, bytes) else str(message)
+    """An error that the server replied, by its first word; of a text without end the beginning."""
+    text = message[:LONGEST].decode(errors="replace") if isinstance(message, bytes) else str(message)[:LONGEST]
+    if not text.isprintable():  # it may be written to a log
+        text = repr(text)[1:-1]
     return KINDS.get(text.partition(" ")[0], Replied)(advised(text))
 
 
+LONGEST = 500  # characters of an error; Redis' own have no more than 200
 KINDS = {
     "NOSCRIPT": NoScript,
     "MOVED": Moved,
@@ -135,8 +138,8 @@ class Socket(asyncio.Protocol):
             while (reply := self._reader.gets()) is not self:
                 if not isinstance(reply, hiredis.PushNotification):
                     self._on_reply(reply)
-        except StoreUnavailable as error:
-            self._lost(f"what the server sent is no reply: {error}")
+        except Exception as error:  # noqa: BLE001 - also a list without end, or as the key of a map
+            self._lost(f"what the server sent is no reply: {error!r}")
             self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:

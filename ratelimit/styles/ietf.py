@@ -8,7 +8,7 @@ draft-ietf-httpapi-ratelimit-headers-11, serialised as Lists of RFC 9651; proble
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
@@ -32,15 +32,11 @@ class Ietf:
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         state = wire.denied_by(decision)
         wait = state.retry_after_ms
-        problem = {
-            "type": QUOTA_EXCEEDED,
-            "title": "Request cannot be satisfied as assigned quota has been exceeded",
-            "status": 429,
-            "detail": wire.can_never_pass(state) if wait is None else f"Try again in {wire.seconds(wait)} seconds.",
-            "violated-policies": [s.limit.name for s in decision.states if s.exceeded and not s.shadow],
-        }
+        never = wire.can_never_pass(state.charge.cost, state.max) if wait is None else ""
+        detail = never or f"Try again in {wire.seconds(wait or 0)} seconds."
+        violated = tuple([s.limit.name for s in decision.states if s.exceeded and not s.shadow])
         headers = [CONTENT_TYPE_PROBLEM, *wire.retry_after(wait), *fields(decision)]
-        return Answer(429, headers, wire.compact_json(problem))
+        return Answer(429, headers, _problem(detail, violated))
 
     def unavailable(self, log_id: str) -> Answer:
         # Not the draft's temporary-reduced-capacity: that one names the limits in the way, and here none is.
@@ -71,7 +67,7 @@ class WithIetfHeaders:
 
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         answer = self.style.denied(decision, identity, log_id)
-        return replace(answer, headers=self._with_fields(answer.headers, decision))
+        return answer._replace(headers=self._with_fields(answer.headers, decision))
 
     def unavailable(self, log_id: str) -> Answer:
         return self.style.unavailable(log_id)
@@ -94,6 +90,19 @@ def fields(decision: Decision) -> Headers:
             policies.append(_policy(limit.name, state.max, state.window_ms if timed else None))
             limits.append(_service_limit(limit.name, state, timed=not never and (timed or state.exceeded)))
     return [(b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(limits))] if policies else []
+
+
+@lru_cache(maxsize=256)  # a caller that floods is told the same for a second
+def _problem(detail: str, violated: tuple[str, ...]) -> bytes:
+    return wire.compact_json(
+        {
+            "type": QUOTA_EXCEEDED,
+            "title": "Request cannot be satisfied as assigned quota has been exceeded",
+            "status": 429,
+            "detail": detail,
+            "violated-policies": violated,
+        }
+    )
 
 
 @lru_cache(maxsize=4096)  # as many different maxes at a time as are remembered

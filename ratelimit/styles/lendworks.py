@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from ratelimit.model import Answer, Concurrency, Decision, Headers, Identity, Quota, Rate, State
 from ratelimit.styles import wire
 
+Kind = Rate | Quota | Concurrency
 NOBODY = (None, None, None, None)  # organization, user, API key and application of an anonymous caller
 ADVERBS = {"day": "Daily", "week": "Weekly", "month": "Monthly", "year": "Yearly"}
 
@@ -49,16 +50,14 @@ class Lendworks:
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         state = wire.denied_by(decision)
         headers = [wire.CONTENT_TYPE_JSON]
+        wait, at = None, 0
         if state.retry_after_ms is not None:
-            wait = wire.seconds(state.retry_after_ms)
+            wait, at = wire.seconds(state.retry_after_ms), wire.epoch(decision.now_ms + state.retry_after_ms)
             headers.append((b"retry-after", b"%d" % min(wait, self.max_retry_after or wait)))
         if not identity.anonymous:
             headers += _limits(decision, state)
-        error = {
-            "code": _code(state.limit.kind),
-            "message": _message(state),
-            "detail": _detail(decision, state, identity),
-        }
+        kind, cost = state.charge.limit.kind, state.charge.cost
+        error = _error(kind, cost, state.max, state.remaining, wait, at, identity.tier)
         return Answer(429, headers, self._body(error, log_id))
 
     def unavailable(self, log_id: str) -> Answer:
@@ -67,13 +66,12 @@ class Lendworks:
             "message": "Rate limits cannot be checked right now. Try again in 1 seconds.",
             "detail": {"retryAfter": 1},
         }
-        return Answer(503, [wire.CONTENT_TYPE_JSON, wire.RETRY_IN_A_SECOND], self._body(error, log_id))
+        body = self._body(wire.compact_json(error), log_id)
+        return Answer(503, [wire.CONTENT_TYPE_JSON, wire.RETRY_IN_A_SECOND], body)
 
-    def _body(self, error: dict[str, Any], log_id: str) -> bytes:
-        envelope: dict[str, Any] = {"errors": [error]}
-        if self.request_id:
-            envelope["meta"] = {"requestId": log_id}
-        return wire.compact_json(envelope)
+    def _body(self, error: bytes, log_id: str) -> bytes:
+        meta = b',"meta":' + wire.compact_json({"requestId": log_id}) if self.request_id else b""
+        return b'{"errors":[%b]%b}' % (error, meta)
 
 
 def _limits(decision: Decision, denying: State) -> Headers:
@@ -88,33 +86,29 @@ def _window(window_ms: int) -> tuple[bytes, bytes]:
     return b"x-ratelimit-window", b"%d" % wire.seconds(window_ms)
 
 
-def _code(kind: Rate | Quota | Concurrency) -> str:
+@lru_cache(maxsize=256)  # a caller that floods is told the same for a second
+def _error(kind: Kind, cost: int, maximum: int, remaining: int, wait: int | None, at: int, plan: str | None) -> bytes:
+    """`wait` in seconds, None if the request can never pass; `at` is the second at which it passes."""
+    message, detail = _told(kind, wait, plan, {"limit": maximum, "remaining": remaining})
+    if wait is None:
+        message = wire.can_never_pass(cost, maximum)
+    elif not isinstance(kind, Concurrency):  # when a slot becomes free, nobody knows
+        detail["resetAt"] = wire.rfc3339(1000 * at)
+    return wire.compact_json({"code": _code(kind), "message": message, "detail": detail})
+
+
+def _code(kind: Kind) -> str:
     if isinstance(kind, Quota):
         return f"{ADVERBS[kind.period].upper()}_QUOTA_EXCEEDED"
     return "CONCURRENCY_LIMIT_EXCEEDED" if isinstance(kind, Concurrency) else "RATE_LIMIT_EXCEEDED"
 
 
-def _message(state: State) -> str:
-    kind = state.limit.kind
-    if state.retry_after_ms is None:
-        return wire.can_never_pass(state)
+def _told(kind: Kind, wait: int | None, plan: str | None, thresholds: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The message and the detail, without the instant."""
     if isinstance(kind, Quota):
-        return f"{ADVERBS[kind.period]} API quota exceeded. Upgrade your plan for higher limits."
+        return f"{ADVERBS[kind.period]} API quota exceeded. Upgrade your plan for higher limits.", {"currentPlan": plan}
+    detail = thresholds if wait is None else {"retryAfter": wait, **thresholds}
     if isinstance(kind, Concurrency):
-        return "Concurrency limit exceeded. Try again when one of your requests has finished."
+        return "Concurrency limit exceeded. Try again when one of your requests has finished.", detail
     # "1 seconds" too: one template, for clients that look for the number in it.
-    return f"Rate limit exceeded. Try again in {wire.seconds(state.retry_after_ms)} seconds."
-
-
-def _detail(decision: Decision, state: State, identity: Identity) -> dict[str, Any]:
-    kind, wait = state.limit.kind, state.retry_after_ms
-    detail: dict[str, Any] = {}
-    if isinstance(kind, Quota):
-        detail["currentPlan"] = identity.tier
-    else:
-        if wait is not None:
-            detail["retryAfter"] = wire.seconds(wait)
-        detail |= {"limit": state.max, "remaining": state.remaining}
-    if wait is not None and not isinstance(kind, Concurrency):  # when a slot becomes free, nobody knows
-        detail["resetAt"] = wire.rfc3339(decision.now_ms + wait)
-    return detail
+    return f"Rate limit exceeded. Try again in {wait} seconds.", detail

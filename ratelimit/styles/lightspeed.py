@@ -33,7 +33,7 @@ class Lightspeed:
         if self.legacy_body:
             body["limits"] = {"retailer": f"{state.used + state.charge.cost} > {state.max} for {_caller(identity)}"}
         if state.retry_after_ms is None:
-            body["message"] = wire.can_never_pass(state)
+            body["message"] = wire.can_never_pass(state.charge.cost, state.max)
         else:
             date = wire.http_date(decision.now_ms + state.retry_after_ms)
             headers.append((b"retry-after", date.encode("ascii")))

@@ -104,6 +104,6 @@ def denied_by(decision: Decision) -> State:
     return denying
 
 
-def can_never_pass(state: State) -> str:
+def can_never_pass(cost: int, maximum: int) -> str:
     """The message for a cost above the max, with both: waiting is no use, a smaller request or a larger limit is."""
-    return f"This request can never pass: it costs {state.charge.cost} and its limit allows {state.max}."
+    return f"This request can never pass: it costs {cost} and its limit allows {maximum}."

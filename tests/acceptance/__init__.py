@@ -27,16 +27,19 @@ ANA, BEN, SLOW = "sk_live_ana", "sk_live_ben", "sk_live_slow"
 
 
 def policy(
-    limits: str = '{ name = "requests", rate = "3/minute" }', more: str = "", style: str = "lendworks"
+    limits: str = '{ name = "requests", rate = "3/minute" }',
+    more: str = "",
+    style: str = "lendworks",
+    anonymous: str = "2/minute",
 ) -> Policy:
     """A policy with `limits` for two known callers, and two requests a minute for anybody else."""
     keys = "".join(
         f'[[keys]]\nsha256 = "{hash_api_key(api_key)}"\ntier = "basic"\nuser = "{name}"\n'
         for name, api_key in (("ana", ANA), ("ben", BEN))
     )
-    anonymous = '[tiers.anonymous]\nlimits = [ { name = "ip", rate = "2/minute" } ]\n'
+    others = f'[tiers.anonymous]\nlimits = [ {{ name = "ip", rate = "{anonymous}" }} ]\n'
     basic = f"[tiers.basic]\nlimits = [ {limits} ]\n"
-    return parse_policy(f'style = "{style}"\n{more}\n{keys}\n{anonymous}\n{basic}', "test.toml")
+    return parse_policy(f'style = "{style}"\n{more}\n{keys}\n{others}\n{basic}', "test.toml")
 
 
 def limited(app: ASGIApp, limits: str = '{ name = "requests", rate = "3/minute" }', **rest: Any) -> RateLimitMiddleware:

@@ -148,6 +148,31 @@ def test_the_log_id_of_the_app(lines: list[str]) -> None:
     run(test())
 
 
+def test_nobody_begins_a_line(lines: list[str]) -> None:
+    """What a caller, an app or a server made up is one line of the log, without control characters, and not long."""
+    made_up = "x\n\x1b[2J2026-01-01 CRITICAL all is lost\r\u2028" + "y" * 9_000
+
+    class Gone:
+        async def acquire(self, charges: object) -> None:
+            raise StoreUnavailable(made_up)
+
+    async def app(scope, receive, send) -> None:
+        headers = [(b"X-Facturapi-Log-Id", made_up.encode("latin-1", "replace"))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body"})
+
+    async def test() -> None:
+        await ask(RateLimitMiddleware(app, policy(style="facturapi"), store=Gone(), classify=lambda _: made_up))
+        for limits in ('{ name = "r", rate = "0/minute" }', '{ name = "r", rate = "0/minute", mode = "shadow" }'):
+            identify = lambda _: Identity(user=made_up, tier="basic")  # noqa: E731
+            await ask(limited(app, limits, style="facturapi", classify=lambda _: made_up, identify=identify))
+        seen = list(lines)
+        assert len(seen) == 5  # one that an outage begins, one that the limit can never admit this
+        assert all(line.isprintable() and len(line) < 2_500 for line in seen)
+
+    run(test())
+
+
 def test_an_app_that_never_answers_is_logged_too(lines: list[str]) -> None:
     """Let through without the store and then without a response: still a line."""
 
@@ -198,7 +223,8 @@ def test_an_outage(lines: list[str], caplog: pytest.LogCaptureFixture, monkeypat
             await ask(limiter)
             await asyncio.sleep(0.002)
         store.away = False
-        await ask(limiter)
+        for _ in range(2):
+            await ask(limiter)
         await asyncio.sleep(5)
         assert singles(lines) == []
         begins, *told, ends = warnings(lines)

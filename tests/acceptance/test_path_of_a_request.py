@@ -375,7 +375,7 @@ def test_where_the_store_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(RateLimitMiddleware(plain, in_file, store="memory://").store, MemoryStore)
     monkeypatch.setenv("RATELIMIT_STORE_URL", "memory://")
     assert isinstance(RateLimitMiddleware(plain, in_file).store, MemoryStore)
-    monkeypatch.setenv("RATELIMIT_STORE_URL", "redis+sentinel://h:1")
+    monkeypatch.setenv("RATELIMIT_STORE_URL", "redis+sentinal://h:1")
     with pytest.raises(ValueError, match=r"redis\+cluster"):
         RateLimitMiddleware(plain, in_file)
 

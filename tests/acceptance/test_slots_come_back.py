@@ -12,9 +12,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from ratelimit import RateLimitMiddleware
+from ratelimit import RateLimitMiddleware, RedisStore
+from ratelimit.leases import Leases
 from ratelimit.stores.memory import MemoryStore
+from tests import servers
 from tests.acceptance import T, ask, limited, policy, run, scope_of
+from tests.stores import concurrency
 
 ONE = '{ name = "in flight", concurrency = 1 }'
 
@@ -156,6 +159,67 @@ def test_a_request_that_is_cancelled() -> None:
     run(test())
 
 
+@pytest.mark.parametrize("name", ["valkey", "redis"])
+def test_a_loop_that_ends_without_a_lifespan(name: str, request: pytest.FixtureRequest) -> None:
+    """Where nobody says that the app is shut down and its tasks are cancelled all at once, with the connection of the
+    store among them, each gives its slot back, and nothing is left behind."""
+    server: servers.Server = request.getfixturevalue(name)
+
+    async def stream(request: Request) -> Response:
+        async def chunks():
+            yield "the first"
+            await asyncio.Event().wait()
+
+        return StreamingResponse(chunks())
+
+    for number in range(10):
+        prefix, started = f"ends-{number}", asyncio.Event()
+        store = RedisStore(server.unix_url, prefix=prefix, timeout=10)
+        app = Starlette(routes=[Route("/items/7", stream)])
+        limiter = RateLimitMiddleware(app, policy('{ name = "in flight", concurrency = 9 }'), store=store)
+
+        async def main(limiter=limiter, started=started) -> None:
+            async def receive() -> None:
+                await asyncio.Event().wait()
+
+            async def send(message) -> None:
+                if message["type"] == "http.response.body":
+                    started.set()
+
+            for _ in range(5):
+                asyncio.create_task(limiter(scope_of(), receive, send))  # noqa: RUF006 - the loop ends before it
+                await started.wait()
+                started.clear()
+
+        run(main())
+        with server.client() as client:
+            assert [client.zcard(key) for key in client.scan_iter(f"{prefix}:*")] == []
+
+
+def test_a_shutdown_gives_back_what_is_held() -> None:
+    """When the app says that it is shut down, a request that goes on holds nothing any more, and it may still end."""
+    going_on = asyncio.Event()
+
+    async def app(scope, receive, send) -> None:
+        if scope["type"] == "lifespan":
+            await send({"type": "lifespan.shutdown.complete"})
+        else:
+            await going_on.wait()
+
+    async def test() -> None:
+        limiter = limited(app, ONE)
+        request = asyncio.create_task(ask(limiter))
+        await asyncio.sleep(0)
+        assert in_flight(limiter) == 1
+        assert (await ask(limiter, scope={"type": "lifespan"}))[0]["type"] == "lifespan.shutdown.complete"
+        assert in_flight(limiter) == 0
+        going_on.set()
+        await request
+        assert in_flight(limiter) == 0
+
+    run(test())
+
+
 def test_a_client_that_hangs_up_keeps_its_slot_while_the_app_works() -> None:
     """Hanging up frees nothing: the app still works for that caller."""
     going_on = asyncio.Event()
@@ -216,5 +280,37 @@ def test_starlette_responses(path: str) -> None:
         assert len(through[0]["headers"]) == len(bare[0]["headers"])
         assert in_flight(limiter) == 0
         assert getattr(app.state, "slots_in_background", 0) == 0
+
+    run(test())
+
+
+def test_a_server_that_comes_back_with_nothing() -> None:
+    """Slots of requests that run while their server is away, for longer than a lease, are counted again when it is
+    back with nothing in it, and given back at the end."""
+    charges = [concurrency(3, lease_ms=300)]
+
+    async def test() -> None:
+        with servers.run("valkey") as server:
+            store = RedisStore(server.url, timeout=5)
+            leases = Leases(store)
+            for _ in range(2):
+                leases.hold((await store.acquire(charges)).leases)
+        await asyncio.sleep(0.5)
+        with servers.run("valkey", port=server.port) as server:
+            await until(lambda: slots(server) == 2)
+            assert (await store.acquire(charges)).states[0].used == 3
+            assert not (await store.acquire(charges)).allowed
+            await leases.close()
+            await until(lambda: slots(server) <= 1)
+            await store.close()
+
+    def slots(server: servers.Server) -> int:
+        with server.client() as client:
+            return sum(client.zcard(key) for key in client.scan_iter())
+
+    async def until(true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not true():  # noqa: ASYNC110 - it happens in another process
+                await asyncio.sleep(0.01)
 
     run(test())

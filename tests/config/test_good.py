@@ -21,6 +21,7 @@ STORE_URLS = (
     *("memory://", "MEMORY://", "redis://db", "redis://db/", "redis://db:6379", "REDIS://db/12", "Rediss://db"),
     *("redis://:p%40ss@[::1]:6379/0", "unix:///run/redis.sock?db=1", "UNIX:///run/redis.sock"),
     *("redis+cluster://h1:7000,h2:7001", "Redis+Cluster://:p%40ss@[::1]:7000,h2/0", "rediss+cluster://h1?protocol=3"),
+    *("redis+sentinel://h1:26379,h2:26379/mymaster/0", "Redis+Sentinel://:p%40ss@[::1]/m", "rediss+sentinel://h/m/"),
 )
 SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 

@@ -12,7 +12,20 @@ from tests.packaging import ROOT
 # From the ground up. A room imports from the layers below it and from itself; a new room is given its place here.
 LAYERS = (
     {"loops", "memo", "model"},
-    {"address", "formula", "identity", "keys", "operations", "paths", "policy", "routes", "stores", "styles", "tiers"}
+    {
+        "address",
+        "formula",
+        "forwarded",
+        "identity",
+        "keys",
+        "operations",
+        "paths",
+        "policy",
+        "routes",
+        "stores",
+        "styles",
+        "tiers",
+    }
     | {"leases", "log", "outage", "response"},  # the middleware's own small rooms
     {"config"},
     {"middleware"},
@@ -20,6 +33,7 @@ LAYERS = (
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
 SIDEWAYS = {
+    ("address", "forwarded"),
     *{("operations", "routes"), ("operations", "paths"), ("routes", "paths")},
     *{("policy", "keys"), ("policy", "tiers"), ("tiers", "keys")},
 }

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import fakeredis
 import pytest
 
-from tests import clusters, servers
+from tests import certificates, clusters, sentinels, servers
 from tests.stores import STORES, Subject
 from tests.stores.clock import Clock
 
@@ -39,3 +39,15 @@ def clock(server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
 def cluster(request: pytest.FixtureRequest) -> Iterator[clusters.Cluster]:
     with clusters.run_cluster(request.param) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="module", params=["valkey", "redis"])
+def watched(request: pytest.FixtureRequest) -> Iterator[sentinels.Sentinels]:
+    """A master with replicas and sentinels."""
+    with sentinels.run_sentinel(request.param) as watched:
+        yield watched
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> certificates.Certificate:
+    return certificates.make(tmp_path_factory.mktemp("tls"))

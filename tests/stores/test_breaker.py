@@ -141,7 +141,10 @@ def test_attempts_end_with_the_store(fake: RedisStore, monkeypatch: pytest.Monke
 
     async def test() -> None:
         await failing(fake)
+        await fake.release([LEASE])
+        begun = asyncio.get_running_loop().time()
         await fake.close()
+        assert asyncio.get_running_loop().time() - begun < TIMEOUT  # there is nobody to have it
         await asyncio.sleep(5)
         assert len(away.at) == 1
         await failing(fake)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from signal import SIGSTOP
 from time import monotonic
+from typing import Any
 
 import pytest
 
@@ -126,21 +129,47 @@ def test_the_script_caches_vanish(cluster: clusters.Cluster, subject: ClusterSub
 
 
 def test_leases_over_all_nodes(cluster: clusters.Cluster, subject: ClusterSubject) -> None:
-    """Leases of all nodes are renewed in one go and given back in another; those that were lost are told."""
-    users = [user_in(slots, n) for n in range(2) for slots in (FIRST, SECOND, THIRD)]
+    """Leases of all nodes are renewed in one write a node, also where the script is not there, and given back in
+    another, however many there are; those for which there is no room any more are told."""
+    users = [user_in(slots, n) for n in range(9) for slots in (FIRST, SECOND, THIRD)]
 
     async def test() -> None:
         held = [(await subject.acquire(*of(user, concurrency(2)))).leases[0] for user in users]
+        (nodes,) = subject.store._nodes.values()
+        writes = Counter[int]()
+        for number, group in enumerate(nodes._groups.values()):
+            spy_on(group.link._wire, partial(writes.update, [number]))
+        for node in cluster.nodes:
+            with node.client() as client:
+                client.script_flush()
+        assert await subject.store.renew(held) == []
+        assert sorted(writes.values()) == [2, 2, 2]  # by its digest, which is not there any more, and as a text
+        writes.clear()
         with cluster.nodes[1].client() as client:
             client.delete(f"{subject.prefix}:{held[1].key}")
-        before = cluster.calls(*SCRIPTS)
+        theirs = [(await subject.acquire(*of(users[1], concurrency(2)))).leases[0] for _ in range(2)]
+        writes.clear()
         assert await subject.store.renew(held) == [held[1]]
-        assert all(b - a <= 4 for a, b in zip(before, cluster.calls(*SCRIPTS), strict=True))  # 2 slots, twice at first
-        await subject.release(*held)
-        again = [await subject.acquire(*of(user, concurrency(2))) for user in users]
-        assert [d.states[0].used for d in again] == [1] * 6
+        assert sorted(writes.values()) == [1, 1, 1]
+        assert (await subject.acquire(*of(users[1], concurrency(9)))).states[0].used == 4
+        writes.clear()
+        await subject.store.release([*held, *theirs])
+        assert sorted(writes.values()) == [1, 1, 1]
+        again = [await subject.acquire(*of(user, concurrency(9))) for user in users]
+        assert [d.states[0].used for d in again] == [1, 2, *[1] * 25]
 
     subject.run(test())
+
+
+def spy_on(wire: Any, told: Callable[[], None]) -> None:
+    """Tell of every write to a connection."""
+    write = wire.write
+
+    def written(commands: bytes) -> None:
+        told()
+        write(commands)
+
+    wire.write = written
 
 
 def test_nothing_to_charge(subject: ClusterSubject) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import uvloop
@@ -16,6 +13,7 @@ from ratelimit.model import StoreUnavailable
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.wire import Socket
 from tests import servers
+from tests.certificates import Certificate
 from tests.stores import Subject, concurrency, quota, rate
 from tests.stores.test_differential import comparable
 from tests.stores.wires import WARM, T, run
@@ -88,24 +86,6 @@ def test_a_password(name: str) -> None:
 
 
 @dataclass(frozen=True)
-class Certificate:
-    certificate: Path
-    key: Path
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """A certificate for 127.0.0.1 that signs itself."""
-    program = shutil.which("openssl") or servers._missing("no openssl on the PATH (Debian: apt-get install openssl)")
-    folder = tmp_path_factory.mktemp("tls")
-    made = Certificate(folder / "certificate.pem", folder / "key.pem")
-    what = ["-newkey", "rsa:2048", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    where = ["-out", str(made.certificate), "-keyout", str(made.key)]
-    subprocess.run([program, "req", "-x509", "-nodes", *what, *where], check=True, capture_output=True)
-    return made
-
-
-@dataclass(frozen=True)
 class Tls:
     """A server behind TLS: its URL with the certificate to trust, and without."""
 
@@ -116,11 +96,8 @@ class Tls:
 @pytest.fixture(scope="module")
 def tls(certificate: Certificate) -> Iterator[Tls]:
     """Redis, as Debian builds it; Valkey's wheel is built without TLS."""
-    port = servers.free_port()
-    options = ["--tls-port", str(port), "--tls-auth-clients", "no"]
-    options += ["--tls-cert-file", str(certificate.certificate), "--tls-key-file", str(certificate.key)]
-    with servers.run("redis", *options):
-        url = f"rediss://127.0.0.1:{port}/0"
+    with servers.run("redis", certificate=certificate) as server:
+        url = f"rediss://127.0.0.1:{server.tls_port}/0"
         yield Tls(f"{url}?ssl_ca_certs={certificate.certificate}", url)
 
 

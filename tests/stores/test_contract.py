@@ -188,7 +188,8 @@ def test_concurrency(subject: Subject) -> None:
 
 
 def test_renewal(subject: Subject) -> None:
-    """A renewed lease lives on, also an expired one whose slot nobody wanted; one that was dropped is lost."""
+    """A renewed lease lives on, also an expired one whose slot nobody wanted; one that was dropped is taken again, and
+    told where there is no room for it."""
     cap = concurrency(1, lease_ms=10_000)
 
     async def test() -> None:
@@ -200,8 +201,35 @@ def test_renewal(subject: Subject) -> None:
         second = await subject.at(T + 40_000).acquire(cap)
         assert second.allowed
         assert await subject.store.renew([*first.leases, *second.leases]) == list(first.leases)
+        assert await subject.store.renew([*first.leases, *second.leases]) == []  # told once
+        state = (await subject.acquire(cap)).states[0]
+        assert (state.exceeded, state.used) == (True, 2)
         await subject.release(*second.leases)
-        assert await subject.store.renew(second.leases) == list(second.leases)
+        assert not (await subject.acquire(cap)).allowed
+        await subject.release(*first.leases)
+        assert (await subject.acquire(cap)).allowed
+
+    subject.run(test())
+
+
+def test_leases_that_are_taken_again(subject: Subject) -> None:
+    """Leases that were lost are taken again in one step: with the expired ones of others out of the way, in their
+    order, and in a limit of their own each."""
+    cap, other = concurrency(3, lease_ms=10_000), concurrency(1, lease_ms=10_000, key="other")
+
+    async def test() -> None:
+        ours = [(await subject.at(T).acquire(cap)).leases[0] for _ in range(2)]
+        ours += (await subject.acquire(other)).leases
+        stopped = (await subject.at(T + 5_000).acquire(cap)).leases[0]
+        theirs = [(await subject.at(T + 12_000).acquire(cap)).leases[0] for _ in range(2)]
+        assert await subject.at(T + 16_000).store.renew(ours) == [ours[1]]
+        assert await subject.store.renew([stopped]) == [stopped]
+        assert not (await subject.acquire(cap)).allowed
+        assert not (await subject.acquire(other)).allowed
+        await subject.release(*theirs, *ours)
+        state = (await subject.at(T + 25_999).acquire(cap)).states[0]
+        assert state.used == 2
+        assert (await subject.at(T + 26_000).acquire(cap)).states[0].used == 2
 
     subject.run(test())
 

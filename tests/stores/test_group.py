@@ -84,6 +84,29 @@ def test_what_comes_together_goes_together(fake: RedisStore) -> None:
     run(fake, test())
 
 
+def test_many_of_one_turn(fake: RedisStore) -> None:
+    """When 16 of one turn have come they are on their way: the store decides for them while the others still run."""
+
+    async def test() -> None:
+        wire = await connected(fake)
+        sent: list[int] = []
+
+        async def come(number: int) -> Decision:
+            sent.append(len(wire.keys))
+            return await fake.acquire((rate(99, 60_000, key=f"r{number}"),))
+
+        calls = [asyncio.ensure_future(come(number)) for number in range(20)]
+        await turns()
+        assert sent == [0] * 16 + [1] * 4
+        assert [len(keys) for keys in wire.keys] == [16]
+        wire.reply([T, *[1, 1] * 16])
+        assert [len(keys) for keys in wire.keys] == [16, 4]
+        wire.reply([T, *[1, 1] * 4])
+        assert all(d.allowed for d in await asyncio.gather(*calls))
+
+    run(fake, test())
+
+
 def test_two_reasons_to_send(fake: RedisStore) -> None:
     """Where the connection is ready again in the turn in which somebody comes, still one call is under way."""
 
@@ -109,17 +132,17 @@ def test_two_reasons_to_send(fake: RedisStore) -> None:
 
 
 def test_a_burst(subject: Subject) -> None:
-    """A burst of 1,000 callers is 8 calls of 128 at most; fewer a call where a denial would be much work."""
+    """A burst of 1,000 callers is a call of 16 and 8 of 128 at most; fewer a call where a denial would be much work."""
 
     async def test() -> None:
         await subject.store.acquire(WARM)
         calls = spy(subject.store)
         many = [(rate(1, 60_000, key=f"r{number}"),) for number in range(1_000)]
         assert all(d.allowed for d in await asyncio.gather(*map(subject.store.acquire, many)))
-        assert [int(call[2]) for call in calls] == [128] * 7 + [104]
+        assert [int(call[2]) for call in calls] == [16] + [128] * 7 + [88]
         fine = [(rate(1, 60_000, 1_000, key=f"p{number}"),) for number in range(30)]
         assert all(d.allowed for d in await asyncio.gather(*map(subject.store.acquire, fine)))
-        assert [int(call[2]) for call in calls[8:]] == [15, 15]
+        assert [int(call[2]) for call in calls[9:]] == [15, 15]
 
     subject.run(test())
 
@@ -134,7 +157,7 @@ def test_a_burst_of_one_caller(subject: Subject) -> None:
         decisions = await asyncio.gather(*(subject.store.acquire(charges) for _ in range(1_000)))
         assert [d.allowed for d in decisions] == [True] * 300 + [False] * 700
         assert [d.states[0].used for d in decisions[:300]] == list(range(1, 301))
-        assert [int(call[2]) // 2 for call in calls] == [128] * 3
+        assert [int(call[2]) // 2 for call in calls] == [16] + [128] * 3
 
     subject.run(test())
 

@@ -13,6 +13,7 @@ from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores import link as link_module
+from ratelimit.stores import unsent
 from ratelimit.stores.advice import ADVICE
 from ratelimit.stores.connection import OF_A_MASTER, connect
 from ratelimit.stores.redis import RedisStore
@@ -126,6 +127,43 @@ def test_a_connection_that_is_lost(fake: RedisStore) -> None:
     run(fake, test())
 
 
+@pytest.mark.parametrize("reply", [7, [], [1, 1]])
+def test_a_renewal_with_garbage_for_a_reply(fake: RedisStore, reply: object) -> None:
+    """What is no reply to the script is said to be none."""
+
+    async def test() -> None:
+        wire = await connected(fake)
+        renewal = asyncio.create_task(fake.renew([LEASE]))
+        await turns()
+        wire.reply(reply)
+        with pytest.raises(StoreUnavailable, match="no reply to the script that renews"):
+            await renewal
+
+    run(fake, test())
+
+
+def test_a_release_that_was_lost_on_its_way(fake: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release that no server has confirmed when its connection breaks goes first over the next one, for as long as
+    its lease may live; one that was refused does not come again."""
+
+    async def test() -> None:
+        wire = await connected(fake)
+        await fake.release([LEASE])
+        await fake.release([LEASE._replace(id="1/60000")])
+        wire.reply(StoreUnavailable("ERR refused"))
+        wire.lose("it broke")
+        await turns(8)
+        again = FakeWire.made[-1]
+        assert again is not wire
+        assert again.written == [[b"ZREM", b"ratelimit:{user=ana}:c", b"1/60000"]]
+        monkeypatch.setattr(unsent, "POST_LIFE", -1)
+        again.lose("it broke again")
+        await turns(8)
+        assert FakeWire.made[-1] is again
+
+    run(fake, test())
+
+
 def test_a_connection_that_is_lost_while_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waited because a server did not read is asked for on the next connection, not on the one that has ended."""
     transports: list[FakeTransport] = []
@@ -139,7 +177,7 @@ def test_a_connection_that_is_lost_while_it_is_full(monkeypatch: pytest.MonkeyPa
 
     async def test() -> None:
         link = store._group().link
-        link.post(command("ECHO", "much"))
+        link.submit(command("ECHO", "much")).add_done_callback(asyncio.Future.exception)
         await turns()
         decision = ask(store, *WARM)
         await turns()

@@ -213,6 +213,26 @@ def test_ask(store: ClusterStore) -> None:
     run(store, test())
 
 
+def test_sent_to_a_node_that_is_down(store: ClusterStore) -> None:
+    """A call that is sent to a node which is known to be down fails at once, with why that is down."""
+
+    async def test() -> None:
+        node = await known(store)
+        nodes_of(store)._looked_at = float("inf")
+        Node.silent.add(7001)
+        there = nodes_of(store)._at(Address("h", 7001))
+        there.link.connect()
+        await turns(8)
+        assert there.link.breaker.down
+        call = ask(store)
+        await turns()
+        node.say(f"ASK {SLOT} h:7001")
+        with pytest.raises(StoreUnavailable, match="nobody at 7001"):
+            await call
+
+    run(store, test())
+
+
 def test_callers_of_a_moving_slot_are_apart(store: ClusterStore) -> None:
     """While a slot is on its way its callers have a script call each, until it is heard that it has arrived."""
     two = (rate(9, 60_000, key="a"),), (rate(9, 60_000, key="b"),)

@@ -408,7 +408,8 @@ def test_a_connection_that_stays_silent_is_given_up(
         link = store._group().link
         with own_server.client() as client:
             own_server.process.send_signal(SIGSTOP)
-            link.post(command("ECHO", b"x" * 50_000_000))  # fills the socket: what follows stays in line
+            filler = link.submit(command("ECHO", b"x" * 50_000_000))  # the socket is full: what follows stays in line
+            filler.add_done_callback(asyncio.Future.exception)
             await asyncio.sleep(0)
             link.post(command("SET", "not sent yet", "1", "PX", 60_000))
             while link._wire:
@@ -443,6 +444,24 @@ def test_slots_are_given_back_when_the_server_is_back(own_server: servers.Server
             await store.close()
 
     asyncio.run(test())
+
+
+def test_a_renewal_of_what_is_no_counter(server: servers.Server, subject: Subject) -> None:
+    """A key of another type under our name is one lease's trouble: the others are renewed, and that one is told."""
+
+    async def test() -> None:
+        held = [(await subject.store.acquire([concurrency(2, 5_000, key=key)])).leases[0] for key in "abc"]
+        with server.client() as client:
+            keys = [f"{subject.prefix}:{lease.key}" for lease in held]
+            client.set(keys[1], "somebody else's", px=60_000)
+            for key in (keys[0], keys[2]):
+                client.zadd(key, dict.fromkeys(client.zrange(key, 0, -1), 1))
+            assert await subject.store.renew(held) == [held[1]]
+            for key in (keys[0], keys[2]):
+                ((_, expiry),) = client.zrange(key, 0, -1, withscores=True)
+                assert expiry > 1_000_000
+
+    subject.run(test())
 
 
 def test_what_waits_for_a_connection_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,23 +1,38 @@
 -- Prolongs the leases of requests that still run, all of a process's in one call.
 --
 -- KEYS[l]       the concurrency counter of lease l; all of them in one slot
--- ARGV          two a lease: its id, and the lease (ms)
--- Returns       one number a lease: 1, or 0 if it was lost (it had expired, and its slot was given away)
+-- ARGV          three a lease: its id, the lease (ms), and the max of its counter
+-- Returns       one number a lease: 1, or 0 if there was no room for it
 --
--- An expired lease that is still there was given to nobody else: adding one drops the expired.
+-- An expired lease that is still there was given to nobody else: adding one drops the expired. One that is gone (it was
+-- dropped, or the server lost it) is taken again, also above the max: its request runs, and nobody else comes in until
+-- there is room. What is no counter of leases is somebody else's: there is no room in it.
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function prolong(key, id, lease)
+  redis.call('ZADD', key, now + lease, id)
+  if redis.call('PTTL', key) < lease + 1000 then
+    redis.call('PEXPIRE', key, lease + 1000)
+  end
+end
+
 local kept = {}
 for l, key in ipairs(KEYS) do
-  local id, lease = ARGV[2 * l - 1], tonumber(ARGV[2 * l])
-  kept[l] = 0
-  if redis.call('ZSCORE', key, id) then
-    redis.call('ZADD', key, now + lease, id)
-    if redis.call('PTTL', key) < lease + 1000 then
-      redis.call('PEXPIRE', key, lease + 1000)
+  local id, lease, max = ARGV[3 * l - 2], tonumber(ARGV[3 * l - 1]), tonumber(ARGV[3 * l])
+  local expiry = redis.pcall('ZSCORE', key, id)
+  kept[l] = 1
+  if type(expiry) == 'table' then -- WRONGTYPE: of this lease alone
+    kept[l] = 0
+  elseif expiry then
+    prolong(key, id, lease)
+  else
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+    if redis.call('ZCARD', key) >= max then
+      kept[l] = 0
     end
-    kept[l] = 1
+    prolong(key, id, lease)
   end
 end
 return kept

@@ -1,0 +1,360 @@
+"""A request that is cancelled, wherever it stands, costs nothing without an answer but what is documented, leaves no
+slot, no task and no socket behind, and disturbs nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import count
+from typing import get_args
+
+import pytest
+
+from ratelimit import RateLimitMiddleware
+from ratelimit.leases import Leases
+from ratelimit.model import Charge, Decision, Message, Store, StoreUnavailable
+from ratelimit.stores.batch import Batch
+from ratelimit.stores.cluster import ClusterStore
+from ratelimit.stores.group import Group
+from ratelimit.stores.memory import MemoryStore
+from ratelimit.stores.redis import RedisStore
+from ratelimit.stores.wire import Reply
+from tests import clusters, servers
+from tests.acceptance import ANA, BEN, scope_of
+from tests.cancellation import Cancellation, Place, When, waits
+from tests.cancellation.scenarios import ALL, Scenario, Site, full, more_of, policy_of, quietly, receive
+from tests.stores.clustered import slot
+
+_prefixes = (f"cancel{number}" for number in count())
+PATIENCE = 10.0  # seconds until a slot that is still held is kept for good
+ACQUIRE = "await self.store.acquire(charges)"
+
+# What a cancelled request can't be suspended in, by the function or by the text, and why.
+ELSEWHERE = {
+    ("middleware.py", "RateLimitMiddleware._closing_store.closing"): "at shutdown",
+    ("leases.py", "Leases.close"): "at shutdown",
+    ("leases.py", "_Held.close"): "at shutdown",
+    ("leases.py", "_Held._renew"): "a task of its own, which no request waits for",
+    ("stores/redis.py", "RedisStore.renew"): "of that task",
+    ("stores/redis.py", "RedisStore.close"): "at shutdown",
+    ("stores/group.py", "Group.close"): "at shutdown",
+    ("stores/cluster.py", "ClusterStore.renew"): "of that task",
+    ("stores/cluster.py", "ClusterStore.close"): "at shutdown",
+    ("stores/nodes.py", "Nodes.close"): "at shutdown",
+    ("stores/nodes.py", "Nodes._learn"): "a task of its own: a request waits for its end by a future",
+    ("stores/nodes.py", "Nodes._learn_from"): "of that task",
+    ("stores/nodes.py", "Nodes._ask"): "of that task",
+    ("stores/link.py", "Link.call"): "of renewals, and of the look at who has which slots",
+    ("stores/link.py", "Link.close"): "at shutdown",
+    ("stores/link.py", "Link._run"): "the task of a connection: a request waits for what it brings by a future",
+    ("stores/leasing.py", "Leasing.renew"): "of the task that renews",
+    ("stores/leasing.py", "Leasing._renew"): "of the task that renews",
+    ("stores/pipeline.py", "Pipeline.call"): "of the task that renews",
+    ("middleware.py", "await self.app(scope, receive, self._closing_store(send))"): "a lifespan is no request",
+}
+FILES = ("middleware.py", "response.py", "leases.py", "stores/memory.py", "stores/redis.py", "stores/cluster.py")
+FILES += tuple(
+    f"stores/{name}.py" for name in ("group", "batch", "slots", "nodes", "alarm", "link", "leasing", "pipeline")
+)
+IN_THE_BACKGROUND = {"Link._run", "Nodes._learn", "Nodes._ask"}
+
+
+KINDS = ("memory", "valkey", "redis", "cluster")
+Server = servers.Server | clusters.Cluster | None
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[dict[str, Server]]:
+    """Of its own: they are stopped at times."""
+    with ExitStack() as stack:
+        single = {name: stack.enter_context(servers.run(name)) for name in ("valkey", "redis")}
+        yield {"memory": None, **single, "cluster": stack.enter_context(clusters.run_cluster("valkey"))}
+
+
+def store_of(server: Server, scenario: Scenario) -> Store:
+    timeout = 0.2 if scenario.moving else 10
+    if server is None:
+        return MemoryStore()
+    kind = ClusterStore if isinstance(server, clusters.Cluster) else RedisStore
+    return kind(server.url, prefix=next(_prefixes), timeout=timeout)
+
+
+@dataclass
+class Attempt:
+    """One request of ana's that is cancelled, between two of ben's."""
+
+    scenario: Scenario
+    site: Site
+    cancellation: Cancellation
+    entered: bool = False
+    ended: bool = False
+
+    async def run(self) -> None:
+        limiter = self.site.limiter
+        scope = scope_of(self.scenario.path, api_key=ANA)
+        scope["type"] = self.scenario.type
+
+        async def send(message: Message) -> None:
+            await asyncio.sleep(0)
+            self.ended = self.ended or (message["type"] == "http.response.body" and not message.get("more_body"))
+
+        neighbours = [Neighbour(limiter) for _ in range(2 * self.scenario.neighbours)]
+        for neighbour in neighbours[:1]:
+            neighbour.ask()
+        request = self.cancellation.task(limiter(scope, receive, send))
+        for neighbour in neighbours[1:]:
+            neighbour.ask()
+        await quietly(request)
+        self.entered = "ratelimit" in scope
+        for neighbour in neighbours:
+            await neighbour.got_its_own()
+
+
+class Neighbour:
+    """A request of another caller, which goes to the store in the same call."""
+
+    last: int
+
+    def __init__(self, limiter: RateLimitMiddleware) -> None:
+        self._limiter = limiter
+        self._scope = scope_of("/items/7", api_key=BEN)
+        self._sent: list[Message] = []
+
+    def ask(self) -> None:
+        async def send(message: Message) -> None:
+            self._sent.append(message)
+
+        self._task = asyncio.create_task(quietly(self._limiter(self._scope, receive, send)))
+
+    async def got_its_own(self) -> None:
+        await self._task
+        decision = self._scope.get("ratelimit")
+        if decision is None:  # denied, as everybody of this policy is
+            assert self._sent[0]["status"] == 429
+            return
+        assert not decision.unavailable
+        assert decision.states[0].charge.key.startswith("{user=ben}")
+        Neighbour.last += 1
+        assert decision.states[0].used == Neighbour.last
+
+
+async def used(limiter: RateLimitMiddleware) -> list[int]:
+    """What ana has used of each limit, by the store, behind all that was sent before."""
+    identity = limiter.policy.identify(scope_of("/items/7", api_key=ANA))
+    identity = identity if isinstance(identity, tuple) else await identity
+    charges = limiter.policy.charges(identity, "search")
+    decision = await limiter.store.acquire(tuple([replace(charge, cost=0) for charge in charges]))
+    return [state.used for state in decision.states]
+
+
+async def without_slots(limiter: RateLimitMiddleware) -> list[int]:
+    """The same, once no slot is held: fails when one is kept."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(StoreUnavailable):  # a slot may be on its way a moment longer
+                seen = await used(limiter)
+                if not any(seen[2:]):
+                    return seen[:2]
+            await asyncio.sleep(0.01)
+
+
+def at_acquire(places: list[Place]) -> bool:
+    (acquire,) = [wait for wait in waits("middleware.py") if wait.text == ACQUIRE]
+    return any(map(acquire.holds, places))
+
+
+async def walk(scenario: Scenario, site: Site, when: When) -> set[Place]:
+    """Cancel at each suspension in turn, until the request ends before there is one; every site it was cancelled at."""
+    reached: set[Place] = set()
+    for at in count(1):
+        before = [] if scenario.moving else await without_slots(site.limiter)
+        if scenario.cold:
+            await site.limiter.store.close()
+        cancellation = Cancellation(at, when, lambda places: scenario.on_suspension(site, places))
+        attempt = Attempt(scenario, site, cancellation)
+        await attempt.run()
+        if not scenario.moving:
+            check(attempt, before, await without_slots(site.limiter))
+        reached |= set(cancellation.places)
+        if not cancellation.places:
+            break
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    assert {task.get_coro().__qualname__ for task in left} <= IN_THE_BACKGROUND
+    return reached
+
+
+async def nothing_left(site: Site) -> None:
+    """No task and no timer."""
+    await site.limiter.store.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert not any(held._due or held._timer for held in site.limiter._leases._held.values())
+
+
+def connections(site: Site) -> int:
+    """That the servers have, but for those by which keys move from one to another."""
+    count = 0
+    for node in site.nodes:
+        with node.client() as client:
+            count += sum(one["cmd"] not in ("restore-asking", "restore") for one in client.client_list(_type="normal"))
+    return count
+
+
+def check(attempt: Attempt, before: list[int], after: list[int]) -> None:
+    """What was charged: once for the app's work, at most once while the call was under way, and else nothing."""
+    rate, quota = (now - then for now, then in zip(after, before, strict=True))
+    assert rate == quota  # all or nothing
+    if not attempt.scenario.charged:
+        assert rate == 0
+    elif attempt.entered:
+        assert rate == 1
+    else:
+        assert rate in ((0, 1) if at_acquire(attempt.cancellation.places) else (0,))
+
+
+def new_site(scenario: Scenario, server: Server) -> Site:
+    app = full(scenario.app, lambda: site) if scenario.full else scenario.app
+    limiter = RateLimitMiddleware(app, policy_of(scenario), store=store_of(server, scenario), **more_of(scenario))
+    site = Site(limiter, server)
+    return site
+
+
+async def moved(cluster: clusters.Cluster, source: int, target: int) -> None:
+    with clusters.Move(cluster, slot("ana"), source, target) as move:
+        await asyncio.to_thread(whole, move)
+
+
+def whole(move: clusters.Move) -> None:
+    move.begin()
+    clusters.until(lambda: not move.keys())
+    move.end()
+
+
+async def walk_while_it_moves(scenario: Scenario, site: Site, when: When) -> set[Place]:
+    """With one of the caller's keys at another node already, so that no node can decide."""
+    cluster = site.server
+    assert isinstance(cluster, clusters.Cluster)
+    await quietly(site.limiter(scope_of(), receive, nobody))
+    before = await without_slots(site.limiter)
+    with clusters.Move(cluster, slot("ana"), 0, 1) as move:
+        move.begin()
+        move.keys(1)
+        reached = await walk(scenario, site, when)
+        clusters.until(lambda: not move.keys())
+        move.end()
+    assert await without_slots(site.limiter) == before
+    await moved(cluster, 1, 0)
+    return reached
+
+
+async def nobody(message: Message) -> None:
+    """Hears it."""
+
+
+Cancelled = Callable[[str, Scenario, When], set[Place]]
+
+
+@pytest.fixture(scope="module")
+def cancelled(started: dict[str, Server]) -> Cancelled:
+    """Does it once, and says where the request was cancelled."""
+
+    @cache
+    def cancel(kind: str, scenario: Scenario, when: When) -> set[Place]:
+        async def main() -> set[Place]:
+            Neighbour.last = 0
+            site = new_site(scenario, started[kind])
+            before = connections(site)
+            reached = await (walk_while_it_moves if scenario.moving else walk)(scenario, site, when)
+            await nothing_left(site)
+            clusters.until(lambda: connections(site) <= before)
+            return reached
+
+        return asyncio.run(main())
+
+    return cancel
+
+
+CASES = [
+    (kind, scenario, when) for kind in KINDS for scenario in ALL if kind in scenario.stores for when in get_args(When)
+]
+
+
+@pytest.mark.parametrize(("kind", "scenario", "when"), CASES, ids=str)
+def test_cancelled(kind: str, scenario: Scenario, when: When, cancelled: Cancelled) -> None:
+    """Cancelled at any of its suspensions, before and after what it waited for was there, a request is charged at most
+    once and only while its call was under way or its app was called; nothing is left, and others get their own."""
+    assert cancelled(kind, scenario, when)
+
+
+def test_every_await(cancelled: Cancelled) -> None:
+    """The requests above were cancelled at every `await` that there is on their path in the source; those that are not
+    on it are listed with the reason."""
+    reached = set[Place]().union(*[cancelled(*case) for case in CASES])
+    written = waits(*FILES)
+    apart = {wait for wait in written if ELSEWHERE.keys() & {(wait.file, wait.function), (wait.file, wait.text)}}
+    assert {wait for wait in written if any(map(wait.holds, reached))} == {*written} - apart
+    assert len(
+        {(wait.file, name) for wait in written for name in (wait.function, wait.text)} & ELSEWHERE.keys()
+    ) == len(ELSEWHERE)
+
+
+async def keeps(*_: object) -> None:
+    """In the place of what gives slots back."""
+
+
+async def charges_again(group: Group, charges: Sequence[Charge]) -> Decision:
+    """In the place of what decides: asks once more for who is gone."""
+    try:
+        return await decide(group, charges)
+    except asyncio.CancelledError:
+        group.post_release((await decide(group, charges)).leases)
+        raise
+
+
+def disturbs(batch: Batch, reply: Reply, now: float) -> None:
+    """In the place of what tells each caller its own: who is gone fails the others."""
+    if any(call.result.cancelled() for call in batch.calls):
+        batch.fail("somebody is gone")
+    else:
+        resolve(batch, reply, now)
+
+
+decide, resolve = Group.acquire, Batch.resolve
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "other", "error"),
+    [
+        (Leases, "release", keeps, TimeoutError),
+        (Group, "post_release", lambda group, leases: None, TimeoutError),
+        (Group, "acquire", charges_again, AssertionError),
+        (Batch, "resolve", disturbs, AssertionError),
+    ],
+    ids=["kept after the app", "kept after a call", "charged twice", "disturbed"],
+)
+def test_the_walk_can_fail(
+    owner: type,
+    name: str,
+    other: object,
+    error: type[Exception],
+    started: dict[str, Server],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A slot that is kept is found, after the app or of a call under way; so are a request that is charged twice, and a
+    caller who fails for another."""
+    monkeypatch.setattr(owner, name, other)
+    monkeypatch.setitem(globals(), "PATIENCE", 0.5)
+
+    async def main() -> None:
+        site = new_site(ALL[0], started["valkey"])
+        Neighbour.last = 0
+        try:
+            with pytest.raises(error):
+                await walk(ALL[0], site, "at once")
+        finally:
+            await site.limiter._leases.close()
+            await site.limiter.store.close()
+
+    asyncio.run(main())

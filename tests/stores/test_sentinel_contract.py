@@ -1,0 +1,14 @@
+"""The contract of the stores, on the master that sentinels name: the same timelines as in test_contract.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import sentinels
+from tests.stores import Subject
+from tests.stores.test_contract import *  # noqa: F403 - every promise of the contract, with the subject below
+
+
+@pytest.fixture
+def subject(watched: sentinels.Sentinels) -> Subject:
+    return Subject(watched.name, watched.url)

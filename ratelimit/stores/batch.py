@@ -5,8 +5,8 @@ The script says what its arguments and its reply are made of.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain, repeat
+from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from ratelimit.model import FOREVER, Decision, Lease, State, StoreUnavailable
@@ -187,13 +187,6 @@ class Batch:
         else:
             return decision
         return block.decision(now)
-
-
-def earliest(batches: Iterable[Batch], waiting: Iterable[Call]) -> float | None:
-    """When the first of those who wait for a decision, under way or not, has waited for long enough."""
-    # Not the first of the line: who asks twice has less time left than those who came in between.
-    everyone = chain(*[batch.calls for batch in batches], waiting)
-    return min((call.deadline for call in everyone if not call.result.done()), default=None)
 
 
 def _plain(caller: Caller, tariff: Tariff, leases: tuple[Lease, ...], now_ms: int, useds: Sequence[int]) -> Decision:

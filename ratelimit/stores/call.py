@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from enum import Enum
-from typing import NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimit.model import Decision, Lease, StoreUnavailable
 from ratelimit.stores.callers import Caller
 from ratelimit.stores.wire import Refused
+
+if TYPE_CHECKING:
+    from ratelimit.stores.batch import Batch
 
 
 class Again(Enum):
@@ -30,6 +34,13 @@ class Call(NamedTuple):
     caller: Caller
     leases: tuple[Lease, ...]
     deadline: float
+
+
+def earliest(batches: Iterable[Batch], waiting: Iterable[Call]) -> float | None:
+    """When the first of those who wait for a decision, under way or not, has waited for long enough."""
+    # Not the first of the line: who asks twice has less time left than those who came in between.
+    everyone = chain(*[batch.calls for batch in batches], waiting)
+    return min((call.deadline for call in everyone if not call.result.done()), default=None)
 
 
 def fail(call: Call, why: str) -> None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from ratelimit.memo import Recent
 from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
 from ratelimit.stores.alarm import Alarm
-from ratelimit.stores.batch import Batch, earliest
-from ratelimit.stores.call import Again, Call, Outcome, fail, settle
+from ratelimit.stores.batch import Batch
+from ratelimit.stores.call import Again, Call, Outcome, earliest, fail, settle
 from ratelimit.stores.callers import Caller, Callers, Tariffs
 from ratelimit.stores.connection import OF_A_MASTER, OF_A_NODE, ConnectionPool
 from ratelimit.stores.link import GOODBYE, Link

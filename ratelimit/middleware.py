@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from inspect import isawaitable
 from operator import attrgetter
@@ -13,6 +13,7 @@ from ratelimit.keys import caller
 from ratelimit.leases import Leases
 from ratelimit.model import (
     ASGIApp,
+    Charge,
     Classify,
     Decision,
     Identify,
@@ -29,6 +30,7 @@ from ratelimit.outage import Outage
 from ratelimit.policy import Policy
 from ratelimit.response import Held, Reported, answer, with_headers
 from ratelimit.stores import open_store
+from ratelimit.stores.local import local_of
 
 _exceeded = attrgetter("exceeded")
 
@@ -62,6 +64,7 @@ class RateLimitMiddleware:
         self._identify = identify or self.policy.identify
         self._own_identify = identify is not None
         self._leases = Leases(self.store)
+        self._local = local_of(self.store) if self.policy.store.on_failure == "local" else None
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
 
@@ -84,15 +87,15 @@ class RateLimitMiddleware:
             decision = await self.store.acquire(charges)
         except StoreUnavailable as error:
             failure = error
-            decision = Decision(allowed=self.policy.store.on_failure == "allow", now_ms=0, unavailable=True)
-            self._outage.without(log.in_a_line(error), "allowed" if decision.allowed else "refused")
+            decision = self._without_store(charges, error)
         if self._outage.began is not None and failure is None:
             self._outage.decided()
         notable = decision.unavailable or not decision.allowed or any(map(_exceeded, decision.states))
         log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
         if not decision.allowed:
             _report(decision, failure, operation, identity, log_id)
-            refusal = self.style.unavailable(log_id) if failure else self.style.denied(decision, identity, log_id)
+            denied = decision.states  # not so by a policy that denies without its store
+            refusal = self.style.denied(decision, identity, log_id) if denied else self.style.unavailable(log_id)
             return await answer(refusal, scope, send)
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
         if not (notable or decision.leases):
@@ -106,14 +109,27 @@ class RateLimitMiddleware:
         self, scope: Scope, receive: Receive, reported: Reported, decision: Decision, identity: Identity, log_id: str
     ) -> None:
         """The app call of a request with something to say in the log, or with slots to give back."""
-        self._leases.hold(decision.leases)
-        held = Held(scope, reported.send, decision.leases, self._leases.release)
+        release = self._leases.release
+        if decision.unavailable and self._local:
+            release = self._local().release
+        else:
+            self._leases.hold(decision.leases)
+        held = Held(scope, reported.send, decision.leases, release)
         try:
             headers = self.style.headers(decision, identity, log_id)
             await self.app(scope, receive, with_headers(scope, held.send, headers))
         finally:
             reported.end()
             await held.end()
+
+    def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision:
+        """What `on_failure` says: the only place where that is decided."""
+        if self._local:
+            self._outage.without(log.in_a_line(failure), "decided locally")
+            return self._local().decide(charges, failure)
+        allowed = self.policy.store.on_failure == "allow"
+        self._outage.without(log.in_a_line(failure), "allowed" if allowed else "refused")
+        return Decision(allowed, now_ms=0, unavailable=True)
 
     def _applied(self, scope: Scope) -> bool:
         """Whether this policy limits the request already: mounted twice, it would charge twice."""

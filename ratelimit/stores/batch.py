@@ -5,56 +5,48 @@ The script says what its arguments and its reply are made of.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from enum import Enum
-from itertools import chain, repeat
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from typing import TYPE_CHECKING
 
 from ratelimit.model import FOREVER, Decision, Lease, State, StoreUnavailable
+from ratelimit.stores.call import Again, Call, Outcome, fail, settle
 from ratelimit.stores.callers import BEHIND_MS, Caller, Charges, Tariff
+from ratelimit.stores.fate import Fates
 from ratelimit.stores.reserve import Block, new
-from ratelimit.stores.scripts import FAILED, Script, time_of
-from ratelimit.stores.wire import Demoted, Refused, Reply, bulk, error_of
+from ratelimit.stores.scripts import FAILED, Scripts, time_of
+from ratelimit.stores.tickets import NOT
+from ratelimit.stores.wire import Demoted, Reply, bulk, error_of
+
+if TYPE_CHECKING:
+    from ratelimit.stores.account import Account
 
 OUTSIDE, DENIED, PLAIN, TOLD = -1, 0, 1, 2  # the last is allowed with something to say
 
 NO, ZERO = repeat(False), repeat(0)
 
 
-class Again(Enum):
-    """Why a request is to ask once more."""
-
-    CLOCK = "the store's clock was in another period than ours"
-    HERE = "a denial has arrived, or units ahead"
-    ELSEWHERE = "another node of the cluster has the slot, or this one has it soon; nothing was done"
-
-
-Outcome = Decision | Again | Refused
-
-
-class Call(NamedTuple):
-    """A request that waits for its decision until `deadline`, by the loop's clock."""
-
-    result: asyncio.Future[Outcome]
-    caller: Caller
-    leases: tuple[Lease, ...]
-    deadline: float
-
-
 class Batch:
     """`sent` is by `time.monotonic`, `now_ms` what the store's clock is thought to be. `importing` if the node
-    does not have the slot yet."""
+    does not have the slot yet, `apart` if it is of one caller, whose slot is on its way. With an `account` this
+    process goes on by itself where there is no reply."""
 
     def __init__(
-        self, sent: float, now_ms: int, tariff_at: Callable[[Charges, int], Tariff], importing: bool = False
+        self,
+        sent: float,
+        now_ms: int,
+        tariff_at: Callable[[Charges, int], Tariff],
+        importing: bool = False,
+        account: Account | None = None,
     ) -> None:
         self.importing = importing
+        self.apart = False
+        self.fates = Fates(account.local) if account else None
         self.calls: list[Call] = []
         self.blocks: dict[Caller, Block] = {}  # who was given units ahead
         self._asking: set[Caller] = set()
         self.demoted: Demoted | None = None
-        self._sent = sent
+        self.sent = sent
         self._now_ms = now_ms
         self._tariff_at = tariff_at
         self._tariffs: dict[Tariff, bytes] = {}
@@ -67,10 +59,10 @@ class Batch:
     def spares(self, caller: Caller) -> bool:
         """Whether one more request of this caller need not be sent: it was denied meanwhile, or a unit that was taken
         ahead is promised to it."""
-        if caller.refusal and caller.refusal_at(self._sent):
+        if caller.refusal and caller.refusal_at(self.sent):
             return True
         block = caller.block
-        if block is None or not block.alive(self._sent):
+        if block is None or not block.alive(self.sent):
             return False
         promised = self._promised.get(caller, 0)
         self._promised[caller] = promised + 1
@@ -94,14 +86,21 @@ class Batch:
         for lease in leases:
             self._callers.append(bulk(lease.id))
 
-    def command(self, script: Script, *, text: bool) -> bytes:
-        head = script.head(self._count, self._arguments + len(self._callers), text=text)
+    def command(self, scripts: Scripts, *, text: bool) -> bytes:
         tariffs = [tariff.wire for tariff in self._tariffs]
-        return b"".join([head, *self._keys, bulk(len(tariffs)), *tariffs, *self._callers])
+        arguments = self._arguments + len(self._callers)
+        ticket = self.fates.ticket if self.fates else None
+        if ticket is None:
+            head = scripts.acquire.head(self._count, arguments, text=text)
+            return b"".join([head, *self._keys, bulk(len(tariffs)), *tariffs, *self._callers])
+        marker, number = bulk(ticket.marker), bulk(ticket.number)
+        head = scripts.acquire_once.head(self._count + 1, arguments + 2, text=text)
+        parts = [head, *self._keys, marker, bulk(len(tariffs)), *tariffs, *self._callers, bulk(len(self.calls)), number]
+        return b"".join(parts)
 
-    def resolve(self, reply: Reply, now: float) -> None:
+    def resolve(self, reply: Reply, now: float) -> None:  # noqa: C901 - a table of verdicts, in one loop for speed
         """Tell each caller what the reply says to it. Raises what comes of reading it if it is no such reply."""
-        now_ms, at = time_of(reply), 1
+        now_ms, at, fates = time_of(reply), 1, self.fates
         for call in self.calls:
             result, caller, leases, _ = call
             tariff = caller.tariff
@@ -120,7 +119,9 @@ class Batch:
                 outcome = _full(call, now_ms, verdict, reply[at : at + 4 * tariff.size])
                 at += 4 * tariff.size
                 if verdict == DENIED:
-                    caller.refused(outcome, self._sent, now)
+                    caller.refused(outcome, self.sent, now)
+            if fates:
+                fates.saw(call, outcome, now_ms)
             if tariff.reserves and isinstance(outcome, Decision) and outcome.allowed:
                 outcome = self._charged(caller, outcome, reply[at], reply[at + 1], now)
                 at += 2
@@ -131,9 +132,23 @@ class Batch:
         if at != len(reply):
             raise ValueError("the reply has another length")
 
-    def fail(self, why: str) -> None:
+    def read(self, reply: Reply, now: float) -> StoreUnavailable | None:
+        """Tell what the reply says; an error if it can't be read."""
+        try:
+            if not isinstance(reply, list):
+                raise TypeError(f"{type(reply).__name__} instead of a list")  # noqa: TRY301 - as of what is in a list
+            self.resolve(reply, now)
+        except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
+            unreadable = StoreUnavailable(f"what the server sent is no reply to the script: {error!r}")
+            self.give_up(str(unreadable))
+            return unreadable
+        return None
+
+    def give_up(self, why: str, deadline: float = float("inf")) -> None:
+        """There is no reply for those who wait no longer than until then."""
         for call in self.calls:
-            fail(call, why)
+            if call.deadline <= deadline and not call.result.done():
+                call.result.set_exception(self.fates.give_up(call, why) if self.fates else StoreUnavailable(why))
 
     def _failed(self, call: Call, message: object) -> None:
         error = error_of(message)
@@ -142,14 +157,16 @@ class Batch:
             settle([call], error)
         else:
             fail(call, str(error))
+        if self.fates:
+            self.fates.tell(call, NOT)
 
     def _wanted(self, caller: Caller) -> int:
         """Units to take ahead with this request: only the first of a caller in a call asks, and when there are none."""
         pace, block = caller.pace, caller.block
-        if pace is None or caller in self._asking or (block and block.alive(self._sent)):
+        if pace is None or caller in self._asking or (block and block.alive(self.sent)):
             return 0
         self._asking.add(caller)
-        return pace.wanted(self._sent)
+        return pace.wanted(self.sent)
 
     def _charged(self, caller: Caller, decision: Decision, units: int, for_ms: int, now: float) -> Decision:
         """The store has taken units ahead with a request, or none; it says for how long that sub-window goes on."""
@@ -157,7 +174,9 @@ class Batch:
             return decision
         if units < 0 or not 0 < for_ms <= BEHIND_MS:
             raise ValueError(f"{units} units for {for_ms} ms")
-        block = Block(units, decision, for_ms, sent=self._sent, arrived=now)
+        block = Block(units, decision, for_ms, sent=self.sent, arrived=now)
+        if self.fates and self.fates.ticket:
+            block.number = self.fates.ticket.number
         assert caller.pace  # noqa: S101 - that of a tariff that reserves
         caller.pace.charged(decision.now_ms + for_ms, block.deadline)
         if units:
@@ -168,29 +187,6 @@ class Batch:
         else:
             return decision
         return block.decision(now)
-
-
-def everyone(batches: Iterable[Batch], waiting: Iterable[Call]) -> Iterable[Call]:
-    """Who waits for a decision, under way or not."""
-    return chain(*[batch.calls for batch in batches], waiting)
-
-
-def earliest(batches: Iterable[Batch], waiting: Iterable[Call]) -> float | None:
-    """When the first of them has waited for long enough."""
-    # Not the first of the line: who asks twice has less time left than those who came in between.
-    return min((call.deadline for call in everyone(batches, waiting) if not call.result.done()), default=None)
-
-
-def fail(call: Call, why: str) -> None:
-    if not call.result.done():
-        call.result.set_exception(StoreUnavailable(why))  # an own one each: a traceback is added to where it is raised
-
-
-def settle(calls: Iterable[Call], outcome: Again | Refused = Again.ELSEWHERE) -> None:
-    """Nothing was done: each is to ask again, as it was told, and where its slot is by then."""
-    for call in calls:
-        if not call.result.done():
-            call.result.set_result(outcome)
 
 
 def _plain(caller: Caller, tariff: Tariff, leases: tuple[Lease, ...], now_ms: int, useds: Sequence[int]) -> Decision:

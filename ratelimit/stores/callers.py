@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ratelimit.memo import Recent
-from ratelimit.model import Charge, Concurrency, Decision, Lease, Quota, Rate
+from ratelimit.model import Charge, Concurrency, Decision, Lease, Rate
 from ratelimit.stores.reserve import Block, Pace, later
-from ratelimit.stores.terms import new_lease, terms_at
+from ratelimit.stores.terms import LETTERS, new_lease, terms_at
 from ratelimit.stores.wire import bulk
 
-LETTERS = {Rate: "r", Quota: "q", Concurrency: "c"}
 BEHIND_MS = 1_000  # a denial is remembered no longer: by then a reset, a refund or returned units are seen
 
 Charges = tuple[Charge, ...]
@@ -81,6 +80,7 @@ class Caller:
         "keys",
         "pace",
         "refusal",
+        "seen",
         "slot",
         "tariff",
     )
@@ -93,6 +93,7 @@ class Caller:
         taking = [(c, charge.key, charge.limit.kind) for c, charge in enumerate(charges) if charge.cost]
         self.caps = [(c, key, kind.lease_ms) for c, key, kind in taking if isinstance(kind, Concurrency)]
         self.refusal: Decision | None = None
+        self.seen: Decision | None = None  # what the store decided last, where this process may have to go on from it
         self._told: Decision | None = None  # the refusal as it was in one millisecond: a flood asks many times in it
         self._told_after_ms = 0
         self._refused_at = self._refused_until = 0.0
@@ -163,6 +164,11 @@ class Callers:
         if own is charges:
             self._recent.put(id(own), caller)
         return caller
+
+    def seen(self, charges: Sequence[Charge]) -> Decision | None:
+        """What the store decided last on these, where that is kept."""
+        caller = self._recent.get(id(charges))
+        return caller.seen if caller and caller.charges is charges else None
 
 
 def reservable(charges: Charges) -> bool:

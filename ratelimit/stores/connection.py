@@ -28,7 +28,7 @@ from redis.exceptions import (
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.advice import advised
 from ratelimit.stores.lookup import looked_up
-from ratelimit.stores.wire import Demoted, NoScript, Reply, Socket, Wire
+from ratelimit.stores.wire import Demoted, NoScript, Replied, Reply, Socket, Wire
 
 __all__ = [
     "OF_A_MASTER",
@@ -172,7 +172,7 @@ async def _read(connection: Connection) -> Reply | StoreUnavailable:
     except ReadOnlyError as error:
         return Demoted(reason(error))
     except ResponseError as error:
-        return StoreUnavailable(reason(error))
+        return Replied(reason(error))
 
 
 def reason(error: BaseException) -> str:

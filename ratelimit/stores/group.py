@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from ratelimit.memo import Recent
 from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
 from ratelimit.stores.alarm import Alarm
-from ratelimit.stores.batch import Again, Batch, Call, Outcome, earliest, everyone, fail, settle
+from ratelimit.stores.batch import Batch
+from ratelimit.stores.call import Again, Call, Outcome, earliest, fail, settle
 from ratelimit.stores.callers import Caller, Callers, Tariffs
 from ratelimit.stores.connection import OF_A_MASTER, OF_A_NODE, ConnectionPool
-from ratelimit.stores.link import Link
+from ratelimit.stores.link import GOODBYE, Link
 from ratelimit.stores.refunds import Refunds
 from ratelimit.stores.refusals import Refusals
 from ratelimit.stores.reserve import new
@@ -28,6 +29,7 @@ from ratelimit.stores.slots import Slots, written
 from ratelimit.stores.wire import Elsewhere, NoScript, Refused, Reply, command
 
 if TYPE_CHECKING:
+    from ratelimit.stores.account import Account
     from ratelimit.stores.nodes import Nodes
 
 ATTEMPTS = 3  # 1, and 1 more where the store's clock is in another period than ours; a third only at the next midnight
@@ -48,28 +50,31 @@ class Group:
         self._timeout = timeout
         self._waiting: deque[Call] = deque()
         proof, wanted = OF_A_NODE if nodes else OF_A_MASTER, lambda: bool(self._waiting)
-        self.link = Link(pool, timeout, on_ready=self._send, on_failure=self._fail_waiting, wanted=wanted, proof=proof)
+        self.link = Link(
+            pool, timeout, on_ready=self._connected, on_failure=self._fail_waiting, wanted=wanted, proof=proof
+        )
         self._breaker = self.link.breaker
         self._refusals = Refusals()
-        self._refunds = Refunds(self.link, scripts)
+        self.refunds = Refunds(self.link, scripts)
         self._alarm = Alarm(timeout, lambda: earliest(self._batches, self._waiting), self._too_late)
         self._batches: set[Batch] = set()  # that are under way
-        self.slots = Slots(lambda importing: Batch(time.monotonic(), self._store_ms(), self._tariff, importing))
+        self.slots = Slots(lambda new: Batch(time.monotonic(), self.store_ms(), self._tariff, new, self.account))
         self._early = MOST if nodes else EARLY  # on a cluster who waits longer finds more of its slot to share a call
         self._left = False
+        self.account: Account | None = None  # where this process goes on by itself without the node
         self._woken = False
         self._ahead_ms = 0  # the store's clock against ours, as last seen: only to guess the period it is in
         self._tariff = Tariffs().at
         self._callers: Recent[int, Caller] = Recent()  # by the id of their charges
-        self._caller_of = Callers(self._callers, prefix, self._tariff, nodes.slot if nodes else None).of
+        self.callers = Callers(self._callers, prefix, self._tariff, nodes.slot if nodes else None)
 
     async def acquire(self, charges: Sequence[Charge], deadline: float = 0.0) -> Decision:
         """`deadline` is for who has waited before, by the loop's clock."""
         caller = self._callers.young.get(id(charges))
         if caller is None or caller.charges is not charges:
             if not charges:
-                return Decision(allowed=True, now_ms=self._store_ms())
-            caller = self._caller_of(charges, self._store_ms())
+                return Decision(allowed=True, now_ms=self.store_ms())
+            caller = self.callers.of(charges, self.store_ms())
         group, attempts, tries = self, 0, 0
         while attempts < ATTEMPTS:
             # Units that were there when it was told may have ended since, if this process stood still: looked at now.
@@ -83,7 +88,7 @@ class Group:
             result: asyncio.Future[Outcome] = self._loop.create_future()
             group._waiting.append(new(Call, (result, caller, leases, deadline)))
             if not group._batches and (not group._woken or len(group._waiting) == group._early):
-                group._begin()
+                group.begin()
             if group._alarm.timer is None:
                 group._alarm.set()
             try:
@@ -109,6 +114,8 @@ class Group:
         if self._nodes:
             self._nodes.leasing.post_release(leases)
             return
+        if self.account:
+            self.account.local.held.give_back(leases)
         for lease in leases:
             self.link.post(command("ZREM", self._prefix + lease.key, lease.id))
 
@@ -121,7 +128,7 @@ class Group:
         self.slots.ask(calls)
         self._waiting.extend(calls)
         if not self._batches and not self._woken:
-            self._begin()
+            self.begin()
         if self._alarm.timer is None:
             self._alarm.set()
 
@@ -133,15 +140,22 @@ class Group:
         self.slots.forget()
 
     async def close(self) -> None:
-        self._refunds.give_all_back()
+        self.refunds.give_all_back()
+        if self.account:
+            await self.account.close(min(self._timeout, GOODBYE))
         await self.link.close()
         self._alarm.stop()
 
-    def _store_ms(self) -> int:
+    def store_ms(self) -> int:
         """What the store's clock says, as far as is known here."""
         return time.time_ns() // 1_000_000 + self._ahead_ms
 
-    def _begin(self) -> None:
+    def _connected(self) -> None:
+        if self.account:
+            self.account.connected()
+        self._send()
+
+    def begin(self) -> None:
         """Send at the end of this turn of the loop, with whoever else comes in it; at once where many have come."""
         if self._woken:
             self._send()
@@ -158,12 +172,13 @@ class Group:
             self.leave()
         elif not self.link.ready:
             self.link.connect()
-        elif batches := self.slots.fill(self._waiting, MOST):
+        elif not (self.account and self.account.closed) and (batches := self.slots.fill(self._waiting, MOST)):
             self._batches = batches
             self._write(batches)
 
     def _write(self, batches: Iterable[Batch], *, text: bool = False) -> None:
-        self.link.send(*written(batches, self._scripts.acquire, self._answered, text=text))
+        first = self.account.number(batches) if self.account else ()
+        self.link.send(*written(batches, self._scripts, self._answered, first, text=text))
 
     def _answered(self, batch: Batch, reply: Reply) -> None:
         if isinstance(reply, NoScript) and self.link.ready:  # nothing was done; EVAL fills the cache again
@@ -174,30 +189,29 @@ class Group:
             self.slots.moves(batch.calls[0].caller.slot)
             self._nodes.sent_away(self, batch.calls, reply)
         elif isinstance(reply, StoreUnavailable):
-            settle(batch.calls, reply) if isinstance(reply, Refused) else batch.fail(str(reply))
+            settle(batch.calls, reply) if isinstance(reply, Refused) else batch.give_up(str(reply))
             self._trouble()
         else:
-            self._resolve(batch, reply)
+            reply = self._read(batch, reply)
+        if self.account:
+            self.account.after(batch, reply)
         if self.link.ready:
             self._send()
         elif self._waiting and not self._woken:
-            self._begin()
+            self.begin()
 
-    def _resolve(self, batch: Batch, reply: Reply) -> None:
-        try:
-            if not isinstance(reply, list):
-                raise TypeError(f"{type(reply).__name__} instead of a list")  # noqa: TRY301 - as of what is in a list
-            batch.resolve(reply, time.monotonic())
+    def _read(self, batch: Batch, reply: Reply) -> Reply:
+        if error := batch.read(reply, time.monotonic()):
+            self.link.drop("its replies can't be read")
+        else:
+            self._ahead_ms = reply[0] - time.time_ns() // 1_000_000
             if self._refusals.slots:
                 self._refusals.slots.discard(batch.calls[0].caller.slot)
-            self._ahead_ms = reply[0] - time.time_ns() // 1_000_000
-        except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
-            batch.fail(f"what the server sent is no reply to the script: {error!r}")
-            self.link.drop("its replies can't be read")
-        self._refunds.expect(batch.blocks)
+        self.refunds.expect(batch.blocks)
         if batch.demoted:  # the next connection may lead to the new master
             self.link.drop(str(batch.demoted))
             self._trouble()
+        return error or reply
 
     def _trouble(self) -> None:
         if self._nodes:  # another node may have its slots by now
@@ -211,7 +225,9 @@ class Group:
         self._trouble()
 
     def _too_late(self, deadline: float) -> None:
-        for call in everyone(self._batches, self._waiting):
+        for batch in self._batches:
+            batch.give_up(self.link.too_late(), deadline)
+        for call in self._waiting:
             if call.deadline <= deadline:
                 fail(call, self.link.too_late())
         self.link.notice_silence()

@@ -95,6 +95,8 @@ class Leasing:
     def post_release(self, leases: Sequence[Lease]) -> set[Group]:
         """Give leases back; these nodes were told."""
         until = self._loop.time() + POST_LIFE
+        if self._nodes.accounts:
+            self._nodes.accounts.gave_back(leases)
         told = set()
         submit = self._pipeline.submit if len(leases) > 1 else Link.submit  # one by itself has nothing to wait for
         for lease in leases:

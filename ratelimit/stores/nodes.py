@@ -10,11 +10,13 @@ from functools import partial
 from typing import Any
 
 from ratelimit.model import Charge, Decision, StoreUnavailable
+from ratelimit.stores.accounts import Accounts
 from ratelimit.stores.alarm import in_time
-from ratelimit.stores.batch import Call, settle
+from ratelimit.stores.call import Call, settle
 from ratelimit.stores.connection import connections
 from ratelimit.stores.group import Group
 from ratelimit.stores.leasing import Leasing
+from ratelimit.stores.link import GOODBYE
 from ratelimit.stores.refusals import pause
 from ratelimit.stores.scripts import Scripts
 from ratelimit.stores.topology import SLOTS, Address, ClusterUrl, Range, address_of, ranges_of, slot_of
@@ -29,7 +31,9 @@ SLOTS_OF_ALL = command("CLUSTER", "SLOTS")
 class Nodes:
     """Of one event loop."""
 
-    def __init__(self, url: ClusterUrl, scripts: Scripts, prefix: str, timeout: float) -> None:
+    def __init__(
+        self, url: ClusterUrl, scripts: Scripts, prefix: str, timeout: float, *, keeps_account: bool = False
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._url = url
         self._scripts = scripts
@@ -44,6 +48,7 @@ class Nodes:
         self._parting: set[asyncio.Task[None]] = set()
         self._closed = False
         self.leasing = Leasing(self, scripts, prefix, timeout)
+        self.accounts = Accounts(self, scripts, prefix, timeout) if keeps_account else None
 
     def acquire(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, Decision]:
         group = self._masters[slot_of(self._prefix + charges[0].key)] if charges else None
@@ -62,6 +67,9 @@ class Nodes:
         if others:
             raise StoreUnavailable("the limits of this request are in several slots: no script can decide over them")
         return slot
+
+    def groups(self) -> Iterable[Group]:
+        return self._groups.values()
 
     def of(self, slot: int) -> Group | None:
         return self._masters[slot]
@@ -113,6 +121,8 @@ class Nodes:
             self._look = self._loop.create_task(self._learn(), context=Context())
 
     async def close(self) -> None:
+        if self.accounts:
+            await self.accounts.close(min(self._timeout, GOODBYE))
         self._closed = True
         self._masters = [None] * SLOTS
         self.leasing.close()
@@ -175,6 +185,8 @@ class Nodes:
         if group is None:
             pool = connections(self._url.node(address))
             group = self._groups[address] = Group(pool, self._scripts, self._prefix, self._timeout, self)
+            if self.accounts:
+                self.accounts.add(group)
         return group
 
 

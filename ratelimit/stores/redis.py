@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ratelimit.loops import PerLoop
 from ratelimit.model import Charge, Decision, Lease
+from ratelimit.stores.accounts import keep_account
 from ratelimit.stores.connection import ConnectionPool, connections, connections_to_master
 from ratelimit.stores.group import Group
+from ratelimit.stores.local import Local
 from ratelimit.stores.scripts import Scripts, without_room
 from ratelimit.stores.sentinel import Sentinels
 from ratelimit.stores.urls import SENTINELS, SentinelUrl, with_credentials
@@ -36,7 +38,9 @@ class RedisStore:
         self._prefix = f"{prefix}:"
         self._timeout = timeout
         self.scripts = Scripts()
-        self._groups = PerLoop(lambda: Group(pool, self.scripts, self._prefix, timeout))
+        self._pool = pool
+        self._keeps_account = False
+        self._groups = PerLoop(self._new_group)
 
     def acquire(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, Decision]:
         # Not `async` itself: one coroutine a request less.
@@ -59,6 +63,22 @@ class RedisStore:
     async def close(self) -> None:
         if group := self._groups.pop(asyncio.get_running_loop(), None):
             await group.close()
+
+    def keep_account(self) -> None:
+        """Before the first request: from now on `local` knows what was seen, and what it admits will be charged."""
+        self._keeps_account = True
+
+    def local(self) -> Local:
+        """What decides on this event loop while the store can't. Asked for after `keep_account`."""
+        account = self._group().account
+        assert account  # noqa: S101 - it is kept
+        return account.local
+
+    def _new_group(self) -> Group:
+        group = Group(self._pool, self.scripts, self._prefix, self._timeout)
+        if self._keeps_account:
+            keep_account(group, self.scripts, self._prefix, self._timeout)
+        return group
 
     def _group(self) -> Group:
         return self._groups[asyncio.get_running_loop()]

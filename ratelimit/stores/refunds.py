@@ -7,10 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ratelimit.stores.callers import LETTERS, Caller, Tariff
+from ratelimit.stores.callers import Caller, Tariff
 from ratelimit.stores.link import Link
+from ratelimit.stores.local import Local
 from ratelimit.stores.reserve import Block
 from ratelimit.stores.scripts import Scripts
+from ratelimit.stores.terms import LETTERS
 from ratelimit.stores.wire import Reply, bulk
 
 
@@ -29,9 +31,16 @@ class Refunds:
     """
 
     def __init__(self, link: Link, scripts: Scripts) -> None:
+        self._local: Local | None = None
+        self._by_marker = False
         self._link = link
         self._scripts = scripts
         self._held: dict[Block, _Held] = {}
+
+    def keep_account(self, local: Local, *, by_marker: bool) -> None:
+        """What goes back is owed like anything else, and lost with no reply. Behind a reconnect it is dropped, unless a
+        marker tells whether what was charged is still there."""
+        self._local, self._by_marker = local, by_marker
 
     def expect(self, blocks: Mapping[Caller, Block]) -> None:
         """These were just given units. What came too late goes back at once."""
@@ -48,7 +57,10 @@ class Refunds:
         held = self._held.pop(block)
         held.timer.cancel()
         units = block.take_back()  # first: what was sent back must never be spent
-        if units and self._link.number == held.connection and self._link.ready:
+        same = self._link.number == held.connection
+        if units and self._local and block.number and (same or self._by_marker):
+            self._local.give_back(held.caller.charges, units, block.charged_at_ms, block.number)
+        elif units and same and self._link.ready:
             self._link.send(self._command(held, block, units), _nothing)
 
     def _command(self, held: _Held, block: Block, units: int) -> bytes:

@@ -19,11 +19,15 @@ Reply = Any  # an int, bytes, None, or a list of them; an error that the server 
 Part = bytes | str | int
 
 
-class NoScript(StoreUnavailable):
+class Replied(StoreUnavailable):
+    """The server replied an error: it did nothing. After anything else a command may have been applied."""
+
+
+class NoScript(Replied):
     """The script cache lost the script: a restart, a failover or SCRIPT FLUSH."""
 
 
-class Refused(StoreUnavailable):
+class Refused(Replied):
     """LOADING, BUSY, CLUSTERDOWN: the server did nothing, and may soon do it (refusals.py)."""
 
 
@@ -31,7 +35,7 @@ class Demoted(Refused):
     """READONLY, MASTERDOWN: what was the master is a replica now, and keeps its connections open."""
 
 
-class Elsewhere(StoreUnavailable):
+class Elsewhere(Replied):
     """What a node of a cluster says when it did nothing: another node has the slot, or this one a part of the keys."""
 
 
@@ -84,7 +88,7 @@ def error_of(message: object) -> StoreUnavailable:
     text = message[:LONGEST].decode(errors="replace") if isinstance(message, bytes) else str(message)[:LONGEST]
     if not text.isprintable():  # it may be written to a log
         text = repr(text)[1:-1]
-    return KINDS.get(text.partition(" ")[0], StoreUnavailable)(advised(text))
+    return KINDS.get(text.partition(" ")[0], Replied)(advised(text))
 
 
 LONGEST = 500  # characters of an error; Redis' own have no more than 200

@@ -40,6 +40,7 @@ SIDEWAYS = {
 ONLY_IN: dict[str, set[str]] = {"redis": {"stores/connection.py"}, "starlette": set(), "fastapi": set()}
 LONGEST = 215  # lines
 LONGER = {
+    "stores/group.py": 235,  # the path of a decision in one file, with who waits, who is sent, who is told
     "model.py": 250,  # seven nouns and four contracts, in the one file that is read first
 }
 

@@ -169,7 +169,7 @@ class World:
             for number in range(burst):
                 self.after(max(0, at + number * gap), process.ask, process)
         for _ in range(self.dice.choice([0, 0, 3, 20])):
-            self.after(self.dice.uniform(0, self.lasts_ms), process.group._refunds.give_all_back, process)
+            self.after(self.dice.uniform(0, self.lasts_ms), process.group.refunds.give_all_back, process)
 
     def overdrawn(self) -> int:
         """By how many units the worst interval, or the worst period of a quota, is above the max at its end."""

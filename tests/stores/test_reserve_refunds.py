@@ -47,7 +47,7 @@ def test_what_is_left_goes_back(server: servers.Server, subject: Subject, clock:
         assert fields(server, subject) == {"h": J, "s": 4, SLOT: 4}
         assert fields(server, subject, "quota") == {"n": 4, "t": T, "e": MIDNIGHT}
         clock.to(T + 5_000)
-        subject.store._group()._refunds.give_all_back()
+        subject.store._group().refunds.give_all_back()
         await settled(subject)
         assert script_calls(server) == before + 1
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.advice import advised
 from ratelimit.stores.redis import RedisStore
-from ratelimit.stores.wire import Demoted, NoScript, Refused, Socket, bulk, command, error_of
+from ratelimit.stores.wire import Demoted, NoScript, Refused, Replied, Socket, bulk, command, error_of
 from tests.stores import rate
 from tests.stores.wires import WARM, FakeTransport, FakeWire, T, ask, connected, fake_store, read, run, turns
 
@@ -97,9 +97,9 @@ def test_a_reply_cut_anywhere(written: bytes, reply: object) -> None:
     [
         ("NOSCRIPT No matching script.", NoScript),
         ("READONLY You can't write against a read only replica.", Demoted),
-        ("ERR unknown command", StoreUnavailable),
-        ("OOM command not allowed when used memory > 'maxmemory'.", StoreUnavailable),
-        ("WRONGTYPE NOSCRIPT", StoreUnavailable),
+        ("ERR unknown command", Replied),
+        ("OOM command not allowed when used memory > 'maxmemory'.", Replied),
+        ("WRONGTYPE NOSCRIPT", Replied),
         ("LOADING Redis is loading the dataset in memory", Refused),
         ("BUSY Redis is busy running a script.", Refused),
         ("CLUSTERDOWN The cluster is down", Refused),

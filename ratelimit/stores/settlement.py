@@ -1,0 +1,161 @@
+"""After an outage: what became of lost calls is asked, and what was admitted meanwhile is charged, each exactly once.
+
+A script call carries a number (`tickets.py`); one whose reply was lost is asked about before anything is sent that
+could pass its number. Calls of `lua/settle.lua` carry numbers as well: one that is lost is not charged twice either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context
+from typing import TYPE_CHECKING, NamedTuple
+
+from ratelimit.model import StoreUnavailable
+from ratelimit.stores.breaker import Breaker
+from ratelimit.stores.charging import Charging
+from ratelimit.stores.local import Local
+from ratelimit.stores.scripts import Scripts
+from ratelimit.stores.tickets import LIFE, Ticket, Tickets, told_by
+from ratelimit.stores.wire import command
+
+if TYPE_CHECKING:
+    from ratelimit.stores.account import Account
+
+logger = logging.getLogger("ratelimit")
+
+RETRY = 0.25  # seconds until what could not be settled is tried again
+
+
+class _Lost(NamedTuple):
+    """A call without a reply. `tell` takes what its marker says of it: None, it was not applied."""
+
+    ticket: Ticket
+    slot: int
+    sent: float  # by time.monotonic
+    tell: Callable[[list[bytes] | None], None]
+
+
+class Settlement:
+    """Of one event loop. `accounts` gives those of all nodes, `account_of` that of the one that has a slot, if one is
+    known. `timeout` in seconds."""
+
+    def __init__(
+        self,
+        local: Local,
+        tickets: Tickets,
+        scripts: Scripts,
+        timeout: float,
+        accounts: Callable[[], Iterable[Account]],
+        account_of: Callable[[int], Account | None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.local = local
+        self.tickets = tickets
+        self._journal = local.journal
+        self._scripts = scripts
+        self._patience = Breaker(timeout).stall  # by then the connection is given up
+        self._accounts = accounts
+        self._account_of = account_of
+        self._charging = Charging(self, scripts, self._patience)
+        self._lost: list[_Lost] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        local.on_owed = self._wake
+
+    def lose(self, ticket: Ticket, slot: int, sent: float, tell: Callable[[list[bytes] | None], None]) -> None:
+        """A call has ended without a reply."""
+        self._lost.append(_Lost(ticket, slot, sent, tell))
+        self._wake()
+
+    def concerns(self, account: Account) -> bool:
+        """Whether there may be something to settle with a node."""
+        return bool(self._journal or self._lost_at(account))
+
+    async def settle(self, account: Account) -> bool:
+        """Settle with a node what there is by now. True where all of it was settled."""
+        done = False
+        try:
+            await self._check_refunds(account)
+            for lost in self._lost_at(account):
+                await self._resolve(account, lost)
+            done = await self._charging.charge(account, lambda slot: self._account_of(slot) is account)
+        except StoreUnavailable as error:
+            logger.debug("what was admitted without the store is not charged yet: %s", error)
+        if not self._lost_at(account):
+            account.open()
+        if done:
+            self._journal.report()
+        else:
+            self._wake()
+        return done
+
+    async def close(self, accounts: Sequence[Account], patience: float) -> None:
+        """Settle what is left within so many seconds. What can't be is lost, and said."""
+        self._closed = True
+        if self._timer:
+            self._timer.cancel()
+        settling: list[asyncio.Task[bool]] = []
+        until = self._loop.time() + patience
+        for _ in range(2):  # one may be under way, which began before the last were owed
+            if accounts and (self._journal or self._lost) and self._loop.time() < until:
+                settling = [account.settle() for account in accounts]
+                await asyncio.wait(settling, timeout=until - self._loop.time())
+        for task in settling:
+            task.cancel()
+        await asyncio.gather(*settling, return_exceptions=True)
+        self._end(accounts)
+
+    def _end(self, accounts: Sequence[Account]) -> None:
+        self._journal.report()
+        if units := self._journal.open_units:
+            logger.error("closed before the store was back: %d units admitted without it are never charged", units)
+        for account in accounts:
+            dropping = account.drop_markers()
+            if not (self._lost or self.tickets.cluster):
+                dropping.append(command("DEL", *map(self.tickets.marker, ("calls", "settled"))))
+            for one in dropping:
+                account.group.link.post(one)
+        lost, self._lost = self._lost, []
+        for call in lost:
+            call.tell([])
+
+    def _wake(self) -> None:
+        if self._timer is None and not self._closed:
+            self._timer = self._loop.call_later(RETRY, self._look, context=Context())
+
+    def _look(self) -> None:
+        """Settle with the nodes that are there, and look for those that are not."""
+        self._timer = None
+        for account in list(self._accounts()):
+            if account.group.link.ready:
+                account.settle()
+            elif self.concerns(account):
+                account.group.link.connect()
+        if self._journal or self._lost:
+            self._wake()
+
+    async def _check_refunds(self, account: Account) -> None:
+        """Nothing is given back where it is not known that what was charged is still there."""
+        if not self._journal.refunds or self.tickets.cluster:
+            return
+        marker = await account.group.link.call(command("GET", self.tickets.marker("calls")), self._patience)
+        self._journal.drop_refunds(after=marker if isinstance(marker, bytes) else b"")
+
+    async def _resolve(self, account: Account, lost: _Lost) -> None:
+        told: list[bytes] | None = []  # nobody knows any more
+        if time.monotonic() < lost.sent + LIFE - 60:
+            marker, number = lost.ticket
+            reply = await account.call(lost.slot, self._scripts.resolve, [marker], [number], self._patience)
+            if not (reply is None or isinstance(reply, bytes)):
+                raise account.unreadable()
+            told = told_by(reply, lost.ticket)
+            if told:  # it can't come any more
+                account.answered(lost.ticket)
+        self._lost.remove(lost)
+        lost.tell(told)
+
+    def _lost_at(self, account: Account) -> list[_Lost]:
+        return [lost for lost in self._lost if self._account_of(lost.slot) is account]

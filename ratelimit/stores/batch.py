@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from itertools import repeat
+from itertools import chain, repeat
 from typing import NamedTuple
 
 from ratelimit.model import Decision, Lease, State, StoreUnavailable
@@ -162,6 +162,17 @@ class Batch:
         else:
             return decision
         return block.decision(now)
+
+
+def everyone(batches: Iterable[Batch], waiting: Iterable[Call]) -> Iterable[Call]:
+    """Who waits for a decision, under way or not."""
+    return chain(*[batch.calls for batch in batches], waiting)
+
+
+def earliest(batches: Iterable[Batch], waiting: Iterable[Call]) -> float | None:
+    """When the first of them has waited for long enough."""
+    # Not the first of the line: who asks twice has less time left than those who came in between.
+    return min((call.deadline for call in everyone(batches, waiting) if not call.result.done()), default=None)
 
 
 def fail(call: Call, why: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from ratelimit.memo import Recent
 from ratelimit.model import Charge, Concurrency, Decision, Lease, Quota, Rate
 from ratelimit.stores.reserve import Block, Pace, later
@@ -125,6 +127,34 @@ class Caller:
         if spent and self.pace:
             self.pace.count += 1
         return spent
+
+
+class Callers:
+    """Finds those of late, by the id of their charges, and makes others. `slot_of` says the slot of charges, on a
+    cluster."""
+
+    def __init__(
+        self,
+        recent: Recent[int, Caller],
+        prefix: str,
+        tariff_at: Callable[[Charges, int], Tariff],
+        slot_of: Callable[[Charges], int] | None,
+    ) -> None:
+        self._recent = recent
+        self._prefix = prefix
+        self._tariff_at = tariff_at
+        self._slot_of = slot_of
+
+    def of(self, charges: Sequence[Charge], now_ms: int) -> Caller:
+        caller = self._recent.get(id(charges))
+        if caller is not None and caller.charges is charges:
+            return caller
+        own = tuple(charges)  # the same object if it is a tuple; a list may hold something else the next time
+        slot = self._slot_of(own) if self._slot_of else 0
+        caller = Caller(own, self._prefix, self._tariff_at(own, now_ms), slot)
+        if own is charges:
+            self._recent.put(id(own), caller)
+        return caller
 
 
 def reservable(charges: Charges) -> bool:

@@ -9,15 +9,32 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from redis.asyncio import Connection, ConnectionPool, Redis
+from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    MasterDownError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from ratelimit.model import StoreUnavailable
+from ratelimit.stores.lookup import looked_up
 from ratelimit.stores.wire import Demoted, NoScript, Reply, Socket, Wire
 
-__all__ = ["ConnectionPool", "connect", "connections", "reason"]
+__all__ = ["OF_A_MASTER", "OF_A_NODE", "ConnectionPool", "Proof", "connect", "connections", "reason"]
+
+Proof = tuple[str | int, ...]  # a command: who answers it is of use
+# A script that says what it is (by its first line) is refused at once where it could not write: by a replica, while
+# data is loaded, while another script runs. PING would be answered by a replica.
+OF_A_MASTER: Proof = ("EVAL", "#!lua\nreturn 1", 0)
+OF_A_NODE: Proof = ("PING",)  # of a cluster: a replica knows as well who has which slots
+# LOADING is a ConnectionError. Any other error is no proof of the contrary: with OOM those who are to be denied still
+# are, and a server that does not know the first line of the script (fakeredis) may run ours.
+USELESS = (AuthenticationError, MasterDownError, ReadOnlyError)
 
 
 def connections(redis: str | Redis) -> ConnectionPool:
@@ -38,13 +55,19 @@ def connections(redis: str | Redis) -> ConnectionPool:
     raise ValueError(f"no connection to Redis can be made from this URL: {why}")
 
 
-async def connect(pool: ConnectionPool, on_reply: Callable[[Reply], None], on_lost: Callable[[str], None]) -> Wire:
-    """A new connection, tried once: redis-py by itself would try ten times. Raises what redis-py raises."""
+async def connect(
+    pool: ConnectionPool, on_reply: Callable[[Reply], None], on_lost: Callable[[str], None], proof: Proof
+) -> Wire:
+    """A new connection that has proved to be of use, tried once: redis-py by itself would try ten times. Raises what
+    redis-py raises."""
     connection: Connection = pool.make_connection()  # type: ignore[no-untyped-call]
     connection.retry = Retry(NoBackoff(), 0)
     connection.socket_timeout = None
     try:
+        if type(connection) in (Connection, SSLConnection):  # a Unix socket has no name, and that of fakeredis is none
+            await looked_up(connection.host, connection.port)
         await connection.connect()  # type: ignore[no-untyped-call]
+        await _prove(connection, proof)
     except BaseException:
         await connection.disconnect(nowait=True)
         raise
@@ -53,6 +76,18 @@ async def connect(pool: ConnectionPool, on_reply: Callable[[Reply], None], on_lo
         return _Generic(connection, on_reply, on_lost)
     connection._writer = connection._reader = None  # ours from here on: who drops a connection closes its writer
     return Socket(writer, on_reply, on_lost)
+
+
+async def _prove(connection: Connection, proof: Proof) -> None:
+    """Raises what the server says if it is what it would say to every request."""
+    await connection.send_command(*proof, check_health=False)
+    try:
+        await connection.read_response()
+    except USELESS:
+        raise
+    except ResponseError as error:
+        if str(error).startswith("BUSY "):  # a script runs on and on
+            raise
 
 
 class _Generic:

@@ -11,15 +11,14 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextvars import Context
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from ratelimit.memo import Recent
 from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
 from ratelimit.stores.alarm import Alarm
-from ratelimit.stores.batch import Again, Batch, Call, fail, send_away
-from ratelimit.stores.callers import Caller, Tariffs
-from ratelimit.stores.connection import ConnectionPool
+from ratelimit.stores.batch import Again, Batch, Call, earliest, everyone, fail, send_away
+from ratelimit.stores.callers import Caller, Callers, Tariffs
+from ratelimit.stores.connection import OF_A_MASTER, OF_A_NODE, ConnectionPool
 from ratelimit.stores.link import Link
 from ratelimit.stores.refunds import Refunds
 from ratelimit.stores.reserve import new
@@ -45,19 +44,20 @@ class Group:
         self._scripts = scripts
         self._prefix = prefix
         self._timeout = timeout
-        self.link = Link(
-            pool, timeout, on_ready=self._send, on_failure=self._fail_waiting, wanted=lambda: bool(self._waiting)
-        )
-        self._refunds = Refunds(self.link, scripts)
-        self._alarm = Alarm(timeout, self._earliest, self._too_late)
         self._waiting: deque[Call] = deque()
+        proof, wanted = OF_A_NODE if nodes else OF_A_MASTER, lambda: bool(self._waiting)
+        self.link = Link(pool, timeout, on_ready=self._send, on_failure=self._fail_waiting, wanted=wanted, proof=proof)
+        self._breaker = self.link.breaker
+        self._refunds = Refunds(self.link, scripts)
+        self._alarm = Alarm(timeout, lambda: earliest(self._batches, self._waiting), self._too_late)
         self._batches: set[Batch] = set()  # that are under way
         self.slots = Slots(lambda importing: Batch(time.monotonic(), self._store_ms(), self._tariff, importing))
         self._left = False
         self._woken = False
         self._ahead_ms = 0  # the store's clock against ours, as last seen: only to guess the period it is in
-        self._callers: Recent[int, Caller] = Recent()  # by the id of their charges
         self._tariff = Tariffs().at
+        self._callers: Recent[int, Caller] = Recent()  # by the id of their charges
+        self._caller_of = Callers(self._callers, prefix, self._tariff, nodes.slot if nodes else None).of
 
     async def acquire(self, charges: Sequence[Charge], deadline: float = 0.0) -> Decision:
         """`deadline` is for who has waited before, by the loop's clock."""
@@ -65,12 +65,14 @@ class Group:
         if caller is None or caller.charges is not charges:
             if not charges:
                 return Decision(allowed=True, now_ms=self._store_ms())
-            caller = self._caller(charges)
-        group, attempts, sent_away = self, 0, 0
+            caller = self._caller_of(charges, self._store_ms())
+        group, attempts, tries = self, 0, 0
         while attempts < ATTEMPTS:
             # Units that were there when it was told may have ended since, if this process stood still: looked at now.
             if (caller.refusal or caller.block) and (known := caller.decide(time.monotonic())):
                 return known
+            if group._breaker.down:
+                raise group._down()
             leases = caller.new_leases() if caller.caps else ()
             deadline = deadline or self._loop.time() + self._timeout
             result: asyncio.Future[Decision | Again] = self._loop.create_future()
@@ -87,10 +89,13 @@ class Group:
             if isinstance(outcome, Decision):
                 return outcome
             attempts += outcome is Again.CLOCK
-            if outcome is Again.ELSEWHERE and self._nodes:
-                sent_away += 1
-                group = await self._nodes.again(caller.slot, sent_away, deadline)
+            tries += outcome is Again.ELSEWHERE
+            group = await group._after(outcome, caller.slot, tries, deadline)
         raise StoreUnavailable("the clock of the store does not stand still between two calls")
+
+    async def _after(self, outcome: Again, slot: int, tries: int, deadline: float) -> Group:
+        """Who is to be asked after something that was no decision."""
+        return await self._nodes.again(slot, tries, deadline) if self._nodes and outcome is Again.ELSEWHERE else self
 
     def post_release(self, leases: Sequence[Lease]) -> None:
         if self._nodes:
@@ -101,6 +106,10 @@ class Group:
 
     def put(self, calls: Sequence[Call]) -> None:
         """Decide for calls that a node without the keys has sent here."""
+        if why := self._breaker.down:
+            for call in calls:
+                fail(call, why)
+            return
         self.slots.ask(calls)
         self._waiting.extend(calls)
         if not self._batches and not self._woken:
@@ -119,17 +128,6 @@ class Group:
         self._refunds.give_all_back()
         await self.link.close()
         self._alarm.stop()
-
-    def _caller(self, charges: Sequence[Charge]) -> Caller:
-        caller = self._callers.get(id(charges))
-        if caller is not None and caller.charges is charges:
-            return caller
-        own = tuple(charges)  # the same object if it is a tuple; a list may hold something else the next time
-        slot = self._nodes.slot(own) if self._nodes else 0
-        caller = Caller(own, self._prefix, self._tariff(own, self._store_ms()), slot)
-        if own is charges:
-            self._callers.put(id(own), caller)
-        return caller
 
     def _store_ms(self) -> int:
         """What the store's clock says, as far as is known here."""
@@ -188,6 +186,10 @@ class Group:
             self.link.drop(str(batch.demoted))
             self._trouble()
 
+    def _down(self) -> StoreUnavailable:
+        self._trouble()
+        return StoreUnavailable(self._breaker.down or "")
+
     def _trouble(self) -> None:
         if self._nodes:  # another node may have its slots by now
             self._nodes.refresh()
@@ -199,16 +201,9 @@ class Group:
         self.slots.forget()
         self._trouble()
 
-    def _everyone(self) -> chain[Call]:
-        return chain(*[batch.calls for batch in self._batches], self._waiting)
-
-    def _earliest(self) -> float | None:
-        # Not the first of them: who asks twice has less time left than those who came in between.
-        return min((call.deadline for call in self._everyone() if not call.result.done()), default=None)
-
     def _too_late(self, deadline: float) -> None:
-        for call in self._everyone():
+        for call in everyone(self._batches, self._waiting):
             if call.deadline <= deadline:
                 fail(call, self.link.too_late())
-        self.link.drop_if_stalled()
+        self.link.notice_silence()
         self._trouble()

@@ -10,10 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimit.model import Lease, StoreUnavailable
-from ratelimit.stores.link import POST_LIFE, POSTS
 from ratelimit.stores.scripts import Scripts
 from ratelimit.stores.slots import ASKING
 from ratelimit.stores.topology import slot_of
+from ratelimit.stores.unsent import POST_LIFE, POSTS
 from ratelimit.stores.wire import Asked, Elsewhere, Moved, NoScript, Reply, command
 
 if TYPE_CHECKING:

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from functools import partial
-from typing import NamedTuple
 
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.alarm import in_time
-from ratelimit.stores.connection import ConnectionPool, connect, reason
-from ratelimit.stores.wire import Demoted, Reply, Wire
+from ratelimit.stores.breaker import Breaker
+from ratelimit.stores.connection import OF_A_MASTER, ConnectionPool, Proof, connect, reason
+from ratelimit.stores.unanswered import Done, Unanswered
+from ratelimit.stores.unsent import Unsent, resolve
+from ratelimit.stores.wire import Reply, Wire
 
-CONNECT_TIMEOUT = 5.0  # seconds, in the background: a request waits its own, shorter time
-STALL = 1.0  # seconds without a reply, and at least five timeouts, after which a connection is given up
 GOODBYE = 1.0  # seconds at most that close() waits for what is in line
-POSTS = 10_000  # commands without a reply that are kept while there is no connection, the newest
-POST_LIFE = 60.0  # seconds; a lease that is released later than that has ended by itself
-
-Done = Callable[[Reply], None]  # called with a reply; with a StoreUnavailable where there is none
-
-
-class _Call(NamedTuple):
-    command: bytes
-    reply: asyncio.Future[Reply] | None  # None: nobody waits for it
-    submitted_at: float
 
 
 class Link:
-    """Of one event loop. Connects when it is used, and again after the connection was lost while somebody waits.
+    """Of one event loop. Connects when it is used, and again after the connection was lost while somebody waits. Where
+    no connection can be made it goes on trying; `breaker` says why nobody need wait meanwhile.
 
     Whoever keeps its own line uses `ready`, `connect` and `send`; it is told by `on_ready` when it may send, by
     `on_failure` that no connection could be made, and is asked by `wanted` whether it waits for one.
@@ -44,6 +34,7 @@ class Link:
         on_ready: Callable[[], None],
         on_failure: Callable[[StoreUnavailable], None],
         wanted: Callable[[], bool],
+        proof: Proof = OF_A_MASTER,
     ) -> None:
         self._now = asyncio.get_running_loop().time
         self._pool = pool
@@ -51,11 +42,14 @@ class Link:
         self._on_ready = on_ready
         self._on_failure = on_failure
         self._wanted = wanted
+        self._proof = proof
+        self.breaker = Breaker(timeout)
         self._wire: Wire | None = None
         self._task: asyncio.Task[None] | None = None
         self._lost: asyncio.Future[str] | None = None
-        self._unsent: deque[_Call] = deque()
-        self._unanswered: deque[tuple[float, Done]] = deque()  # when it was sent, and who waits
+        self._unsent = Unsent(self._now)
+        self._unanswered = Unanswered(self.breaker, timeout, self.drop)
+        self.notice_silence = self._unanswered.notice_silence
         self._idle: asyncio.Future[None] | None = None
         self._closed = False
         self.number = 0  # of connections that were made
@@ -75,121 +69,120 @@ class Link:
         """Send commands when the link is `ready`, a `done` for each. Sent once: after an error they may be applied."""
         wire = self._wire
         assert wire  # noqa: S101 - it is ready
-        self._unanswered.extend([(self._now(), one) for one in done])
+        self._unanswered.line.extend([(self._now(), one) for one in done])
         wire.write(commands)
         if wire.drained:
             wire.drained.add_done_callback(lambda _: self._resume(wire))
 
-    async def call(self, command: bytes, patience: float = 0.0) -> Reply:
+    async def call(self, command: bytes, patience: float | None = None) -> Reply:
         """Send a command, now or when there is a connection, and wait for its reply. Raises StoreUnavailable."""
+        if self.breaker.down:
+            raise StoreUnavailable(self.breaker.down)
         reply = self.submit(command)
-        return await in_time(reply, patience or self._timeout, lambda: self._fail(reply))
+        return await in_time(reply, self._timeout if patience is None else patience, lambda: self._too_late(reply))
 
     def submit(self, command: bytes) -> asyncio.Future[Reply]:
         """Send a command, now or when there is a connection: its reply or an error."""
-        self._submit(_Call(command, reply := asyncio.get_running_loop().create_future(), self._now()))
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        if self.breaker.down and not self.ready:
+            reply.set_exception(StoreUnavailable(self.breaker.down))
+        else:
+            self._submit(command, reply)
         return reply
 
     def post(self, command: bytes) -> None:
         """Send a command whose reply nobody waits for, now or when there is a connection."""
-        self._submit(_Call(command, None, self._now()))
+        self._submit(command, None)
 
-    async def wait_until_sent(self) -> None:
+    async def wait_until_sent(self, deadline: float | None = None) -> None:
         """Wait until what was sent has left this process, or raise StoreUnavailable when the time is up. Not for a
         connection: what was posted goes first when there is one."""
-        deadline = self._now() + self._timeout
+        deadline = self._now() + self._timeout if deadline is None else deadline
         while self._wire and (drained := self._wire.drained):
-            await asyncio.wait([drained], timeout=deadline - self._now())
-            if not drained.done():
-                raise StoreUnavailable(self.too_late())
+            if self.breaker.down:
+                raise StoreUnavailable(self.breaker.down)
+            sent: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+            drained.add_done_callback(lambda _, sent=sent: resolve(sent, None))  # type: ignore[misc]
+            await in_time(sent, deadline - self._now(), partial(self._too_late, sent))
 
     async def close(self) -> None:
         """Have what is in line answered, also where the connection is only being made; then drop it for good."""
-        if self._unsent or self._unanswered:
+        if (self._unsent or self._unanswered.line) and not self.breaker.down:
             self._idle = asyncio.get_running_loop().create_future()
+            self._unanswered.on_answer = self._tell_if_idle
             await asyncio.wait([self._idle], timeout=min(self._timeout, GOODBYE))
         self._closed = True
         if task := self._task:
             task.cancel()
             await asyncio.wait([task])
             if self._task:  # it had not even begun
-                self._give_up("the connection was closed", posts_after=float("inf"))
-
-    def drop_if_stalled(self) -> None:
-        """One late reply is one caller's; only a connection that says nothing for long is dropped."""
-        patience = max(STALL, 5 * self._timeout)
-        if self._unanswered and self._now() - self._unanswered[0][0] >= patience:
-            self.drop(f"no reply for {patience:.1f} s")
+                self._end_for_good()
 
     def too_late(self) -> str:
         return f"no reply within {self._timeout * 1000:.0f} ms"
 
     async def _run(self) -> None:
-        """The life of one connection, from the attempt to make it to its end."""
+        """Connect, and live with the connection until it ends, for as long as somebody waits. Where none can be made,
+        go on trying until there is one: it is up then before the next request comes."""
+        try:
+            began = self._now()
+            while await self._live() or self._unsent or self._wanted():
+                if self.breaker.down:
+                    await asyncio.sleep(self.breaker.next_attempt(began) - self._now())
+                began = self._now()
+            self._task = None
+        except asyncio.CancelledError:
+            self._end_for_good()
+            raise
+
+    async def _live(self) -> str | None:
+        """The life of one connection, from the attempt to make it to its end. Why the store is down then, if it is."""
         self._lost = lost = asyncio.get_running_loop().create_future()
         wire: Wire | None = None
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                wire = await connect(self._pool, self._replied, partial(self.drop, lost=lost))
+            async with asyncio.timeout(self.breaker.patience) as patience:
+                wire = await connect(self._pool, self._unanswered.answer, partial(self.drop, lost=lost), self._proof)
             if not lost.done():
                 self._wire, self.number = wire, self.number + 1
+                self.breaker.connected()
                 self._resume(wire)
             self._end(await lost)
-            if self._unsent or self._wanted():
-                self.connect()
-        except asyncio.CancelledError:
-            self._give_up("the connection was closed", posts_after=float("inf"))
-            raise
         except Exception as error:  # noqa: BLE001 - whatever it was, callers are told that the store is out of reach
-            self._give_up(reason(error), posts_after=self._now() - POST_LIFE)
+            why = f"no connection within {self.breaker.patience:.1f} s" if patience.expired() else reason(error)
+            self.breaker.unreachable(why)
+            self._unsent.fail(why)
+            self._end(why)
+            self._on_failure(StoreUnavailable(why))
         finally:
             if wire:
                 wire.abort()
+        return self.breaker.down
 
     def _resume(self, wire: Wire) -> None:
         """Send what is in line for as long as it leaves this process."""
-        while self._unsent and self._wire is wire and self.ready:
-            call = self._unsent.popleft()
-            # What nobody waits for any more is not sent: it would be done for nothing.
-            if call.reply is None or not call.reply.done():
-                self._submit(call)
+        while self._wire is wire and self.ready and (command := self._unsent.next()):
+            self._submit(command.text, command.reply)
         if self._wire is wire and self.ready:
             self._on_ready()
 
     def _end(self, why: str) -> None:
         """What was sent may have been applied, what was not goes over a new connection."""
-        self._task = self._wire = None
-        unanswered, self._unanswered = self._unanswered, deque()
-        for _, done in unanswered:
-            done(StoreUnavailable(why))
+        self._wire = None
+        self._unanswered.fail(why)
         self._tell_if_idle()
 
-    def _give_up(self, why: str, posts_after: float) -> None:
-        """There is no connection. Leases that wait to be given back are kept for when there is one."""
-        unsent, self._unsent = self._unsent, deque()
-        self._end(why)
-        self._on_failure(StoreUnavailable(why))
-        for call in unsent:
-            _resolve(call.reply, StoreUnavailable(why))
-        posts = [call for call in unsent if call.reply is None and call.submitted_at > posts_after]
-        self._unsent.extend(posts[-POSTS:])
+    def _end_for_good(self) -> None:
+        self._task = None
+        self._unsent.drop()
+        self._end("the connection was closed")
+        self._on_failure(StoreUnavailable("the connection was closed"))
 
-    def _submit(self, call: _Call) -> None:
+    def _submit(self, command: bytes, reply: asyncio.Future[Reply] | None) -> None:
         if self.ready:
-            self.send(call.command, partial(_resolve, call.reply))
+            self.send(command, partial(resolve, reply))
         else:
-            self._unsent.append(call)
+            self._unsent.add(command, reply)
             self.connect()
-
-    def _replied(self, reply: Reply) -> None:
-        if not self._unanswered:
-            self.drop("a reply that nobody asked for")
-            return
-        _, done = self._unanswered.popleft()
-        done(reply)
-        if isinstance(reply, Demoted):  # the next connection may lead to the new master
-            self.drop(str(reply))
-        self._tell_if_idle()
 
     def drop(self, why: str, lost: asyncio.Future[str] | None = None) -> None:
         """Write nothing more to this connection, where uvloop would raise; what it has not answered fails."""
@@ -199,17 +192,11 @@ class Link:
         if lost and not lost.done():
             lost.set_result(why)
 
-    def _fail(self, reply: asyncio.Future[Reply]) -> None:
-        reply.set_exception(StoreUnavailable(self.too_late()))
-        self.drop_if_stalled()
+    def _too_late(self, reply: asyncio.Future[Reply]) -> None:
+        resolve(reply, StoreUnavailable(self.too_late()))
+        self.notice_silence()
 
     def _tell_if_idle(self) -> None:
-        if self._idle and not self._unsent and not self._unanswered:
+        if self._idle and not self._unsent and not self._unanswered.line:
             self._idle.set_result(None)
             self._idle = None
-
-
-def _resolve(future: asyncio.Future[Reply] | None, reply: Reply) -> None:
-    if future and not future.done():
-        settle = future.set_exception if isinstance(reply, StoreUnavailable) else future.set_result
-        settle(reply)

@@ -20,6 +20,7 @@ from ratelimit.stores.topology import SLOTS, Address, ClusterUrl, Range, address
 from ratelimit.stores.wire import Asked, Elsewhere, Moved, command
 
 REST = 0.5  # seconds between two looks at who has which slots: a replica that was promoted is found within a second
+LATELY = 2 * REST  # requests begin the next look after REST, and it takes its time
 AT_ONCE = 3  # nodes that are asked for it together: one that is gone costs no time
 PAUSE = 0.001  # seconds before a third attempt, more before each later one
 LONGEST_PAUSE = 0.02
@@ -39,7 +40,7 @@ class Nodes:
         self._masters: list[Group | None] = [None] * SLOTS
         self._asked: set[Group] = set()  # where calls were sent since the last look: it may have no slots yet
         self._look: asyncio.Task[None] | None = None
-        self._next_look = float("-inf")
+        self._looked_at = float("-inf")  # the end of the last look
         self._why = "the cluster was not asked yet"
         self._parting: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -67,10 +68,11 @@ class Nodes:
         return self._masters[slot]
 
     async def found(self, slot: int, deadline: float) -> Group:
-        """The group of a slot's master. Raises StoreUnavailable where none is known by then."""
+        """The group of a slot's master. Raises StoreUnavailable where none is known by then, and at once where a look
+        of late found none: it is looked for in the background."""
         if self._masters[slot] is None:
             self.refresh()
-            if look := self._look:
+            if (look := self._look) and self._loop.time() - self._looked_at >= LATELY:
                 heard: asyncio.Future[None] = self._loop.create_future()
                 look.add_done_callback(partial(_tell, heard))
                 await in_time(heard, deadline - self._loop.time(), partial(_give_up, heard))
@@ -81,7 +83,7 @@ class Nodes:
     async def again(self, slot: int, tries: int, deadline: float) -> Group:
         """The group to ask now, after a call was sent away so many times: at once at first, then after a pause."""
         if tries > 1:
-            await asyncio.sleep(min(PAUSE * tries, LONGEST_PAUSE))
+            await asyncio.sleep(min(PAUSE * tries, LONGEST_PAUSE, max(0.0, deadline - self._loop.time())))
         if self._loop.time() >= deadline:
             raise StoreUnavailable(f"slot {slot} is on its way from node to node: none decided in time")
         return await self.found(slot, deadline)
@@ -110,7 +112,7 @@ class Nodes:
 
     def refresh(self) -> None:
         """Look who has which slots, in the background; one look at a time, and not one upon the other."""
-        if self._look is None and not self._closed and self._loop.time() >= self._next_look:
+        if self._look is None and not self._closed and self._loop.time() - self._looked_at >= REST:
             self._look = self._loop.create_task(self._learn(), context=Context())
 
     async def close(self) -> None:
@@ -131,7 +133,7 @@ class Nodes:
                     break
         finally:
             self._look = None
-            self._next_look = self._loop.time() + REST
+            self._looked_at = self._loop.time()
 
     async def _learn_from(self, addresses: Iterable[Address]) -> bool:
         """Ask several nodes together, and wait for the first that knows."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from ratelimit.stores.batch import Again, Batch, Call, fail
-from ratelimit.stores.link import Done
 from ratelimit.stores.scripts import Script
+from ratelimit.stores.unanswered import Done
 from ratelimit.stores.wire import Reply, command
 
 ASKING = command("ASKING")

@@ -103,7 +103,7 @@ class Node(FakeWire):
 
 
 async def connect_node(
-    pool: ConnectionPool, on_reply: Callable[[Reply], None], on_lost: Callable[[str], None]
+    pool: ConnectionPool, on_reply: Callable[[Reply], None], on_lost: Callable[[str], None], _proof: object
 ) -> FakeWire:
     """In the place of ratelimit.stores.connection.connect."""
     port = pool.connection_kwargs["port"]

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ratelimit.model import Charge, StoreUnavailable
+from ratelimit.stores.breaker import Breaker
 from ratelimit.stores.group import Group
 
 if TYPE_CHECKING:
@@ -97,11 +98,14 @@ class Timer:
 class Line:
     """A connection that takes its time, and breaks. What was sent may be applied all the same, but never twice."""
 
-    def __init__(self, process: Process, timeout: float, *, on_ready: Any, on_failure: Any, wanted: Any) -> None:
+    def __init__(
+        self, process: Process, timeout: float, *, on_ready: Any, on_failure: Any, wanted: Any, proof: Any
+    ) -> None:
         self._process, self._world = process, process.world
         self._on_ready, self._on_failure = on_ready, on_failure
         self._unanswered: list[Callable[[Any], None]] = []
         self.ready, self.number = True, 1
+        self.breaker = Breaker(timeout)
 
     def send(self, request: bytes, *waiting: Callable[[Any], None]) -> None:
         (done,) = waiting  # one call at a time
@@ -142,5 +146,5 @@ class Line:
     def too_late(self) -> str:
         return "too late"
 
-    def drop_if_stalled(self) -> None:
+    def notice_silence(self) -> None:
         """It breaks by itself."""

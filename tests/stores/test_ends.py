@@ -56,8 +56,8 @@ def test_a_connection_that_ends_as_it_is_made(server: servers.Server, monkeypatc
     """A connection that has ended before it is handed over is not used: who waits goes over the next one."""
     connect, made = link_module.connect, []
 
-    async def ending_at_first(pool: Any, on_reply: Callable[[Any], None], on_lost: Callable[[str], None]) -> Any:
-        made.append(await connect(pool, on_reply, on_lost))
+    async def ending_at_first(pool: Any, on_reply: Any, on_lost: Callable[[str], None], proof: Any) -> Any:
+        made.append(await connect(pool, on_reply, on_lost, proof))
         if len(made) == 1:
             on_lost("the server closed the connection")
         return made[-1]

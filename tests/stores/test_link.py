@@ -13,7 +13,7 @@ from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores import link as link_module
-from ratelimit.stores.connection import connect
+from ratelimit.stores.connection import OF_A_MASTER, connect
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.wire import Demoted, NoScript, Socket, Wire, command
 from tests import servers
@@ -129,9 +129,9 @@ def test_a_connection_that_is_lost_while_it_is_full(monkeypatch: pytest.MonkeyPa
     """Who waited because a server did not read is asked for on the next connection, not on the one that has ended."""
     transports: list[FakeTransport] = []
 
-    async def connect(_: object, *on: Any) -> Socket:
+    async def connect(_: object, on_reply: Any, on_lost: Any, __: object) -> Socket:
         transports.append(FakeTransport(full=not transports))
-        return Socket(transports[-1], *on)
+        return Socket(transports[-1], on_reply, on_lost)
 
     monkeypatch.setattr(link_module, "connect", connect)
     store = RedisStore("redis://nowhere", timeout=10)
@@ -171,7 +171,7 @@ def test_an_error_on_the_path_of_redis_py(raised: ResponseError, said: StoreUnav
 
     async def test() -> None:
         pool = generic(FakeServer())
-        wire: Wire = await connect(pool, replies.put_nowait, lambda _: None)
+        wire: Wire = await connect(pool, replies.put_nowait, lambda _: None, OF_A_MASTER)
         connection = wire._connection
         read = connection.read_response
 
@@ -199,7 +199,7 @@ def test_the_end_of_a_connection_on_the_path_of_redis_py() -> None:
     async def test() -> None:
         server = FakeServer()
         for what in ("it breaks", "it is dropped"):
-            wire = await connect(generic(server), lambda _: None, lost.append)
+            wire = await connect(generic(server), lambda _: None, lost.append, OF_A_MASTER)
             if what == "it breaks":
                 wire._connection.send_packed_command = broken
                 wire.write(command("PING"))

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 from redis.exceptions import ResponseError
 
-from ratelimit.memo import Recent
 from ratelimit.model import Charge
 from ratelimit.stores.reserve import Pace
 from tests import servers
@@ -125,7 +124,7 @@ def test_who_is_forgotten_gives_back(server: servers.Server, subject: Subject, c
 
     async def test() -> None:
         await spend(subject, BOTH, 4)
-        subject.store._group()._callers = Recent()
+        subject.store._group()._callers.__init__()
         clock.to(T + 1_000)
         await settled(subject)
         assert fields(server, subject)["s"] == 4

@@ -71,7 +71,9 @@ class FakeTransport:
         self.aborted += 1
 
 
-async def connect(_: object, on_reply: Callable[[Reply], None], on_lost: Callable[[str], None]) -> FakeWire:
+async def connect(
+    _: object, on_reply: Callable[[Reply], None], on_lost: Callable[[str], None], _proof: object
+) -> FakeWire:
     """In the place of ratelimit.stores.connection.connect."""
     FakeWire.made.append(wire := FakeWire(on_reply, on_lost))
     return wire

@@ -10,10 +10,10 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find ratelimit -name __pycac
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test bench lint wheel clean
+.PHONY: help demo serve test faults accounts soak bench lint wheel clean
 
 help: ## explain the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(DEMO_VENV)/ready ## drive three example APIs past their limits; on Redis if RATELIMIT_STORE_URL says so
 	$(DEMO_VENV)/bin/python -m examples.demo
@@ -29,6 +29,16 @@ test: $(VENV)/wheel ## run all tests on the installed wheel; fails below 100 % b
 	$(VENV)/bin/python -m coverage run -m pytest
 	$(VENV)/bin/python -m coverage combine --quiet
 	$(VENV)/bin/python -m coverage report
+
+# On the sources, not on the wheel.
+faults: $(VENV)/ready ## do every fault to real servers and write docs/faults.md, in two minutes on an idle machine
+	RATELIMIT_FAULTS=1 PYTHONPATH=. $(VENV)/bin/python -m pytest tests/faults/test_matrix.py
+
+accounts: $(VENV)/ready ## 10,000 requests by four processes while Redis goes away 20 times: was each charged once?
+	RATELIMIT_FULL=1 PYTHONPATH=. $(VENV)/bin/python -m pytest -rP tests/faults/test_accounting.py
+
+soak: $(VENV)/ready ## ten minutes of mixed faults, and what has grown: make soak ARGS="--minutes 1 --seed 7"
+	PYTHONPATH=. $(VENV)/bin/python -m tests.soak $(ARGS)
 
 bench: $(BENCH_VENV)/ready ## compare with the peers, in less than 15 minutes: make bench ARGS="--only flood"; needs wrk
 	$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)

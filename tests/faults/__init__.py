@@ -1,1 +1,1 @@
-"""What goes wrong between an API and its store, done to real servers: the faults, and what the callers of the API see."""
+"""What goes wrong between an API and its store, done to real servers: the faults, and what its callers see."""

@@ -98,7 +98,7 @@ def out_of_memory(field: Field, _: Pair) -> Iterator[None]:
 def wrong_type(field: Field, callers: Pair) -> Iterator[None]:
     with _server(field).client() as client:
         keys = list(client.scan_iter(f"*{callers.pattern}*", count=1_000))
-        assert len(keys) >= len(field.apps) * 4
+        assert keys
         for key in keys:
             client.set(key, "not a counter")
         try:

@@ -12,6 +12,7 @@ from tests.faults.catalog import Fault
 from tests.faults.field import LIMIT, TIMEOUT, Field, Pair, pair
 from tests.faults.load import Load, Seen
 
+SERVERS = ("valkey", "redis")
 POLICIES = ("allow", "deny")
 PROMISED = {"allow": {"200", "429"}, "deny": {"200", "429", "503"}, "local": {"200", "429"}}
 MARGIN_MS = 50  # beyond the timeout, for a machine with more to do than this; what the process stood still is taken off
@@ -26,11 +27,13 @@ class Observation:
     """A cell of the matrix. Times are in milliseconds; `recovery_ms` is from the end of the fault to the first answer
     that the store decided, None if there was none in `PATIENCE` seconds."""
 
+    server: str
     fault: str
     on_failure: str
     statuses: dict[str, int]
     unanswered: list[str]
     without_store: int
+    waiting: int  # requests that waited for half of the timeout or longer
     longest_wait_ms: float
     over_timeout_ms: float  # of the request that was the most over it, without the time that its process stood still
     admitted: int  # of a caller who is at its limit all the time
@@ -40,12 +43,12 @@ class Observation:
     recovery_ms: float | None
 
 
-def observe(fault: Fault, field: Field) -> dict[str, Observation]:
+def observe(server: str, fault: Fault, field: Field) -> dict[str, Observation]:
     """A cell for each policy, of one and the same fault."""
-    return asyncio.run(_observe(fault, field))
+    return asyncio.run(_observe(server, fault, field))
 
 
-async def _observe(fault: Fault, field: Field) -> dict[str, Observation]:
+async def _observe(server: str, fault: Fault, field: Field) -> dict[str, Observation]:
     callers = pair(fault.name)
     await field.settle(callers)
     loads = {
@@ -60,7 +63,10 @@ async def _observe(fault: Fault, field: Field) -> dict[str, Observation]:
         await asyncio.sleep(AFTER)
     finally:
         seen = {on_failure: await load.stop() for on_failure, load in loads.items()}
-    return {on_failure: _observed(fault, on_failure, callers, seen[on_failure], ended) for on_failure in loads}
+    return {
+        on_failure: _observed((server, fault.name, on_failure), callers, seen[on_failure], ended)
+        for on_failure in loads
+    }
 
 
 def _do(fault: Fault, field: Field, callers: Pair) -> float:
@@ -75,15 +81,15 @@ def _found(seen: Sequence[Seen], ended: float) -> list[Seen]:
     return [one for one in seen if one.by_store and one.sent >= ended]
 
 
-def _observed(fault: Fault, on_failure: str, callers: Pair, seen: Sequence[Seen], ended: float) -> Observation:
+def _observed(cell: tuple[str, str, str], callers: Pair, seen: Sequence[Seen], ended: float) -> Observation:
     admitted = [one for one in seen if one.api_key == callers.strict and one.status == 200]
     found = _found(seen, ended)
     return Observation(
-        fault=fault.name,
-        on_failure=on_failure,
+        *cell,
         statuses={str(status): count for status, count in sorted(Counter(one.status for one in seen).items())},
         unanswered=sorted({one.why for one in seen if one.why}),
         without_store=sum(one.status in (200, 503) and not one.by_store for one in seen),
+        waiting=sum(one.waited - 2 * one.stalled >= TIMEOUT / 2 for one in seen),
         longest_wait_ms=round(1000 * max(one.waited for one in seen), 1),
         over_timeout_ms=round(1000 * max(one.waited - TIMEOUT - 2 * one.stalled for one in seen), 1),
         admitted=len(admitted),

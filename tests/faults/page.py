@@ -27,20 +27,20 @@ COLUMNS = (
     ("503", "---:"),
     ("other", "---:"),
     ("without the store", "---:"),
+    ("waited for it", "---:"),
     ("longest wait, ms", "---:"),
     ("admitted at the limit", "---:"),
     ("found back after, ms", "---:"),
 )
 
 
-def write(observations: Sequence[Observation], server: str, folder: Path = DOCS) -> None:
+def write(observations: Sequence[Observation], folder: Path = DOCS) -> None:
     """Keep what was observed here and now, and make the page of it."""
     run = {
         "at": f"{datetime.now(UTC):%Y-%m-%d}",
         "cpus": os.cpu_count(),
         "machine": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "server": server,
         "cells": [as_json(one) for one in observations],
     }
     (folder / RESULTS.name).write_text(json.dumps(run, indent=1) + "\n")
@@ -51,13 +51,12 @@ def page(run: Mapping[str, Any]) -> str:
     """In Markdown."""
     cells = run["cells"]
     (limit,), (timeout,) = {cell["limit"] for cell in cells}, {cell["timeout_ms"] for cell in cells}
-    names, rulers = zip(*COLUMNS, strict=True)
-    table = [_line(names), _line(rulers), *(_line(_row(cell)) for cell in cells)]
+    tables = [_table(server, cells) for server in dict.fromkeys(cell["server"] for cell in cells)]
     return f"""# Faults
 
 What callers of an API saw while the store behind its limiter failed. Written by `make faults` from
-[faults.json](faults.json), which `tests/faults/test_matrix.py` measured on {run["at"]}: {run["server"]}, {run["machine"]}
-with {run["cpus"]} CPUs, Python {run["python"]}. Nothing here is typed by hand, and on another machine the numbers are others;
+[faults.json](faults.json), which `tests/faults/test_matrix.py` measured on {run["at"]}: {run["machine"]} with
+{run["cpus"]} CPUs, Python {run["python"]}. Nothing here is typed by hand, and on another machine the numbers are others;
 what the test asserts of each row holds on all of them.
 
 Each fault is done once, to a real server, while three connections to each of three apps on uvicorn (a process for each
@@ -66,19 +65,26 @@ Each fault is done once, to a real server, while three connections to each of th
 - **200, 429, 503, other**: how often callers got which status, from half a second before the fault until the store was back;
   other is any other status, a connection that was cut, and an answer that did not come within 5 s.
 - **without the store**: answers, 200 or 503, that the limiter gave by itself, as `on_failure` says.
+- **waited for it**: requests that waited for the store for half of `timeout` or longer: those that were under way when it went,
+  not those after them.
 - **longest wait**: for a decision, in the limiter, of any request. Where it is above `timeout`, the app's own process stood still.
 - **admitted at the limit**: of a caller that is allowed {limit} requests a minute and {limit} a month and asks for more all the
   time. Where the store has lost what was counted it begins anew.
 - **found back**: from the end of the fault to the first answer that the store decided.
 
-{chr(10).join(table)}
-"""
+{chr(10).join(tables)}"""
+
+
+def _table(server: str, cells: Sequence[Mapping[str, Any]]) -> str:
+    names, rulers = zip(*COLUMNS, strict=True)
+    lines = [_line(names), _line(rulers), *[_line(_row(cell)) for cell in cells if cell["server"] == server]]
+    return "\n".join([f"## {server.capitalize()}", "", *lines, ""])
 
 
 def _row(cell: Mapping[str, Any]) -> list[str]:
     statuses = dict(cell["statuses"])
     known = [statuses.pop(status, 0) for status in ("200", "429", "503")]
-    counts = [*known, sum(statuses.values()), cell["without_store"]]
+    counts = [*known, sum(statuses.values()), cell["without_store"], cell["waiting"]]
     recovery = cell["recovery_ms"]
     return [
         cell["fault"],

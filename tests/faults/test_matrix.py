@@ -12,44 +12,48 @@ import pytest
 from tests.faults import page
 from tests.faults.catalog import FAULTS, Fault
 from tests.faults.field import Field, laid_out
-from tests.faults.matrix import POLICIES, Observation, broken, observe
+from tests.faults.matrix import POLICIES, SERVERS, Observation, broken, observe
 
-Observe = Callable[[Fault], dict[str, Observation]]
+Observe = Callable[[str, Fault], dict[str, Observation]]
+
 
 @pytest.fixture(scope="module")
-def observed(request: pytest.FixtureRequest) -> Iterator[Observe]:
+def observed() -> Iterator[Observe]:
     """Each fault is done once, and seen through all policies of failure at the same time."""
-    done: dict[Fault, dict[str, Observation]] = {}
-    fields: dict[str, Field] = {}
+    done: dict[tuple[str, Fault], dict[str, Observation]] = {}
+    fields: dict[tuple[str, str], Field] = {}
     with ExitStack() as stack:
 
-        def observations(fault: Fault) -> dict[str, Observation]:
-            if fault.route not in fields:
+        def observations(server: str, fault: Fault) -> dict[str, Observation]:
+            if (server, fault.route) not in fields:
                 faults = [one.name for one in FAULTS if one.route == fault.route]
-                fields[fault.route] = stack.enter_context(laid_out(fault.route, "valkey", POLICIES, faults))
-            if fault not in done:
-                done[fault] = observe(fault, fields[fault.route])
-            return done[fault]
+                fields[server, fault.route] = stack.enter_context(laid_out(fault.route, server, POLICIES, faults))
+            if (server, fault) not in done:
+                done[server, fault] = observe(server, fault, fields[server, fault.route])
+            return done[server, fault]
 
         yield observations
     if os.environ.get("RATELIMIT_FAULTS"):  # make faults
-        page.write([cell for fault in FAULTS for cell in done.get(fault, {}).values()], "Valkey")
+        page.write([cell for cells in done.values() for cell in cells.values()])
 
 
 @pytest.mark.parametrize("on_failure", POLICIES)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_fault(fault: Fault, on_failure: str, observed: Observe) -> None:
+@pytest.mark.parametrize("server", SERVERS)
+def test_fault(server: str, fault: Fault, on_failure: str, observed: Observe) -> None:
     """No answer but the promised ones, none late, never past a limit that is kept, and the store is found back."""
-    cell = observed(fault)[on_failure]
+    cell = observed(server, fault)[on_failure]
     assert broken(fault, cell) == [], cell
 
 
 GOOD = Observation(
+    server="valkey",
     fault="killed",
     on_failure="deny",
     statuses={"200": 50, "429": 20, "503": 30},
     unanswered=[],
     without_store=30,
+    waiting=3,
     longest_wait_ms=102.0,
     over_timeout_ms=-3.0,
     admitted=24,

@@ -8,6 +8,7 @@ decided (`x-decided`).
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 
@@ -18,6 +19,8 @@ from starlette.routing import Route
 
 from ratelimit import RateLimitMiddleware, parse_policy
 from ratelimit.model import ASGIApp, Message, Receive, Scope, Send
+
+logging.getLogger("ratelimit").addHandler(logging.NullHandler())  # a line for each decision without the store
 
 TICK = 0.005  # seconds
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from inspect import isawaitable
 from operator import attrgetter
@@ -13,11 +13,11 @@ from ratelimit.keys import caller
 from ratelimit.leases import Leases
 from ratelimit.model import (
     ASGIApp,
+    Charge,
     Classify,
     Decision,
     Identify,
     Identity,
-    Lease,
     Message,
     Receive,
     Scope,
@@ -29,6 +29,7 @@ from ratelimit.model import (
 from ratelimit.policy import Policy
 from ratelimit.response import Held, Reported, answer, with_headers
 from ratelimit.stores import open_store
+from ratelimit.stores.local import local_of
 
 _exceeded = attrgetter("exceeded")
 
@@ -62,6 +63,7 @@ class RateLimitMiddleware:
         self._identify = identify or self.policy.identify
         self._own_identify = identify is not None
         self._leases = Leases(self.store)
+        self._local = local_of(self.store) if self.policy.store.on_failure == "local" else None
         self._always_log_id = self.style.log_id_header is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,12 +87,13 @@ class RateLimitMiddleware:
             decision = await self.store.acquire(charges)
         except StoreUnavailable as error:
             failure = error
-            decision = Decision(allowed=self.policy.store.on_failure == "allow", now_ms=0, unavailable=True)
+            decision = self._without_store(charges, error)
         notable = decision.unavailable or not decision.allowed or any(map(_exceeded, decision.states))
         log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
         if not decision.allowed:
             _report(decision, failure, operation, identity, log_id)
-            refusal = self.style.unavailable(log_id) if failure else self.style.denied(decision, identity, log_id)
+            denied = decision.states  # not so by a policy that denies without its store
+            refusal = self.style.denied(decision, identity, log_id) if denied else self.style.unavailable(log_id)
             return await answer(refusal, scope, send)
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
         send = with_headers(scope, send, self.style, decision, identity, log_id)
@@ -98,17 +101,27 @@ class RateLimitMiddleware:
             return await self.app(scope, receive, send)
         report = partial(_report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)
-        return await self._attended(scope, receive, reported, decision.leases)
+        return await self._attended(scope, receive, reported, decision)
 
-    async def _attended(self, scope: Scope, receive: Receive, reported: Reported, leases: tuple[Lease, ...]) -> None:
+    async def _attended(self, scope: Scope, receive: Receive, reported: Reported, decision: Decision) -> None:
         """The app call of a request with something to say in the log, or with slots to give back."""
-        self._leases.hold(leases)
-        held = Held(scope, reported.send, leases, self._leases.release)
+        release = self._leases.release
+        if decision.unavailable and self._local:
+            release = self._local().release
+        else:
+            self._leases.hold(decision.leases)
+        held = Held(scope, reported.send, decision.leases, release)
         try:
             await self.app(scope, receive, held.send)
         finally:
             reported.end()
             await held.end()
+
+    def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision:
+        """What `on_failure` says: the only place where that is decided."""
+        if self._local:
+            return self._local().decide(charges, failure)
+        return Decision(allowed=self.policy.store.on_failure == "allow", now_ms=0, unavailable=True)
 
     def _applied(self, scope: Scope) -> bool:
         """Whether this policy limits the request already: mounted twice, it would charge twice."""

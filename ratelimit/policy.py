@@ -24,6 +24,7 @@ from ratelimit.model import (
 )
 from ratelimit.tiers import Tier, compile_tier, listed
 
+OnFailure = Literal["allow", "deny", "local"]
 _Max = Callable[[Mapping[str, str | int]], int]
 _Overrides = Sequence["Override"]
 
@@ -38,7 +39,7 @@ class StoreSettings:
     url: str = field(default="memory://", repr=False)
     prefix: str = "ratelimit"  # of every key in Redis
     timeout_ms: int = 100  # the longest a request waits for the store
-    on_failure: Literal["allow", "deny"] = "allow"
+    on_failure: OnFailure = "allow"  # local: this process enforces the limits until the store is back
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address, ip_network
-from typing import Any, Literal
+from typing import Any, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -17,6 +17,7 @@ from ratelimit.config.words import did_you_mean, listed, shown
 from ratelimit.identity import IdentifyByApiKey
 from ratelimit.model import IDENTITY_KINDS
 from ratelimit.operations import Rule
+from ratelimit.policy import OnFailure
 from ratelimit.stores.topology import SCHEMES as CLUSTERS
 from ratelimit.stores.topology import ClusterUrl
 
@@ -24,6 +25,7 @@ UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 LONGEST_MS = 36_500 * UNITS_MS["d"]  # with 1000 sub-windows, now * 1000 + 1001 windows stay below 2**53 until 2150
 
 STORES = ("memory://", "redis://", "rediss://", "unix://", "redis+cluster://", "rediss+cluster://")
+ON_FAILURE: tuple[OnFailure, ...] = get_args(OnFailure)
 LATER_STORES = ("redis+sentinel", "rediss+sentinel")
 
 RESERVED = ("identity", *IDENTITY_KINDS, "tier")
@@ -79,14 +81,11 @@ def store_url(value: Any) -> str:
     return value
 
 
-def on_failure(value: Any) -> Literal["allow", "deny"]:
-    if value == "local":
-        raise ValueError('"local" is not supported in this release; write "allow" or "deny"')
-    if value == "allow":
-        return "allow"
-    if value == "deny":
-        return "deny"
-    raise ValueError(f'{shown(value)} is not known; write "allow" or "deny"')
+def on_failure(value: Any) -> OnFailure:
+    for known in ON_FAILURE:
+        if value == known:
+            return known
+    raise ValueError(f'{shown(value)} is not known; write "allow", "deny" or "local"')
 
 
 def timezone(value: Any) -> str:

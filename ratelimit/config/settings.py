@@ -10,6 +10,7 @@ from ratelimit.config import fields
 from ratelimit.config.values import PREFIX, Duration, Name, Proxy, Source, StoreUrl, Table, Text
 from ratelimit.identity import SOURCES
 from ratelimit.model import FOREVER
+from ratelimit.policy import OnFailure
 
 
 class StyleTable(Table):
@@ -58,7 +59,7 @@ class StoreTable(Table):
     prefix: str = Field(default="ratelimit", pattern=PREFIX, description="Of every key in Redis.")
     timeout: Duration = Field(default=100, description="The longest a request waits for the store.", examples=["100ms"])
     on_failure: Annotated[
-        Literal["allow", "deny"], PlainValidator(fields.on_failure), WithJsonSchema({"enum": ["allow", "deny"]})
+        OnFailure, PlainValidator(fields.on_failure), WithJsonSchema({"enum": list(fields.ON_FAILURE)})
     ] = Field(default="allow", description="What happens to requests while the store can't be reached.")
 
 

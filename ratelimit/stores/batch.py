@@ -13,8 +13,11 @@ from typing import NamedTuple
 
 from ratelimit.model import Decision, Lease, State, StoreUnavailable
 from ratelimit.stores.callers import Caller, Charges, Tariff
+from ratelimit.stores.fate import NOT, Fate, InDoubt
+from ratelimit.stores.local import Local
 from ratelimit.stores.reserve import Block, new
-from ratelimit.stores.scripts import Script
+from ratelimit.stores.scripts import Scripts
+from ratelimit.stores.tickets import Mark, Ticket
 from ratelimit.stores.wire import Demoted, Reply, bulk, error_of
 
 OUTSIDE, FAILED, DENIED, PLAIN = -1, -2, 0, 1  # 2 is allowed with something to say
@@ -42,17 +45,27 @@ class Call(NamedTuple):
 
 class Batch:
     """`sent` is by `time.monotonic`, `now_ms` what the store's clock is thought to be. `importing` if the node
-    does not have the slot yet."""
+    does not have the slot yet, `apart` if it is of one caller, whose slot is on its way. With `local` this process goes
+    on by itself where there is no reply; `ticket` is the number by which the call can be asked about."""
 
     def __init__(
-        self, sent: float, now_ms: int, tariff_at: Callable[[Charges, int], Tariff], importing: bool = False
+        self,
+        sent: float,
+        now_ms: int,
+        tariff_at: Callable[[Charges, int], Tariff],
+        importing: bool = False,
+        local: Local | None = None,
     ) -> None:
         self.importing = importing
+        self.apart = False
+        self.ticket: Ticket | None = None
+        self._local = local
+        self._fates: dict[asyncio.Future[Decision | Again], Fate] | None = None  # of who has given up
         self.calls: list[Call] = []
         self.blocks: dict[Caller, Block] = {}  # who was given units ahead
         self._asking: set[Caller] = set()
         self.demoted: Demoted | None = None
-        self._sent = sent
+        self.sent = sent
         self._now_ms = now_ms
         self._tariff_at = tariff_at
         self._tariffs: dict[Tariff, bytes] = {}
@@ -62,13 +75,18 @@ class Batch:
         self._count = 0  # of keys
         self._arguments = 1  # ARGV without the callers
 
+    @property
+    def late(self) -> bool:
+        """Whether somebody has given up."""
+        return self._fates is not None
+
     def spares(self, caller: Caller) -> bool:
         """Whether one more request of this caller need not be sent: it was denied meanwhile, or a unit that was taken
         ahead is promised to it."""
-        if caller.refusal and caller.refusal_at(self._sent):
+        if caller.refusal and caller.refusal_at(self.sent):
             return True
         block = caller.block
-        if block is None or not block.alive(self._sent):
+        if block is None or not block.alive(self.sent):
             return False
         promised = self._promised.get(caller, 0)
         self._promised[caller] = promised + 1
@@ -92,14 +110,20 @@ class Batch:
         for lease in leases:
             self._callers.append(bulk(lease.id))
 
-    def command(self, script: Script, *, text: bool) -> bytes:
-        head = script.head(self._count, self._arguments + len(self._callers), text=text)
+    def command(self, scripts: Scripts, *, text: bool) -> bytes:
         tariffs = [tariff.wire for tariff in self._tariffs]
-        return b"".join([head, *self._keys, bulk(len(tariffs)), *tariffs, *self._callers])
+        arguments = self._arguments + len(self._callers)
+        if self.ticket is None:
+            head = scripts.acquire.head(self._count, arguments, text=text)
+            return b"".join([head, *self._keys, bulk(len(tariffs)), *tariffs, *self._callers])
+        marker, number = bulk(self.ticket.marker), bulk(self.ticket.number)
+        head = scripts.acquire_once.head(self._count + 1, arguments + 2, text=text)
+        parts = [head, *self._keys, marker, bulk(len(tariffs)), *tariffs, *self._callers, bulk(len(self.calls)), number]
+        return b"".join(parts)
 
     def resolve(self, reply: Reply, now: float) -> None:
         """Tell each caller what the reply says to it. Raises what comes of reading it if it is no such reply."""
-        now_ms, at = reply[0], 1
+        now_ms, at, local = reply[0], 1, self._local
         for call in self.calls:
             result, caller, leases, _ = call
             tariff = caller.tariff
@@ -117,8 +141,10 @@ class Batch:
             else:
                 outcome = _full(call, now_ms, verdict != DENIED, reply[at : at + 4 * tariff.size])
                 at += 4 * tariff.size
-                if verdict == DENIED:
-                    caller.refused(outcome, self._sent, now)
+                if not outcome.allowed:
+                    caller.refused(outcome, self.sent, now)
+            if local:
+                self._saw(local, call, outcome, now_ms)
             if tariff.reserves and isinstance(outcome, Decision) and outcome.allowed:
                 outcome = self._charged(caller, outcome, reply[at], reply[at + 1], now)
                 at += 2
@@ -130,28 +156,70 @@ class Batch:
             raise ValueError("the reply has another length")
 
     def fail(self, why: str) -> None:
+        """Nothing was done for any of them."""
         for call in self.calls:
             fail(call, why)
+            self._tell(call, NOT)
+
+    def give_up(self, why: str, deadline: float = float("inf")) -> None:
+        """There is no reply to those who wait no longer than until then. What became of them may be known later."""
+        for call in self.calls:
+            if call.deadline <= deadline and not call.result.done():
+                error = StoreUnavailable(why)
+                if self._local:
+                    fate = Fate(self.ticket.number if self.ticket else b"")
+                    self._fates = self._fates or {}
+                    self._fates[call.result] = fate
+                    error = InDoubt(why, fate)
+                call.result.set_exception(error)
+
+    def learn(self, mark: Mark) -> None:
+        """What became of a call without a reply."""
+        before = 0
+        for call in self.calls:
+            caller, charged_at = call.caller, mark.charged_at(before)
+            self._tell(call, charged_at)
+            ahead = mark.ahead.get(before)
+            if ahead and self._local and self.ticket and caller not in self.blocks:
+                self._local.give_back(caller.charges, ahead, charged_at, self.ticket.number)
+            before += caller.tariff.size
+
+    def _saw(self, local: Local, call: Call, outcome: Decision | Again, now_ms: int) -> None:
+        """What this process would go on from by itself."""
+        charged_at = NOT
+        if isinstance(outcome, Decision):
+            call.caller.seen = outcome
+            charged_at = now_ms if outcome.allowed else NOT
+            if call.caller.caps and not call.result.done():
+                local.held.saw(outcome)
+        self._tell(call, charged_at)
+
+    def _tell(self, call: Call, charged_at: int) -> None:
+        if self._fates and (fate := self._fates.pop(call.result, None)):
+            fate.tell(charged_at)
 
     def _failed(self, call: Call, message: object) -> None:
         error = error_of(message)
         if isinstance(error, Demoted):
             self.demoted = error
         fail(call, str(error))
+        self._tell(call, NOT)
 
     def _wanted(self, caller: Caller) -> int:
         """Units to take ahead with this request: only the first of a caller in a call asks, and when there are none."""
         pace, block = caller.pace, caller.block
-        if pace is None or caller in self._asking or (block and block.alive(self._sent)):
+        if pace is None or caller in self._asking or (block and block.alive(self.sent)):
             return 0
         self._asking.add(caller)
-        return pace.wanted(self._sent)
+        return pace.wanted(self.sent)
 
     def _charged(self, caller: Caller, decision: Decision, units: int, for_ms: int, now: float) -> Decision:
         """The store has taken units ahead with a request, or none; it says for how long that sub-window goes on."""
         if not for_ms:
             return decision
-        block = Block(units, decision, for_ms, sent=self._sent, arrived=now)
+        block = Block(units, decision, for_ms, sent=self.sent, arrived=now)
+        if self.ticket:
+            block.number = self.ticket.number
         assert caller.pace  # noqa: S101 - that of a tariff that reserves
         caller.pace.charged(decision.now_ms + for_ms, block.deadline)
         if units:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ratelimit.memo import Recent
-from ratelimit.model import Charge, Concurrency, Decision, Lease, Quota, Rate
+from ratelimit.model import Charge, Concurrency, Decision, Lease, Rate
 from ratelimit.stores.reserve import Block, Pace, later
-from ratelimit.stores.terms import new_lease, terms_at
+from ratelimit.stores.terms import LETTERS, new_lease, terms_at
 from ratelimit.stores.wire import bulk
 
-LETTERS = {Rate: "r", Quota: "q", Concurrency: "c"}
 BEHIND_MS = 1_000  # a denial is remembered no longer: by then a reset, a refund or returned units are seen
 
 Charges = tuple[Charge, ...]
@@ -79,6 +78,7 @@ class Caller:
         "keys",
         "pace",
         "refusal",
+        "seen",
         "slot",
         "tariff",
     )
@@ -91,6 +91,7 @@ class Caller:
         taking = [(charge.key, charge.limit.kind) for charge in charges if charge.cost]
         self.caps = [(key, kind.lease_ms) for key, kind in taking if isinstance(kind, Concurrency)]
         self.refusal: Decision | None = None
+        self.seen: Decision | None = None  # what the store decided last, where this process may have to go on from it
         self._refused_at = self._refused_until = 0.0
         self.block: Block | None = None
         self.pace = Pace(_sub_window_ms(charges)) if reservable(charges) else None

@@ -9,6 +9,7 @@ from typing import Any
 from ratelimit.loops import PerLoop
 from ratelimit.model import Charge, Decision, Lease
 from ratelimit.stores.connection import connections
+from ratelimit.stores.local import Local
 from ratelimit.stores.nodes import Nodes
 from ratelimit.stores.scripts import Scripts
 from ratelimit.stores.topology import ClusterUrl
@@ -32,7 +33,10 @@ class ClusterStore:
             raise ValueError(f"the URL of the store {error}") from None
         connections(cluster.any_node)  # connects nowhere, and knows its options
         self.scripts = Scripts()
-        self._nodes = PerLoop(lambda: Nodes(cluster, self.scripts, f"{prefix}:", timeout))
+        self._keeps_account = False
+        self._nodes = PerLoop(
+            lambda: Nodes(cluster, self.scripts, f"{prefix}:", timeout, keeps_account=self._keeps_account)
+        )
 
     def acquire(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, Decision]:
         return self._nodes[asyncio.get_running_loop()].acquire(charges)
@@ -46,3 +50,11 @@ class ClusterStore:
     async def close(self) -> None:
         if nodes := self._nodes.pop(asyncio.get_running_loop(), None):
             await nodes.close()
+
+    def keep_account(self) -> None:
+        """Before the first request: from now on `local` knows what was seen, and what it admits will be charged."""
+        self._keeps_account = True
+
+    def local(self) -> Local:
+        """What decides on this event loop while a node can't. Asked for after `keep_account`."""
+        return self._nodes[asyncio.get_running_loop()].local

@@ -23,7 +23,7 @@ from redis.exceptions import (
 
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.lookup import looked_up
-from ratelimit.stores.wire import Demoted, NoScript, Reply, Socket, Wire
+from ratelimit.stores.wire import Demoted, NoScript, Refused, Reply, Socket, Wire
 
 __all__ = ["OF_A_MASTER", "OF_A_NODE", "ConnectionPool", "Proof", "connect", "connections", "reason"]
 
@@ -132,7 +132,7 @@ async def _read(connection: Connection) -> Reply | StoreUnavailable:
     except ReadOnlyError as error:
         return Demoted(reason(error))
     except ResponseError as error:
-        return StoreUnavailable(reason(error))
+        return Refused(reason(error))
 
 
 def reason(error: BaseException) -> str:

@@ -16,15 +16,18 @@ from typing import TYPE_CHECKING
 from ratelimit.memo import Recent
 from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
 from ratelimit.stores.alarm import Alarm
-from ratelimit.stores.batch import Again, Batch, Call, earliest, everyone, fail, send_away
+from ratelimit.stores.batch import Again, Batch, Call, earliest, fail, send_away
 from ratelimit.stores.callers import Caller, Callers, Tariffs
 from ratelimit.stores.connection import OF_A_MASTER, OF_A_NODE, ConnectionPool
-from ratelimit.stores.link import Link
+from ratelimit.stores.link import GOODBYE, Link
+from ratelimit.stores.local import Local
 from ratelimit.stores.refunds import Refunds
 from ratelimit.stores.reserve import new
 from ratelimit.stores.scripts import Scripts
+from ratelimit.stores.settlement import Settlement
 from ratelimit.stores.slots import Slots, written
-from ratelimit.stores.wire import Elsewhere, NoScript, Reply, command
+from ratelimit.stores.tickets import Ticket
+from ratelimit.stores.wire import Elsewhere, NoScript, Refused, Reply, command
 
 if TYPE_CHECKING:
     from ratelimit.stores.nodes import Nodes
@@ -46,13 +49,19 @@ class Group:
         self._timeout = timeout
         self._waiting: deque[Call] = deque()
         proof, wanted = OF_A_NODE if nodes else OF_A_MASTER, lambda: bool(self._waiting)
-        self.link = Link(pool, timeout, on_ready=self._send, on_failure=self._fail_waiting, wanted=wanted, proof=proof)
+        self.link = Link(
+            pool, timeout, on_ready=self._opened, on_failure=self._fail_waiting, wanted=wanted, proof=proof
+        )
         self._breaker = self.link.breaker
         self._refunds = Refunds(self.link, scripts)
         self._alarm = Alarm(timeout, lambda: earliest(self._batches, self._waiting), self._too_late)
         self._batches: set[Batch] = set()  # that are under way
-        self.slots = Slots(lambda importing: Batch(time.monotonic(), self._store_ms(), self._tariff, importing))
+        self.slots = Slots(self._new_batch)
         self._left = False
+        self._settlement: Settlement | None = None  # where this process goes on by itself without the store
+        self._settles = False  # over a new connection: nobody is decided for yet
+        self._connection = 0  # the number of the one that was looked at for that
+        self._used: list[str] = []  # markers of calls that were answered, on a cluster
         self._woken = False
         self._ahead_ms = 0  # the store's clock against ours, as last seen: only to guess the period it is in
         self._tariff = Tariffs().at
@@ -64,8 +73,8 @@ class Group:
         caller = self._callers.young.get(id(charges))
         if caller is None or caller.charges is not charges:
             if not charges:
-                return Decision(allowed=True, now_ms=self._store_ms())
-            caller = self._caller_of(charges, self._store_ms())
+                return Decision(allowed=True, now_ms=self.store_ms())
+            caller = self._caller_of(charges, self.store_ms())
         group, attempts, tries = self, 0, 0
         while attempts < ATTEMPTS:
             # Units that were there when it was told may have ended since, if this process stood still: looked at now.
@@ -101,6 +110,8 @@ class Group:
         if self._nodes:
             self._nodes.leasing.post_release(leases)
             return
+        if self._settlement:
+            self._settlement.local.held.give_back(leases)
         for lease in leases:
             self.link.post(command("ZREM", self._prefix + lease.key, lease.id))
 
@@ -124,14 +135,64 @@ class Group:
         self._waiting.clear()
         self.slots.forget()
 
+    def seen(self, charges: Sequence[Charge]) -> Decision | None:
+        """What the store decided last on these."""
+        caller = self._callers.get(id(charges))
+        return caller.seen if caller and caller.charges is charges else None
+
+    @property
+    def local(self) -> Local:
+        assert self._settlement  # noqa: S101 - it keeps account
+        return self._settlement.local
+
+    def settles(self, settlement: Settlement) -> None:
+        """With the node, when it is back after this process went on by itself."""
+        self._settlement = settlement
+        self._refunds.local = settlement.local
+
+    def open(self) -> None:
+        """It is settled with."""
+        self._settles = False
+        self._send()
+
+    def used(self, ticket: Ticket) -> None:
+        """The call was answered."""
+        if self._nodes:
+            self._used.append(ticket.marker)
+
+    def follow(self, slot: int, reply: Elsewhere) -> None:
+        if self._nodes:
+            self._nodes.follow(self, slot, reply)
+
     async def close(self) -> None:
         self._refunds.give_all_back()
+        if self._settlement and not self._nodes:
+            await self._settlement.close(min(self._timeout, GOODBYE))
         await self.link.close()
         self._alarm.stop()
 
-    def _store_ms(self) -> int:
+    def store_ms(self) -> int:
         """What the store's clock says, as far as is known here."""
         return time.time_ns() // 1_000_000 + self._ahead_ms
+
+    def _new_batch(self, importing: bool) -> Batch:
+        local = self._settlement.local if self._settlement else None
+        return Batch(time.monotonic(), self.store_ms(), self._tariff, importing, local)
+
+    def _numbered(self, batches: Iterable[Batch]) -> list[bytes]:
+        """Number them. Returns commands that drop markers that are not needed any more."""
+        assert self._settlement  # noqa: S101 - it is asked for where there is one
+        for batch in batches:
+            if not (batch.ticket or batch.apart):  # a slot on its way has no marker: a key too many to be there at once
+                batch.ticket = self._settlement.tickets.next("calls", batch.calls[0].caller.charges[0].key)
+        used, self._used = self._used, []
+        return [command("DEL", marker) for marker in used]
+
+    def _opened(self) -> None:
+        if self._settlement and self._connection != self.link.number:
+            self._connection = self.link.number
+            self._settles = self._settlement.blocks(self)
+        self._send()
 
     def _wake(self) -> None:
         """Send at the end of this turn of the loop, with whoever else comes in it."""
@@ -147,23 +208,28 @@ class Group:
             self.leave()
         elif not self.link.ready:
             self.link.connect()
-        elif batches := self.slots.fill(self._waiting, MOST):
+        elif not self._settles and (batches := self.slots.fill(self._waiting, MOST)):
             self._batches = batches
             self._write(batches)
 
     def _write(self, batches: Iterable[Batch], *, text: bool = False) -> None:
-        self.link.send(*written(batches, self._scripts.acquire, self._answered, text=text))
+        first = self._numbered(batches) if self._settlement else ()
+        self.link.send(*written(batches, self._scripts, self._answered, first, text=text))
 
     def _answered(self, batch: Batch, reply: Reply) -> None:
         if isinstance(reply, NoScript) and self.link.ready:  # nothing was done; EVAL fills the cache again
             self._write([batch], text=True)
             return
         self._batches.discard(batch)
+        if batch.ticket and not isinstance(reply, StoreUnavailable):
+            self.used(batch.ticket)
+        if batch.late and self._settlement:
+            self._settles = self._settlement.blocks(self)
         if isinstance(reply, Elsewhere) and self._nodes:
             self.slots.moves(batch.calls[0].caller.slot)
             self._nodes.sent_away(self, batch.calls, reply)
         elif isinstance(reply, StoreUnavailable):
-            batch.fail(str(reply))
+            self._failed(batch, reply)
             self._trouble()
         else:
             self._resolve(batch, reply)
@@ -172,6 +238,14 @@ class Group:
         elif self._waiting and not self._woken:
             self._wake()
 
+    def _failed(self, batch: Batch, error: StoreUnavailable) -> None:
+        if isinstance(error, Refused):
+            batch.fail(str(error))
+        elif self._settlement:
+            self._settlement.lose_batch(batch, str(error))
+        else:
+            batch.give_up(str(error))
+
     def _resolve(self, batch: Batch, reply: Reply) -> None:
         try:
             if not isinstance(reply, list):
@@ -179,7 +253,7 @@ class Group:
             batch.resolve(reply, time.monotonic())
             self._ahead_ms = reply[0] - time.time_ns() // 1_000_000
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
-            batch.fail(f"what the server sent is no reply to the script: {error!r}")
+            self._failed(batch, StoreUnavailable(f"what the server sent is no reply to the script: {error!r}"))
             self.link.drop("its replies can't be read")
         self._refunds.expect(batch.blocks)
         if batch.demoted:  # the next connection may lead to the new master
@@ -202,7 +276,9 @@ class Group:
         self._trouble()
 
     def _too_late(self, deadline: float) -> None:
-        for call in everyone(self._batches, self._waiting):
+        for batch in self._batches:
+            batch.give_up(self.link.too_late(), deadline)
+        for call in self._waiting:
             if call.deadline <= deadline:
                 fail(call, self.link.too_late())
         self.link.notice_silence()

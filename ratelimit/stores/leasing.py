@@ -90,6 +90,7 @@ class Leasing:
     def post_release(self, leases: Sequence[Lease]) -> set[Group]:
         """Give leases back; these nodes were told."""
         until = self._loop.time() + POST_LIFE
+        self._nodes.gave_back(leases)
         told = set()
         for lease in leases:
             key = self._prefix + lease.key

@@ -12,7 +12,7 @@ from ratelimit.stores.counters import Counter, Slots, Usage
 from ratelimit.stores.terms import KnownTerms, Terms, new_lease
 from ratelimit.stores.window import Window
 
-_View = tuple[Charge, Terms, Counter, int, bool]  # a counter as a request finds it: what is used, and whether too much
+View = tuple[Charge, Terms, Counter, int, bool]  # a counter as a request finds it: what is used, and whether too much
 
 
 class MemoryStore:
@@ -34,20 +34,7 @@ class MemoryStore:
             now = self._clock()
             for key in self._expiry.due(at_most=len(charges) + 1):
                 del self._counters[key]
-            views = [self._view(charge, now) for charge in charges]
-            allowed = not any(exceeded and not terms.shadow for _, terms, _, _, exceeded in views)
-            leases, states = [], []
-            for charge, terms, counter, used, exceeded in views:
-                if allowed and charge.cost and not exceeded:
-                    used += charge.cost
-                    if lease := self._charge(charge, terms, counter, now):
-                        leases.append(lease)
-                reset_after = counter.reset_after(now, terms, used)
-                wait = _retry_after(charge, terms, counter, now) if exceeded else 0
-                states.append(
-                    State(charge, terms.max, used, reset_after, terms.length_ms, exceeded, wait, terms.shadow)
-                )
-        return Decision(allowed, now, tuple(states), tuple(leases))
+            return decided([self._view(charge, now) for charge in charges], now, self._charge)
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
         lost = []
@@ -73,13 +60,12 @@ class MemoryStore:
     async def close(self) -> None:
         """Nothing to close; the counters stay."""
 
-    def _view(self, charge: Charge, now: int) -> _View:
+    def _view(self, charge: Charge, now: int) -> View:
         terms = self._terms_at(charge, now)
-        counter = self._counters.get(charge.key) or _new_counter(charge)
+        counter = self._counters.get(charge.key) or new_counter(charge)
         if matters_ms := counter.repair(now, terms):
             self._expiry.keep(charge.key, matters_ms)
-        used = counter.used(now, terms)
-        return charge, terms, counter, used, charge.cost > 0 and used > terms.max - charge.cost
+        return view(charge, terms, counter, now)
 
     def _charge(self, charge: Charge, terms: Terms, counter: Counter, now: int) -> Lease | None:
         self._counters[charge.key] = counter
@@ -92,7 +78,29 @@ class MemoryStore:
         return lease
 
 
-def _new_counter(charge: Charge) -> Counter:
+def view(charge: Charge, terms: Terms, counter: Counter, now: int) -> View:
+    used = counter.used(now, terms)
+    return charge, terms, counter, used, charge.cost > 0 and used > terms.max - charge.cost
+
+
+def decided(
+    views: Sequence[View], now: int, charge_one: Callable[[Charge, Terms, Counter, int], Lease | None]
+) -> Decision:
+    """All or nothing over all limits of a request. `charge_one` counts it in one of them."""
+    allowed = not any(exceeded and not terms.shadow for _, terms, _, _, exceeded in views)
+    leases, states = [], []
+    for charge, terms, counter, used, exceeded in views:
+        if allowed and charge.cost and not exceeded:
+            used += charge.cost
+            if lease := charge_one(charge, terms, counter, now):
+                leases.append(lease)
+        reset_after = counter.reset_after(now, terms, used)
+        wait = _retry_after(charge, terms, counter, now) if exceeded else 0
+        states.append(State(charge, terms.max, used, reset_after, terms.length_ms, exceeded, wait, terms.shadow))
+    return Decision(allowed, now, tuple(states), tuple(leases))
+
+
+def new_counter(charge: Charge) -> Counter:
     match charge.limit.kind:
         case Rate(window_ms, precision):
             return Window(window_ms, precision)

@@ -9,13 +9,17 @@ from contextvars import Context
 from functools import partial
 from typing import Any
 
-from ratelimit.model import Charge, Decision, StoreUnavailable
+from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
 from ratelimit.stores.alarm import in_time
 from ratelimit.stores.batch import Call, send_away
 from ratelimit.stores.connection import connections
 from ratelimit.stores.group import Group
 from ratelimit.stores.leasing import Leasing
+from ratelimit.stores.link import GOODBYE
+from ratelimit.stores.local import Local
 from ratelimit.stores.scripts import Scripts
+from ratelimit.stores.settlement import Settlement
+from ratelimit.stores.tickets import Tickets
 from ratelimit.stores.topology import SLOTS, Address, ClusterUrl, Range, address_of, ranges_of, slot_of
 from ratelimit.stores.wire import Asked, Elsewhere, Moved, command
 
@@ -30,7 +34,9 @@ SLOTS_OF_ALL = command("CLUSTER", "SLOTS")
 class Nodes:
     """Of one event loop."""
 
-    def __init__(self, url: ClusterUrl, scripts: Scripts, prefix: str, timeout: float) -> None:
+    def __init__(
+        self, url: ClusterUrl, scripts: Scripts, prefix: str, timeout: float, *, keeps_account: bool = False
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._url = url
         self._scripts = scripts
@@ -45,6 +51,11 @@ class Nodes:
         self._parting: set[asyncio.Task[None]] = set()
         self._closed = False
         self.leasing = Leasing(self, scripts, prefix, timeout)
+        self._settlement: Settlement | None = None
+        if keeps_account:
+            local = Local(self._clock, self._seen, lambda key: slot_of(prefix + key))
+            tickets = Tickets(prefix, cluster=True)
+            self._settlement = Settlement(local, tickets, scripts, timeout, self._groups.values, self._known)
 
     def acquire(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, Decision]:
         group = self._masters[slot_of(self._prefix + charges[0].key)] if charges else None
@@ -63,6 +74,15 @@ class Nodes:
         if others:
             raise StoreUnavailable("the limits of this request are in several slots: no script can decide over them")
         return slot
+
+    def gave_back(self, leases: Sequence[Lease]) -> None:
+        if self._settlement:
+            self._settlement.local.held.give_back(leases)
+
+    @property
+    def local(self) -> Local:
+        assert self._settlement  # noqa: S101 - it keeps account
+        return self._settlement.local
 
     def of(self, slot: int) -> Group | None:
         return self._masters[slot]
@@ -116,6 +136,8 @@ class Nodes:
             self._look = self._loop.create_task(self._learn(), context=Context())
 
     async def close(self) -> None:
+        if self._settlement:
+            await self._settlement.close(min(self._timeout, GOODBYE))
         self._closed = True
         self._masters = [None] * SLOTS
         self.leasing.close()
@@ -123,6 +145,20 @@ class Nodes:
             self._look.cancel()
         groups = [group.close() for group in self._groups.values()]
         await asyncio.gather(*groups, *self._parting, *[self._look] * bool(self._look), return_exceptions=True)
+
+    def _known(self, slot: int) -> Group | None:
+        if self._masters[slot] is None:
+            self.refresh()
+        return self._masters[slot]
+
+    def _clock(self, key: str) -> int:
+        """What the clock presumably says where a key is."""
+        group = self._masters[slot_of(self._prefix + key)]
+        return group.store_ms() if group else time.time_ns() // 1_000_000
+
+    def _seen(self, charges: Sequence[Charge]) -> Decision | None:
+        group = self._masters[slot_of(self._prefix + charges[0].key)] if charges else None
+        return group.seen(charges) if group else None
 
     async def _learn(self) -> None:
         try:
@@ -178,6 +214,8 @@ class Nodes:
         if group is None:
             pool = connections(self._url.node(address))
             group = self._groups[address] = Group(pool, self._scripts, self._prefix, self._timeout, self)
+            if self._settlement:
+                group.settles(self._settlement)
         return group
 
 

@@ -10,7 +10,10 @@ from ratelimit.loops import PerLoop
 from ratelimit.model import Charge, Decision, Lease
 from ratelimit.stores.connection import connections
 from ratelimit.stores.group import Group
+from ratelimit.stores.local import Local
 from ratelimit.stores.scripts import Scripts
+from ratelimit.stores.settlement import Settlement
+from ratelimit.stores.tickets import Tickets
 from ratelimit.stores.wire import NoScript
 
 if TYPE_CHECKING:
@@ -31,7 +34,10 @@ class RedisStore:
         pool = connections(redis)
         self._prefix = f"{prefix}:"
         self.scripts = Scripts()
-        self._groups = PerLoop(lambda: Group(pool, self.scripts, self._prefix, timeout))
+        self._timeout = timeout
+        self._pool = pool
+        self._keeps_account = False
+        self._groups = PerLoop(self._new_group)
 
     def acquire(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, Decision]:
         return self._group().acquire(charges)  # not `async` itself: one coroutine a request less
@@ -52,6 +58,22 @@ class RedisStore:
     async def close(self) -> None:
         if group := self._groups.pop(asyncio.get_running_loop(), None):
             await group.close()
+
+    def keep_account(self) -> None:
+        """Before the first request: from now on `local` knows what was seen, and what it admits will be charged."""
+        self._keeps_account = True
+
+    def local(self) -> Local:
+        """What decides on this event loop while the store can't. Asked for after `keep_account`."""
+        return self._group().local
+
+    def _new_group(self) -> Group:
+        group = Group(self._pool, self.scripts, self._prefix, self._timeout)
+        if self._keeps_account:
+            local = Local(lambda _: group.store_ms(), group.seen)
+            tickets = Tickets(self._prefix, cluster=False)
+            group.settles(Settlement(local, tickets, self.scripts, self._timeout, lambda: [group], lambda _: group))
+        return group
 
     def _group(self) -> Group:
         return self._groups[asyncio.get_running_loop()]

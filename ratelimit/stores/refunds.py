@@ -7,10 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ratelimit.stores.callers import LETTERS, Caller, Tariff
+from ratelimit.stores.callers import Caller, Tariff
 from ratelimit.stores.link import Link
+from ratelimit.stores.local import Local
 from ratelimit.stores.reserve import Block
 from ratelimit.stores.scripts import Scripts
+from ratelimit.stores.terms import LETTERS
 from ratelimit.stores.wire import bulk
 
 
@@ -29,6 +31,7 @@ class Refunds:
     """
 
     def __init__(self, link: Link, scripts: Scripts) -> None:
+        self.local: Local | None = None  # keeps account also of what goes back
         self._link = link
         self._scripts = scripts
         self._held: dict[Block, _Held] = {}
@@ -48,7 +51,9 @@ class Refunds:
         held = self._held.pop(block)
         held.timer.cancel()
         units = block.take_back()  # first: what was sent back must never be spent
-        if units and self._link.number == held.connection and self._link.ready:
+        if units and self.local:
+            self.local.give_back(held.caller.charges, units, block.charged_at_ms, block.number)
+        elif units and self._link.number == held.connection and self._link.ready:
             self._link.post(self._command(held, block, units))
 
     def _command(self, held: _Held, block: Block, units: int) -> bytes:

@@ -18,7 +18,7 @@ class Block:
     sub-window went on, by the store's clock when it decided.
     """
 
-    __slots__ = ("_arrived", "_decision", "deadline", "left")
+    __slots__ = ("_arrived", "_decision", "deadline", "left", "number")
 
     def __init__(self, units: int, decision: Decision, for_ms: int, *, sent: float, arrived: float) -> None:
         self.left = units
@@ -26,6 +26,7 @@ class Block:
         self.deadline = sent + (for_ms - for_ms / 1000 - 1) / 1000
         self._decision = decision
         self._arrived = arrived
+        self.number = b""  # of the call that charged it, where calls are numbered
 
     @property
     def charged_at_ms(self) -> int:

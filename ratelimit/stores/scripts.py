@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 
@@ -32,18 +32,31 @@ class Script:
         return b"*%d\r\n%b%b%b" % (3 + keys + arguments, bulk(name), bulk(script), bulk(keys))
 
 
+_DECIDING = [f"acquire/{part}" for part in ("arguments", "rate", "quota", "concurrency", "wait", "ahead", "decide")]
 PARTS = {
-    "acquire": [f"acquire/{part}" for part in ("arguments", "rate", "quota", "concurrency", "wait", "ahead", "decide")],
+    "acquire": [*_DECIDING, "acquire/all", "acquire/reply"],
+    "acquire_once": ["acquire/fence", *_DECIDING, "acquire/note", "acquire/all", "acquire/mark"],
     "renew": ["renew"],
     "refund": ["refund"],
+    "resolve": ["resolve"],
+    "settle": ["settle"],
 }
+
+
+def _loaded(name: str) -> Callable[[], Script]:
+    return lambda: Script.load(*PARTS[name])
 
 
 @dataclass(slots=True)
 class Scripts:
-    acquire: Script = field(default_factory=lambda: Script.load(*PARTS["acquire"]))
-    renew: Script = field(default_factory=lambda: Script.load(*PARTS["renew"]))
-    refund: Script = field(default_factory=lambda: Script.load(*PARTS["refund"]))
+    """`acquire_once` is `acquire` with a number, of which `resolve` says later whether it was applied."""
+
+    acquire: Script = field(default_factory=_loaded("acquire"))
+    acquire_once: Script = field(default_factory=_loaded("acquire_once"))
+    renew: Script = field(default_factory=_loaded("renew"))
+    refund: Script = field(default_factory=_loaded("refund"))
+    resolve: Script = field(default_factory=_loaded("resolve"))
+    settle: Script = field(default_factory=_loaded("settle"))
 
     def renewal(self, prefix: str, leases: Sequence[Lease], *, text: bool = False) -> bytes:
         """A call of renew.lua for leases in one slot."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from ratelimit.stores.batch import Again, Batch, Call, fail
-from ratelimit.stores.scripts import Script
+from ratelimit.stores.scripts import Scripts
 from ratelimit.stores.unanswered import Done
 from ratelimit.stores.wire import Reply, command
 
@@ -67,23 +67,30 @@ class Slots:
         what = (caller, asked) if asked or caller.slot in self._moving else caller.slot
         if what not in batches:
             batches[what] = self._new_batch(asked)
+            batches[what].apart = type(what) is tuple
         return batches[what]
 
 
 def written(
-    batches: Iterable[Batch], script: Script, answered: Callable[[Batch, Reply], None], *, text: bool
+    batches: Iterable[Batch],
+    scripts: Scripts,
+    answered: Callable[[Batch, Reply], None],
+    first: Sequence[bytes] = (),
+    *,
+    text: bool,
 ) -> tuple[bytes, *tuple[Done, ...]]:
-    """Script calls in one write, and who is told of each reply; with the script's text, or by its digest."""
-    commands: list[bytes] = []
-    done: list[Done] = []
+    """Script calls in one write, and who is told of each reply; with the script's text, or by its digest. `first` are
+    commands of whose replies nobody is told."""
+    commands = list(first)
+    done: list[Done] = [_nothing] * len(commands)
     for batch in batches:
         if batch.importing:
             commands.append(ASKING)
             done.append(_nothing)
-        commands.append(batch.command(script, text=text))
+        commands.append(batch.command(scripts, text=text))
         done.append(partial(answered, batch))
     return b"".join(commands), *done
 
 
 def _nothing(_: Reply) -> None:
-    """ASKING has no answer of its own."""
+    """Nobody waits for this reply."""

@@ -10,6 +10,8 @@ from ratelimit.memo import Recent
 from ratelimit.model import Charge, Concurrency, Lease, Quota, Rate
 from ratelimit.stores.calendar import period
 
+LETTERS = {Rate: "r", Quota: "q", Concurrency: "c"}  # of the kinds, in the scripts
+
 
 class Terms(NamedTuple):
     """A charge between `since_ms` and `until_ms`, an interval in which nothing of it changes.

@@ -60,10 +60,15 @@ class ClusterUrl:
 
 
 def slot_of(key: str) -> int:
-    """CRC16 (XMODEM) of what is between the first { and the next }, or of all where nothing is."""
+    """CRC16 (XMODEM) of its tag."""
+    return crc_hqx(tag_of(key).encode(), 0) % SLOTS
+
+
+def tag_of(key: str) -> str:
+    """What is between the first { and the next }, or all where nothing is."""
     _, opened, rest = key.partition("{")
     tag, closed, _ = rest.partition("}")
-    return crc_hqx((tag if opened and closed and tag else key).encode(), 0) % SLOTS
+    return tag if opened and closed and tag else key
 
 
 def address_of(text: str, asked: Address) -> Address:

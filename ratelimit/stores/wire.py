@@ -18,15 +18,19 @@ Reply = Any  # an int, bytes, None, or a list of them; an error that the server 
 Part = bytes | str | int
 
 
-class NoScript(StoreUnavailable):
+class Refused(StoreUnavailable):
+    """The server replied an error: it did nothing. After anything else a command may have been applied."""
+
+
+class NoScript(Refused):
     """The script cache lost the script: a restart, a failover or SCRIPT FLUSH."""
 
 
-class Demoted(StoreUnavailable):
+class Demoted(Refused):
     """READONLY: what was the master is a replica now, and keeps its connections open."""
 
 
-class Elsewhere(StoreUnavailable):
+class Elsewhere(Refused):
     """What a node of a cluster says when it did nothing: another node has the slot, or this one a part of the keys."""
 
 
@@ -77,7 +81,7 @@ def command(*parts: Part) -> bytes:
 def error_of(message: object) -> StoreUnavailable:
     """An error that the server replied, by its first word."""
     text = message.decode(errors="replace") if isinstance(message, bytes) else str(message)
-    return KINDS.get(text.partition(" ")[0], StoreUnavailable)(text)
+    return KINDS.get(text.partition(" ")[0], Refused)(text)
 
 
 KINDS = {"NOSCRIPT": NoScript, "READONLY": Demoted, "MOVED": Moved, "ASK": Asked, "TRYAGAIN": TryAgain}

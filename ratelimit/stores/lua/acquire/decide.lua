@@ -1,7 +1,9 @@
--- All or nothing, caller by caller.
+-- All or nothing: of a caller all limits are charged, or none is.
 
 local views = {r = view_rate, q = view_quota, c = view_concurrency}
--- Of the caller whose keys come after `before`, and whose lease ids after `leases`.
+
+-- Of the caller whose keys come after `before`, and whose lease ids after `leases`. Returns how often it was charged ahead,
+-- or false where it was denied.
 local function decide(s, before, leases, wanted)
   local row, n, allowed, clean = rows_before[s], charge_counts[s], true, true
   for c = 1, n do
@@ -63,31 +65,5 @@ local function decide(s, before, leases, wanted)
     reply[replied + 1], reply[replied + 2] = taken, spendable
     replied = replied + 2
   end
+  return allowed and taken
 end
-
-local function decide_all()
-  while ARGV[arg_at] do
-    local s, before, lease, wanted = tonumber(ARGV[arg_at]), key_at, arg_at, 0
-    if ahead[s] then
-      lease = lease + 1
-      wanted = tonumber(ARGV[lease])
-    end
-    -- The next one first: who fails is left behind.
-    key_at, arg_at = key_at + charge_counts[s], lease + lease_counts[s] + 1
-    if holds[s] then
-      decide(s, before, lease, wanted)
-    else
-      replied = replied + 1
-      reply[replied] = -1
-    end
-  end
-end
-
-while ARGV[arg_at] do
-  local done, why = pcall(decide_all)
-  if not done then
-    reply[replied + 1], reply[replied + 2] = -2, type(why) == 'table' and why.err or tostring(why)
-    replied = replied + 2
-  end
-end
-return reply

@@ -1,0 +1,179 @@
+"""`on_failure = "local"`: this process enforces the limits itself while the store is out of reach.
+
+It starts from the last state that it saw of each caller, counts as the memory store does, and keeps account of what it
+admits, which is owed to the store. Every event loop does so by itself: each admits at most `max`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+from ratelimit.loops import PerLoop
+from ratelimit.model import Charge, Concurrency, Decision, Lease, State, StoreUnavailable
+from ratelimit.stores.counters import Counter
+from ratelimit.stores.fate import InDoubt
+from ratelimit.stores.held import Held, Taken
+from ratelimit.stores.journal import Item, Journal, Place
+from ratelimit.stores.memory import decided, new_counter, view
+from ratelimit.stores.terms import LETTERS, KnownTerms, Terms, new_lease
+
+MOST = 10_000  # counters: 0.4 kB of one that was asked for in one sub-window, 4 kB in all of 60
+
+
+class _Known:
+    """A counter, and when it last came to know something: what was seen before that is no news."""
+
+    __slots__ = ("as_of_ms", "counter")
+
+    def __init__(self, counter: Counter, as_of_ms: int) -> None:
+        self.counter = counter
+        self.as_of_ms = as_of_ms
+
+
+class Local:
+    """Of one event loop. `clock` gives what the store's clock presumably says where a key is, `seen` the last Decision
+    of the store on charges, `slot_of` the slot of a key. With `owes` somebody settles what is admitted. Of `most`
+    counters the one asked for the longest time ago is dropped first."""
+
+    def __init__(
+        self,
+        clock: Callable[[str], int],
+        seen: Callable[[Sequence[Charge]], Decision | None] = lambda _: None,
+        slot_of: Callable[[str], int] = lambda _: 0,
+        *,
+        owes: bool = True,
+        most: int = MOST,
+    ) -> None:
+        self._owes = owes
+        self._clock = clock
+        self._seen = seen
+        self._most = most
+        self._known: dict[str, _Known] = {}  # by key, the one asked for the longest time ago first
+        self._terms_at = KnownTerms()
+        self.held = Held()
+        self.journal = Journal(slot_of)
+        self.on_owed: Callable[[], None] = _nothing  # there is something to settle
+
+    def decide(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision:
+        """What the store would have decided as far as this process can know. `failure` is how the store failed."""
+        now = self._clock(charges[0].key if charges else "")
+        seen = self._seen(charges)
+        states: Sequence[State | None] = seen.states if seen else [None] * len(charges)
+        views = []
+        for charge, state in zip(charges, states, strict=True):
+            terms = self._terms_at(charge, now)
+            counter = self._counter(charge, terms, state, seen.now_ms if seen else 0, now)
+            counter.repair(now, terms)
+            views.append(view(charge, terms, counter, now))
+        admitted: list[Item] = []
+        decision = decided(views, now, partial(self._charge, admitted))
+        fate = failure.fate if isinstance(failure, InDoubt) else None
+        if not self._owes:
+            return decision._replace(unavailable=True)
+        for item in admitted:
+            self.journal.expect(item)
+        if fate is None:
+            self._owe(admitted, 0)
+        elif decision.allowed:
+            fate.then(partial(self._owe, admitted))
+        else:
+            fate.then(partial(self._give_back, charges, fate.number))
+        return decision._replace(unavailable=True)
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        """Of requests that were admitted here: the store never heard of them."""
+        self.held.give_back(leases)
+
+    def settled(self, items: Sequence[Item]) -> None:
+        """The store knows of these now, or does not count them."""
+        for item in items:
+            self.journal.forget(item)
+            if known := self._known.get(item.key):
+                known.as_of_ms = max(known.as_of_ms, self._clock(item.key))
+
+    def give_back(self, charges: Sequence[Charge], times: int, charged_at: int, number: bytes) -> None:
+        """The call of a number has charged this so often, at that instant, for requests that were not let through."""
+        for charge in charges:
+            if charge.cost and times and not isinstance(charge.limit.kind, Concurrency):  # leases are given back anyway
+                place = _place(charge, self._terms_at(charge, charged_at), charged_at)
+                self.journal.give_back(Item(charge.key, place, -times * charge.cost), number)
+        self.on_owed()
+
+    def _counter(self, charge: Charge, terms: Terms, state: State | None, seen_ms: int, now: int) -> Counter:
+        key = charge.key
+        known = self._known.pop(key, None)
+        if known is None or (state and seen_ms > known.as_of_ms):
+            known = _Known(self._seeded(charge, terms, state, seen_ms, now), seen_ms)
+        self._known[key] = known
+        if len(self._known) > self._most:
+            del self._known[next(iter(self._known))]
+        return known.counter
+
+    def _seeded(self, charge: Charge, terms: Terms, state: State | None, seen_ms: int, now: int) -> Counter:
+        """A counter with what was seen used, as of when it was seen, and with what the store does not know of yet."""
+        if isinstance(charge.limit.kind, Concurrency):
+            return Taken(charge.key, self.held)
+        counter = new_counter(charge)
+        owed = self.journal.open(charge.key)
+        if used := max(0, (state.used if state else 0) + min(0, owed)):
+            counter.charge(seen_ms, terms, used)
+        if owed > 0:  # perhaps admitted after that was seen
+            counter.charge(now, terms, owed)
+        return counter
+
+    def _charge(self, admitted: list[Item], charge: Charge, terms: Terms, counter: Counter, now: int) -> Lease | None:
+        if isinstance(counter, Taken):
+            lease = new_lease(charge.key, terms.lease_ms)
+            self.held.take(lease)
+            return lease
+        counter.charge(now, terms, charge.cost)
+        if known := self._known.get(charge.key):
+            known.as_of_ms = now
+        admitted.append(Item(charge.key, _place(charge, terms, now), charge.cost))
+        return None
+
+    def _owe(self, admitted: Sequence[Item], charged_at: int) -> None:
+        for item in admitted:
+            if charged_at:
+                self.journal.forget(item)
+            else:
+                self.journal.owe(item)
+        if admitted and not charged_at:
+            self.on_owed()
+
+    def _give_back(self, charges: Sequence[Charge], number: bytes, charged_at: int) -> None:
+        if charged_at > 0:
+            self.give_back(charges, 1, charged_at, number)
+
+
+class Accountable(Protocol):
+    """A store that can be charged later for what was admitted without it."""
+
+    def keep_account(self) -> None:
+        """Before the first request."""
+
+    def local(self) -> Local:
+        """Of the running event loop."""
+
+
+def local_of(store: object) -> Callable[[], Local]:
+    """What decides without a store, on the event loop that asks. Where the store is not Accountable, each loop starts
+    from nothing, and nothing is charged later."""
+    if hasattr(store, "keep_account") and hasattr(store, "local"):
+        accountable: Accountable = store
+        accountable.keep_account()
+        return accountable.local
+    locals_: PerLoop[Local] = PerLoop(lambda: Local(lambda _: time.time_ns() // 1_000_000, owes=False))
+    return lambda: locals_[asyncio.get_running_loop()]
+
+
+def _place(charge: Charge, terms: Terms, now_ms: int) -> Place:
+    return Place.at(terms, LETTERS[type(charge.limit.kind)], now_ms)
+
+
+def _nothing() -> None:
+    """Nobody settles."""

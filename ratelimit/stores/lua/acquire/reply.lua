@@ -1,0 +1,3 @@
+-- What each caller is told.
+
+return reply

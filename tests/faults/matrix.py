@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 
 from tests.faults.catalog import Fault
 from tests.faults.field import LIMIT, TIMEOUT, Field, Pair, pair
-from tests.faults.load import Load, Seen
+from tests.faults.load import EVERY, Load, Seen
 
 SERVERS = ("valkey", "redis")
-POLICIES = ("allow", "deny")
+POLICIES = ("allow", "deny", "local")
 PROMISED = {"allow": {"200", "429"}, "deny": {"200", "429", "503"}, "local": {"200", "429"}}
 MARGIN_MS = 50  # beyond the timeout, for a machine with more to do than this; what the process stood still is taken off
 FOUND_MS = 1_000  # the store is found back within a second
@@ -58,8 +58,8 @@ async def _observe(server: str, fault: Fault, field: Field) -> dict[str, Observa
         await asyncio.sleep(BEFORE)
         ended = await asyncio.to_thread(_do, fault, field, callers)
         deadline = ended + PATIENCE
-        while time.monotonic() < deadline and not all(_found(load.seen, ended) for load in loads.values()):
-            await asyncio.sleep(0.02)
+        while time.monotonic() < deadline and not all(_found(load.seen, ended) for load in loads.values()):  # noqa: ASYNC110
+            await asyncio.sleep(EVERY)
         await asyncio.sleep(AFTER)
     finally:
         seen = {on_failure: await load.stop() for on_failure, load in loads.items()}

@@ -56,20 +56,19 @@ def page(run: Mapping[str, Any]) -> str:
 
 What callers of an API saw while the store behind its limiter failed. Written by `make faults` from
 [faults.json](faults.json), which `tests/faults/test_matrix.py` measured on {run["at"]}: {run["machine"]} with
-{run["cpus"]} CPUs, Python {run["python"]}. Nothing here is typed by hand, and on another machine the numbers are others;
+{run["cpus"]} CPUs, Python {run["python"]}. Nothing here is typed by hand. On another machine the numbers are others;
 what the test asserts of each row holds on all of them.
 
 Each fault is done once, to a real server, while three connections to each of three apps on uvicorn (a process for each
 `on_failure`) ask 40 times a second. A fault that is a state lasts about a second. `timeout` is {timeout:.0f} ms.
 
-- **200, 429, 503, other**: how often callers got which status, from half a second before the fault until the store was back;
-  other is any other status, a connection that was cut, and an answer that did not come within 5 s.
+- **200, 429, 503, other**: how often callers got which status, from half a second before the fault until the store was
+  back; other is any other status, a connection that was cut, and an answer that did not come within 5 s.
 - **without the store**: answers, 200 or 503, that the limiter gave by itself, as `on_failure` says.
-- **waited for it**: requests that waited for the store for half of `timeout` or longer: those that were under way when it went,
-  not those after them.
-- **longest wait**: for a decision, in the limiter, of any request. Where it is above `timeout`, the app's own process stood still.
-- **admitted at the limit**: of a caller that is allowed {limit} requests a minute and {limit} a month and asks for more all the
-  time. Where the store has lost what was counted it begins anew.
+- **waited for it**: requests that waited for the store for half of `timeout` or longer: those under way when it went.
+- **longest wait**: for a decision, in the limiter, of any request.
+- **admitted at the limit**: of a caller that is allowed {limit} requests a minute and {limit} a month and asks for more.
+  Where the store has lost what was counted it begins anew.
 - **found back**: from the end of the fault to the first answer that the store decided.
 
 {chr(10).join(tables)}"""

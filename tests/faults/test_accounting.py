@@ -9,12 +9,10 @@ import pytest
 
 from tests.faults.accounting import Accounts, Outage, account, owed
 from tests.faults.counted import Line
-from tests.faults.matrix import POLICIES
 
 SEED = int(os.environ.get("RATELIMIT_SEED") or random.SystemRandom().randrange(10**6))
 FULL = bool(os.environ.get("RATELIMIT_FULL"))  # make accounts: 10,000 requests and 20 outages, which takes a minute
 REQUESTS, OUTAGES = (10_000, 20) if FULL else (2_000, 5)
-local = pytest.mark.skipif("local" not in POLICIES, reason='on_failure = "local" is not in this release yet')
 
 
 def accounts(on_failure: str, **how: int) -> Accounts:
@@ -24,7 +22,6 @@ def accounts(on_failure: str, **how: int) -> Accounts:
     return seen
 
 
-@local
 def test_nothing_is_lost_to_outages() -> None:
     """Requests that were admitted while the store was away are charged when it is back, each once."""
     seen = accounts("local", requests=REQUESTS, outages=OUTAGES)
@@ -33,7 +30,6 @@ def test_nothing_is_lost_to_outages() -> None:
     assert seen.charged == seen.admitted
 
 
-@local
 def test_a_killed_process_loses_what_it_owed() -> None:
     """kill -9 loses at most what that process had admitted since the outage began, and nothing of any other."""
     seen = accounts("local", requests=REQUESTS, outages=OUTAGES, kills=max(2, OUTAGES // 4))

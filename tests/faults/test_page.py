@@ -16,9 +16,7 @@ CELLS = [Observation(**cell) for cell in RUN["cells"]]
 
 def test_the_page_is_made_of_the_results() -> None:
     """Nothing on the page was typed by hand."""
-    assert PAGE.read_text() == page(RUN), (
-        "make faults, or python -m tests.faults.page where only its words have changed"
-    )
+    assert PAGE.read_text() == page(RUN), "make faults; for its words alone: python -m tests.faults.page"
 
 
 def test_the_rows_are_the_cells_of_the_matrix() -> None:

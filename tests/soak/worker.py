@@ -32,9 +32,15 @@ async def health(_: Request) -> Response:
 
 
 async def inside(_: Request) -> Response:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    files = len(list(Path("/proc/self/fd").iterdir())) - 1  # without that of the look itself
-    return JSONResponse({"memory_kib": pages * PAGES, "tasks": len(asyncio.all_tasks()), "files": files})
+    return JSONResponse({"memory_kib": memory_kib(), "tasks": len(asyncio.all_tasks()), "files": files()})
+
+
+def memory_kib() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGES
+
+
+def files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir())) - 1  # without that of the look itself
 
 
 limited = Starlette(routes=[Route("/health", health), Route("/inside", inside), Route("/{anything}", endpoint)])

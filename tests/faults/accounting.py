@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from bisect import bisect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,6 @@ from tests.faults.server import Server, running
 CALLERS = Pair("accounted")
 LANES = 4
 AWAY, BETWEEN = (0.05, 0.6), (0.1, 0.6)  # seconds that the store is away, and back
-SETTLED = 10.0  # seconds at most for debts to be paid when the store is back for good
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,12 @@ class Accounts:
     @property
     def without_store(self) -> int:
         return sum(not line.by_store for lines in self.lines for line in lines)
+
+    @property
+    def met(self) -> int:
+        """Outages in which somebody was at work."""
+        times = sorted(line.at for lines in self.lines for line in lines)
+        return sum(bisect(times, one.began) < bisect(times, one.ended) for one in self.outages)
 
     @property
     def in_flight(self) -> int:
@@ -116,7 +122,7 @@ def account(
             time.sleep(dice.uniform(*BETWEEN))
             seen.append(_outage(dice, server, proxy, crew if number in killing else None))
         crew.wait()
-        return _accounts(server, crew, seen, on_failure)
+        return _accounts(server, crew, seen)
 
 
 def _outage(dice: random.Random, server: Server, proxy: Proxy, crew: Crew | None) -> Outage:
@@ -207,14 +213,9 @@ def _crew(folder: Path, url: str, on_failure: str, requests: int, outages: int, 
         crew.stop()
 
 
-def _accounts(server: Server, crew: Crew, outages: list[Outage], on_failure: str) -> Accounts:
-    """When they agree, or do not for as long as debts may take: only with "local" there are any."""
-    deadline = time.monotonic() + SETTLED
-    while True:
-        accounts = Accounts(charged(server), crew.workers, outages, [worker.lines() for worker in crew.workers])
-        if accounts.charged == accounts.admitted or time.monotonic() > deadline or on_failure != "local":
-            return accounts
-        time.sleep(0.1)
+def _accounts(server: Server, crew: Crew, outages: list[Outage]) -> Accounts:
+    """When all processes have ended: what they have not paid by then nobody pays."""
+    return Accounts(charged(server), crew.workers, outages, [worker.lines() for worker in crew.workers])
 
 
 def charged(server: Server) -> int:

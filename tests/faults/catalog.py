@@ -163,6 +163,14 @@ def info(client: Redis) -> bytes:
     return answer
 
 
+@contextmanager
+def gone(field: Field, _: Pair) -> Iterator[None]:
+    """A host that is gone behind its load balancer: connections end, and new ones are accepted for nobody."""
+    with _proxy(field).swallowing():
+        _proxy(field).reset()
+        yield
+
+
 FAULTS = (
     Fault("stopped (SIGSTOP)", "server", stopped),
     Fault("killed", "server", killed),
@@ -175,6 +183,7 @@ FAULTS = (
     Fault("wrong password", "server", wrong_password),
     Fault("read-only replica", "server", read_only_replica),
     Fault("blackhole", "proxy", lambda field, _: _proxy(field).swallowing()),
+    Fault("connections reset, then blackhole", "proxy", gone),
     Fault("1 s latency", "proxy", lambda field, _: _proxy(field).delaying(1.0), held=1.5),
     Fault("connection reset in the middle of a reply", "proxy", lambda field, _: _proxy(field).cutting(after=3)),
     Fault("garbage reply", "proxy", lambda field, _: _proxy(field).corrupting(seed=1)),

@@ -15,6 +15,9 @@ from tests.faults.load import EVERY, Load, Seen
 SERVERS = ("valkey", "redis")
 POLICIES = ("allow", "deny", "local")
 PROMISED = {"allow": {"200", "429"}, "deny": {"200", "429", "503"}, "local": {"200", "429"}}
+# Connections to an app in the matrix, each with one request under way; and how often the store may be found down.
+CONNECTIONS = 3
+WAITING = 3 * CONNECTIONS
 MARGIN_MS = 50  # beyond the timeout, for a machine with more to do than this; what the process stood still is taken off
 FOUND_MS = 1_000  # the store is found back within a second
 BUSY_MS = 500  # and what a busy machine may add to it
@@ -52,7 +55,7 @@ async def _observe(server: str, fault: Fault, field: Field) -> dict[str, Observa
     callers = pair(fault.name)
     await field.settle(callers)
     loads = {
-        on_failure: Load(url, [callers.roomy, callers.roomy, callers.strict]) for on_failure, url in field.apps.items()
+        on_failure: Load(url, [callers.roomy] * (CONNECTIONS - 1) + [callers.strict]) for on_failure, url in field.apps.items()
     }
     try:
         await asyncio.sleep(BEFORE)
@@ -107,6 +110,8 @@ def broken(fault: Fault, cell: Observation) -> list[str]:
         told.append(f"callers saw {sorted(unpromised)} {cell.unanswered}, which {cell.on_failure} does not promise")
     if fault.felt is not None and bool(cell.without_store) != fault.felt:
         told.append(f"{cell.without_store} requests were decided without the store")
+    if cell.waiting > WAITING:
+        told.append(f"{cell.waiting} requests waited for a store that was known to be down")
     if cell.over_timeout_ms > MARGIN_MS:
         told.append(f"a request waited {cell.over_timeout_ms} ms longer than the timeout")
     kept = cell.admitted_by_store if cell.on_failure == "allow" else cell.admitted

@@ -67,8 +67,8 @@ Each fault is done once, to a real server, while three connections to each of th
 - **without the store**: answers, 200 or 503, that the limiter gave by itself, as `on_failure` says.
 - **waited for it**: requests that waited for the store for half of `timeout` or longer: those under way when it went.
 - **longest wait**: for a decision, in the limiter, of any request.
-- **admitted at the limit**: of a caller that is allowed {limit} requests a minute and {limit} a month and asks for more.
-  Where the store has lost what was counted it begins anew.
+- **admitted at the limit**: of a caller that is allowed {limit} requests a minute and {limit} a month and asks for
+  more. Where the store has lost what was counted it begins anew.
 - **found back**: from the end of the fault to the first answer that the store decided.
 
 {chr(10).join(tables)}"""

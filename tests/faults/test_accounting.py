@@ -9,23 +9,26 @@ import pytest
 
 from tests.faults.accounting import Accounts, Outage, account, owed
 from tests.faults.counted import Line
+from tests.faults.matrix import SERVERS
 
 SEED = int(os.environ.get("RATELIMIT_SEED") or random.SystemRandom().randrange(10**6))
 FULL = bool(os.environ.get("RATELIMIT_FULL"))  # make accounts: 10,000 requests and 20 outages, which takes a minute
 REQUESTS, OUTAGES = (10_000, 20) if FULL else (2_000, 5)
 
 
-def accounts(on_failure: str, **how: int) -> Accounts:
+def accounts(on_failure: str, server: str = "valkey", **how: int) -> Accounts:
     """Told with the seed: RATELIMIT_SEED gives the same outages again."""
-    seen = account(on_failure, seed=SEED, **how)
-    print(f"seed {SEED}, {on_failure}: {seen}")  # noqa: T201 - pytest shows it where a test fails
+    seen = account(on_failure, seed=SEED, name=server, **how)
+    print(f"seed {SEED}, {server}, {on_failure}: {seen}")  # noqa: T201 - pytest shows it where a test fails
     return seen
 
 
-def test_nothing_is_lost_to_outages() -> None:
+@pytest.mark.parametrize("server", SERVERS)
+def test_nothing_is_lost_to_outages(server: str) -> None:
     """Requests that were admitted while the store was away are charged when it is back, each once."""
-    seen = accounts("local", requests=REQUESTS, outages=OUTAGES)
+    seen = accounts("local", server, requests=REQUESTS, outages=OUTAGES)
     assert seen.without_store
+    assert seen.met >= OUTAGES / 2
     assert seen.admitted == REQUESTS
     assert seen.charged == seen.admitted
 

@@ -79,6 +79,7 @@ KILLED, FLUSHED, FORGETFUL = (
         (KILLED, {"without_store": 0}, ["decided without the store"]),
         (FLUSHED, {}, ["decided without the store"]),
         (FLUSHED, {"without_store": 0}, []),
+        (KILLED, {"waiting": 10}, ["10 requests waited"]),
         (KILLED, {"over_timeout_ms": 51.0}, ["timeout"]),
         (KILLED, {"admitted": 25}, ["25 were admitted"]),
         (KILLED, {"on_failure": "allow", "statuses": {"200": 1}, "admitted_by_store": 25}, ["25 were admitted"]),

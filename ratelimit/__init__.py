@@ -21,6 +21,7 @@ from ratelimit.model import (
     StoreUnavailable,
     Style,
 )
+from ratelimit.outage import requests_without_store
 from ratelimit.policy import Policy
 from ratelimit.stores import open_store
 from ratelimit.stores.memory import MemoryStore
@@ -54,6 +55,7 @@ __all__ = [
     "load_policy",
     "open_store",
     "parse_policy",
+    "requests_without_store",
 ]
 
 # A config file needs pydantic, a quarter of a second of imports, and Redis needs redis-py: not before they are used.

@@ -1,4 +1,5 @@
-"""The lines in the log (logger `ratelimit`): one for a denial, one for an answer given without the store."""
+"""The lines in the log (logger `ratelimit`): one for a denial, and at level DEBUG one for an answer
+given without the store."""
 
 from __future__ import annotations
 
@@ -31,12 +32,12 @@ def would_deny(state: State, operation: str, caller: Callable[[], str], log_id: 
     _limit("would deny", state, operation, caller, log_id)
 
 
-def without_store(reason: object, operation: str, caller: str, log_id: str, *, allowed: bool) -> None:
-    """A request that was let through or refused because the store could not be reached."""
-    verdict = "allowed" if allowed else "refused"
-    logger.warning(
-        "%s without the store operation=%s log_id=%s caller=%s: %s", verdict, operation, log_id, caller, reason
-    )
+def without_store(reason: object, operation: str, caller: Callable[[], str], log_id: str, *, allowed: bool) -> None:
+    """A request that was let through or refused because the store could not be reached. outage.py counts them."""
+    if logger.isEnabledFor(logging.DEBUG):
+        verdict = "allowed" if allowed else "refused"
+        what = "%s without the store operation=%s log_id=%s caller=%s: %s"
+        logger.debug(what, verdict, operation, log_id, caller(), reason)
 
 
 def bad_policy(error: Exception) -> None:

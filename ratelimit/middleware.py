@@ -26,6 +26,7 @@ from ratelimit.model import (
     StoreUnavailable,
     Style,
 )
+from ratelimit.outage import Outage
 from ratelimit.policy import Policy
 from ratelimit.response import Held, Reported, answer, with_headers
 from ratelimit.stores import open_store
@@ -64,13 +65,12 @@ class RateLimitMiddleware:
         self._own_identify = identify is not None
         self._leases = Leases(self.store)
         self._local = local_of(self.store) if self.policy.store.on_failure == "local" else None
+        self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            return await self.app(scope, receive, self._closing_store(send))
         if scope["type"] != "http" or self._applied(scope):
-            return await self.app(scope, receive, send)
+            return await self.app(scope, receive, self._closing_store(send) if scope["type"] == "lifespan" else send)
         operation = self._classify(scope)
         if type(operation) is not str:
             operation = await _settled(operation)
@@ -88,6 +88,8 @@ class RateLimitMiddleware:
         except StoreUnavailable as error:
             failure = error
             decision = self._without_store(charges, error)
+        if self._outage.began is not None and failure is None:
+            self._outage.decided()
         notable = decision.unavailable or not decision.allowed or any(map(_exceeded, decision.states))
         log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
         if not decision.allowed:
@@ -120,8 +122,11 @@ class RateLimitMiddleware:
     def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision:
         """What `on_failure` says: the only place where that is decided."""
         if self._local:
+            self._outage.without(failure, "decided locally")
             return self._local().decide(charges, failure)
-        return Decision(allowed=self.policy.store.on_failure == "allow", now_ms=0, unavailable=True)
+        allowed = self.policy.store.on_failure == "allow"
+        self._outage.without(failure, "allowed" if allowed else "refused")
+        return Decision(allowed, now_ms=0, unavailable=True)
 
     def _applied(self, scope: Scope) -> bool:
         """Whether this policy limits the request already: mounted twice, it would charge twice."""
@@ -155,6 +160,7 @@ class RateLimitMiddleware:
     def _closing_store(self, send: Send) -> Send:
         async def closing(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown."):
+                self._outage.close()
                 try:
                     await self.store.close()
                 except StoreUnavailable as error:
@@ -191,7 +197,7 @@ def _report(
 ) -> None:
     """What there is to say in the log."""
     if failure:
-        log.without_store(failure, operation, caller(identity), log_id, allowed=decision.allowed)
+        log.without_store(failure, operation, partial(caller, identity), log_id, allowed=decision.allowed)
     elif state := decision.denying:
         log.denied(state, operation, partial(caller, identity), log_id)
     else:

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from ratelimit.model import Decision, Lease, State, StoreUnavailable
 from ratelimit.stores.callers import Caller, Charges, Tariff
-from ratelimit.stores.fate import NOT, Fate, InDoubt
+from ratelimit.stores.fate import Fates
 from ratelimit.stores.local import Local
 from ratelimit.stores.reserve import Block, new
 from ratelimit.stores.scripts import Scripts
-from ratelimit.stores.tickets import Mark, Ticket
-from ratelimit.stores.wire import Demoted, Reply, bulk, error_of
+from ratelimit.stores.tickets import NOT
+from ratelimit.stores.wire import Demoted, Refused, Reply, bulk, error_of
 
 OUTSIDE, FAILED, DENIED, PLAIN = -1, -2, 0, 1  # 2 is allowed with something to say
 
@@ -34,10 +34,13 @@ class Again(Enum):
     ELSEWHERE = "another node of the cluster has the slot, or this one has it soon; nothing was done"
 
 
+Outcome = Decision | Again | Refused
+
+
 class Call(NamedTuple):
     """A request that waits for its decision until `deadline`, by the loop's clock."""
 
-    result: asyncio.Future[Decision | Again]
+    result: asyncio.Future[Outcome]
     caller: Caller
     leases: tuple[Lease, ...]
     deadline: float
@@ -45,8 +48,8 @@ class Call(NamedTuple):
 
 class Batch:
     """`sent` is by `time.monotonic`, `now_ms` what the store's clock is thought to be. `importing` if the node
-    does not have the slot yet, `apart` if it is of one caller, whose slot is on its way. With `local` this process goes
-    on by itself where there is no reply; `ticket` is the number by which the call can be asked about."""
+    does not have the slot yet, `apart` if it is of one caller, whose slot is on its way. `local` goes on by itself
+    where there is no reply."""
 
     def __init__(
         self,
@@ -58,9 +61,7 @@ class Batch:
     ) -> None:
         self.importing = importing
         self.apart = False
-        self.ticket: Ticket | None = None
-        self._local = local
-        self._fates: dict[asyncio.Future[Decision | Again], Fate] | None = None  # of who has given up
+        self.fates = Fates(local) if local else None
         self.calls: list[Call] = []
         self.blocks: dict[Caller, Block] = {}  # who was given units ahead
         self._asking: set[Caller] = set()
@@ -74,11 +75,6 @@ class Batch:
         self._promised: dict[Caller, int] = {}
         self._count = 0  # of keys
         self._arguments = 1  # ARGV without the callers
-
-    @property
-    def late(self) -> bool:
-        """Whether somebody has given up."""
-        return self._fates is not None
 
     def spares(self, caller: Caller) -> bool:
         """Whether one more request of this caller need not be sent: it was denied meanwhile, or a unit that was taken
@@ -113,22 +109,23 @@ class Batch:
     def command(self, scripts: Scripts, *, text: bool) -> bytes:
         tariffs = [tariff.wire for tariff in self._tariffs]
         arguments = self._arguments + len(self._callers)
-        if self.ticket is None:
+        ticket = self.fates.ticket if self.fates else None
+        if ticket is None:
             head = scripts.acquire.head(self._count, arguments, text=text)
             return b"".join([head, *self._keys, bulk(len(tariffs)), *tariffs, *self._callers])
-        marker, number = bulk(self.ticket.marker), bulk(self.ticket.number)
+        marker, number = bulk(ticket.marker), bulk(ticket.number)
         head = scripts.acquire_once.head(self._count + 1, arguments + 2, text=text)
         parts = [head, *self._keys, marker, bulk(len(tariffs)), *tariffs, *self._callers, bulk(len(self.calls)), number]
         return b"".join(parts)
 
-    def resolve(self, reply: Reply, now: float) -> None:
+    def resolve(self, reply: Reply, now: float) -> None:  # noqa: C901 - a table of verdicts, in one loop for speed
         """Tell each caller what the reply says to it. Raises what comes of reading it if it is no such reply."""
-        now_ms, at, local = reply[0], 1, self._local
+        now_ms, at, fates = reply[0], 1, self.fates
         for call in self.calls:
             result, caller, leases, _ = call
             tariff = caller.tariff
             verdict, at = reply[at], at + 1
-            outcome: Decision | Again
+            outcome: Outcome
             if verdict == PLAIN:
                 outcome = _plain(caller, tariff, leases, now_ms, reply[at : at + tariff.size])
                 at += tariff.size
@@ -141,10 +138,10 @@ class Batch:
             else:
                 outcome = _full(call, now_ms, verdict != DENIED, reply[at : at + 4 * tariff.size])
                 at += 4 * tariff.size
-                if not outcome.allowed:
+                if verdict == DENIED:
                     caller.refused(outcome, self.sent, now)
-            if local:
-                self._saw(local, call, outcome, now_ms)
+            if fates:
+                fates.saw(call, outcome, now_ms)
             if tariff.reserves and isinstance(outcome, Decision) and outcome.allowed:
                 outcome = self._charged(caller, outcome, reply[at], reply[at + 1], now)
                 at += 2
@@ -159,51 +156,22 @@ class Batch:
         """Nothing was done for any of them."""
         for call in self.calls:
             fail(call, why)
-            self._tell(call, NOT)
 
     def give_up(self, why: str, deadline: float = float("inf")) -> None:
-        """There is no reply to those who wait no longer than until then. What became of them may be known later."""
+        """There is no reply for those who wait no longer than until then."""
         for call in self.calls:
             if call.deadline <= deadline and not call.result.done():
-                error = StoreUnavailable(why)
-                if self._local:
-                    fate = Fate(self.ticket.number if self.ticket else b"")
-                    self._fates = self._fates or {}
-                    self._fates[call.result] = fate
-                    error = InDoubt(why, fate)
-                call.result.set_exception(error)
-
-    def learn(self, mark: Mark) -> None:
-        """What became of a call without a reply."""
-        before = 0
-        for call in self.calls:
-            caller, charged_at = call.caller, mark.charged_at(before)
-            self._tell(call, charged_at)
-            ahead = mark.ahead.get(before)
-            if ahead and self._local and self.ticket and caller not in self.blocks:
-                self._local.give_back(caller.charges, ahead, charged_at, self.ticket.number)
-            before += caller.tariff.size
-
-    def _saw(self, local: Local, call: Call, outcome: Decision | Again, now_ms: int) -> None:
-        """What this process would go on from by itself."""
-        charged_at = NOT
-        if isinstance(outcome, Decision):
-            call.caller.seen = outcome
-            charged_at = now_ms if outcome.allowed else NOT
-            if call.caller.caps and not call.result.done():
-                local.held.saw(outcome)
-        self._tell(call, charged_at)
-
-    def _tell(self, call: Call, charged_at: int) -> None:
-        if self._fates and (fate := self._fates.pop(call.result, None)):
-            fate.tell(charged_at)
+                call.result.set_exception(self.fates.give_up(call, why) if self.fates else StoreUnavailable(why))
 
     def _failed(self, call: Call, message: object) -> None:
         error = error_of(message)
         if isinstance(error, Demoted):
             self.demoted = error
-        fail(call, str(error))
-        self._tell(call, NOT)
+            settle([call], error)
+        else:
+            fail(call, str(error))
+        if self.fates:
+            self.fates.tell(call, NOT)
 
     def _wanted(self, caller: Caller) -> int:
         """Units to take ahead with this request: only the first of a caller in a call asks, and when there are none."""
@@ -218,8 +186,8 @@ class Batch:
         if not for_ms:
             return decision
         block = Block(units, decision, for_ms, sent=self.sent, arrived=now)
-        if self.ticket:
-            block.number = self.ticket.number
+        if self.fates and self.fates.ticket:
+            block.number = self.fates.ticket.number
         assert caller.pace  # noqa: S101 - that of a tariff that reserves
         caller.pace.charged(decision.now_ms + for_ms, block.deadline)
         if units:
@@ -248,11 +216,11 @@ def fail(call: Call, why: str) -> None:
         call.result.set_exception(StoreUnavailable(why))  # an own one each: a traceback is added to where it is raised
 
 
-def send_away(calls: Iterable[Call]) -> None:
-    """Nothing was done: each is to ask again, where its slot is by then."""
+def settle(calls: Iterable[Call], outcome: Again | Refused = Again.ELSEWHERE) -> None:
+    """Nothing was done: each is to ask again, as it was told, and where its slot is by then."""
     for call in calls:
         if not call.result.done():
-            call.result.set_result(Again.ELSEWHERE)
+            call.result.set_result(outcome)
 
 
 def _plain(caller: Caller, tariff: Tariff, leases: tuple[Lease, ...], now_ms: int, useds: Sequence[int]) -> Decision:

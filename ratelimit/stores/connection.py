@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
+    BusyLoadingError,
     MasterDownError,
     NoScriptError,
     ReadOnlyError,
@@ -22,8 +23,9 @@ from redis.exceptions import (
 )
 
 from ratelimit.model import StoreUnavailable
+from ratelimit.stores.advice import advised
 from ratelimit.stores.lookup import looked_up
-from ratelimit.stores.wire import Demoted, NoScript, Refused, Reply, Socket, Wire
+from ratelimit.stores.wire import Demoted, NoScript, Replied, Reply, Socket, Wire
 
 __all__ = ["OF_A_MASTER", "OF_A_NODE", "ConnectionPool", "Proof", "connect", "connections", "reason"]
 
@@ -34,6 +36,12 @@ OF_A_MASTER: Proof = ("EVAL", "#!lua\nreturn 1", 0)
 OF_A_NODE: Proof = ("PING",)  # of a cluster: a replica knows as well who has which slots
 # LOADING is a ConnectionError. Any other error is no proof of the contrary: with OOM those who are to be denied still
 # are, and a server that does not know the first line of the script (fakeredis) may run ours.
+WORDS = {  # redis-py takes the word off what a server says
+    BusyLoadingError: "LOADING",
+    MasterDownError: "MASTERDOWN",
+    ReadOnlyError: "READONLY",
+    AuthenticationError: "WRONGPASS",
+}
 USELESS = (AuthenticationError, MasterDownError, ReadOnlyError)
 
 
@@ -132,9 +140,11 @@ async def _read(connection: Connection) -> Reply | StoreUnavailable:
     except ReadOnlyError as error:
         return Demoted(reason(error))
     except ResponseError as error:
-        return Refused(reason(error))
+        return Replied(reason(error))
 
 
 def reason(error: BaseException) -> str:
-    """An error in a line: its type and what it says."""
+    """An error in a line: its type and what it says, or what a server says, and what to do about it."""
+    if word := next((word for kind, word in WORDS.items() if isinstance(error, kind)), ""):
+        return advised(f"{word} {error}")
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,13 +1,17 @@
-"""What became of a call that was not answered in time: known later."""
+"""What became of requests whose call was not answered in time: known later."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
+from typing import TYPE_CHECKING
 
-from ratelimit.model import StoreUnavailable
+from ratelimit.model import Decision, StoreUnavailable
+from ratelimit.stores.tickets import NOT, Mark, Ticket
 
-NOT = 0  # not applied, and it never will be
-NEVER_KNOWN = -1  # counts as applied: nothing is ever charged twice
+if TYPE_CHECKING:
+    from ratelimit.stores.batch import Call, Outcome
+    from ratelimit.stores.callers import Caller
+    from ratelimit.stores.local import Local
 
 
 class Fate:
@@ -42,3 +46,45 @@ class InDoubt(StoreUnavailable):
     def __init__(self, why: str, fate: Fate) -> None:
         super().__init__(why)
         self.fate = fate
+
+
+class Fates:
+    """Of one call that decides, where this process goes on by itself without a reply. `ticket` is the number by which
+    the call can be asked about."""
+
+    def __init__(self, local: Local) -> None:
+        self.ticket: Ticket | None = None
+        self.late = False  # somebody has given up
+        self._local = local
+        self._waiting: dict[object, Fate] = {}  # of who has given up
+
+    def give_up(self, call: Call, why: str) -> StoreUnavailable:
+        """What somebody is told who waits no longer."""
+        self.late = True
+        fate = self._waiting[call.result] = Fate(self.ticket.number if self.ticket else b"")
+        return InDoubt(why, fate)
+
+    def saw(self, call: Call, outcome: Outcome, now_ms: int) -> None:
+        """The reply has come, perhaps too late. This process would go on from it by itself."""
+        charged_at = NOT
+        if isinstance(outcome, Decision):
+            call.caller.seen = outcome
+            charged_at = now_ms if outcome.allowed else NOT
+            if call.caller.caps and not call.result.done():
+                self._local.held.saw(outcome)
+        self.tell(call, charged_at)
+
+    def tell(self, call: Call, charged_at: int) -> None:
+        if self._waiting and (fate := self._waiting.pop(call.result, None)):
+            fate.tell(charged_at)
+
+    def learn(self, calls: Iterable[Call], mark: Mark, given: Container[Caller]) -> None:
+        """There will be no reply, but a marker tells. `given` are those who have got what they took ahead."""
+        before = 0
+        for call in calls:
+            caller, charged_at = call.caller, mark.charged_at(before)
+            self.tell(call, charged_at)
+            ahead = mark.ahead.get(before)
+            if ahead and self.ticket and caller not in given:
+                self._local.give_back(caller.charges, ahead, charged_at, self.ticket.number)
+            before += caller.tariff.size

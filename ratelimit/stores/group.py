@@ -16,20 +16,19 @@ from typing import TYPE_CHECKING
 from ratelimit.memo import Recent
 from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
 from ratelimit.stores.alarm import Alarm
-from ratelimit.stores.batch import Again, Batch, Call, earliest, fail, send_away
+from ratelimit.stores.batch import Again, Batch, Call, Outcome, earliest, fail, settle
 from ratelimit.stores.callers import Caller, Callers, Tariffs
 from ratelimit.stores.connection import OF_A_MASTER, OF_A_NODE, ConnectionPool
 from ratelimit.stores.link import GOODBYE, Link
-from ratelimit.stores.local import Local
 from ratelimit.stores.refunds import Refunds
+from ratelimit.stores.refusals import Refusals
 from ratelimit.stores.reserve import new
 from ratelimit.stores.scripts import Scripts
-from ratelimit.stores.settlement import Settlement
 from ratelimit.stores.slots import Slots, written
-from ratelimit.stores.tickets import Ticket
-from ratelimit.stores.wire import Elsewhere, NoScript, Refused, Reply, command
+from ratelimit.stores.wire import Elsewhere, NoScript, Refused, Replied, Reply, command
 
 if TYPE_CHECKING:
+    from ratelimit.stores.account import Account
     from ratelimit.stores.nodes import Nodes
 
 ATTEMPTS = 3  # 1, and 1 more where the store's clock is in another period than ours; a third only at the next midnight
@@ -50,18 +49,16 @@ class Group:
         self._waiting: deque[Call] = deque()
         proof, wanted = OF_A_NODE if nodes else OF_A_MASTER, lambda: bool(self._waiting)
         self.link = Link(
-            pool, timeout, on_ready=self._opened, on_failure=self._fail_waiting, wanted=wanted, proof=proof
+            pool, timeout, on_ready=self._connected, on_failure=self._fail_waiting, wanted=wanted, proof=proof
         )
         self._breaker = self.link.breaker
+        self._refusals = Refusals()
         self._refunds = Refunds(self.link, scripts)
         self._alarm = Alarm(timeout, lambda: earliest(self._batches, self._waiting), self._too_late)
         self._batches: set[Batch] = set()  # that are under way
         self.slots = Slots(self._new_batch)
         self._left = False
-        self._settlement: Settlement | None = None  # where this process goes on by itself without the store
-        self._settles = False  # over a new connection: nobody is decided for yet
-        self._connection = 0  # the number of the one that was looked at for that
-        self._used: list[str] = []  # markers of calls that were answered, on a cluster
+        self.account: Account | None = None  # where this process goes on by itself without the node
         self._woken = False
         self._ahead_ms = 0  # the store's clock against ours, as last seen: only to guess the period it is in
         self._tariff = Tariffs().at
@@ -80,14 +77,15 @@ class Group:
             # Units that were there when it was told may have ended since, if this process stood still: looked at now.
             if (caller.refusal or caller.block) and (known := caller.decide(time.monotonic())):
                 return known
-            if group._breaker.down:
-                raise group._down()
+            if why := group._breaker.down:
+                group._trouble()
+                raise StoreUnavailable(why)
             leases = caller.new_leases() if caller.caps else ()
             deadline = deadline or self._loop.time() + self._timeout
-            result: asyncio.Future[Decision | Again] = self._loop.create_future()
+            result: asyncio.Future[Outcome] = self._loop.create_future()
             group._waiting.append(new(Call, (result, caller, leases, deadline)))
             if not group._batches and not group._woken:
-                group._wake()
+                group.wake()
             if group._alarm.timer is None:
                 group._alarm.set()
             try:
@@ -98,20 +96,23 @@ class Group:
             if isinstance(outcome, Decision):
                 return outcome
             attempts += outcome is Again.CLOCK
-            tries += outcome is Again.ELSEWHERE
+            tries += outcome not in {Again.CLOCK, Again.HERE}
             group = await group._after(outcome, caller.slot, tries, deadline)
         raise StoreUnavailable("the clock of the store does not stand still between two calls")
 
-    async def _after(self, outcome: Again, slot: int, tries: int, deadline: float) -> Group:
-        """Who is to be asked after something that was no decision."""
+    async def _after(self, outcome: Again | Refused, slot: int, tries: int, deadline: float) -> Group:
+        """Who is to be asked after something that was no decision, and when."""
+        if isinstance(outcome, Refused):
+            await self._refusals.wait(outcome, slot, tries, deadline)
+            return await self._nodes.found(slot, deadline) if self._nodes else self
         return await self._nodes.again(slot, tries, deadline) if self._nodes and outcome is Again.ELSEWHERE else self
 
     def post_release(self, leases: Sequence[Lease]) -> None:
         if self._nodes:
             self._nodes.leasing.post_release(leases)
             return
-        if self._settlement:
-            self._settlement.local.held.give_back(leases)
+        if self.account:
+            self.account.local.held.give_back(leases)
         for lease in leases:
             self.link.post(command("ZREM", self._prefix + lease.key, lease.id))
 
@@ -124,14 +125,14 @@ class Group:
         self.slots.ask(calls)
         self._waiting.extend(calls)
         if not self._batches and not self._woken:
-            self._wake()
+            self.wake()
         if self._alarm.timer is None:
             self._alarm.set()
 
     def leave(self) -> None:
         """Nothing is asked of this node any more."""
         self._left = True
-        send_away(self._waiting)
+        settle(self._waiting)
         self._waiting.clear()
         self.slots.forget()
 
@@ -140,25 +141,9 @@ class Group:
         caller = self._callers.get(id(charges))
         return caller.seen if caller and caller.charges is charges else None
 
-    @property
-    def local(self) -> Local:
-        assert self._settlement  # noqa: S101 - it keeps account
-        return self._settlement.local
-
-    def settles(self, settlement: Settlement) -> None:
-        """With the node, when it is back after this process went on by itself."""
-        self._settlement = settlement
-        self._refunds.local = settlement.local
-
-    def open(self) -> None:
-        """It is settled with."""
-        self._settles = False
-        self._send()
-
-    def used(self, ticket: Ticket) -> None:
-        """The call was answered."""
-        if self._nodes:
-            self._used.append(ticket.marker)
+    def keep(self, account: Account) -> None:
+        self.account = account
+        self._refunds.local, self._refunds.by_marker = account.local, self._nodes is None
 
     def follow(self, slot: int, reply: Elsewhere) -> None:
         if self._nodes:
@@ -166,8 +151,8 @@ class Group:
 
     async def close(self) -> None:
         self._refunds.give_all_back()
-        if self._settlement and not self._nodes:
-            await self._settlement.close(min(self._timeout, GOODBYE))
+        if self.account:
+            await self.account.close(min(self._timeout, GOODBYE))
         await self.link.close()
         self._alarm.stop()
 
@@ -176,25 +161,15 @@ class Group:
         return time.time_ns() // 1_000_000 + self._ahead_ms
 
     def _new_batch(self, importing: bool) -> Batch:
-        local = self._settlement.local if self._settlement else None
+        local = self.account.local if self.account else None
         return Batch(time.monotonic(), self.store_ms(), self._tariff, importing, local)
 
-    def _numbered(self, batches: Iterable[Batch]) -> list[bytes]:
-        """Number them. Returns commands that drop markers that are not needed any more."""
-        assert self._settlement  # noqa: S101 - it is asked for where there is one
-        for batch in batches:
-            if not (batch.ticket or batch.apart):  # a slot on its way has no marker: a key too many to be there at once
-                batch.ticket = self._settlement.tickets.next("calls", batch.calls[0].caller.charges[0].key)
-        used, self._used = self._used, []
-        return [command("DEL", marker) for marker in used]
-
-    def _opened(self) -> None:
-        if self._settlement and self._connection != self.link.number:
-            self._connection = self.link.number
-            self._settles = self._settlement.blocks(self)
+    def _connected(self) -> None:
+        if self.account:
+            self.account.connected()
         self._send()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """Send at the end of this turn of the loop, with whoever else comes in it."""
         self._woken = True
         self._loop.call_soon(self._send, context=Context())
@@ -208,12 +183,12 @@ class Group:
             self.leave()
         elif not self.link.ready:
             self.link.connect()
-        elif not self._settles and (batches := self.slots.fill(self._waiting, MOST)):
+        elif not (self.account and self.account.closed) and (batches := self.slots.fill(self._waiting, MOST)):
             self._batches = batches
             self._write(batches)
 
     def _write(self, batches: Iterable[Batch], *, text: bool = False) -> None:
-        first = self._numbered(batches) if self._settlement else ()
+        first = self.account.number(batches) if self.account else ()
         self.link.send(*written(batches, self._scripts, self._answered, first, text=text))
 
     def _answered(self, batch: Batch, reply: Reply) -> None:
@@ -221,10 +196,6 @@ class Group:
             self._write([batch], text=True)
             return
         self._batches.discard(batch)
-        if batch.ticket and not isinstance(reply, StoreUnavailable):
-            self.used(batch.ticket)
-        if batch.late and self._settlement:
-            self._settles = self._settlement.blocks(self)
         if isinstance(reply, Elsewhere) and self._nodes:
             self.slots.moves(batch.calls[0].caller.slot)
             self._nodes.sent_away(self, batch.calls, reply)
@@ -233,16 +204,20 @@ class Group:
             self._trouble()
         else:
             self._resolve(batch, reply)
+        if self.account:
+            self.account.after(batch, reply)
         if self.link.ready:
             self._send()
         elif self._waiting and not self._woken:
-            self._wake()
+            self.wake()
 
     def _failed(self, batch: Batch, error: StoreUnavailable) -> None:
         if isinstance(error, Refused):
+            settle(batch.calls, error)
+        elif isinstance(error, Replied):
             batch.fail(str(error))
-        elif self._settlement:
-            self._settlement.lose_batch(batch, str(error))
+        elif self.account:
+            self.account.lose(batch, str(error))
         else:
             batch.give_up(str(error))
 
@@ -251,6 +226,8 @@ class Group:
             if not isinstance(reply, list):
                 raise TypeError(f"{type(reply).__name__} instead of a list")  # noqa: TRY301 - as of what is in a list
             batch.resolve(reply, time.monotonic())
+            if self._refusals.slots:
+                self._refusals.slots.discard(batch.calls[0].caller.slot)
             self._ahead_ms = reply[0] - time.time_ns() // 1_000_000
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
             self._failed(batch, StoreUnavailable(f"what the server sent is no reply to the script: {error!r}"))
@@ -259,10 +236,6 @@ class Group:
         if batch.demoted:  # the next connection may lead to the new master
             self.link.drop(str(batch.demoted))
             self._trouble()
-
-    def _down(self) -> StoreUnavailable:
-        self._trouble()
-        return StoreUnavailable(self._breaker.down or "")
 
     def _trouble(self) -> None:
         if self._nodes:  # another node may have its slots by now

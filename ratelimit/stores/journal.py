@@ -110,11 +110,17 @@ class Journal:
         self._size -= len(taken)
         return taken
 
-    def drop_refunds(self, wanted: Callable[[int], bool], after: bytes) -> None:
+    @property
+    def refunds(self) -> bool:
+        """Whether something may have to be given back."""
+        return bool(self._given_back)
+
+    def drop_refunds(self, after: bytes) -> None:
         """What is to be given back may not be there any more, unless a marker tells of a call as late as that."""
-        if not self._given_back or after >= self._given_back:
+        if after >= self._given_back:
             return
-        for _, item in self.take(wanted):
+        self._given_back = b""
+        for _, item in self.take(lambda _: True):
             if item.units > 0:
                 self.owe(item)
             else:

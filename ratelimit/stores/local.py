@@ -88,12 +88,11 @@ class Local:
         """Of requests that were admitted here: the store never heard of them."""
         self.held.give_back(leases)
 
-    def settled(self, items: Sequence[Item]) -> None:
-        """The store knows of these now, or does not count them."""
-        for item in items:
-            self.journal.forget(item)
-            if known := self._known.get(item.key):
-                known.as_of_ms = max(known.as_of_ms, self._clock(item.key))
+    def settled(self, item: Item) -> None:
+        """The store knows of it now, or does not count it."""
+        self.journal.forget(item)
+        if known := self._known.get(item.key):
+            known.as_of_ms = max(known.as_of_ms, self._clock(item.key))
 
     def give_back(self, charges: Sequence[Charge], times: int, charged_at: int, number: bytes) -> None:
         """The call of a number has charged this so often, at that instant, for requests that were not let through."""

@@ -10,13 +10,15 @@ from functools import partial
 from typing import Any
 
 from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
+from ratelimit.stores.account import Account
 from ratelimit.stores.alarm import in_time
-from ratelimit.stores.batch import Call, send_away
+from ratelimit.stores.batch import Call, settle
 from ratelimit.stores.connection import connections
 from ratelimit.stores.group import Group
 from ratelimit.stores.leasing import Leasing
 from ratelimit.stores.link import GOODBYE
 from ratelimit.stores.local import Local
+from ratelimit.stores.refusals import pause
 from ratelimit.stores.scripts import Scripts
 from ratelimit.stores.settlement import Settlement
 from ratelimit.stores.tickets import Tickets
@@ -26,8 +28,6 @@ from ratelimit.stores.wire import Asked, Elsewhere, Moved, command
 REST = 0.5  # seconds between two looks at who has which slots: a replica that was promoted is found within a second
 LATELY = 2 * REST  # requests begin the next look after REST, and it takes its time
 AT_ONCE = 3  # nodes that are asked for it together: one that is gone costs no time
-PAUSE = 0.001  # seconds before a third attempt, more before each later one
-LONGEST_PAUSE = 0.02
 SLOTS_OF_ALL = command("CLUSTER", "SLOTS")
 
 
@@ -55,7 +55,7 @@ class Nodes:
         if keeps_account:
             local = Local(self._clock, self._seen, lambda key: slot_of(prefix + key))
             tickets = Tickets(prefix, cluster=True)
-            self._settlement = Settlement(local, tickets, scripts, timeout, self._groups.values, self._known)
+            self._settlement = Settlement(local, tickets, scripts, timeout, self._accounts, self._account_of)
 
     def acquire(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, Decision]:
         group = self._masters[slot_of(self._prefix + charges[0].key)] if charges else None
@@ -102,9 +102,7 @@ class Nodes:
 
     async def again(self, slot: int, tries: int, deadline: float) -> Group:
         """The group to ask now, after a call was sent away so many times: at once at first, then after a pause."""
-        if tries > 1:
-            await asyncio.sleep(min(PAUSE * tries, LONGEST_PAUSE, max(0.0, deadline - self._loop.time())))
-        if self._loop.time() >= deadline:
+        if not (await pause(tries, deadline) if tries > 1 else self._loop.time() < deadline):
             raise StoreUnavailable(f"slot {slot} is on its way from node to node: none decided in time")
         return await self.found(slot, deadline)
 
@@ -114,7 +112,7 @@ class Nodes:
         if there and isinstance(reply, Asked):
             there.put(calls)
         else:
-            send_away(calls)
+            settle(calls)
 
     def follow(self, group: Group, slot: int, reply: Elsewhere) -> Group | None:
         """Where a node has sent a call; MOVED is remembered, ASK is for this once. None if it does not say where."""
@@ -137,7 +135,7 @@ class Nodes:
 
     async def close(self) -> None:
         if self._settlement:
-            await self._settlement.close(min(self._timeout, GOODBYE))
+            await self._settlement.close(self._accounts(), min(self._timeout, GOODBYE))
         self._closed = True
         self._masters = [None] * SLOTS
         self.leasing.close()
@@ -146,10 +144,14 @@ class Nodes:
         groups = [group.close() for group in self._groups.values()]
         await asyncio.gather(*groups, *self._parting, *[self._look] * bool(self._look), return_exceptions=True)
 
-    def _known(self, slot: int) -> Group | None:
-        if self._masters[slot] is None:
+    def _accounts(self) -> list[Account]:
+        return [group.account for group in self._groups.values() if group.account]
+
+    def _account_of(self, slot: int) -> Account | None:
+        group = self._masters[slot]
+        if group is None:
             self.refresh()
-        return self._masters[slot]
+        return group.account if group else None
 
     def _clock(self, key: str) -> int:
         """What the clock presumably says where a key is."""
@@ -215,7 +217,7 @@ class Nodes:
             pool = connections(self._url.node(address))
             group = self._groups[address] = Group(pool, self._scripts, self._prefix, self._timeout, self)
             if self._settlement:
-                group.settles(self._settlement)
+                group.keep(Account(group, self._settlement))
         return group
 
 

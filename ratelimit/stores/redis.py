@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratelimit.loops import PerLoop
 from ratelimit.model import Charge, Decision, Lease
+from ratelimit.stores.account import Account
 from ratelimit.stores.connection import connections
 from ratelimit.stores.group import Group
 from ratelimit.stores.local import Local
@@ -65,14 +66,19 @@ class RedisStore:
 
     def local(self) -> Local:
         """What decides on this event loop while the store can't. Asked for after `keep_account`."""
-        return self._group().local
+        account = self._group().account
+        assert account  # noqa: S101 - it is kept
+        return account.local
 
     def _new_group(self) -> Group:
         group = Group(self._pool, self.scripts, self._prefix, self._timeout)
         if self._keeps_account:
             local = Local(lambda _: group.store_ms(), group.seen)
             tickets = Tickets(self._prefix, cluster=False)
-            group.settles(Settlement(local, tickets, self.scripts, self._timeout, lambda: [group], lambda _: group))
+            accounts: list[Account] = []
+            of_all, of_one = (lambda: accounts), (lambda _: accounts[0])
+            accounts.append(Account(group, Settlement(local, tickets, self.scripts, self._timeout, of_all, of_one)))
+            group.keep(accounts[0])
         return group
 
     def _group(self) -> Group:

@@ -32,6 +32,7 @@ class Refunds:
 
     def __init__(self, link: Link, scripts: Scripts) -> None:
         self.local: Local | None = None  # keeps account also of what goes back
+        self.by_marker = False  # a marker tells whether what was charged is still there
         self._link = link
         self._scripts = scripts
         self._held: dict[Block, _Held] = {}
@@ -51,9 +52,10 @@ class Refunds:
         held = self._held.pop(block)
         held.timer.cancel()
         units = block.take_back()  # first: what was sent back must never be spent
-        if units and self.local:
+        same = self._link.number == held.connection
+        if units and self.local and block.number and (same or self.by_marker):
             self.local.give_back(held.caller.charges, units, block.charged_at_ms, block.number)
-        elif units and self._link.number == held.connection and self._link.ready:
+        elif units and same and self._link.ready:
             self._link.post(self._command(held, block, units))
 
     def _command(self, held: _Held, block: Block, units: int) -> bytes:

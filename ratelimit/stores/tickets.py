@@ -11,9 +11,10 @@ import secrets
 from itertools import count
 from typing import NamedTuple
 
-from ratelimit.stores.fate import NEVER_KNOWN, NOT
 from ratelimit.stores.topology import tag_of
 
+NOT = 0  # not applied, and it never will be
+NEVER_KNOWN = -1  # counts as applied: nothing is ever charged twice
 LIFE = 86_400.0  # seconds that a marker is kept, in the scripts too: longer than an outage
 
 
@@ -34,6 +35,9 @@ class Mark(NamedTuple):
 
     def charged_at(self, before: int) -> int:
         return self.at_ms if self.everybody or before in self.ahead else 0
+
+
+NOTHING = Mark(NOT, True, {})
 
 
 class Tickets:
@@ -69,7 +73,7 @@ def told_by(marker: bytes | None, ticket: Ticket) -> list[bytes] | None:
 def mark_of(told: list[bytes] | None) -> Mark:
     """What `told_by` has told of a call that decides."""
     if not told:
-        return Mark(NOT if told is None else NEVER_KNOWN, True, {})
+        return NOTHING if told is None else Mark(NEVER_KNOWN, True, {})
     at_ms, *charged = told
     ahead = [one.partition(b":") for one in charged]
     return Mark(int(at_ms), not charged, {int(before): int(times or 0) for before, _, times in ahead})

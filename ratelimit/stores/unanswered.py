@@ -36,9 +36,9 @@ class Unanswered:
         if self._breaker.down:  # it was stalled
             self._breaker.connected()
             self._alarm.stop()
-        done(reply)
         if isinstance(reply, Demoted):  # the next connection may lead to the new master
             self._drop(str(reply))
+        done(reply)
         if self.on_answer:
             self.on_answer()
 

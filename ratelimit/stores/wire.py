@@ -13,24 +13,29 @@ from typing import Any, Protocol
 import hiredis
 
 from ratelimit.model import StoreUnavailable
+from ratelimit.stores.advice import advised
 
 Reply = Any  # an int, bytes, None, or a list of them; an error that the server replied is a StoreUnavailable
 Part = bytes | str | int
 
 
-class Refused(StoreUnavailable):
+class Replied(StoreUnavailable):
     """The server replied an error: it did nothing. After anything else a command may have been applied."""
 
 
-class NoScript(Refused):
+class NoScript(Replied):
     """The script cache lost the script: a restart, a failover or SCRIPT FLUSH."""
 
 
+class Refused(Replied):
+    """LOADING, BUSY, CLUSTERDOWN: the server did nothing, and may soon do it (refusals.py)."""
+
+
 class Demoted(Refused):
-    """READONLY: what was the master is a replica now, and keeps its connections open."""
+    """READONLY, MASTERDOWN: what was the master is a replica now, and keeps its connections open."""
 
 
-class Elsewhere(Refused):
+class Elsewhere(Replied):
     """What a node of a cluster says when it did nothing: another node has the slot, or this one a part of the keys."""
 
 
@@ -81,10 +86,20 @@ def command(*parts: Part) -> bytes:
 def error_of(message: object) -> StoreUnavailable:
     """An error that the server replied, by its first word."""
     text = message.decode(errors="replace") if isinstance(message, bytes) else str(message)
-    return KINDS.get(text.partition(" ")[0], Refused)(text)
+    return KINDS.get(text.partition(" ")[0], Replied)(advised(text))
 
 
-KINDS = {"NOSCRIPT": NoScript, "READONLY": Demoted, "MOVED": Moved, "ASK": Asked, "TRYAGAIN": TryAgain}
+KINDS = {
+    "NOSCRIPT": NoScript,
+    "MOVED": Moved,
+    "ASK": Asked,
+    "TRYAGAIN": TryAgain,
+    "READONLY": Demoted,
+    "MASTERDOWN": Demoted,
+    "LOADING": Refused,
+    "BUSY": Refused,
+    "CLUSTERDOWN": Refused,
+}
 
 
 class Socket(asyncio.Protocol):

@@ -1,20 +1,33 @@
-"""The log: one line for a denial, one for each answer without the store, and never an API key."""
+"""The log: one line for a denial, counts of what was answered without the store, and never an API key."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from ratelimit import Identity, RateLimitMiddleware, log
-from tests.acceptance import ANA, ask, header, limited, plain, policy, run
+from ratelimit import (
+    Charge,
+    Decision,
+    Identity,
+    MemoryStore,
+    RateLimitMiddleware,
+    StoreUnavailable,
+    log,
+    outage,
+    requests_without_store,
+)
+from tests.acceptance import ANA, BEN, ask, header, limited, plain, policy, run
 from tests.acceptance.test_path_of_a_request import Away
+from tests.test_leases import Clocked
 
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    caplog.set_level(logging.INFO, "ratelimit")
+    caplog.set_level(logging.DEBUG, "ratelimit")
     log._said.clear()
 
     class Lines(list):
@@ -92,9 +105,17 @@ def test_a_shadow(lines: list[str]) -> None:
     run(test())
 
 
+def singles(lines: list[str]) -> list[str]:
+    return [line for line in lines if line.startswith("DEBUG")]
+
+
+def warnings(lines: list[str]) -> list[str]:
+    return [line.removeprefix("WARNING ") for line in lines if line.startswith("WARNING")]
+
+
 @pytest.mark.parametrize(("on_failure", "verdict"), [("allow", "allowed"), ("deny", "refused")])
 def test_without_the_store(on_failure: str, verdict: str, lines: list[str]) -> None:
-    """Each request let through or refused without the store is a line, with the id that the client has seen."""
+    """Each request let through or refused without the store is a line at DEBUG, with the id that the client saw."""
 
     async def test() -> None:
         limiter = RateLimitMiddleware(
@@ -102,8 +123,8 @@ def test_without_the_store(on_failure: str, verdict: str, lines: list[str]) -> N
         )
         start, _ = await ask(limiter)
         log_id = header(start, "x-facturapi-log-id")
-        assert list(lines) == [
-            f"WARNING {verdict} without the store operation=detail_read log_id={log_id} caller=user=ana:"
+        assert singles(lines) == [
+            f"DEBUG {verdict} without the store operation=detail_read log_id={log_id} caller=user=ana:"
             " no reply within 100 ms"
         ]
 
@@ -121,7 +142,7 @@ def test_the_log_id_of_the_app(lines: list[str]) -> None:
     async def test() -> None:
         start, _ = await ask(RateLimitMiddleware(app, policy(style="facturapi"), store=Away()))
         assert header(start, "x-facturapi-log-id") == "of-the-app"
-        (line,) = lines
+        (line,) = singles(lines)
         assert "log_id=of-the-app " in line
 
     run(test())
@@ -136,9 +157,112 @@ def test_an_app_that_never_answers_is_logged_too(lines: list[str]) -> None:
     async def test() -> None:
         with pytest.raises(RuntimeError):
             await ask(RateLimitMiddleware(app, policy(), store=Away()))
-        assert len(list(lines)) == 1
+        assert len(singles(lines)) == 1
 
     run(test())
+
+
+class Sometimes:
+    """A store that is out of reach while `away`, and otherwise decides as one in memory."""
+
+    def __init__(self) -> None:
+        self.away, self._memory = True, MemoryStore()
+
+    async def acquire(self, charges: Sequence[Charge]) -> Decision:
+        if self.away:
+            raise StoreUnavailable("nobody is there")
+        return await self._memory.acquire(charges)
+
+    async def close(self) -> None: ...
+
+
+def of_outage(test: Callable[[], Awaitable[None]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test on a clock that jumps, which is also that of the lines."""
+    loop = Clocked()
+    monkeypatch.setattr(outage, "monotonic", loop.time)
+    try:
+        loop.run_until_complete(test())
+    finally:
+        loop.close()
+
+
+def test_an_outage(lines: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line when it begins, one a second with the requests since the last, one when it ends: a request is in one."""
+    caplog.set_level(logging.INFO, "ratelimit")
+    before = requests_without_store()
+
+    async def test() -> None:
+        store = Sometimes()
+        limiter = RateLimitMiddleware(plain, policy(), store=store)
+        for _ in range(1_250):
+            await ask(limiter)
+            await asyncio.sleep(0.002)
+        store.away = False
+        await ask(limiter)
+        await asyncio.sleep(5)
+        assert singles(lines) == []
+        begins, *told, ends = warnings(lines)
+        assert begins == 'the store is out of reach, on_failure = "allow" decides: nobody is there'
+        assert len(told) == 3
+        counts = [re.fullmatch(r"without the store: (\d+) requests allowed: nobody is there", line) for line in told]
+        assert sum(int(count[1]) for count in counts if count) == 1_250
+        assert re.fullmatch(r"the store is back after 2\.\d s: 1,250 requests allowed without it", ends)
+        for _ in range(3):
+            await ask(limiter, api_key=BEN)
+        await asyncio.sleep(5)
+        assert len(warnings(lines)) == 5
+        store.away = True
+        await ask(limiter)
+        await asyncio.sleep(5)
+        assert warnings(lines)[5:] == [begins, "without the store: 1 requests allowed: nobody is there"]
+
+    of_outage(test, monkeypatch)
+    after = requests_without_store()
+    assert {verdict: after[verdict] - count for verdict, count in before.items()} == {
+        "allowed": 1_251,
+        "refused": 0,
+        "decided locally": 0,
+    }
+
+
+def test_a_part_of_the_store_is_out_of_reach(lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where some requests are decided and others not, it is one outage until none is without the store."""
+
+    async def test() -> None:
+        store = Sometimes()
+        limiter = RateLimitMiddleware(plain, policy(more='[store]\non_failure = "deny"'), store=store)
+        for number in range(60):
+            store.away = number % 2 == 0
+            await ask(limiter)
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(5)
+        begins, *told, ends = warnings(lines)
+        assert '"deny"' in begins
+        assert len(told) == 6
+        assert ends.endswith(": 30 requests refused without it")
+
+    of_outage(test, monkeypatch)
+
+
+def test_an_outage_at_the_end(lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not yet told when the app shuts down is told then; and a loop that ended leaves the lines to another."""
+
+    async def lifespan(scope, receive, send) -> None:
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def request() -> None:
+        await ask(limiter)
+
+    async def shutdown() -> None:
+        await ask(limiter)
+        limiter.app = lifespan
+        for _ in range(2):
+            await ask(limiter, scope={"type": "lifespan"})
+
+    limiter = RateLimitMiddleware(plain, policy(), store=Sometimes())
+    of_outage(request, monkeypatch)
+    of_outage(shutdown, monkeypatch)
+    assert warnings(lines)[1:] == ["without the store: 2 requests allowed: nobody is there"]
 
 
 def test_no_api_key(lines: list[str]) -> None:

@@ -13,7 +13,7 @@ from tests.packaging import ROOT
 LAYERS = (
     {"loops", "memo", "model"},
     {"address", "formula", "identity", "keys", "operations", "paths", "policy", "routes", "stores", "styles", "tiers"}
-    | {"leases", "log", "response"},  # the middleware's own small rooms
+    | {"leases", "log", "outage", "response"},  # the middleware's own small rooms
     {"config"},
     {"middleware"},
     {"__init__"},

@@ -467,7 +467,7 @@ def test_a_replica_does_not_count_as_back(own_server: servers.Server) -> None:
             client.replicaof("127.0.0.1", servers.free_port())
             while not store._group().link.breaker.down:
                 await failing(store)
-            await refused(store, "READONLY|ReadOnly")
+            await refused(store, "READONLY")
             client.replicaof("NO", "ONE")
             assert (await eventually(store)).allowed
 
@@ -516,8 +516,8 @@ def test_a_password_that_is_missing_or_wrong(own_server: servers.Server) -> None
 
         async def test(store: RedisStore = store) -> None:
             why = await failing(store)
-            assert "password" in why or "Authentication" in why
+            assert "the URL" in why or "the store's URL" in why
             assert "closed" not in why
-            await refused(store, "uthentication")
+            await refused(store, "WRONGPASS")
 
         run(store, test())

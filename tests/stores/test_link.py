@@ -13,9 +13,10 @@ from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores import link as link_module
+from ratelimit.stores.advice import ADVICE
 from ratelimit.stores.connection import OF_A_MASTER, connect
 from ratelimit.stores.redis import RedisStore
-from ratelimit.stores.wire import Demoted, NoScript, Refused, Socket, Wire, command
+from ratelimit.stores.wire import Demoted, NoScript, Replied, Socket, Wire, command
 from tests import servers
 from tests.stores import concurrency
 from tests.stores.wires import WARM, FakeTransport, FakeWire, T, ask, connected, fake_store, run, turns
@@ -161,8 +162,8 @@ def generic(server: FakeServer) -> ConnectionPool:
     ("raised", "said"),
     [
         (NoScriptError("No matching script."), NoScript("NoScriptError: No matching script.")),
-        (ReadOnlyError("You can't write."), Demoted("ReadOnlyError: You can't write.")),
-        (ResponseError("no such command"), Refused("ResponseError: no such command")),
+        (ReadOnlyError("You can't write."), Demoted(f"READONLY You can't write. ({ADVICE['READONLY']})")),
+        (ResponseError("no such command"), Replied("ResponseError: no such command")),
     ],
 )
 def test_an_error_on_the_path_of_redis_py(raised: ResponseError, said: StoreUnavailable) -> None:

@@ -241,36 +241,75 @@ def test_callers_of_a_moving_slot_are_apart(store: ClusterStore) -> None:
     run(store, test())
 
 
-def test_what_failed_is_not_repeated(store: ClusterStore) -> None:
-    """CLUSTERDOWN, LOADING and MASTERDOWN are the callers' failure at once, and who has which slots is looked at."""
+@pytest.mark.parametrize(
+    "reply", ["CLUSTERDOWN Hash slot not served", "LOADING Redis is loading", "BUSY Redis is busy"]
+)
+def test_what_was_refused_is_asked_again(store: ClusterStore, reply: str) -> None:
+    """What a server refused to begin is asked again within the timeout; who comes after one that was refused for all of
+    its time is told after one trip, until a decision is made."""
 
     async def test() -> None:
         node = await known(store)
-        for reply in ("CLUSTERDOWN Hash slot not served", "LOADING Redis is loading", "MASTERDOWN Link with MASTER"):
+        call, trips = ask(store), 0
+        while not call.done():
+            await asyncio.sleep(0)
+            if node.names == [b"EVALSHA"]:
+                trips += 1
+                node.say(reply)
+        assert reply in str(call.exception())
+        assert 4 < trips < 20
+        assert Node.looks > 0
+        call = ask(store)
+        await turns()
+        node.say(reply)
+        await turns()
+        assert reply in str(call.exception())
+        for used in (1, 2):
             call = ask(store)
             await turns()
-            node.say(reply)
-            with pytest.raises(StoreUnavailable, match=reply):
-                await call
-            await asyncio.sleep(2 * nodes_module.REST)
-        assert Node.looks == 3
+            if used == 2:
+                node.say(reply)
+                await asyncio.sleep(0.002)
+            node.say([T, 1, used])
+            assert (await call).states[0].used == used
 
     run(store, test())
 
 
-def test_a_demoted_master(store: ClusterStore) -> None:
-    """READONLY drops the connection, also said to one caller of a call, and who has which slots is looked at."""
+@pytest.mark.parametrize("reply", ["OOM command not allowed", "MISCONF Redis is configured", "NOREPLICAS Not enough"])
+def test_what_failed_is_not_repeated(store: ClusterStore, reply: str) -> None:
+    """What does not end within a timeout is the callers' failure at once, and who has which slots is looked at."""
 
     async def test() -> None:
         node = await known(store)
         call = ask(store)
         await turns()
-        node.say([T, -2, b"READONLY You can't write against a read only replica"])
-        with pytest.raises(StoreUnavailable, match="READONLY"):
+        node.say(reply)
+        with pytest.raises(StoreUnavailable, match=reply):
             await call
         await turns(8)
-        assert Node.made[7000] is not node
         assert Node.looks == 1
+        assert node.names == []
+
+    run(store, test())
+
+
+@pytest.mark.parametrize("word", ["READONLY", "MASTERDOWN"])
+def test_a_demoted_master(store: ClusterStore, word: str) -> None:
+    """READONLY drops the connection, also said to one caller of a call; the call, of which nothing was done, goes where
+    its slot is then."""
+
+    async def test() -> None:
+        node = await known(store)
+        Node.slots = whole(7001)
+        call = ask(store)
+        await turns()
+        node.say([T, -2, f"{word} You can't write against a read only replica".encode()])
+        await asyncio.sleep(0.02)
+        assert node.aborted
+        assert Node.looks == 1
+        Node.made[7001].say([T, 1, 2])
+        assert (await call).states[0].used == 2
 
     run(store, test())
 

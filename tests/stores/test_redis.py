@@ -298,7 +298,7 @@ def test_a_master_that_was_demoted(own_server: servers.Server) -> None:
                 await store.acquire([rate(9, 60_000)])
             client.replicaof("NO", "ONE")
             assert (await eventually(store)).allowed
-            assert client.info("stats")["total_connections_received"] == before + 1
+            assert client.info("stats")["total_connections_received"] > before
         await store.close()
 
     asyncio.run(test())

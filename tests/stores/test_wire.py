@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratelimit.model import StoreUnavailable
+from ratelimit.stores.advice import advised
 from ratelimit.stores.redis import RedisStore
-from ratelimit.stores.wire import Demoted, NoScript, Socket, bulk, command, error_of
+from ratelimit.stores.wire import Demoted, NoScript, Refused, Socket, bulk, command, error_of
 from tests.stores import rate
 from tests.stores.wires import WARM, FakeTransport, FakeWire, T, ask, connected, fake_store, read, run, turns
 
@@ -99,13 +100,17 @@ def test_a_reply_cut_anywhere(written: bytes, reply: object) -> None:
         ("ERR unknown command", StoreUnavailable),
         ("OOM command not allowed when used memory > 'maxmemory'.", StoreUnavailable),
         ("WRONGTYPE NOSCRIPT", StoreUnavailable),
+        ("LOADING Redis is loading the dataset in memory", Refused),
+        ("BUSY Redis is busy running a script.", Refused),
+        ("CLUSTERDOWN The cluster is down", Refused),
+        ("MASTERDOWN Link with MASTER is down", Demoted),
     ],
 )
 def test_an_error_that_the_server_replies(text: str, kind: type[StoreUnavailable]) -> None:
     """An error is a reply like any other: it is told by its first word, and the connection goes on."""
     sock, transport, replies, lost = socket()
     sock.data_received(f"-{text}\r\n:1\r\n".encode())
-    assert (type(replies[0]), str(replies[0]), replies[1]) == (kind, text, 1)
+    assert (type(replies[0]), str(replies[0]), replies[1]) == (kind, advised(text), 1)
     assert (transport.aborted, lost) == (0, [])
     assert type(error_of(text.encode())) is kind  # as a script hands it on
 
@@ -156,7 +161,8 @@ class Liar:
         while data := await reader.read(65_536):
             commands.feed(data)
             while sent := commands.gets():
-                writer.write(self.answers.pop(0) if sent[0].startswith(b"EVAL") else b"+OK\r\n")
+                is_ours = sent[0].startswith(b"EVAL") and sent[2] != b"0"  # and not the proof of a new connection
+                writer.write(self.answers.pop(0) if is_ours else b"+OK\r\n")
         writer.close()
 
 

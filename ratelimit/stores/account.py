@@ -1,0 +1,121 @@
+"""What the group of one node does besides deciding, where this process goes on by itself while the node is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextvars import Context
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ratelimit.model import StoreUnavailable
+from ratelimit.stores.batch import Batch
+from ratelimit.stores.fate import Fates
+from ratelimit.stores.scripts import Script
+from ratelimit.stores.settlement import Settlement
+from ratelimit.stores.tickets import NOTHING, Ticket, mark_of
+from ratelimit.stores.wire import Elsewhere, NoScript, Part, Replied, Reply, bulk, command
+
+if TYPE_CHECKING:
+    from ratelimit.stores.group import Group
+
+
+class Account:
+    """`closed` while the node is being settled with over a connection that has just been made, or after it stood still:
+    nobody is decided for by then."""
+
+    def __init__(self, group: Group, settlement: Settlement) -> None:
+        self.group = group
+        self.local = settlement.local
+        self.closed = False
+        self._settlement = settlement
+        self._connection = 0  # the number of the one that was looked at
+        self._settling: asyncio.Task[bool] | None = None
+        self._answered: list[str] = []  # markers of calls that were answered, on a cluster
+
+    def connected(self) -> None:
+        """Commands can be sent; perhaps over a new connection."""
+        if self._connection != self.group.link.number:
+            self._connection = self.group.link.number
+            self.look()
+
+    def look(self) -> None:
+        """The node is there again: settle before it decides."""
+        self.closed = self._settlement.concerns(self)
+        if self.closed:
+            self.settle()
+
+    def settle(self) -> asyncio.Task[bool]:
+        """What there is by now; one at a time. True where all of it was settled."""
+        task = self._settling
+        if task is None or task.done():
+            run = self._settlement.settle(self)
+            task = self._settling = asyncio.get_running_loop().create_task(run, context=Context())
+        return task
+
+    def open(self) -> None:
+        if self.closed:
+            self.closed = False
+            self.group.wake()
+
+    def number(self, batches: Iterable[Batch]) -> list[bytes]:
+        """Number calls. Returns commands that drop markers that are not needed any more, for the same write."""
+        for batch in batches:
+            # A slot on its way to another node: with a key more its keys would never be in one place.
+            if batch.fates and not (batch.fates.ticket or batch.apart):
+                batch.fates.ticket = self._settlement.tickets.next("calls", batch.calls[0].caller.charges[0].key)
+        answered, self._answered = self._answered, []
+        return [command("DEL", marker) for marker in answered]
+
+    def after(self, batch: Batch, reply: Reply) -> None:
+        """A call has ended."""
+        if (fates := batch.fates) is None:
+            return
+        if isinstance(reply, Replied):
+            fates.learn(batch.calls, NOTHING, ())
+        elif fates.ticket and not isinstance(reply, StoreUnavailable):
+            self.answered(fates.ticket)
+        if fates.late and not self.closed:  # it stood still
+            self.look()
+
+    def answered(self, ticket: Ticket) -> None:
+        """The marker is not needed any more."""
+        if self._settlement.tickets.cluster:
+            self._answered.append(ticket.marker)
+
+    def lose(self, batch: Batch, why: str) -> None:
+        """A call that decides has ended without a reply."""
+        batch.give_up(why)
+        if (fates := batch.fates) is None:  # it began before account was kept
+            return
+        learn = partial(self._learn, fates, batch)
+        if fates.ticket:
+            self._settlement.lose(fates.ticket, batch.calls[0].caller.slot, batch.sent, learn)
+        else:
+            learn([])
+
+    def _learn(self, fates: Fates, batch: Batch, told: list[bytes] | None) -> None:
+        fates.learn(batch.calls, mark_of(told), batch.blocks)
+
+    async def close(self, patience: float) -> None:
+        """A single node's; the nodes of a cluster are closed together."""
+        if not self._settlement.tickets.cluster:
+            await self._settlement.close([self], patience)
+
+    async def call(
+        self, slot: int, script: Script, keys: Sequence[str], arguments: Sequence[Part], patience: float
+    ) -> Reply:
+        """Call a script. Raises StoreUnavailable; of a Replied one it is known that nothing was done."""
+        body = b"".join(map(bulk, [*keys, *arguments]))
+        link, sizes = self.group.link, (len(keys), len(arguments))
+        try:
+            return await link.call(script.head(*sizes) + body, patience)
+        except NoScript:  # nothing was done
+            return await link.call(script.head(*sizes, text=True) + body, patience)
+        except Elsewhere as reply:  # nothing was done; the next attempt goes to who has the slot by then
+            self.group.follow(slot, reply)
+            raise
+
+    def unreadable(self) -> StoreUnavailable:
+        self.group.link.drop("its replies can't be read")
+        return StoreUnavailable("what the server sent is no reply to the script")

@@ -1,0 +1,101 @@
+"""Charges what is owed to a node, with calls of lua/settle.lua."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ratelimit.model import StoreUnavailable
+from ratelimit.stores.journal import Item
+from ratelimit.stores.scripts import Scripts
+from ratelimit.stores.wire import Part, Replied, error_of
+
+if TYPE_CHECKING:
+    from ratelimit.stores.account import Account
+    from ratelimit.stores.settlement import Settlement
+
+logger = logging.getLogger("ratelimit")
+
+ITEMS = 512  # a call: a millisecond or two of the server's time
+TOGETHER = 64  # calls to different slots of a node that are under way at a time
+OVER, DONE = 0, 1  # what lua/settle.lua says of an item; anything else: it is still owed
+DAMAGED = "WRONGTYPE"  # what else keeps a counter from being charged goes away: no memory, a replica, a full disk
+
+
+class Charging:
+    """Of one event loop. `patience` in seconds."""
+
+    def __init__(self, settlement: Settlement, scripts: Scripts, patience: float) -> None:
+        self._settlement = settlement
+        self._tickets = settlement.tickets
+        self._local = settlement.local
+        self._scripts = scripts
+        self._patience = patience
+
+    async def charge(self, account: Account, wanted: Callable[[int], bool]) -> bool:
+        """What is owed in slots that are wanted. True where all of it was charged."""
+        by_slot: defaultdict[int, list[Item]] = defaultdict(list)
+        for slot, item in self._local.journal.take(wanted):
+            by_slot[slot].append(item)
+        chunks = [(slot, items[n : n + ITEMS]) for slot, items in by_slot.items() for n in range(0, len(items), ITEMS)]
+        together = TOGETHER if self._tickets.cluster else 1  # with one marker, one call at a time
+        done = True
+        for n in range(0, len(chunks), together):
+            if done:
+                calls = [self._charge(account, slot, items) for slot, items in chunks[n : n + together]]
+                done = all(await asyncio.gather(*calls))
+            else:
+                for _, items in chunks[n : n + together]:
+                    self._owe(items)
+        return done
+
+    async def _charge(self, account: Account, slot: int, items: Sequence[Item]) -> bool:
+        ticket = self._tickets.next("settled", items[0].key)
+        keys = [*[self._tickets.prefix + item.key for item in items], ticket.marker]
+        arguments: list[Part] = []
+        for item in items:
+            letter, first, second, sub_window = item.place
+            arguments += (letter, b"%d" % item.units, first, second, sub_window)
+        sent = time.monotonic()
+        try:
+            reply = await account.call(slot, self._scripts.settle, keys, [*arguments, ticket.number], self._patience)
+            if not (isinstance(reply, list) and len(reply) == 1 + len(items)):
+                raise account.unreadable()
+        except Replied:  # nothing was done
+            self._owe(items)
+            return False
+        except StoreUnavailable:
+            self._settlement.lose(ticket, slot, sent, partial(self._told, items))
+            return False
+        account.answered(ticket)
+        return self._charged(items, reply[1:])
+
+    def _told(self, items: Sequence[Item], told: list[bytes] | None) -> None:
+        """What became of a lost call."""
+        if told is None:
+            self._owe(items)
+        else:  # nobody knows: then it counts as charged
+            self._charged(items, [int(digit) for digit in told[0].decode()] if told else [DONE] * len(items))
+
+    def _charged(self, items: Sequence[Item], outcomes: Sequence[int | bytes]) -> bool:
+        again = []
+        for item, outcome in zip(items, outcomes, strict=True):
+            why = "" if isinstance(outcome, int) else str(error_of(outcome))
+            if outcome in (DONE, OVER):
+                self._local.settled(item)
+            elif why.startswith(DAMAGED):
+                logger.error("%d units are not charged, the counter %s is damaged: %s", item.units, item.key, why)
+                self._local.settled(item)
+            else:
+                again.append(item)
+        self._owe(again)
+        return not again
+
+    def _owe(self, items: Iterable[Item]) -> None:
+        for item in items:
+            self._local.journal.owe(item)

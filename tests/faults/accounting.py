@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 import threading
 import time
 from bisect import bisect
@@ -15,13 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.faults.counted import Line, Orders, environment
-from tests.faults.field import Pair, policy
+from tests.faults.counted import Line
+from tests.faults.crew import CALLERS, LANES, Crew, Worker
+from tests.faults.field import policy
 from tests.faults.proxy import Proxy
 from tests.faults.server import Server, running
 
-CALLERS = Pair("accounted")
-LANES = 4
 AWAY, BETWEEN = (0.05, 0.6), (0.1, 0.6)  # seconds that the store is away, and back
 
 
@@ -30,20 +26,6 @@ class Outage:
     kind: str
     began: float
     ended: float
-
-
-@dataclass
-class Worker:
-    """A process. `killed` is when, None: it came to its end by itself."""
-
-    log: Path
-    process: subprocess.Popen[bytes]
-    orders: Orders
-    killed: float | None = None
-
-    def lines(self) -> list[Line]:
-        text = self.log.read_text() if self.log.exists() else ""
-        return [Line.read(line) for line in text.splitlines()]
 
 
 @dataclass
@@ -156,49 +138,6 @@ KINDS = {
     "cut in a reply": lambda server, proxy: proxy.cutting(after=3),
     "swallowed": lambda server, proxy: proxy.swallowing(),
 }
-
-
-class Crew:
-    """The worker processes, and those that took the place of killed ones."""
-
-    def __init__(self, folder: Path, text: str, shares: Sequence[int], every: float) -> None:
-        self._folder = folder
-        self._text = text
-        self._every = every
-        self.workers: list[Worker] = []
-        for share in shares:
-            self._start(share)
-
-    def kill(self, dice: random.Random) -> None:
-        """One that still works; another goes on with what it leaves undone."""
-        alive = [worker for worker in self.workers if worker.process.poll() is None]
-        if alive:
-            worker = dice.choice(alive)
-            worker.process.kill()
-            worker.process.wait()
-            worker.killed = time.monotonic()
-            self._start(max(0, worker.orders.requests - len(worker.lines())))
-
-    def wait(self) -> None:
-        for worker in self.workers:
-            status = worker.process.wait(120)
-            assert worker.killed or status == 0, f"a worker ended with status {status}"
-
-    def stop(self) -> None:
-        for worker in self.workers:
-            worker.process.kill()
-            worker.process.wait()
-
-    def _start(self, share: int) -> None:
-        log = self._folder / f"worker-{len(self.workers)}"
-        orders = Orders(self._text, str(log), CALLERS.roomy, share, LANES, self._every)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.counted"],
-            env={**os.environ, **environment(orders)},
-            cwd=Path(__file__).parents[2],
-            stderr=subprocess.DEVNULL,  # a line in the log for each decision without the store
-        )
-        self.workers.append(Worker(log, process, orders))
 
 
 @contextmanager

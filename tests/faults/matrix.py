@@ -15,7 +15,7 @@ from tests.faults.load import EVERY, Load, Seen
 SERVERS = ("valkey", "redis")
 POLICIES = ("allow", "deny", "local")
 PROMISED = {"allow": {"200", "429"}, "deny": {"200", "429", "503"}, "local": {"200", "429"}}
-# Connections to an app in the matrix, each with one request under way; and how often the store may be found down.
+# Connections to an app, each with a request under way when the store goes; a late reply may make it look well, twice.
 CONNECTIONS = 3
 WAITING = 3 * CONNECTIONS
 MARGIN_MS = 50  # beyond the timeout, for a machine with more to do than this; what the process stood still is taken off
@@ -54,9 +54,8 @@ def observe(server: str, fault: Fault, field: Field) -> dict[str, Observation]:
 async def _observe(server: str, fault: Fault, field: Field) -> dict[str, Observation]:
     callers = pair(fault.name)
     await field.settle(callers)
-    loads = {
-        on_failure: Load(url, [callers.roomy] * (CONNECTIONS - 1) + [callers.strict]) for on_failure, url in field.apps.items()
-    }
+    api_keys = [*[callers.roomy] * (CONNECTIONS - 1), callers.strict]
+    loads = {on_failure: Load(url, api_keys) for on_failure, url in field.apps.items()}
     try:
         await asyncio.sleep(BEFORE)
         ended = await asyncio.to_thread(_do, fault, field, callers)

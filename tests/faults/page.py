@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.faults.matrix import Observation, as_json
+from tests.faults.matrix import CONNECTIONS, POLICIES, Observation, as_json
 
 DOCS = Path(__file__).parents[2] / "docs"
 RESULTS = DOCS / "faults.json"
@@ -59,8 +59,9 @@ What callers of an API saw while the store behind its limiter failed. Written by
 {run["cpus"]} CPUs, Python {run["python"]}. Nothing here is typed by hand. On another machine the numbers are others;
 what the test asserts of each row holds on all of them.
 
-Each fault is done once, to a real server, while three connections to each of three apps on uvicorn (a process for each
-`on_failure`) ask 40 times a second. A fault that is a state lasts about a second. `timeout` is {timeout:.0f} ms.
+Each fault is done once, to a real server, while {CONNECTIONS} connections to each of {len(POLICIES)} apps on uvicorn
+ask 40 times a second; each `on_failure` is a process of its own. A fault that is a state lasts about a second. `timeout`
+is {timeout:.0f} ms.
 
 - **200, 429, 503, other**: how often callers got which status, from half a second before the fault until the store was
   back; other is any other status, a connection that was cut, and an answer that did not come within 5 s.

@@ -57,8 +57,12 @@ def connected(proxy: Proxy) -> socket.socket:
 
 
 def said(connection: socket.socket, words: bytes = b"here I am") -> bytes:
-    connection.sendall(words)
-    return connection.recv(100)
+    try:
+        connection.sendall(words)
+        return connection.recv(100)
+    except ConnectionResetError:
+        connection.close()
+        raise
 
 
 def test_nothing_is_wrong(connection: socket.socket) -> None:
@@ -147,7 +151,7 @@ def test_refuse(proxy: Proxy, connection: socket.socket) -> None:
 def test_no_server_behind_it(proxy: Proxy, echo: int) -> None:
     """Where nobody listens behind it, a connection is reset: what a dead server's load balancer does."""
     with Proxy(proxy._reserved.getsockname()[1]) as before:
-        with proxy.refusing(), connected(before) as one, pytest.raises(ConnectionResetError):
-            said(one)
+        with proxy.refusing(), pytest.raises(ConnectionResetError):
+            said(connected(before))
         with connected(before) as one:
             assert said(one) == b"here I am"

@@ -60,8 +60,8 @@ What callers of an API saw while the store behind its limiter failed. Written by
 what the test asserts of each row holds on all of them.
 
 Each fault is done once, to a real server, while {CONNECTIONS} connections to each of {len(POLICIES)} apps on uvicorn
-ask 40 times a second; each `on_failure` is a process of its own. A fault that is a state lasts about a second. `timeout`
-is {timeout:.0f} ms.
+ask 40 times a second; each `on_failure` is a process of its own. A fault that is a state lasts about a second.
+`timeout` is {timeout:.0f} ms.
 
 - **200, 429, 503, other**: how often callers got which status, from half a second before the fault until the store was
   back; other is any other status, a connection that was cut, and an answer that did not come within 5 s.

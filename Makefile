@@ -11,10 +11,10 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find ratelimit -name __pycac
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test fuzz bench lint wheel clean
+.PHONY: help demo serve test fuzz faults accounts soak bench lint wheel clean
 
 help: ## explain the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(DEMO_VENV)/ready ## drive three example APIs past their limits; on Redis if RATELIMIT_STORE_URL says so
 	$(DEMO_VENV)/bin/python -m examples.demo
@@ -36,6 +36,16 @@ fuzz: $(VENV)/wheel ## try hostile input at random, for some minutes: make fuzz 
 	@seed=$${SEED:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} && echo "make fuzz EXAMPLES=$(EXAMPLES) SEED=$$seed" && \
 	RATELIMIT_FUZZ_EXAMPLES=$(EXAMPLES) RATELIMIT_FUZZ_SEED=$$seed \
 	  $(VENV)/bin/python -m pytest --capture=no --hypothesis-seed=$$seed tests/fuzz
+
+# On the sources, not on the wheel.
+faults: $(VENV)/ready ## do every fault to real servers and write docs/faults.md, in two minutes on an idle machine
+	RATELIMIT_FAULTS=1 PYTHONPATH=. $(VENV)/bin/python -m pytest tests/faults/test_matrix.py
+
+accounts: $(VENV)/ready ## 10,000 requests by four processes while Redis goes away 20 times: was each charged once?
+	RATELIMIT_FULL=1 PYTHONPATH=. $(VENV)/bin/python -m pytest -rP tests/faults/test_accounting.py
+
+soak: $(VENV)/ready ## ten minutes of mixed faults, and what has grown: make soak ARGS="--minutes 1 --seed 7"
+	PYTHONPATH=. $(VENV)/bin/python -m tests.soak $(ARGS)
 
 bench: $(BENCH_VENV)/ready ## compare with the peers, in less than 15 minutes: make bench ARGS="--only flood"; needs wrk
 	$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)

@@ -116,7 +116,7 @@ class Move:
 
     def __init__(self, cluster: Cluster, slot: int, source: int, target: int) -> None:
         self._slot = str(slot)
-        self._clients = [node.client() for node in cluster.nodes]
+        self._clients = [node.client() for node in cluster.nodes[:3]]  # replicas follow their masters
         self._source, self._target = self._clients[source], self._clients[target]
         self._port = cluster.nodes[target].port
 

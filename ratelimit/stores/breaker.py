@@ -2,8 +2,8 @@
 
 up           Requests are sent, or wait within their timeout for the connection that is being made: the first one, or
              the one after a connection that was well.
-unreachable  An attempt to connect has failed. Attempts go on, one at a time, also where nobody asks, until one has
-             made a connection that answers (see connection.py), or close().
+unreachable  An attempt to connect has failed, or somebody has waited for it in vain. Attempts go on, one at a time,
+             also where nobody asks, until one has made a connection that answers (see connection.py), or close().
 stalled      There is a connection, and nothing has come over it for a timeout although a command waits for its reply as
              long, and somebody has waited for that long in vain. Any reply ends it at once. After STALL the connection
              is given up: then it is unreachable until another one is made.

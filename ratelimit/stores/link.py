@@ -49,7 +49,6 @@ class Link:
         self._lost: asyncio.Future[str] | None = None
         self._unsent = Unsent(self._now)
         self._unanswered = Unanswered(self.breaker, timeout, self.drop)
-        self.notice_silence = self._unanswered.notice_silence
         self._idle: asyncio.Future[None] | None = None
         self._closed = False
         self.number = 0  # of connections that were made
@@ -117,6 +116,11 @@ class Link:
             await asyncio.wait([task])
             if self._task:  # it had not even begun
                 self._end_for_good()
+
+    def notice_silence(self) -> None:
+        if self._wire is None and self._task and not self.breaker.down:  # somebody has waited in vain
+            self.breaker.unreachable(f"no connection within {self._timeout * 1000:.0f} ms")
+        self._unanswered.notice_silence()
 
     def too_late(self) -> str:
         return f"no reply within {self._timeout * 1000:.0f} ms"

@@ -41,7 +41,7 @@ ONLY_IN: dict[str, set[str]] = {"redis": {"stores/connection.py"}, "starlette": 
 LONGEST = 215  # lines
 LONGER = {
     "stores/group.py": 235,  # the path of a decision in one file, with who waits, who is sent, who is told
-    "model.py": 250,  # seven nouns and four contracts, in the one file that is read first
+    "model.py": 255,  # seven nouns and four contracts, in the one file that is read first
 }
 
 FILES = {

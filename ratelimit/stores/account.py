@@ -77,8 +77,8 @@ class Account:
 
     def after(self, batch: Batch, reply: Reply) -> None:
         """A call has ended."""
-        if (fates := batch.fates) is None:
-            return
+        fates = batch.fates
+        assert fates  # noqa: S101 - account is kept from the first call on
         if isinstance(reply, Replied):
             fates.learn(batch.calls, NOTHING, ())
         elif isinstance(reply, StoreUnavailable):

@@ -181,6 +181,16 @@ def test_a_call_in_doubt(side: Side, charged_at: int, allowed: bool, units: int,
     assert side.local.journal.refunds == (units < 0)
 
 
+def test_only_units_go_back(side: Side) -> None:
+    """A slot of a call in doubt is given back by itself, and what costs nothing is not given back."""
+    charges = (MONTH, concurrency(9), rate(9, 60_000, cost=0))
+    side.saw(charges, 10, 0, 0)
+    fate, failure = doubt()
+    assert not side.ask(*charges, failure=failure).allowed
+    fate.tell(T)
+    assert [item.key for item in side.owed] == [MONTH.key]
+
+
 def test_something_to_settle_is_told(side: Side) -> None:
     """Who settles is woken when something is owed, or is to go back, and not for a denial."""
     woken = []

@@ -13,6 +13,7 @@ from ratelimit.model import Lease, Store, StoreUnavailable
 logger = logging.getLogger("ratelimit")
 
 RETRY = 1 / 20  # of a lease: a renewal that failed is tried 9 more times before the lease ends
+QUIET = 10.0  # seconds without a release that failed, after which the next one is news
 
 
 class Leases:
@@ -27,8 +28,9 @@ class Leases:
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Give leases back, but for those that close() has given back. A store out of reach is logged."""
-        if held := self._held[asyncio.get_running_loop()].discard(leases):
-            await _give_back(self._store, held)
+        ours = self._held[asyncio.get_running_loop()]
+        if held := ours.discard(leases):
+            await ours.give_back(held)
 
     async def close(self) -> None:
         """Give back all that this loop holds, also of requests that never end: their process does."""
@@ -46,6 +48,7 @@ class _Held:
         self._timer: asyncio.TimerHandle | None = None
         self._renewal: asyncio.Task[None] | None = None
         self._failing_since: float | None = None
+        self._release_failed = float("-inf")
 
     def add(self, leases: Sequence[Lease]) -> None:
         now = self._loop.time()
@@ -67,7 +70,19 @@ class _Held:
             self._renewal.cancel()
             await asyncio.wait([self._renewal])
         if held:
-            await _give_back(self._store, held)
+            await self.give_back(held)
+
+    async def give_back(self, leases: Sequence[Lease]) -> None:
+        """A store out of reach is logged, once and not for each release: the slot then frees when its lease ends."""
+        try:
+            await self._store.release(leases)
+        except StoreUnavailable as error:
+            before, self._release_failed = self._release_failed, self._loop.time()
+            if self._release_failed - before >= QUIET:
+                logger.warning(
+                    "slots of concurrency limits may not have been given back; then each frees when its lease ends: %s",
+                    error,
+                )
 
     def _wake_at(self, when: float) -> None:
         if self._timer is None or when < self._timer.when():
@@ -105,7 +120,7 @@ class _Held:
         if self._due:
             self._wake_at(min(self._due.values()))
         if released:
-            await _give_back(self._store, released)
+            await self.give_back(released)
 
     def _failed(self, count: int, now: float, error: Exception) -> None:
         if self._failing_since is None:  # once, not twenty times a lease
@@ -126,17 +141,6 @@ class _Held:
         if late > lease.lease_ms / 2_500:  # renewed at half of it, and 40 % late
             return f"the event loop stood still for {late:.0f} s, so that nothing was renewed"
         return "the store has lost them: a restart, a flush, an eviction or a failover; or this process was suspended"
-
-
-async def _give_back(store: Store, leases: Sequence[Lease]) -> None:
-    """A store out of reach is logged: the slot then frees when its lease ends."""
-    try:
-        await store.release(leases)
-    except StoreUnavailable as error:
-        logger.warning(
-            "a slot of a concurrency limit may not have been given back; then it frees when its lease ends: %s",
-            error,
-        )
 
 
 def _log_crowding(count: int, why: str) -> None:

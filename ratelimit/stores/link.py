@@ -13,8 +13,9 @@ from ratelimit.stores.breaker import Breaker
 from ratelimit.stores.connection import OF_A_MASTER, ConnectionPool, Proof, connect, reason
 from ratelimit.stores.unanswered import Done, Unanswered
 from ratelimit.stores.unsent import Command, Unsent, resolve
-from ratelimit.stores.wire import Reply, Wire
+from ratelimit.stores.wire import Refused, Reply, Wire
 
+RETRY = 0.5  # seconds until what was posted, and refused, is sent again
 GOODBYE = 1.0  # seconds at most that close() waits for what is in line
 
 
@@ -90,7 +91,7 @@ class Link:
         return reply
 
     def post(self, command: bytes) -> None:
-        """Send what may be done twice, now or when there is a connection; again if that is lost before it replies."""
+        """As `submit`, of what may be done twice: again where it is refused for now, or lost with its connection."""
         self._submit(Command(command, None, self._now()))
 
     async def wait_until_sent(self, deadline: float | None = None) -> None:
@@ -194,8 +195,11 @@ class Link:
 
     def _settle(self, command: Command, reply: Reply) -> None:
         resolve(command.reply, reply)
-        if command.reply is None and isinstance(reply, StoreUnavailable) and not (self._wire or self._closed):
-            self._unsent.add(command)
+        if command.reply or self._closed or not isinstance(reply, StoreUnavailable if self._wire is None else Refused):
+            return
+        if self._wire and not self._unsent:
+            asyncio.get_running_loop().call_later(RETRY, self._resume, self._wire, context=Context())
+        self._unsent.add(command)
 
     def drop(self, why: str, lost: asyncio.Future[str] | None = None) -> None:
         """Write nothing more to this connection, where uvloop would raise; what it has not answered fails."""

@@ -50,8 +50,10 @@ def time_of(reply: Reply) -> int:
     except TypeError:  # why one FAILED is a text
         numbers = all(type(part) is int or before == FAILED for before, part in pairwise([0, *reply]))
     now_ms: int = reply[0]
-    if not numbers or not 0 <= now_ms < LATEST_MS:
+    if not numbers:
         raise ValueError("it is not made of whole numbers")
+    if not 0 <= now_ms < LATEST_MS:
+        raise ValueError(f"its time is {now_ms} ms, and no calendar goes beyond the year 6429 here")
     return now_ms
 
 

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from signal import SIGCONT, SIGSTOP
 from typing import Any
 
-from ratelimit import Identity, Policy, RateLimitMiddleware
+from ratelimit import Identity, Policy
 from ratelimit.model import ASGIApp, Message, Scope
-from ratelimit.stores.cluster import ClusterStore
-from ratelimit.stores.redis import RedisStore
-from ratelimit.stores.wire import command
-from tests import clusters, servers
 from tests.acceptance import policy
-from tests.cancellation import Place
-from tests.stores.clustered import slot
+from tests.cancellation import Place, troubles
+from tests.cancellation.troubles import Site, Trouble
 
 LIMITS = """{ name = "rate", rate = "100000/day" }, { name = "quota", quota = "100000/month" },
             { name = "cap", concurrency = 100 }"""
@@ -79,25 +74,6 @@ def asked_late(policy: Policy) -> Policy:
     return replace(policy, identify=asks)
 
 
-@dataclass
-class Site:
-    """Where requests are made: the middleware, and the servers of its store."""
-
-    limiter: RateLimitMiddleware
-    server: servers.Server | clusters.Cluster | None
-
-    @property
-    def nodes(self) -> tuple[servers.Server, ...]:
-        if isinstance(self.server, clusters.Cluster):
-            return self.server.nodes
-        return (self.server,) if self.server else ()
-
-    @property
-    def node(self) -> servers.Server | None:
-        """That has ana's counters."""
-        return self.server.of(slot("ana")) if isinstance(self.server, clusters.Cluster) else self.server
-
-
 @dataclass(frozen=True)
 class Scenario:
     name: str
@@ -112,54 +88,11 @@ class Scenario:
     moving: bool = False  # keys of the caller are in two places
     charged: bool = True
     neighbours: bool = True
+    trouble: Trouble = field(default=lambda site: nullcontext())  # from when the request is made until it has ended
     on_suspension: Callable[[Site, list[Place]], None] = field(default=lambda site, places: None)
 
     def __str__(self) -> str:
         return self.name
-
-
-def lose_the_map(site: Site, places: list[Place]) -> None:
-    """Who has which slots is forgotten while a request pauses."""
-    store = site.limiter.store
-    if isinstance(store, ClusterStore) and any(p.file == "stores/nodes.py" for p in places):
-        (nodes,) = store._nodes.values()
-        nodes._masters = [None] * len(nodes._masters)
-        nodes._next_look = 0
-
-
-def go_on(site: Site) -> None:
-    """The server reads again, in a moment."""
-    if site.node:
-        asyncio.get_running_loop().call_later(0.01, site.node.process.send_signal, SIGCONT)
-
-
-def go_on_when_it_waits(site: Site, places: list[Place]) -> None:
-    if any(place.file == "stores/link.py" for place in places):
-        go_on(site)
-
-
-def full(app: Any, site: Callable[[], Site]) -> Any:
-    """The app, where its server reads nothing for a while from when the app is called."""
-
-    async def stopped(scope: Scope, receive: Any, send: Any) -> None:
-        here = site()
-        node, store = here.node, here.limiter.store
-        if scope["ratelimit.identity"].user == "ana" and node:
-            if isinstance(store, RedisStore):
-                link = store._group().link
-            else:
-                assert isinstance(store, ClusterStore)
-                (nodes,) = store._nodes.values()
-                link = nodes.of(slot("ratelimit:{user=ana}")).link
-            node.process.send_signal(SIGSTOP)
-            much = command("EXISTS", b"x" * 20_000_000)  # more than the socket's buffers take
-            link.submit(much).add_done_callback(asyncio.Future.exception)
-        try:
-            await app(scope, receive, send)
-        finally:
-            go_on(here)
-
-    return stopped
 
 
 ALL = (
@@ -177,14 +110,14 @@ ALL = (
         "a server that does not read",
         answers,
         full=True,
-        on_suspension=go_on_when_it_waits,
+        on_suspension=troubles.go_on_when_it_waits,
         stores=("valkey", "redis", "cluster"),
     ),
     Scenario(
         "a server that does not read, an app that raises",
         raises,
         full=True,
-        on_suspension=go_on_when_it_waits,
+        on_suspension=troubles.go_on_when_it_waits,
         stores=("valkey", "redis", "cluster"),
     ),
     Scenario("a slot on its way", answers, moving=True, stores=("cluster",), charged=False, neighbours=False),
@@ -195,7 +128,29 @@ ALL = (
         stores=("cluster",),
         charged=False,
         neighbours=False,
-        on_suspension=lose_the_map,
+        trouble=troubles.not_looked_at,
+        on_suspension=troubles.lose_the_map,
+    ),
+    Scenario(
+        "a server that is busy",
+        answers,
+        stores=("valkey", "redis", "cluster"),
+        trouble=troubles.busy,
+        on_suspension=troubles.end_the_script_when_it_pauses,
+    ),
+    Scenario(
+        "a server that is busy, and nobody knows who has the slot",
+        answers,
+        stores=("cluster",),
+        trouble=troubles.busy_and_not_looked_at,
+        on_suspension=troubles.lose_the_map_and_end_the_script,
+    ),
+    Scenario(
+        "a master that is a replica now",
+        answers,
+        stores=("valkey", "redis"),
+        trouble=troubles.demoted,
+        on_suspension=troubles.promote_when_it_pauses,
     ),
 )
 

@@ -75,7 +75,7 @@ def replies(draw: st.DrawFn) -> tuple[list[int], list[Any], list[str]]:
         if verdict == 1:
             reply += draw(st.lists(st.integers(0, 9), min_size=size, max_size=size))
         elif verdict == -2:
-            reply.append(draw(st.sampled_from([b"WRONGTYPE", b"READONLY x", b"\x1b[2J\n" * 500])))
+            reply.append(draw(st.sampled_from([b"WRONGTYPE", b"WRONGTYPE x", b"\x1b[2J\n" * 500])))
         else:
             denying = draw(st.sampled_from([c for c in range(size) if c not in shadows])) if verdict == 0 else -1
             for c in range(size):
@@ -118,7 +118,7 @@ def outcomes(asked: Sequence[int], pieces: Sequence[bytes], *, renewed: Sequence
     """What those who asked hear from a server that sends these bytes and then ends; nobody waits any longer."""
     sockets: list[Socket] = []
 
-    async def connect(_: object, on_reply: Any, on_lost: Any) -> Socket:
+    async def connect(_: object, on_reply: Any, on_lost: Any, __: object) -> Socket:
         sockets.append(Socket(FakeTransport(), on_reply, on_lost))  # type: ignore[arg-type]
         return sockets[-1]
 
@@ -193,7 +193,7 @@ PIECES += [
     b"*4294967295\r\n",
     b"-ERR x\r\n",
     b"-NOSCRIPT x\r\n",
-    b"-READONLY x\r\n",
+    b"-WRONGTYPE x\r\n",
     b"\0",
     b"\xff",
     b"$5\r\n",

@@ -123,9 +123,6 @@ class Line:
             self._unanswered.remove(done)
             done(reply)
 
-    def post(self, request: bytes) -> None:
-        self._world.after(self._world.delay(), lambda: self._world.store.call(self._world.now, request))
-
     def drop(self, why: str) -> None:
         if self.ready:
             self.ready = False

@@ -67,5 +67,5 @@ def test_no_master(monkeypatch: pytest.MonkeyPatch) -> None:
         "sentinel h:3: ValueError: not enough values to unpack (expected 2, got 1)",
         "sentinel h:4: ERR unknown command",
         "10.0.0.1:6379: is no master yet, or no more",
-        "10.0.0.2:6379: no reply within 1 s",
+        "10.0.0.2:6379: no reply within 0.25 s",
     ]

@@ -21,7 +21,7 @@ from ratelimit.stores.breaker import FIRST_WAIT, LONGEST_WAIT, PATIENCE, STALL, 
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.wire import command
 from tests import servers
-from tests.stores import rate
+from tests.stores import concurrency, rate
 from tests.stores.test_redis import eventually, until
 from tests.stores.wires import WARM, FakeWire, T, ask, connected, fake_store, turns
 from tests.test_leases import Clocked
@@ -493,6 +493,29 @@ def test_a_server_that_is_busy_does_not_count_as_back(own_server: servers.Server
                 other.script_kill()
                 running.join()
             assert (await eventually(store)).allowed
+
+    run(store, test())
+
+
+def test_a_slot_comes_back_from_a_server_that_is_busy(own_server: servers.Server) -> None:
+    """A slot that is given back while a script runs on and on is free when that has ended, not when its lease ends."""
+    store, cap = RedisStore(own_server.url, timeout=5), (concurrency(1),)
+
+    async def test() -> None:
+        with own_server.client() as client, own_server.client() as other:
+            client.config_set("busy-reply-threshold", 10)
+            held = (await store.acquire(cap)).leases
+            running = threading.Thread(target=lambda: _killed(client))
+            running.start()
+            try:
+                await until(lambda: _busy(other))
+                await store.release(held)
+                with pytest.raises(StoreUnavailable, match="BUSY"):  # asked behind it
+                    await store._group().link.call(command("PING"))
+            finally:
+                other.script_kill()
+                running.join()
+            await until(lambda: other.zcard("ratelimit:{user=ana}:concurrency") == 0)
 
     run(store, test())
 

@@ -182,7 +182,7 @@ def test_each_has_its_own_result(server: servers.Server, subject: Subject) -> No
     async def test() -> None:
         with server.client() as client:
             client.set(f"{subject.prefix}:{{user=ana}}:wrong", "x", ex=60)
-            await subject.at(MIDNIGHT - 5).acquire(*WARM)
+            await subject.at(MIDNIGHT - 3_600_000).acquire(*WARM)
             subject.at(MIDNIGHT + 5)
             calls = spy(subject.store)
             said = await asyncio.gather(*map(subject.store.acquire, requests), return_exceptions=True)

@@ -17,7 +17,7 @@ from ratelimit.stores import unsent
 from ratelimit.stores.advice import ADVICE
 from ratelimit.stores.connection import OF_A_MASTER, connect
 from ratelimit.stores.redis import RedisStore
-from ratelimit.stores.wire import Demoted, NoScript, Replied, Socket, Wire, command
+from ratelimit.stores.wire import Demoted, NoScript, Replied, Socket, Wire, command, error_of
 from tests import servers
 from tests.stores import concurrency
 from tests.stores.wires import WARM, FakeTransport, FakeWire, T, ask, connected, fake_store, run, turns
@@ -162,6 +162,36 @@ def test_a_release_that_was_lost_on_its_way(fake: RedisStore, monkeypatch: pytes
         assert FakeWire.made[-1] is again
 
     run(fake, test())
+
+
+def test_a_release_that_is_refused_for_now(fake: RedisStore) -> None:
+    """A release that a server was too busy for is sent again half a second later, or over the next connection."""
+
+    async def test() -> None:
+        wire = await connected(fake)
+        for number in range(3):
+            await fake.release([LEASE._replace(id=f"{number}/60000")])
+        for word in ("BUSY", "LOADING"):
+            wire.reply(error_of(f"{word} for now"))
+        wire.reply(1)
+        wire.written.clear()
+        await turns()
+        assert wire.written == []
+        await asyncio.sleep(link_module.RETRY)
+        assert [call[-1] for call in wire.written] == [b"0/60000", b"1/60000"]
+        wire.reply(1)
+        wire.reply(error_of("BUSY for now"))
+        wire.lose("gone")
+        await turns(8)
+        again = FakeWire.made[-1]
+        assert again is not wire
+        assert [call[-1] for call in again.written] == [b"1/60000"]
+        again.reply(1)
+        await asyncio.sleep(60)
+        assert len(again.written) == 1
+        assert len(wire.written) == 2
+
+    run(fake, test(), Clocked)
 
 
 def test_a_connection_that_is_lost_while_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:

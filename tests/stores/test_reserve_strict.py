@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratelimit.model import Decision
+from ratelimit.stores import refunds
 from ratelimit.stores.reserve import Block
 from ratelimit.stores.scripts import Script
 from tests import servers
@@ -113,8 +114,13 @@ def refunds_to_the_newest(patch: pytest.MonkeyPatch) -> None:
 
 
 def refunds_twice(patch: pytest.MonkeyPatch) -> None:
-    post = Line.post
-    patch.setattr(Line, "post", lambda *rest: (post(*rest), post(*rest)))
+    send = Line.send
+
+    def twice(line: Line, request: bytes, *waiting: Callable[[object], None]) -> None:
+        for _ in range(1 + (waiting == (refunds._nothing,))):
+            send(line, request, *waiting)
+
+    patch.setattr(Line, "send", twice)
 
 
 def spends_what_was_refunded(patch: pytest.MonkeyPatch) -> None:

@@ -237,6 +237,7 @@ def test_a_script_that_is_missing_where_nobody_may_write(monkeypatch: pytest.Mon
             await call
         call = ask(store, rate(9, 60_000))
         await turns()
+        FakeWire.made[1].reply(1)  # what was refused is sent again
         FakeWire.made[1].reply([T, 1, 1])
         assert (await call).allowed
 

@@ -1,0 +1,182 @@
+"""What is wrong with a store while a request is cancelled, and how it ends in time for the request to go on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from signal import SIGCONT, SIGSTOP
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from ratelimit import RateLimitMiddleware
+from ratelimit.model import Scope
+from ratelimit.stores.cluster import ClusterStore
+from ratelimit.stores.nodes import Nodes
+from ratelimit.stores.redis import RedisStore
+from ratelimit.stores.wire import command
+from tests import clusters, servers
+from tests.cancellation import Place
+from tests.stores.clustered import slot
+
+
+@dataclass
+class Site:
+    """Where requests are made: the middleware, and the servers of its store."""
+
+    limiter: RateLimitMiddleware
+    server: servers.Server | clusters.Cluster | None
+
+    @property
+    def nodes(self) -> tuple[servers.Server, ...]:
+        if isinstance(self.server, clusters.Cluster):
+            return self.server.nodes
+        return (self.server,) if self.server else ()
+
+    @property
+    def node(self) -> servers.Server | None:
+        """That has ana's counters."""
+        return self.server.of(slot("ana")) if isinstance(self.server, clusters.Cluster) else self.server
+
+    @property
+    def map(self) -> Nodes | None:
+        """Who has which slots, on a cluster that was asked before."""
+        store = self.limiter.store
+        return next(iter(store._nodes.values()), None) if isinstance(store, ClusterStore) else None
+
+
+Trouble = Callable[[Site], AbstractContextManager[None]]
+
+
+def lose_the_map(site: Site, places: list[Place]) -> None:
+    """Who has which slots is forgotten while a request pauses."""
+    if (nodes := site.map) and pauses(places):
+        nodes._masters = [None] * len(nodes._masters)
+        nodes._looked_at = float("-inf")
+
+
+@contextmanager
+def not_looked_at(site: Site) -> Iterator[None]:
+    """Nobody looks who has which slots until that is forgotten: then who needs one waits for the look."""
+    nodes = site.map
+    assert nodes
+    known = nodes._masters
+    nodes._looked_at = float("inf")
+    try:
+        yield
+    finally:
+        nodes._masters, nodes._looked_at = known, float("-inf")
+
+
+def pauses(places: list[Place]) -> bool:
+    """Whether a request stands there until it asks again."""
+    return any(place.file == "stores/refusals.py" for place in places)
+
+
+@contextmanager
+def busy(site: Site) -> Iterator[None]:
+    """A script that does not end by itself: the server refuses everything else."""
+    assert site.node
+    with site.node.client() as other, site.node.client(single_connection_client=True) as runner:
+        usual = other.config_get("busy-reply-threshold")["busy-reply-threshold"]
+        other.config_set("busy-reply-threshold", 1)
+        runner.connection.send_command("EVAL", "while true do end", 0)
+        clusters.until(lambda: _is_busy(other))
+        try:
+            yield
+        finally:
+            end_the_script(site)
+            with suppress(ResponseError):  # that it was killed
+                runner.connection.read_response()
+            other.config_set("busy-reply-threshold", usual)
+
+
+def _is_busy(client: Redis) -> bool:
+    try:
+        client.ping()
+    except ResponseError as error:
+        return str(error).startswith("BUSY ")
+    return False
+
+
+def end_the_script(site: Site) -> None:
+    assert site.node
+    with site.node.client() as client, suppress(ResponseError):  # it may have ended before
+        client.script_kill()
+
+
+def end_the_script_when_it_pauses(site: Site, places: list[Place]) -> None:
+    if pauses(places):
+        end_the_script(site)
+
+
+@contextmanager
+def busy_and_not_looked_at(site: Site) -> Iterator[None]:
+    with busy(site), not_looked_at(site):
+        yield
+
+
+def lose_the_map_and_end_the_script(site: Site, places: list[Place]) -> None:
+    lose_the_map(site, places)
+    end_the_script_when_it_pauses(site, places)
+
+
+@contextmanager
+def demoted(site: Site) -> Iterator[None]:
+    """The server is a replica, and keeps its connections open."""
+    assert site.node
+    with site.node.client() as client:
+        client.replicaof("127.0.0.1", servers.free_port())
+    try:
+        yield
+    finally:
+        promote(site)
+
+
+def promote(site: Site) -> None:
+    assert site.node
+    with site.node.client() as client:
+        client.replicaof("NO", "ONE")
+
+
+def promote_when_it_pauses(site: Site, places: list[Place]) -> None:
+    if pauses(places):
+        promote(site)
+
+
+def go_on(site: Site) -> None:
+    """The server reads again, in a moment."""
+    if site.node:
+        asyncio.get_running_loop().call_later(0.01, site.node.process.send_signal, SIGCONT)
+
+
+def go_on_when_it_waits(site: Site, places: list[Place]) -> None:
+    if any(place.file == "stores/link.py" for place in places):
+        go_on(site)
+
+
+def full(app: Any, site: Callable[[], Site]) -> Any:
+    """The app, where its server reads nothing for a while from when the app is called."""
+
+    async def stopped(scope: Scope, receive: Any, send: Any) -> None:
+        here = site()
+        node, store = here.node, here.limiter.store
+        if scope["ratelimit.identity"].user == "ana" and node:
+            if isinstance(store, RedisStore):
+                link = store._group().link
+            else:
+                assert isinstance(store, ClusterStore)
+                (nodes,) = store._nodes.values()
+                link = nodes.of(slot("ratelimit:{user=ana}")).link
+            node.process.send_signal(SIGSTOP)
+            much = command("EXISTS", b"x" * 20_000_000)  # more than the socket's buffers take
+            link.submit(much).add_done_callback(asyncio.Future.exception)
+        try:
+            await app(scope, receive, send)
+        finally:
+            go_on(here)
+
+    return stopped

@@ -492,7 +492,7 @@ def test_who_gave_up_before_it_was_sent_is_not_charged(own_server: servers.Serve
         store = RedisStore(own_server.unix_url, timeout=0.05)
         own_server.process.send_signal(SIGSTOP)  # it takes connections, and greets nobody
         for _ in range(3):
-            with pytest.raises(StoreUnavailable, match="no (reply|connection) within 50 ms"):
+            with pytest.raises(StoreUnavailable, match=r"no (reply|connection) within 50 ms"):
                 await store.acquire([rate(9, 60_000, key="x")])
         own_server.process.send_signal(SIGCONT)
         await eventually(store)

@@ -46,6 +46,11 @@ def bad_policy(error: Exception) -> None:
     logger.critical("%s", error)
 
 
+def no_store(where: str, error: Exception) -> None:
+    """A store that can't be opened, and who names it."""
+    logger.critical("%s: %s", where, error)
+
+
 def not_closed(error: Exception) -> None:
     """At shutdown, when nobody asks any more."""
     logger.warning("the store was not closed: %s", error)

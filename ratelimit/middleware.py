@@ -185,11 +185,16 @@ def _loaded(path: str | os.PathLike[str]) -> Policy:
 
 
 def _opened(store: Store | str | None, policy: Policy) -> Store:
-    if store is None:
-        store = os.environ.get("RATELIMIT_STORE_URL") or policy.store.url
-    if isinstance(store, str):
-        return open_store(store, prefix=policy.store.prefix, timeout=policy.store.timeout_ms / 1000)
-    return store
+    of_environment = os.environ.get("RATELIMIT_STORE_URL")
+    chosen = of_environment or policy.store.url if store is None else store
+    if not isinstance(chosen, str):
+        return chosen
+    try:
+        return open_store(chosen, prefix=policy.store.prefix, timeout=policy.store.timeout_ms / 1000)
+    except (ValueError, ImportError) as error:
+        named_by = "store" if store else "RATELIMIT_STORE_URL" if of_environment else "store.url of the policy"
+        log.no_store(named_by, error)  # as a wrong file
+        raise
 
 
 async def _settled(operation: str | Awaitable[str | None] | None) -> str | None:

@@ -96,5 +96,6 @@ class Outage:
 
 def _listed(counts: Counter[str]) -> str:
     """`4,210 requests allowed, 3 refused`."""
-    first, *others = [f"{count:,} {verdict}" for verdict, count in sorted(counts.items())]
-    return ", ".join([first.replace(" ", " requests ", 1), *others])
+    (verdict, count), *others = sorted(counts.items())
+    noun = "request" if count == 1 else "requests"
+    return ", ".join([f"{count:,} {noun} {verdict}", *(f"{count:,} {verdict}" for verdict, count in others)])

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
-from ratelimit import MemoryStore, RateLimitMiddleware, load_policy, parse_policy
+from ratelimit import MemoryStore, RateLimitMiddleware, load_policy, open_store, parse_policy
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -107,3 +107,18 @@ def test_limits_in_the_text() -> None:
     for field in fields:
         parse_policy(policy.format(f'rate = "9/minute", {field}', 'rate = "1/minute"'), "README")
     parse_policy(policy.format('concurrency = 1, lease = "60s"', 'rate = "1/minute", precision = 60'), "README")
+
+
+def test_urls_and_variables_of_stores() -> None:
+    """Each URL of the text opens a store, with TLS too, and each variable of the environment is one of the code."""
+    section = README[README.index("## The store") : README.index("## In your tests")]
+    rows = re.findall(r"^\| .+ \| `(\w\S+://\S+)`(?:, with TLS `(\S+://)`)? \|$", section, re.MULTILINE)
+    assert len(rows) == 4
+    for url, with_tls in rows:
+        open_store(url)
+        if with_tls:
+            open_store(with_tls + url.partition("://")[2] + "?ssl_ca_certs=/etc/ssl/redis-ca.pem")
+    variables = re.findall(r"`(RATELIMIT_\w+)`", section)
+    sources = "".join(path.read_text() for path in (ROOT / "ratelimit").rglob("*.py"))
+    assert len(set(variables)) == 5
+    assert [name for name in variables if name not in sources] == []

@@ -28,12 +28,12 @@ from redis.exceptions import (
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.advice import advised
 from ratelimit.stores.lookup import looked_up
+from ratelimit.stores.tls import reuse_context
 from ratelimit.stores.wire import Demoted, NoScript, Replied, Reply, Socket, Wire
 
 __all__ = [
     "OF_A_MASTER",
     "OF_A_NODE",
-    "AuthenticationError",
     "ConnectionPool",
     "Proof",
     "connect",
@@ -55,6 +55,7 @@ WORDS = {  # redis-py takes the word off what a server says
     ReadOnlyError: "READONLY",
     AuthenticationError: "WRONGPASS",
 }
+UNASKED = ("HELLO must be called", "Authentication required")  # of NOAUTH: nobody has presented a password
 USELESS = (AuthenticationError, MasterDownError, ReadOnlyError)
 
 
@@ -75,7 +76,10 @@ def connections(redis: str | Redis) -> ConnectionPool:
         pool.make_connection()  # type: ignore[no-untyped-call]  # connects nowhere, and knows its options
     except ValueError:
         why = "its host, its port, its database or an option can't be read"
-    except (TypeError, RedisError) as error:
+    except TypeError as error:
+        option = str(error).rpartition("argument ")[2]
+        why = f"it has an option {option}, which this kind of URL does not know; those of TLS need rediss"
+    except RedisError as error:
         why = str(error)
     else:
         return pool
@@ -106,6 +110,8 @@ async def connect(
     try:
         if type(connection) in (Connection, SSLConnection):  # a Unix socket has no name, and that of fakeredis is none
             await looked_up(connection.host, connection.port)
+        if isinstance(connection, SSLConnection):
+            reuse_context(connection.ssl_context, pool.connection_kwargs)
         await connection.connect()  # type: ignore[no-untyped-call]
         await _prove(connection, proof)
     except BaseException:
@@ -177,6 +183,8 @@ async def _read(connection: Connection) -> Reply | StoreUnavailable:
 
 def reason(error: BaseException) -> str:
     """An error in a line: its type and what it says, or what a server says, and what to do about it."""
+    if isinstance(error, AuthenticationError) and str(error).startswith(UNASKED):
+        return advised("NOAUTH Authentication required.")
     if word := next((word for kind, word in WORDS.items() if isinstance(error, kind)), ""):
         return advised(f"{word} {error}")
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores.connection import OF_A_NODE, AuthenticationError, ConnectionPool, connect, connections, reason
+from ratelimit.stores.connection import OF_A_NODE, ConnectionPool, connect, connections, reason
 from ratelimit.stores.topology import Address
 from ratelimit.stores.urls import SentinelUrl
 from ratelimit.stores.wire import Reply, command
@@ -18,6 +18,7 @@ from ratelimit.stores.wire import Reply, command
 # Seconds for a connection and a reply, of all sentinels together and then of each server that they name: an attempt to
 # connect to the store has 0.8 for all of it.
 PATIENCE = 0.25
+REFUSED = {"NOAUTH", "WRONGPASS"}  # the advice on these is for the master
 ITS_OWN = "its password is the option sentinel_password of the URL, or RATELIMIT_STORE_SENTINEL_PASSWORD"
 
 
@@ -79,8 +80,8 @@ class Sentinels:
             host, port = reply
             return Address(host.decode(), int(port))
         except Exception as error:  # noqa: BLE001 - whatever it was, another sentinel may know
-            refused = isinstance(error, AuthenticationError) or str(error).startswith("NOAUTH")
-            return f"{where}: {_why(error)}{f' ({ITS_OWN})' * refused}"
+            word = _why(error).partition(" ")[0]
+            return f"{where}: {word} ({ITS_OWN})" if word in REFUSED else f"{where}: {_why(error)}"
 
 
 async def ask(pool: ConnectionPool, *parts: str) -> Reply:

@@ -240,7 +240,7 @@ def test_an_outage(lines: list[str], caplog: pytest.LogCaptureFixture, monkeypat
         store.away = True
         await ask(limiter)
         await asyncio.sleep(5)
-        assert warnings(lines)[5:] == [begins, "without the store: 1 requests allowed: nobody is there"]
+        assert warnings(lines)[5:] == [begins, "without the store: 1 request allowed: nobody is there"]
 
     of_outage(test, monkeypatch)
     after = requests_without_store()

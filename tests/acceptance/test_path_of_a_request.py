@@ -6,7 +6,15 @@ import json
 
 import pytest
 
-from ratelimit import Identity, PolicyError, RateLimitMiddleware, RedisStore, StoreUnavailable, identify_user
+from ratelimit import (
+    Identity,
+    PolicyError,
+    RateLimitMiddleware,
+    RedisStore,
+    StoreUnavailable,
+    identify_user,
+    parse_policy,
+)
 from ratelimit.model import Answer, Scope
 from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import ANA, BEN, T, ask, header, limited, names, plain, policy, run, scope_of
@@ -394,6 +402,27 @@ def test_a_path_of_a_file(tmp_path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(PolicyError, match="anonymous"):
         RateLimitMiddleware(plain, bad)
     assert [(r.levelname, "tiers.anonymous" in r.getMessage()) for r in caplog.records] == [("CRITICAL", True)]
+
+
+def test_a_store_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A wrong URL is critical in the log, with who names it, as some servers take no notice of the error: uvicorn
+    would answer 500 to everything, and not say why until somebody asks. Nothing of a password is in it."""
+    toml = (
+        '[tiers.anonymous]\nlimits = [{ name = "ip", rate = "1/minute" }]\n[store]\nurl = "redis://:s3cret@h/0?typo=1"'
+    )
+    in_file = parse_policy(toml, "api.toml")
+    wrong = "redis://s3#cret@h"
+    with pytest.raises(ValueError, match="'typo'"):
+        RateLimitMiddleware(plain, in_file)
+    with pytest.raises(ValueError, match="%23"):
+        RateLimitMiddleware(plain, in_file, store=wrong)
+    monkeypatch.setenv("RATELIMIT_STORE_URL", wrong)
+    with pytest.raises(ValueError, match="%23"):
+        RateLimitMiddleware(plain, in_file)
+    assert {record.levelname for record in caplog.records} == {"CRITICAL"}
+    named_by = [record.getMessage().partition(": ")[0] for record in caplog.records]
+    assert named_by == ["store.url of the policy", "store", "RATELIMIT_STORE_URL"]
+    assert "s3" not in caplog.text
 
 
 def test_a_limit_is_exact_at_the_clock_of_the_store() -> None:

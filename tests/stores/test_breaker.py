@@ -536,13 +536,15 @@ def test_a_password_that_is_missing_or_wrong(own_server: servers.Server) -> None
     """Who is not let in is told so at once, each time, and never with the password."""
     with own_server.client() as client:
         client.config_set("requirepass", "sesame")
-    for url in (own_server.url, own_server.url.replace("//", "//:closed@")):
+    wrong = own_server.url.replace("//", "//:closed@")
+    for url, word in ((own_server.url, "NOAUTH"), (f"{own_server.url}?protocol=2", "NOAUTH"), (wrong, "WRONGPASS")):
         store = RedisStore(url, timeout=5)
 
-        async def test(store: RedisStore = store) -> None:
+        async def test(store: RedisStore = store, word: str = word) -> None:
             why = await failing(store)
-            assert "the URL" in why or "the store's URL" in why
+            assert "the store's URL" in why
+            assert "RATELIMIT_STORE_PASSWORD" in why
             assert "closed" not in why
-            await refused(store, "WRONGPASS")
+            await refused(store, word)
 
         run(store, test())

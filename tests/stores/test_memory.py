@@ -114,6 +114,14 @@ def test_urls_that_no_connection_can_be_made_from(url: str) -> None:
     assert "s3" not in str(error.value)
 
 
+def test_what_is_wrong_with_an_option() -> None:
+    """An option that nobody knows is named, for it was meant to do something; so is a wrong value."""
+    with pytest.raises(ValueError, match=r"an option 'ssl_ca_certs', .*rediss"):
+        open_store("redis://127.0.0.1:1/0?ssl_ca_certs=/run/ca.pem")
+    with pytest.raises(ValueError, match="Certificate Requirements"):
+        open_store("rediss://127.0.0.1:1/0?ssl_cert_reqs=sometimes")
+
+
 def test_a_scheme_in_any_case() -> None:
     """Schemes are read as in any URL, in either case."""
     assert isinstance(open_store("MEMORY://"), MemoryStore)

@@ -64,6 +64,15 @@ ELSEWHERE = {
     ("stores/leasing.py", "Leasing.renew"): "of the task that renews",
     ("stores/leasing.py", "Leasing._renew"): "of the task that renews",
     ("stores/pipeline.py", "Pipeline.call"): "of the task that renews",
+    ("stores/settlement.py", "Settlement.settle"): "a task of its own, which no request waits for",
+    ("stores/settlement.py", "Settlement._check_refunds"): "of that task",
+    ("stores/settlement.py", "Settlement._resolve"): "of that task",
+    ("stores/settlement.py", "Settlement.close"): "at shutdown",
+    ("stores/charging.py", "Charging.charge"): "of the task that settles",
+    ("stores/charging.py", "Charging._charge"): "of the task that settles",
+    ("stores/account.py", "Account.call"): "of the task that settles",
+    ("stores/account.py", "Account.close"): "at shutdown",
+    ("stores/accounts.py", "Accounts.close"): "at shutdown",
 }
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 IN_THE_BACKGROUND = {"Link._run", "Nodes._learn", "Nodes._ask"}

@@ -89,11 +89,13 @@ class Charging:
         again = []
         for item, outcome in zip(items, outcomes, strict=True):
             why = "" if isinstance(outcome, int) else str(error_of(outcome))
-            if outcome in (DONE, OVER):
+            if outcome == DONE:
                 self._local.settled(item)
+            elif outcome == OVER:
+                self._local.journal.forget(item)
             elif why.startswith(DAMAGED):
                 logger.error("%d units are not charged, the counter %s is damaged: %s", item.units, item.key, why)
-                self._local.settled(item)
+                self._local.journal.forget(item)
             else:
                 again.append(item)
         self._owe(again)

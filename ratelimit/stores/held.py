@@ -15,32 +15,35 @@ class Held:
     """Of one event loop."""
 
     def __init__(self) -> None:
-        self._own: dict[str, set[str]] = {}  # lease ids by counter, given by the store or here
+        self._own: dict[str, set[str]] = {}  # lease ids by counter, given by the store
+        self._given: dict[str, set[str]] = {}  # the same, given here: the store does not count them
         self._others: Recent[str, tuple[int, int]] = Recent()  # how many, and when that was
 
     def saw(self, decision: Decision) -> None:
         """A decision of the store that somebody has got."""
         for lease in decision.leases:
-            self.take(lease)
+            self._own.setdefault(lease.key, set()).add(lease.id)
         for state in decision.states:
             if isinstance(state.limit.kind, Concurrency):
                 key = state.charge.key
                 self._others.put(key, (state.used - len(self._own.get(key, ())), decision.now_ms))
 
-    def take(self, lease: Lease) -> None:
-        self._own.setdefault(lease.key, set()).add(lease.id)
+    def give(self, lease: Lease) -> None:
+        self._given.setdefault(lease.key, set()).add(lease.id)
 
     def give_back(self, leases: Sequence[Lease]) -> None:
         for lease in leases:
-            if own := self._own.get(lease.key):
-                own.discard(lease.id)
-                if not own:
-                    del self._own[lease.key]
+            for ids_of in (self._own, self._given):
+                if ids := ids_of.get(lease.key):
+                    ids.discard(lease.id)
+                    if not ids:
+                        del ids_of[lease.key]
 
     def used(self, key: str, now_ms: int, lease_ms: int) -> int:
         """Of others no longer than a lease after they were seen: by then they have ended, or were renewed unseen."""
         others, seen_ms = self._others.get(key) or (0, 0)
-        return len(self._own.get(key, ())) + (max(0, others) if now_ms < seen_ms + lease_ms else 0)
+        own = len(self._own.get(key, ())) + len(self._given.get(key, ()))
+        return own + (max(0, others) if now_ms < seen_ms + lease_ms else 0)
 
 
 @dataclass(slots=True)

@@ -25,13 +25,15 @@ MOST = 10_000  # counters of 0.8 kB, of 2.9 kB where all of 60 sub-windows are i
 
 
 class _Known:
-    """A counter, and when it last came to know something: what was seen before that is no news."""
+    """A counter, and when that was seen from which it goes on: only what was seen later is news. `settled` are units
+    that the store was charged meanwhile, last at `settled_ms`: what was seen before that does not have them."""
 
-    __slots__ = ("as_of_ms", "counter")
+    __slots__ = ("counter", "seen_ms", "settled", "settled_ms")
 
-    def __init__(self, counter: Counter, as_of_ms: int) -> None:
+    def __init__(self, counter: Counter, seen_ms: int) -> None:
         self.counter = counter
-        self.as_of_ms = as_of_ms
+        self.seen_ms = seen_ms
+        self.settled = self.settled_ms = 0
 
 
 class Local:
@@ -89,10 +91,11 @@ class Local:
         self.held.give_back(leases)
 
     def settled(self, item: Item) -> None:
-        """The store knows of it now, or does not count it."""
+        """The store has charged it."""
         self.journal.forget(item)
         if known := self._known.get(item.key):
-            known.as_of_ms = max(known.as_of_ms, self._clock(item.key))
+            known.settled += item.units
+            known.settled_ms = self._clock(item.key)
 
     def give_back(self, charges: Sequence[Charge], times: int, charged_at: int, number: bytes) -> None:
         """The call of a number has charged this so often, at that instant, for requests that were not let through."""
@@ -105,8 +108,11 @@ class Local:
     def _counter(self, charge: Charge, terms: Terms, state: State | None, seen_ms: int, now: int) -> Counter:
         key = charge.key
         known = self._known.pop(key, None)
-        if known is None or (state and seen_ms > known.as_of_ms):
-            known = _Known(self._seeded(charge, terms, state, seen_ms, now), seen_ms)
+        if known is None or (state and seen_ms > known.seen_ms):
+            before, known = known, _Known(self._seeded(charge, terms, state, seen_ms, now), seen_ms)
+            if before and seen_ms < before.settled_ms:
+                known.settled, known.settled_ms = before.settled, before.settled_ms
+                known.counter.charge(now, terms, max(0, known.settled))
         self._known[key] = known
         if len(self._known) > self._most:
             del self._known[next(iter(self._known))]
@@ -128,17 +134,15 @@ class Local:
         counter.charge(now, terms, charge.cost)
         if isinstance(counter, Taken):
             lease = new_lease(charge.key, terms.lease_ms, terms.max)
-            self.held.take(lease)
+            self.held.give(lease)
             return lease
-        if known := self._known.get(charge.key):
-            known.as_of_ms = now
         admitted.append(Item(charge.key, _place(charge, terms, now), charge.cost))
         return None
 
     def _owe(self, admitted: Sequence[Item], charged_at: int) -> None:
         for item in admitted:
             if charged_at:
-                self.journal.forget(item)
+                self.settled(item)
             else:
                 self.journal.owe(item)
         if admitted and not charged_at:

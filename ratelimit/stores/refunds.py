@@ -42,6 +42,17 @@ class Refunds:
         marker tells whether what was charged is still there."""
         self._local, self._by_marker = local, by_marker
 
+    @property
+    def by_marker(self) -> bool:
+        """Whether a marker has to tell of something."""
+        return self._by_marker and bool(self._held)
+
+    def drop(self, after: bytes) -> None:
+        """Of calls later than that what was charged is gone."""
+        for block in self._held:
+            if block.number > after:
+                block.number = b""  # it can still be spent
+
     def expect(self, blocks: Mapping[Caller, Block]) -> None:
         """These were just given units. What came too late goes back at once."""
         loop = asyncio.get_running_loop()

@@ -18,8 +18,8 @@ from ratelimit.stores.breaker import Breaker
 from ratelimit.stores.charging import Charging
 from ratelimit.stores.local import Local
 from ratelimit.stores.scripts import Scripts
-from ratelimit.stores.tickets import LIFE, Ticket, Tickets, told_by
-from ratelimit.stores.wire import command
+from ratelimit.stores.tickets import LIFE, MARKER, Ticket, Tickets, told_by
+from ratelimit.stores.wire import Replied, command
 
 if TYPE_CHECKING:
     from ratelimit.stores.account import Account
@@ -61,6 +61,7 @@ class Settlement:
         self._account_of = account_of
         self._charging = Charging(self, scripts, self._patience)
         self._lost: list[_Lost] = []
+        self._fenced = False  # a call that was given up may still come, as late as its bytes are kept on the way
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         local.on_owed = self._wake
@@ -72,19 +73,24 @@ class Settlement:
 
     def concerns(self, account: Account) -> bool:
         """Whether there may be something to settle with a node."""
-        return bool(self._journal or self._lost_at(account))
+        return bool(self._journal or self._lost_at(account) or account.group.refunds.by_marker)
 
     async def settle(self, account: Account) -> bool:
         """Settle with a node what there is by now. True where all of it was settled."""
-        done = False
+        done, refused = False, list[_Lost]()
         try:
             await self._check_refunds(account)
             for lost in self._lost_at(account):
-                await self._resolve(account, lost)
-            done = await self._charging.charge(account, lambda slot: self._account_of(slot) is account)
+                try:
+                    await self._resolve(account, lost)
+                except Replied as error:  # no memory, a slot on its way: that may take hours, and nobody waits for it
+                    refused.append(lost)
+                    self.tickets.leave(lost.ticket)
+                    logger.debug("a lost call is in doubt for longer: %s", error)
+            done = await self._charging.charge(account, lambda slot: self._account_of(slot) is account) and not refused
         except StoreUnavailable as error:
             logger.debug("what was admitted without the store is not charged yet: %s", error)
-        if not self._lost_at(account):
+        if all(lost in refused for lost in self._lost_at(account)):
             account.open()
         if done:
             self._journal.report()
@@ -114,7 +120,7 @@ class Settlement:
             logger.error("closed before the store was back: %d units admitted without it are never charged", units)
         for account in accounts:
             dropping = account.drop_markers()
-            if not (self._lost or self.tickets.cluster):
+            if not (self._lost or self._fenced or self.tickets.cluster):
                 dropping.append(command("DEL", *map(self.tickets.marker, ("calls", "settled"))))
             for one in dropping:
                 account.group.link.post(one)
@@ -139,21 +145,25 @@ class Settlement:
 
     async def _check_refunds(self, account: Account) -> None:
         """Nothing is given back where it is not known that what was charged is still there."""
-        if not self._journal.refunds or self.tickets.cluster:
+        refunds = account.group.refunds
+        if not (self._journal.refunds or refunds.by_marker) or self.tickets.cluster:
             return
         marker = await account.group.link.call(command("GET", self.tickets.marker("calls")), self._patience)
-        self._journal.drop_refunds(after=marker if isinstance(marker, bytes) else b"")
+        newest = marker if isinstance(marker, bytes) else b""
+        self._journal.drop_refunds(after=newest)
+        refunds.drop(after=newest)
 
     async def _resolve(self, account: Account, lost: _Lost) -> None:
         told: list[bytes] | None = []  # nobody knows any more
         if time.monotonic() < lost.sent + LIFE - 60:
             marker, number = lost.ticket
             reply = await account.call(lost.slot, self._scripts.resolve, [marker], [number], self._patience)
-            if not (reply is None or isinstance(reply, bytes)):
+            if not (reply is None or (isinstance(reply, bytes) and MARKER.fullmatch(reply))):
                 raise account.unreadable()
             told = told_by(reply, lost.ticket)
             if told:  # it can't come any more
                 account.answered(lost.ticket)
+            self._fenced = self._fenced or told is None
         self._lost.remove(lost)
         lost.tell(told)
 

@@ -7,6 +7,7 @@ it still come out of some buffer, finds itself refused.
 
 from __future__ import annotations
 
+import re
 import secrets
 from itertools import count
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from ratelimit.stores.topology import tag_of
 NOT = 0  # not applied, and it never will be
 NEVER_KNOWN = -1  # counts as applied: nothing is ever charged twice
 LIFE = 86_400.0  # seconds that a marker is kept, in the scripts too: longer than an outage
+
+MARKER = re.compile(rb"\d{16}( \d+(:\d+)?)*")  # what is in one
 
 
 class Ticket(NamedTuple):
@@ -57,6 +60,11 @@ class Tickets:
         if self.cluster:
             marker = f"{self.prefix}{{{tag_of(self.prefix + key)}}}:{kind}:{self._id}:{number}"
         return Ticket(marker, b"%016d" % number)
+
+    def leave(self, ticket: Ticket) -> None:
+        """It can't be asked about for now: further calls go by other markers, so that none passes it."""
+        if self._id in ticket.marker:
+            self._id = secrets.token_hex(8)
 
     def marker(self, kind: str) -> str:
         """On a single node."""

@@ -47,13 +47,13 @@ def test_slots_that_are_given_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Held, "__init__", made)
 
     async def app(scope, receive, send) -> None:
-        taken.append(sum(map(len, held[0]._own.values())))
+        taken.append(sum(map(len, held[0]._given.values())))
         await plain(scope, receive, send)
 
     async def test() -> None:
         limiter = RateLimitMiddleware(app, policy(BOTH, more=LOCAL), store=Away())
         assert [(await ask(limiter))[0]["status"] for _ in range(3)] == [200] * 3
-        assert (taken, held[0]._own, limiter._leases._held) == ([1, 1, 1], {}, {})
+        assert (taken, held[0]._given, limiter._leases._held) == ([1, 1, 1], {}, {})
 
     run(test())
 

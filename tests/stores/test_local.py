@@ -256,3 +256,43 @@ def test_where_nobody_settles() -> None:
     side = Side(owes=False)
     assert side.admitted(MONTH, of=12) == 10
     assert (side.owed, side.local.journal.open_units) == ([], 0)
+
+
+def test_two_sets_that_share_a_counter(side: Side) -> None:
+    """What one set of charges saw last counts also where another one, which had seen less, was asked for first."""
+    other = (MONTH, rate(100, 60_000))
+    side.saw((MONTH,), 2)
+    side.now += 1_000
+    side.saw(other, 9, 7)
+    side.now += 1_000
+    assert side.ask(MONTH).allowed
+    assert side.ask(*other).denying is not None
+    assert side.ask(MONTH).states[0].used == 10
+
+
+@pytest.mark.parametrize("told", ["settled", "charged late"])
+def test_what_was_seen_before_a_settlement(side: Side, told: str) -> None:
+    """A decision that the store made before it was charged with what was admitted here counts, and that as well; one
+    that it made after it counts alone."""
+    fate, failure = doubt()
+    assert side.ask(MONTH, failure=failure).allowed
+    assert side.ask(MONTH).allowed
+    side.now += 1_000
+    side.saw((MONTH,), 7)
+    side.now += 1_000
+    fate.tell(side.now if told == "charged late" else NOT)
+    for item in side.owed:
+        side.local.settled(item)
+    side.now += 1_000
+    assert side.admitted(MONTH, of=3) == 1
+    side.saw((MONTH,), 8, at=side.now - 900)  # still before our third, which is owed
+    assert side.ask(MONTH).states[0].used == 10
+
+
+def test_slots_that_the_store_does_not_know(side: Side) -> None:
+    """Slots that were given here are not taken for those that the store counts: its are others'."""
+    cap = concurrency(4)
+    assert side.admitted(cap, of=2) == 2
+    side.local.held.saw(Decision(True, T, (State(cap, 4, 2, 0, 0),), ()))
+    denied = side.ask(cap)
+    assert (denied.allowed, denied.states[0].used) == (False, 4)

@@ -117,7 +117,7 @@ def test_connections_that_break(own: servers.Server, reserve: bool) -> None:
         await app.store.close()
         with own.client() as client:
             assert app.quotas(client, "p") == dict(app.admitted)
-            assert client.keys("p:calls:*") + client.keys("p:settled:*") == []
+            assert all(client.ttl(key) > 0 for key in client.keys("p:calls:*") + client.keys("p:settled:*"))
         assert app.without > 30
 
     asyncio.run(test())
@@ -226,6 +226,7 @@ def test_closed_while_it_is_away(own: servers.Server, caplog: pytest.LogCaptureF
         await app.store.close()
         with own.client() as client:
             assert app.quotas(client, "p") == {"ana": 2}
+            assert client.keys("p:calls:*") + client.keys("p:settled:*") == []
         assert caplog.messages == []
         own.process.kill()
         own.process.wait()
@@ -358,5 +359,83 @@ def test_the_client_can_be_used_again(valkey: servers.Server) -> None:
             await app.store.close()
         with valkey.client() as client:
             assert app.quotas(client, "again") == {"ana": 2}
+
+    asyncio.run(test())
+
+
+@both
+def test_units_ahead_of_a_server_that_was_emptied(own: servers.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units ahead do not go back to a server that lost them, also where this process has charged others there since."""
+    monkeypatch.setattr(Pace, "wanted", lambda *_: 10)
+
+    async def test() -> None:
+        app = App(RedisStore(own.unix_url, prefix="p"), ("ana", "ben"), reserve=True)
+        other = App(RedisStore(own.unix_url, prefix="p"), ("ana",), caps=False)
+        with own.client() as client:
+            await asyncio.sleep(1 - client.time()[1] / 1e6)  # a sub-window has begun: there is time until it ends
+            await app.ask("ana")
+            assert app.quotas(client, "p")["ana"] == 11
+            app.store._group().link.drop("it was restarted")
+            client.flushall()
+            await other.ask_all(20, random.Random(1))
+            await app.ask("ben")
+            async with asyncio.timeout(10):
+                while app.store._group().refunds._held:  # noqa: ASYNC110 - by a timer
+                    await asyncio.sleep(0.01)
+            await app.store.close()
+            assert app.quotas(client, "p") == {"ana": 20, "ben": 1}
+        await other.store.close()
+
+    asyncio.run(test())
+
+
+@both
+def test_a_call_that_comes_after_the_end(own: servers.Server) -> None:
+    """A call that was given up, and comes out of the network when its process has long ended, is refused."""
+
+    async def test() -> None:
+        app = App(RedisStore(own.unix_url, prefix="p"), ("ana",))
+        await app.ask("ana")
+        link, held = app.store._group().link, []
+        send = link.send
+
+        def swallowed(commands: bytes, *done: object) -> None:
+            held.append(commands)
+            send(b"", *done)  # it is on its way
+
+        link.send = swallowed
+        asking = asyncio.create_task(app.ask("ana"))
+        async with asyncio.timeout(5):
+            while not held:  # noqa: ASYNC110 - in some turns
+                await asyncio.sleep(0)
+        link.send = send
+        link.drop("it was given up")
+        await asking
+        await app.settled()
+        await app.store.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", own.port)
+        writer.write(held[0])
+        assert (await reader.readline()).startswith(b"-FENCED")
+        writer.close()
+        with own.client() as client:
+            assert app.quotas(client, "p") == {"ana": 2}
+            assert all(client.ttl(key) > 0 for key in client.keys("p:calls:*"))
+
+    asyncio.run(test())
+
+
+@both
+def test_a_user_that_may_not_mark(own: servers.Server) -> None:
+    """A user of the server who may charge and not SET: what was charged is not charged again for want of a marker."""
+
+    async def test() -> None:
+        with own.client() as client:
+            client.execute_command("ACL", "SETUSER", "default", "-set")
+            app = App(RedisStore(own.unix_url, prefix="p"), ("ana",))
+            await app.ask("ana")
+            app.store.local().decide(app.callers["ana"], StoreUnavailable("away"))
+            await app.settled()
+            await app.store.close()
+            assert (app.without, app.quotas(client, "p")) == (0, {"ana": 2})
 
     asyncio.run(test())

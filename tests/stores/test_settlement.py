@@ -355,3 +355,79 @@ def test_a_slot_that_nobody_has(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_journal_of_nobody() -> None:
     """Without anything owed there is nothing to take."""
     assert Journal().take(lambda _: True) == []
+
+
+def test_a_server_that_does_not_say(store: RedisStore) -> None:
+    """Where the server has no memory to say what became of a lost call, others do not wait for that: their
+    calls go by another marker, and do not pass the number of the lost one."""
+
+    async def test() -> None:
+        wire = await connected(store)
+        failure = await lost(store, wire)
+        call = wire.written[-1]
+        marker = call[3 + int(call[2]) - 1]
+        admitted(store, failure)
+        other = ask(store, *OTHER)
+        wire = await until(lambda: len(FakeWire.made) == 2 and FakeWire.made[-1].written)
+        wire.reply(Replied("OOM no"))
+        await until(lambda: "acquire_once" in names(store, wire))
+        wire.reply([T, 1, 1])
+        assert (await other).allowed
+        decided = next(call for call in wire.written if len(call) > 6)
+        assert decided[3 + int(decided[2]) - 1] != marker
+        await until(lambda: names(store, wire)[-1] == "resolve")
+        assert wire.written[-1][3] == marker
+        wire.reply(call[-1] + b" %d" % T)
+        await until(lambda: not store.local().journal.open_units)
+
+    run(store, test())
+
+
+@pytest.mark.parametrize("noise", [b"", b"   ", b"x", b"%016d x" % 2, b"%016d 5 1:x" % 2, 7], ids=repr)
+def test_a_marker_that_is_none(store: RedisStore, noise: object) -> None:
+    """What is no marker tells nothing: the connection is made anew, and the call is asked about again."""
+
+    async def test() -> None:
+        wire = await connected(store)
+        admitted(store, await lost(store, wire))
+        wire = await until(lambda: len(FakeWire.made) == 2 and FakeWire.made[-1].written)
+        asked = list(wire.written)
+        wire.reply(noise)
+        wire = await until(lambda: len(FakeWire.made) == 3 and FakeWire.made[-1].written)
+        assert wire.written == asked
+        wire.reply(wire.written[0][-1] + b" %d" % T)
+        await until(lambda: not store.local().journal.open_units)
+
+    run(store, test())
+
+
+def test_a_slot_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost call whose slot is on its way to another node is asked about later: the other slots do not wait for it."""
+    monkeypatch.setattr(settlement_module, "RETRY", 0.01)
+    store = fake_cluster(monkeypatch, 7_000)
+    store.keep_account()
+    Node.slots = whole(7_000)
+    mine, other = (of(user_in(range(n, n + 100)), quota(9, key="mine")) for n in (0, 9_000))
+
+    async def written(node: Node | None = None) -> Node:
+        async with asyncio.timeout(5):
+            while (now := Node.made.get(7_000)) in (None, node) or b"EVALSHA" not in now.names:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        return now
+
+    async def test() -> None:
+        asking = ask(store, *mine)
+        first = await written()
+        first.lose("it broke")
+        with pytest.raises(InDoubt) as caught:
+            await asking
+        admitted(store, caught.value, mine)
+        node = await written(first)
+        deciding = ask(store, *other)
+        node.say("ASK 5 h:7001")
+        await written()
+        node.say([T, 1, 1])
+        assert (await deciding).allowed
+        await store.close()
+
+    asyncio.run(test())

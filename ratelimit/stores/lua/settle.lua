@@ -92,6 +92,7 @@ for i = 1, #KEYS - 1 do
   changed = changed or outcome == 1
 end
 if changed then
-  call('SET', marker, number .. ' ' .. table.concat(digits), 'EX', '86400')
+  -- Of a user who may not: an error would say that nothing was done.
+  redis.pcall('SET', marker, number .. ' ' .. table.concat(digits), 'EX', '86400')
 end
 return reply

@@ -5,6 +5,6 @@ if charged > 0 then
   if charged < everybody or not nothing_ahead then
     text = text .. ' ' .. table.concat(noted, ' ')
   end
-  call('SET', marker, text, 'EX', '86400')
+  redis.pcall('SET', marker, text, 'EX', '86400') -- of a user who may not: an error would say that nothing was done
 end
 return reply

@@ -85,8 +85,8 @@ class Account:
             self._lose(batch, fates)
         elif fates.ticket:
             self.answered(fates.ticket)
-        if fates.late and not self.closed:  # it stood still
-            self.look()
+        if (fates.late or (fates.charged and self._settlement.owes)) and not self.closed:
+            self.look()  # it stood still, or refused to write, and is there again
 
     def answered(self, ticket: Ticket) -> None:
         """The marker is not needed any more."""

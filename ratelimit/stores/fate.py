@@ -55,6 +55,7 @@ class Fates:
     def __init__(self, local: Local) -> None:
         self.ticket: Ticket | None = None
         self.late = False  # somebody has given up
+        self.charged = False  # somebody
         self._local = local
         self._waiting: dict[object, Fate] = {}  # of who has given up
 
@@ -70,6 +71,7 @@ class Fates:
         if isinstance(outcome, Decision):
             call.caller.seen = outcome
             charged_at = now_ms if outcome.allowed else NOT
+            self.charged = self.charged or outcome.allowed
             if call.caller.caps and not call.result.done():
                 self._local.held.saw(outcome)
         self.tell(call, charged_at)

@@ -71,6 +71,11 @@ class Settlement:
         self._lost.append(_Lost(ticket, slot, sent, tell))
         self._wake()
 
+    @property
+    def owes(self) -> bool:
+        """Whether something is owed to the only node there is; of a cluster it may be to another one."""
+        return bool(self._journal) and not self.tickets.cluster
+
     def concerns(self, account: Account) -> bool:
         """Whether there may be something to settle with a node."""
         return bool(self._journal or self._lost_at(account) or account.group.refunds.by_marker)

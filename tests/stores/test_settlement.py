@@ -198,6 +198,31 @@ def test_scripts_are_sent_as_texts_where_they_are_gone(store: RedisStore) -> Non
     run(store, test())
 
 
+def test_a_server_that_writes_again(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a server was there and did not write, what was admitted meanwhile is charged right after the first call
+    that it takes."""
+    monkeypatch.setattr(settlement_module, "RETRY", 3_600)
+
+    async def test() -> None:
+        wire = await connected(store)
+        calls = [ask(store, *MINE), ask(store, *OTHER)]
+        await turns()
+        wire.reply([T, -2, b"OOM no", -2, b"OOM no"])
+        for failure in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(failure, StoreUnavailable)
+            assert admitted(store, failure).allowed
+        again = ask(store, *OTHER)
+        await turns()
+        wire.reply([T, 1, 1])
+        assert (await again).allowed
+        await turns(10)
+        assert names(store, wire) == ["acquire_once", "acquire_once", "settle"]
+        wire.reply([T, 1])
+        await until(lambda: not store.local().journal.open_units)
+
+    run(store, test())
+
+
 def test_what_is_refused_is_owed(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a call is refused, or a period has not begun by the store's clock, it is tried again; others go on."""
     monkeypatch.setattr(charging_module, "ITEMS", 1)

@@ -23,8 +23,8 @@ class Fault:
     """`over` is the fault as a context: entered it is there, left it is over, and the store answers again.
 
     `felt` says whether some requests are decided without the store; None where that depends on the moment. A store that
-    `forgets` has lost what was counted, or may have, so that callers begin anew. One that `refuses` to write is there all
-    the time: what it decides first when it writes again it decides before it hears of what was admitted meanwhile.
+    `forgets` has lost what was counted, or may have, so that callers begin anew. One that `refuses` to write is there
+    all the time: what it decides first when it writes again it decides before it hears of what was admitted meanwhile.
     """
 
     name: str

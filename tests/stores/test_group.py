@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from ratelimit.model import Charge, Decision, StoreUnavailable
+from ratelimit.stores.batch import Batch
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.wire import command
 from tests import servers
@@ -307,3 +308,19 @@ def test_the_script_cache_vanishes_under_load(server: servers.Server, subject: S
         assert calls[3][2:] == calls[4][2:]
 
     subject.run(test())
+
+
+def test_a_call_that_can_not_be_written(fake: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong while a call is written is told to who asked: nobody waits for ever."""
+
+    def fails(*_: object) -> None:
+        raise OverflowError("no such year")
+
+    async def test() -> None:
+        await connected(fake)
+        with monkeypatch.context() as patch:
+            patch.setattr(Batch, "add", fails)
+            with pytest.raises(StoreUnavailable, match="no such year"):
+                await fake.acquire((rate(9, 60_000),))
+
+    run(fake, test())

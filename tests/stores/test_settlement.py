@@ -10,9 +10,11 @@ import pytest
 from ratelimit.model import Decision, StoreUnavailable
 from ratelimit.stores import charging as charging_module
 from ratelimit.stores import settlement as settlement_module
+from ratelimit.stores.charging import OVER
 from ratelimit.stores.fate import InDoubt
 from ratelimit.stores.journal import Journal
 from ratelimit.stores.redis import RedisStore
+from ratelimit.stores.tickets import Tickets
 from ratelimit.stores.wire import Moved, NoScript, Replied
 from tests.stores import concurrency, quota, rate
 from tests.stores.clustered import Node, fake_cluster, of, user_in, whole
@@ -456,3 +458,28 @@ def test_a_slot_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
         await store.close()
 
     asyncio.run(test())
+
+
+def test_a_marker_that_was_left() -> None:
+    """A second lost call of a marker that was left already does not make the others change theirs again."""
+    tickets = Tickets("p:", cluster=False)
+    first, second = tickets.next("calls", "a"), tickets.next("calls", "b")
+    tickets.leave(first)
+    now = tickets.marker("calls")
+    assert now != first.marker
+    tickets.leave(second)
+    assert tickets.marker("calls") == now
+
+
+def test_a_period_that_is_over(store: RedisStore) -> None:
+    """What does not count any more in the store is not owed any more, and is not taken for charged."""
+
+    async def test() -> None:
+        wire = await connected(store)
+        admitted(store)
+        await until(lambda: len(wire.written) == 1)
+        wire.reply([T, OVER])
+        await until(lambda: not store.local().journal.open_units)
+        assert names(store, wire) == ["settle"]
+
+    run(store, test())

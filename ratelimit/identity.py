@@ -69,11 +69,10 @@ class IdentifyByApiKey:
             scheme = plain[name]
             # The first reading of all: the line as it is, or what is behind "Bearer ". If it is known, that is it.
             api_key = value[len(scheme) :] if not scheme or value[:7].lower() == scheme else b""
-            if api_key and (not scheme or b"!" <= api_key[:1] <= b"~"):  # not a space: `_bearer` takes those off
-                digest = sha256(api_key).digest()
-                known = self._known.get(digest)
-                if known is not None:
-                    return known if known.ip == ip else self._at(ip, digest, known)
+            # Not a space behind "Bearer ": `_bearer` takes those off.
+            sound = api_key and (not scheme or b"!" <= api_key[:1] <= b"~")
+            if sound and (known := self._known_by(api_key, ip)):
+                return known
         return self._presented(lines, ip) or _anonymous(ip)
 
     def _presented(self, lines: list[tuple[bytes, bytes]], ip: str) -> Identity | None:
@@ -82,14 +81,17 @@ class IdentifyByApiKey:
             for name, value in lines:
                 if name == header and (api_key := credential(value.decode("latin-1"))):
                     for reading in _readings(api_key):
-                        digest = sha256(reading).digest()
-                        known = self._known.get(digest)
-                        if known is not None:
-                            return known if known.ip == ip else self._at(ip, digest, known)
+                        if known := self._known_by(reading, ip):
+                            return known
         return None
 
-    def _at(self, ip: str, digest: bytes, known: Identity) -> Identity:
-        """A known caller at an address, kept in the other's place: its next request most likely comes from there."""
+    def _known_by(self, presented: bytes, ip: str) -> Identity | None:
+        """Whom an API key stands for, at an address; kept in the other's place: its next request most likely comes from
+        there."""
+        digest = sha256(presented).digest()
+        known = self._known.get(digest)
+        if known is None or known.ip == ip:
+            return known
         organization, user, api_key, application, _, tier, attributes = known
         made = self._known[digest] = Identity(organization, user, api_key, application, ip, tier, attributes)
         return made

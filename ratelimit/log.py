@@ -6,12 +6,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from ratelimit.lines import in_a_line
 from ratelimit.model import State
 
 logger = logging.getLogger("ratelimit")
 
 SAID = 1_000  # things that are said once: no more are remembered
-LONGEST = 500  # characters of what a caller, an app or a server has made up, in a line
 _said: set[str] = set()
 
 
@@ -69,12 +69,6 @@ def _limit(verdict: str, state: State, operation: str, caller: Callable[[], str]
         in_a_line(log_id),
         caller(),
     )
-
-
-def in_a_line(text: object) -> str:
-    """So that nobody begins a line of the log, moves a terminal's cursor, or fills a disk with one request."""
-    short = str(text)[:LONGEST]
-    return short if short.isprintable() else repr(short)[1:-1]
 
 
 def _first_time(about: str) -> bool:

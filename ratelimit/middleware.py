@@ -11,6 +11,7 @@ from operator import attrgetter
 from ratelimit import log
 from ratelimit.keys import caller
 from ratelimit.leases import Leases
+from ratelimit.lines import in_a_line
 from ratelimit.model import (
     ASGIApp,
     Charge,
@@ -125,10 +126,10 @@ class RateLimitMiddleware:
     def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision:
         """What `on_failure` says: the only place where that is decided."""
         if self._local:
-            self._outage.without(log.in_a_line(failure), "decided locally")
+            self._outage.without(in_a_line(failure), "decided locally")
             return self._local().decide(charges, failure)
         allowed = self.policy.store.on_failure == "allow"
-        self._outage.without(log.in_a_line(failure), "allowed" if allowed else "refused")
+        self._outage.without(in_a_line(failure), "allowed" if allowed else "refused")
         return Decision(allowed, now_ms=0, unavailable=True)
 
     def _applied(self, scope: Scope) -> bool:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.batch import Batch
 from ratelimit.stores.fate import Fates
-from ratelimit.stores.scripts import Script
+from ratelimit.stores.scripts import Script, called
 from ratelimit.stores.settlement import Settlement
 from ratelimit.stores.tickets import NOTHING, Ticket, mark_of
-from ratelimit.stores.wire import Elsewhere, NoScript, Part, Replied, Reply, bulk, command
+from ratelimit.stores.wire import Elsewhere, Part, Replied, Reply, bulk, command
 
 if TYPE_CHECKING:
     from ratelimit.stores.group import Group
@@ -114,11 +114,12 @@ class Account:
     ) -> Reply:
         """Call a script. Raises StoreUnavailable; of a Replied one it is known that nothing was done."""
         body = b"".join(map(bulk, [*keys, *arguments]))
-        link, sizes = self.group.link, (len(keys), len(arguments))
+
+        def written(*, text: bool = False) -> bytes:
+            return script.head(len(keys), len(arguments), text=text) + body
+
         try:
-            return await link.call(script.head(*sizes) + body, patience)
-        except NoScript:  # nothing was done
-            return await link.call(script.head(*sizes, text=True) + body, patience)
+            return await called(self.group.link, written, patience)
         except Elsewhere as reply:  # nothing was done; the next attempt goes to who has the slot by then
             if self._nodes:
                 self._nodes.follow(self.group, slot, reply)

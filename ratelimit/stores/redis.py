@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ratelimit.loops import PerLoop
@@ -12,10 +13,9 @@ from ratelimit.stores.accounts import keep_account
 from ratelimit.stores.connection import ConnectionPool, connections, connections_to_master
 from ratelimit.stores.group import Group
 from ratelimit.stores.local import Local
-from ratelimit.stores.scripts import Scripts, without_room
+from ratelimit.stores.scripts import Scripts, called, without_room
 from ratelimit.stores.sentinel import Sentinels
 from ratelimit.stores.urls import SENTINELS, SentinelUrl, with_credentials
-from ratelimit.stores.wire import NoScript
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -34,11 +34,10 @@ class RedisStore:
     """
 
     def __init__(self, redis: str | Redis, *, prefix: str = "ratelimit", timeout: float = 0.1) -> None:
-        pool = _connections(redis) if isinstance(redis, str) else connections(redis)
+        self._pool = _connections(redis) if isinstance(redis, str) else connections(redis)
         self._prefix = f"{prefix}:"
         self._timeout = timeout
         self.scripts = Scripts()
-        self._pool = pool
         self._keeps_account = False
         self._groups = PerLoop(self._new_group)
 
@@ -47,13 +46,8 @@ class RedisStore:
         return self._groups[asyncio.get_running_loop()].acquire(charges)
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
-        link, now = self._group().link, asyncio.get_running_loop().time
-        deadline = now() + self._timeout
-        try:
-            kept = await link.call(self.scripts.renewal(self._prefix, leases))
-        except NoScript:  # nothing was done
-            kept = await link.call(self.scripts.renewal(self._prefix, leases, text=True), deadline - now())
-        return without_room(leases, kept)
+        written = partial(self.scripts.renewal, self._prefix, leases)
+        return without_room(leases, await called(self._group().link, written, self._timeout))
 
     async def release(self, leases: Sequence[Lease]) -> None:
         group = self._group()

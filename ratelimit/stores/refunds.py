@@ -13,7 +13,8 @@ from ratelimit.stores.local import Local
 from ratelimit.stores.reserve import Block
 from ratelimit.stores.scripts import Scripts
 from ratelimit.stores.terms import LETTERS
-from ratelimit.stores.wire import Reply, bulk
+from ratelimit.stores.unanswered import unheard
+from ratelimit.stores.wire import bulk
 
 
 class _Held(NamedTuple):
@@ -72,7 +73,7 @@ class Refunds:
         if units and self._local and block.number and (same or self._by_marker):
             self._local.give_back(held.caller.charges, units, block.charged_at_ms, block.number)
         elif units and same and self._link.ready:
-            self._link.send(self._command(held, block, units), _nothing)
+            self._link.send(self._command(held, block, units), unheard)
 
     def _command(self, held: _Held, block: Block, units: int) -> bytes:
         """With the script's text: after EVALSHA it would have to be sent a second time where the cache lost it."""
@@ -82,7 +83,3 @@ class Refunds:
             arguments += (bulk(letter), bulk(units * charge.cost), bulk(term.first), bulk(term.second))
         head = self._scripts.refund.head(held.tariff.size, len(arguments), text=True)
         return b"".join([head, held.caller.keys, *arguments])
-
-
-def _nothing(_: Reply) -> None:
-    """Nobody waits for it."""

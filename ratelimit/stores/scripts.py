@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from ratelimit.model import Lease, StoreUnavailable
-from ratelimit.stores.wire import Reply, bulk
+from ratelimit.stores.wire import NoScript, Reply, bulk
+
+if TYPE_CHECKING:
+    from ratelimit.stores.link import Link
 
 FAILED = -2  # of a caller; why is behind it
 LATEST_MS = 2**47  # in the year 6429: further on there is soon no calendar
@@ -34,6 +39,16 @@ class Script:
         """A call up to its keys: with the script's digest, or with its text, which fills the server's cache."""
         name, script = ("EVAL", self.text) if text else ("EVALSHA", self.sha)
         return b"*%d\r\n%b%b%b" % (3 + keys + arguments, bulk(name), bulk(script), bulk(keys))
+
+
+async def called(link: Link, written: Callable[..., bytes], patience: float) -> Reply:
+    """The reply to a script call; `written` with its text where the server has lost it. Raises StoreUnavailable."""
+    now = asyncio.get_running_loop().time
+    deadline = now() + patience
+    try:
+        return await link.call(written(), patience)
+    except NoScript:  # nothing was done
+        return await link.call(written(text=True), deadline - now())
 
 
 def without_room(leases: Sequence[Lease], reply: Reply) -> list[Lease]:

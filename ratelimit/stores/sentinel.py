@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection import OF_A_NODE, ConnectionPool, connect, connections, reason
 from ratelimit.stores.topology import Address
+from ratelimit.stores.unsent import resolve
 from ratelimit.stores.urls import SentinelUrl
 from ratelimit.stores.wire import Reply, command
 
@@ -88,20 +90,14 @@ async def ask(pool: ConnectionPool, *parts: str) -> Reply:
     """The reply to one command on a connection of its own. Raises what redis-py raises, and StoreUnavailable."""
     replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
-    def tell(reply: Reply) -> None:
-        if not replied.done():
-            replied.set_result(reply)
-
     async with asyncio.timeout(PATIENCE):
+        tell = partial(resolve, replied)
         wire = await connect(pool, tell, lambda why: tell(StoreUnavailable(why)), OF_A_NODE)
         try:
             wire.write(command(*parts))
-            reply = await replied
+            return await replied
         finally:
             wire.abort()
-    if isinstance(reply, StoreUnavailable):
-        raise reply
-    return reply
 
 
 def _why(error: Exception) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from ratelimit.stores.batch import Batch
 from ratelimit.stores.call import Again, Call, fail
 from ratelimit.stores.scripts import Scripts
-from ratelimit.stores.unanswered import Done
+from ratelimit.stores.unanswered import Done, unheard
 from ratelimit.stores.wire import Reply, command
 
 ASKING = command("ASKING")
@@ -83,15 +83,11 @@ def written(
     """Script calls in one write, and who is told of each reply; with the script's text, or by its digest. `first` are
     commands of whose replies nobody is told."""
     commands = list(first)
-    done: list[Done] = [_nothing] * len(commands)
+    done: list[Done] = [unheard] * len(commands)
     for batch in batches:
         if batch.importing:
             commands.append(ASKING)
-            done.append(_nothing)
+            done.append(unheard)
         commands.append(batch.command(scripts, text=text))
         done.append(partial(answered, batch))
     return b"".join(commands), *done
-
-
-def _nothing(_: Reply) -> None:
-    """Nobody waits for this reply."""

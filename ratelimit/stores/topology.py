@@ -19,6 +19,11 @@ class Address(NamedTuple):
     host: str
     port: int
 
+    @property
+    def netloc(self) -> str:
+        """As a URL has it: `h1:7000`, `[::1]:7000`."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 class Range(NamedTuple):
     """A run of slots, the last included, and the master that has them."""
@@ -54,9 +59,8 @@ class ClusterUrl:
     def node(self, address: Address) -> str:
         """The URL of one node: redis://user:password@h1:7000/0?option=…"""
         user, at, _ = self._parts.netloc.rpartition("@")
-        host = f"[{address.host}]" if ":" in address.host else address.host
         scheme = SCHEMES[self._parts.scheme]
-        return self._parts._replace(scheme=scheme, netloc=f"{user}{at}{host}:{address.port}").geturl()
+        return self._parts._replace(scheme=scheme, netloc=f"{user}{at}{address.netloc}").geturl()
 
 
 def slot_of(key: str) -> int:

@@ -62,3 +62,7 @@ class Unanswered:
 
     def _give_up(self, _: float) -> None:
         self._drop(f"no reply for {self._breaker.stall:.1f} s")
+
+
+def unheard(_: Reply) -> None:
+    """Nobody waits for this reply."""

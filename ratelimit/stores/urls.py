@@ -106,6 +106,5 @@ class SentinelUrl:
         return parse_qsl(self._parts.query)
 
     def _url(self, user: str, address: Address, path: str, options: list[tuple[str, str]]) -> str:
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        parts = SplitResult(SENTINELS[self._parts.scheme], f"{user}{host}:{address.port}", path, urlencode(options), "")
+        parts = SplitResult(SENTINELS[self._parts.scheme], f"{user}{address.netloc}", path, urlencode(options), "")
         return parts.geturl()

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import hiredis
 
+from ratelimit.lines import LONGEST, in_a_line
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.advice import advised
 
@@ -85,13 +86,10 @@ def command(*parts: Part) -> bytes:
 
 def error_of(message: object) -> StoreUnavailable:
     """An error that the server replied, by its first word; of a text without end the beginning."""
-    text = message[:LONGEST].decode(errors="replace") if isinstance(message, bytes) else str(message)[:LONGEST]
-    if not text.isprintable():  # it may be written to a log
-        text = repr(text)[1:-1]
+    text = in_a_line(message[:LONGEST].decode(errors="replace") if isinstance(message, bytes) else message)
     return KINDS.get(text.partition(" ")[0], Replied)(advised(text))
 
 
-LONGEST = 500  # characters of an error; Redis' own have no more than 200
 KINDS = {
     "NOSCRIPT": NoScript,
     "MOVED": Moved,

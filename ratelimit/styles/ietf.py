@@ -32,8 +32,10 @@ class Ietf:
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         state = wire.denied_by(decision)
         wait = state.retry_after_ms
-        never = wire.can_never_pass(state.charge.cost, state.max) if wait is None else ""
-        detail = never or f"Try again in {wire.seconds(wait or 0)} seconds."
+        if wait is None:
+            detail = wire.can_never_pass(state.charge.cost, state.max)
+        else:
+            detail = f"Try again in {wire.seconds(wait)} seconds."
         violated = tuple([s.limit.name for s in decision.states if s.exceeded and not s.shadow])
         headers = [CONTENT_TYPE_PROBLEM, *wire.retry_after(wait), *fields(decision)]
         return Answer(429, headers, _problem(detail, violated))

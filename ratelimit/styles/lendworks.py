@@ -10,7 +10,6 @@ from ratelimit.model import Answer, Concurrency, Decision, Headers, Identity, Qu
 from ratelimit.styles import wire
 
 Kind = Rate | Quota | Concurrency
-NOBODY = (None, None, None, None)  # organization, user, API key and application of an anonymous caller
 ADVERBS = {"day": "Daily", "week": "Weekly", "month": "Monthly", "year": "Yearly"}
 
 
@@ -37,15 +36,10 @@ class Lendworks:
             raise ValueError(f"max_retry_after is a number of seconds, at least 1; it is {self.max_retry_after}")
 
     def headers(self, decision: Decision, identity: Identity, log_id: str) -> Headers:
-        rate = None if identity[:4] == NOBODY else decision.binding  # `anonymous`, without a call
+        rate = None if identity.anonymous else decision.binding
         if rate is None:
             return []
-        return [
-            wire.limit_header(rate.max),
-            (b"x-ratelimit-remaining", b"%d" % (rate.max - rate.used if rate.max > rate.used else 0)),
-            (b"x-ratelimit-reset", b"%d" % -((-decision.now_ms - rate.reset_after_ms) // 1000)),
-            _window(rate.window_ms),
-        ]
+        return [*wire.x_ratelimit(rate, decision.now_ms + rate.reset_after_ms), _window(rate.window_ms)]
 
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         state = wire.denied_by(decision)

@@ -40,6 +40,7 @@ ELSEWHERE = {
     ("leases.py", "_Held.close"): "at shutdown",
     ("leases.py", "_Held._renew"): "a task of its own, which no request waits for",
     ("stores/redis.py", "RedisStore.renew"): "of that task",
+    ("stores/scripts.py", "called"): "of that task, and of the one that settles",
     ("stores/redis.py", "RedisStore.close"): "at shutdown",
     ("stores/group.py", "Group.close"): "at shutdown",
     ("stores/cluster.py", "ClusterStore.renew"): "of that task",

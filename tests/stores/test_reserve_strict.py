@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratelimit.model import Decision
-from ratelimit.stores import refunds
 from ratelimit.stores.reserve import Block
 from ratelimit.stores.scripts import Script
+from ratelimit.stores.unanswered import unheard
 from tests import servers
 from tests.stores import SCRIPTS
 from tests.stores.simulated import Line
@@ -117,7 +117,7 @@ def refunds_twice(patch: pytest.MonkeyPatch) -> None:
     send = Line.send
 
     def twice(line: Line, request: bytes, *waiting: Callable[[object], None]) -> None:
-        for _ in range(1 + (waiting == (refunds._nothing,))):
+        for _ in range(1 + (waiting == (unheard,))):
             send(line, request, *waiting)
 
     patch.setattr(Line, "send", twice)

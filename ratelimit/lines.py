@@ -1,0 +1,11 @@
+"""Texts that a caller, an app or a server has made up, as they are told to people."""
+
+from __future__ import annotations
+
+LONGEST = 500  # characters; the errors of Redis' own have no more than 200
+
+
+def in_a_line(text: object) -> str:
+    """So that nobody begins a line of the log, moves a terminal's cursor, or fills a disk with one request."""
+    short = str(text)[:LONGEST]
+    return short if short.isprintable() else repr(short)[1:-1]

@@ -73,12 +73,12 @@ class ClientAddress:
     def __call__(self, scope: Scope) -> str:
         client = scope.get("client")
         text = (client[0] if client else "") or ""
-        peer = self._look(text) if len(text) <= MAX_TEXT else self._read(text)  # kept is none that is long
-        if peer.trusted:
-            peer = self._walk(peer, scope)
-        if not peer.known and not self._logged:
-            self._log_once(text or peer.text)
-        return peer.text
+        counted, known, trusted = peer = self._look(text) if len(text) <= MAX_TEXT else self._read(text)  # kept: short
+        if trusted:
+            counted, known, _ = self._walk(peer, scope)
+        if not known and not self._logged:
+            self._log_once(text or counted)
+        return counted
 
     def _walk(self, last_good: _Hop, scope: Scope) -> _Hop:
         name = self.forwarded.encode()

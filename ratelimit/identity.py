@@ -45,7 +45,7 @@ class IdentifyByApiKey:
     sources: tuple[str, ...] = SOURCES
     _known: dict[bytes, Identity] = field(init=False, repr=False, compare=False)
     _readers: tuple[tuple[bytes, Callable[[str], str]], ...] = field(init=False, repr=False, compare=False)
-    _plain: dict[bytes, bytes] = field(init=False, repr=False, compare=False)  # by header, what stands before a key
+    _schemes: dict[bytes, bytes] = field(init=False, repr=False, compare=False)  # by header, what stands before a key
 
     def __post_init__(self) -> None:
         if isinstance(self.sources, str):
@@ -53,27 +53,28 @@ class IdentifyByApiKey:
         readers = tuple(_reader(source) for source in self.sources)
         object.__setattr__(self, "_known", _normalised(self.keys))
         object.__setattr__(self, "_readers", readers)
-        object.__setattr__(self, "_plain", {header: _scheme(credential) for header, credential in reversed(readers)})
+        object.__setattr__(self, "_schemes", {header: _scheme(credential) for header, credential in reversed(readers)})
 
     def __call__(self, scope: Scope) -> Identity:
         ip = self.address(scope)
-        plain = self._plain
-        lines: list[tuple[bytes, bytes]] = []
+        schemes = self._schemes
+        presented = None
         for line in scope["headers"]:
-            if line[0] in plain:
-                lines.append(line)  # noqa: PERF401 - nearly always there is one, or none
-        if not lines:
+            if line[0] in schemes:
+                if presented:
+                    return self._presented(scope["headers"], ip) or _anonymous(ip)
+                presented = line
+        if presented is None:
             return _anonymous(ip)
-        if len(lines) == 1:
-            name, value = lines[0]
-            scheme = plain[name]
-            # The first reading of all: the line as it is, or what is behind "Bearer ". If it is known, that is it.
-            api_key = value[len(scheme) :] if not scheme or value[:7].lower() == scheme else b""
-            # Not a space behind "Bearer ": `_bearer` takes those off.
-            sound = api_key and (not scheme or b"!" <= api_key[:1] <= b"~")
-            if sound and (known := self._known_by(api_key, ip)):
-                return known
-        return self._presented(lines, ip) or _anonymous(ip)
+        name, value = presented
+        scheme = schemes[name]
+        # The first reading of all: the line as it is, or what is behind "Bearer ". If it is known, that is it.
+        api_key = value[len(scheme) :] if not scheme or value[:7].lower() == scheme else b""
+        # Not a space behind "Bearer ": `_bearer` takes those off.
+        sound = api_key and (not scheme or b"!" <= api_key[:1] <= b"~")
+        if sound and (known := self._known_by(api_key, ip)):
+            return known
+        return self._presented([presented], ip) or _anonymous(ip)
 
     def _presented(self, lines: list[tuple[bytes, bytes]], ip: str) -> Identity | None:
         """Whom the first known API key stands for. Of each line, each source hashes a fixed number of readings."""

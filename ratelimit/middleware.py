@@ -6,7 +6,6 @@ import os
 from collections.abc import Awaitable, Sequence
 from functools import partial
 from inspect import isawaitable
-from operator import attrgetter
 
 from ratelimit import log
 from ratelimit.keys import caller
@@ -32,8 +31,6 @@ from ratelimit.policy import Policy
 from ratelimit.response import Held, Reported, answer, with_headers
 from ratelimit.stores import open_store
 from ratelimit.stores.local import local_of
-
-_exceeded = attrgetter("exceeded")
 
 
 class RateLimitMiddleware:
@@ -64,14 +61,17 @@ class RateLimitMiddleware:
         self._classify = classify or self.policy.classify
         self._identify = identify or self.policy.identify
         self._own_identify = identify is not None
+        self._only = (self.policy,)
         self._leases = Leases(self.store)
         self._local = local_of(self.store) if self.policy.store.on_failure == "local" else None
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self._applied(scope):
+        applied: tuple[Policy, ...] = scope.get("ratelimit.policies", ())
+        if scope["type"] != "http" or (applied and self._is_among(applied)):
             return await self.app(scope, receive, self._closing_store(send) if scope["type"] == "lifespan" else send)
+        scope["ratelimit.policies"] = (*applied, self.policy) if applied else self._only
         operation = self._classify(scope)
         if type(operation) is not str:
             operation = await _settled(operation)
@@ -91,7 +91,7 @@ class RateLimitMiddleware:
             decision = self._without_store(charges, error)
         if self._outage.began is not None and failure is None:
             self._outage.decided()
-        notable = decision.unavailable or not decision.allowed or any(map(_exceeded, decision.states))
+        notable = decision.unavailable or decision.exceeded
         log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
         if not decision.allowed:
             _report(decision, failure, operation, identity, log_id)
@@ -132,14 +132,10 @@ class RateLimitMiddleware:
         self._outage.without(in_a_line(failure), "allowed" if allowed else "refused")
         return Decision(allowed, now_ms=0, unavailable=True)
 
-    def _applied(self, scope: Scope) -> bool:
+    def _is_among(self, applied: Sequence[Policy]) -> bool:
         """Whether this policy limits the request already: mounted twice, it would charge twice."""
-        applied: tuple[Policy, ...] = scope.get("ratelimit.policies", ())
         origin = self.policy.origin
-        if applied and any(policy is self.policy or (origin and policy.origin == origin) for policy in applied):
-            return True
-        scope["ratelimit.policies"] = (*applied, self.policy)
-        return False
+        return any(policy is self.policy or (origin and policy.origin == origin) for policy in applied)
 
     async def _identified(self, found: Identity | Awaitable[Identity | None] | None, scope: Scope) -> Identity:
         """The identity where `identify` is async, or leaves the request to the policy's own."""

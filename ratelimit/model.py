@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -166,14 +167,24 @@ class Lease(NamedTuple):
     max: int = FOREVER  # of the limit when the slot was given
 
 
-class Decision(NamedTuple):
-    """The verdict over all limits of one request. The app finds it in `scope["ratelimit"]`."""
+@dataclass(slots=True, eq=False)
+class Decision:
+    """The verdict over all limits of one request. The app finds it in `scope["ratelimit"]`.
+
+    A store may make `states` only where they are asked for: a server keeps the scope of each connection's last request,
+    and every object in it costs the garbage collector time. Equal is what says the same.
+    """
 
     allowed: bool
     now_ms: int  # the store's clock at the decision
     states: tuple[State, ...] = ()  # in the order of the tier's limits, shadows included
     leases: tuple[Lease, ...] = ()
     unavailable: bool = False  # the store could not be reached; the policy's `on_failure` decided
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether one of the limits is exceeded, be it one in shadow."""
+        return any(state.exceeded for state in self.states)
 
     @property
     def denying(self) -> State | None:
@@ -194,6 +205,12 @@ class Decision(NamedTuple):
             if isinstance(s.charge.limit.kind, Rate) and not s.shadow:
                 rates += (s,)
         return rates[0] if len(rates) == 1 else max(rates, key=lambda s: (s.exceeded, s.wait, -s.share), default=None)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Decision) and _said(self) == _said(other)
+
+
+_said = attrgetter("allowed", "now_ms", "states", "leases", "unavailable")
 
 
 class Answer(NamedTuple):

@@ -6,14 +6,14 @@ The script says what its arguments and its reply are made of.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import repeat
 from typing import TYPE_CHECKING
 
-from ratelimit.model import FOREVER, Decision, Lease, State, StoreUnavailable
+from ratelimit.model import FOREVER, Decision, State, StoreUnavailable
 from ratelimit.stores.call import Again, Call, Outcome, fail, settle
 from ratelimit.stores.callers import BEHIND_MS, Caller, Charges, Tariff
 from ratelimit.stores.fate import Fates
-from ratelimit.stores.reserve import Block, new
+from ratelimit.stores.plain import Plain
+from ratelimit.stores.reserve import Block
 from ratelimit.stores.scripts import FAILED, Scripts, time_of
 from ratelimit.stores.tickets import NOT
 from ratelimit.stores.wire import Demoted, Reply, bulk, error_of
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ratelimit.stores.account import Account
 
 OUTSIDE, DENIED, PLAIN, TOLD = -1, 0, 1, 2  # the last is allowed with something to say
-
-NO, ZERO = repeat(False), repeat(0)
 
 
 class Batch:
@@ -59,7 +57,7 @@ class Batch:
     def spares(self, caller: Caller) -> bool:
         """Whether one more request of this caller need not be sent: it was denied meanwhile, or a unit that was taken
         ahead is promised to it."""
-        if caller.refusal and caller.refusal_at(self.sent):
+        if caller.refusal_at(self.sent):
             return True
         block = caller.block
         if block is None or not block.alive(self.sent):
@@ -107,7 +105,7 @@ class Batch:
             verdict, at = reply[at], at + 1
             outcome: Outcome
             if verdict == PLAIN:
-                outcome = _plain(caller, tariff, leases, now_ms, reply[at : at + tariff.size])
+                outcome = Plain(caller.charges, tariff, now_ms, leases, reply, at)
                 at += tariff.size
             elif verdict == OUTSIDE:
                 outcome = Again.CLOCK
@@ -187,14 +185,6 @@ class Batch:
         else:
             return decision
         return block.decision(now)
-
-
-def _plain(caller: Caller, tariff: Tariff, leases: tuple[Lease, ...], now_ms: int, useds: Sequence[int]) -> Decision:
-    """All was charged, and what else there is to say follows from the time: a number a charge."""
-    # What State(charge, max, used, reset_after, length, False, 0, shadow) makes of each charge, in a third of the time.
-    resets = tariff.resets(now_ms)
-    rows = zip(caller.charges, tariff.maxes, useds, resets, tariff.lengths, NO, ZERO, tariff.shadows)  # noqa: B905
-    return new(Decision, (True, now_ms, tuple(map(new, repeat(State), rows)), leases, False))
 
 
 def _full(call: Call, now_ms: int, verdict: int, said: Sequence[int]) -> Decision:

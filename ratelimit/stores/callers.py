@@ -118,7 +118,12 @@ class Caller:
     def decide(self, now: float) -> Decision | None:
         """The decision that needs no trip: denied a moment ago, or on a unit taken ahead. Then there is no `await`
         between this and the app."""
-        return (self.refusal and self.refusal_at(now)) or self.spend(now)
+        if self.refusal and (refusal := self.refusal_at(now)):
+            return refusal
+        if self.block and self.pace and (spent := self.block.spend(now)):
+            self.pace.count += 1
+            return spent
+        return None
 
     def refusal_at(self, now: float) -> Decision | None:
         """The denial as it is now; None where this caller could succeed by now."""
@@ -129,13 +134,6 @@ class Caller:
         if after_ms != self._told_after_ms:
             self._told, self._told_after_ms = later(self.refusal, after_ms), after_ms
         return self._told
-
-    def spend(self, now: float) -> Decision | None:
-        """The decision on a unit taken ahead, for a request that goes through without an `await` in between."""
-        spent = self.block.spend(now) if self.block else None
-        if spent and self.pace:
-            self.pace.count += 1
-        return spent
 
 
 class Callers:

@@ -74,8 +74,9 @@ class Local:
         admitted: list[Item] = []
         decision = decided(views, now, partial(self._charge, admitted))
         fate = failure.fate if isinstance(failure, InDoubt) else None
+        decision.unavailable = True
         if not self._owes:
-            return decision._replace(unavailable=True)
+            return decision
         for item in admitted:
             self.journal.expect(item)
         if fate is None:
@@ -84,7 +85,7 @@ class Local:
             fate.then(partial(self._owe, admitted))
         else:
             fate.then(partial(self._give_back, charges, fate.number))
-        return decision._replace(unavailable=True)
+        return decision
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Of requests that were admitted here: the store never heard of them."""

@@ -37,13 +37,13 @@ class Block:
 
     def spend(self, now: float) -> Decision | None:
         """A unit for a request that is let through without an `await` in between; None if there is none any more."""
-        if not self.alive(now):
+        if self.left <= 0 or now >= self.deadline:
             return None
         self.left -= 1
-        return self.decision(now)
+        return Spent(self._decision, int((now - self._arrived) * 1000), self.left)
 
     def decision(self, now: float) -> Decision:
-        return later(self._decision, int((now - self._arrived) * 1000), self.left)
+        return Spent(self._decision, int((now - self._arrived) * 1000), self.left)
 
     def counts_in(self, decision: Decision) -> None:
         """A later one of the same call: what is used goes on from there."""
@@ -53,6 +53,27 @@ class Block:
         """What is left, for the store: nobody can spend it any more."""
         left, self.left = self.left, 0
         return left
+
+
+class Spent(Decision):
+    """On a unit taken ahead: the decision with which it was charged, some time later, with `unspent` units left."""
+
+    __slots__ = ("_elapsed_ms", "_of", "_unspent")
+
+    exceeded = False  # nothing was: units are taken ahead for who is let through
+
+    def __init__(self, of: Decision, elapsed_ms: int, unspent: int) -> None:
+        self.allowed = True
+        self.now_ms = of.now_ms + elapsed_ms
+        self.leases = ()
+        self.unavailable = False
+        self._of = of
+        self._elapsed_ms = elapsed_ms
+        self._unspent = unspent
+
+    @property
+    def states(self) -> tuple[State, ...]:  # type: ignore[override]
+        return _later(self._of, self._elapsed_ms, self._unspent)
 
 
 class Pace:
@@ -82,12 +103,18 @@ class Pace:
         self.count += 1
 
 
-def later(decision: Decision, elapsed_ms: int, unspent: int = 0) -> Decision:
-    """A decision some time after it was made, less what was charged with it and is not spent."""
+def later(decision: Decision, elapsed_ms: int) -> Decision:
+    """A decision some time after it was made."""
+    states = _later(decision, elapsed_ms)
+    return Decision(decision.allowed, decision.now_ms + elapsed_ms, states)
+
+
+def _later(decision: Decision, elapsed_ms: int, unspent: int = 0) -> tuple[State, ...]:
+    """Less what was charged with it and is not spent."""
     states = []
     for charge, maximum, used, reset_after, window, exceeded, wait, shadow in decision.states:
         used -= unspent * charge.cost
         left = reset_after - elapsed_ms if reset_after > elapsed_ms else 0
         still = wait and wait - elapsed_ms
         states.append(new(State, (charge, maximum, used, left, window, exceeded, still, shadow)))
-    return new(Decision, (decision.allowed, decision.now_ms + elapsed_ms, tuple(states), (), False))
+    return tuple(states)

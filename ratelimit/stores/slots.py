@@ -52,7 +52,7 @@ class Slots:
                 continue
             if apart or caller.slot != slot:
                 slot, batch = caller.slot, self._batch_of(call, batches)
-            if batch.spares(caller):
+            if (caller.refusal or caller.block) and batch.spares(caller):
                 result.set_result(Again.HERE)
             else:
                 try:

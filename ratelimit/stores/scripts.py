@@ -72,14 +72,15 @@ def time_of(reply: Reply) -> int:
     return now_ms
 
 
-_DECIDING = [f"acquire/{part}" for part in ("arguments", "rate", "quota", "concurrency", "wait", "ahead", "decide")]
+_KINDS = ["leaves", "acquire/rate", "acquire/quota", "acquire/concurrency"]
+_DECIDING = ["acquire/arguments", *_KINDS, "acquire/wait", "acquire/ahead", "acquire/decide"]
 PARTS = {
     "acquire": [*_DECIDING, "acquire/all", "acquire/reply"],
-    "acquire_once": ["acquire/fence", *_DECIDING, "acquire/note", "acquire/all", "acquire/mark"],
+    "acquire_once": ["fence", *_DECIDING, "acquire/note", "acquire/all", "acquire/mark"],
     "renew": ["renew"],
     "refund": ["refund"],
     "resolve": ["resolve"],
-    "settle": ["settle"],
+    "settle": ["fence", "leaves", "settle"],
 }
 
 

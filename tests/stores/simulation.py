@@ -193,10 +193,10 @@ def run(setting: Setting, store: Store) -> World:
         patch.setattr(group_module, "time", clock)
         patch.setattr(refunds_module, "time", clock)
         patch.setattr(group_module, "Link", Line)
-        spend, expect, refund = Caller.spend, Refunds.expect, Refunds._command
+        spend, expect, refund = Block.spend, Refunds.expect, Refunds._command
 
-        def spending(caller: Caller, now: float) -> Decision | None:
-            world.spent = decision = spend(caller, now)
+        def spending(block: Block, now: float) -> Decision | None:
+            world.spent = decision = spend(block, now)
             return decision
 
         def expecting(refunds: Refunds, callers: list[Caller]) -> None:
@@ -207,7 +207,7 @@ def run(setting: Setting, store: Store) -> World:
             world.seen["refunded"] += units
             return refund(refunds, held, block, units)
 
-        patch.setattr(Caller, "spend", spending)
+        patch.setattr(Block, "spend", spending)
         patch.setattr(Refunds, "expect", expecting)
         patch.setattr(Refunds, "_command", refunding)
         world.__init__(setting, store)

@@ -1,29 +1,17 @@
 -- Charges what was admitted without the store, or gives back what was charged for nothing, where it was counted by then.
 --
--- KEYS[i]  the counter of item i; several items may be of one counter; one more, the last: the marker of the process. All of
---          them are in one slot
+-- KEYS[i]  the counter of item i; several items may be of one counter; all of them are in one slot
 -- ARGV     five an item: "r" or "q", the units (below 0: to give back), then of a rate its window (ms), its sub-windows and
---          the sub-window, of a quota the start and the end of its period (ms), and 0; then the number of this call, in
---          16 digits
+--          the sub-window, of a quota the start and the end of its period (ms), and 0
 -- Returns  now, then for each item: 1 done, 0 it no longer counts, 2 its period has not begun by this clock: nothing was
---          done, ask again; or why this counter can't be read or written. An error where this call is known not to be
---          applied any more: then nothing was done
+--          done, ask again; or why this counter can't be read or written
 --
 -- The limit is not looked at: what was admitted was used, also above the max. No more is given back than is there. The marker
--- holds the number of the last call that changed anything, and a digit an item: 3 is one that failed.
+-- has a digit an item: 3 is one that failed.
 
 local call, floor = redis.call, math.floor
 local time = redis.call('TIME')
 local now = time[1] * 1000 + floor(time[2] / 1000)
-local marker, number = KEYS[#KEYS], ARGV[#ARGV]
-local marked = call('GET', marker)
-if marked and marked >= number then
-  return redis.error_reply('FENCED it was given up before it came')
-end
-
-local function leaves(i, W, k)
-  return math.ceil((i + k + 1) * W / k)
-end
 
 local function settle_rate(key, units, W, k, sub_window)
   local R, current = k + 1, floor(now * k / W)
@@ -92,7 +80,6 @@ for i = 1, #KEYS - 1 do
   changed = changed or outcome == 1
 end
 if changed then
-  -- Of a user who may not: an error would say that nothing was done.
-  redis.pcall('SET', marker, number .. ' ' .. table.concat(digits), 'EX', '86400')
+  mark(table.concat(digits))
 end
 return reply

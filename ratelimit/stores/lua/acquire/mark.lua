@@ -1,10 +1,8 @@
--- The marker is written where something was charged: then no write is refused any more. A day is longer than an outage.
+-- What each caller is told, and the marker.
 
-if charged > 0 then
-  local text = number .. ' ' .. now_text
-  if charged < everybody or not nothing_ahead then
-    text = text .. ' ' .. table.concat(noted, ' ')
-  end
-  redis.pcall('SET', marker, text, 'EX', '86400') -- of a user who may not: an error would say that nothing was done
+if charged == everybody and nothing_ahead then
+  mark(now_text)
+elseif charged > 0 then
+  mark(now_text .. ' ' .. table.concat(noted, ' '))
 end
 return reply

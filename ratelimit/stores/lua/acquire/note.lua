@@ -1,5 +1,9 @@
--- Who was charged, for the marker.
+-- Who was charged, for the marker: the instant (ms), and of whom, unless it was everybody with nothing ahead: how many keys
+-- come before those of the caller, and ":" and how often it was charged ahead.
+--
+-- ARGV  one more, the last: how many callers there are
 
+local everybody = tonumber(table.remove(ARGV))
 local noted, charged, nothing_ahead = {}, 0, true
 local plainly = decide
 local function decide(s, before, leases, wanted)

@@ -1,10 +1,5 @@
 -- A rate: a strict sliding window, as a ring of counts in a hash.
 
--- The sub-window i of a window W in k parts has left it at start(i + k + 1).
-local function leaves(i, W, k)
-  return ceil((i + k + 1) * W / k)
-end
-
 -- The slots of the sub-windows between two.
 local function between(newest, current, R)
   local skipped = {}

@@ -91,7 +91,7 @@ class RateLimitMiddleware:
             decision = self._without_store(charges, error)
         if self._outage.began is not None and failure is None:
             self._outage.decided()
-        notable = decision.unavailable or decision.exceeded
+        notable = not decision.allowed or decision.unavailable or decision.exceeded
         log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
         if not decision.allowed:
             _report(decision, failure, operation, identity, log_id)

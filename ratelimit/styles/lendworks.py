@@ -42,6 +42,11 @@ class Lendworks:
         return [*wire.x_ratelimit(rate, decision.now_ms + rate.reset_after_ms), _window(rate.window_ms)]
 
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
+        answer = self._denied(decision, identity, log_id)
+        return answer._replace(body=_with_meta(answer.body, log_id)) if self.request_id else answer
+
+    @wire.same_for_all
+    def _denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         state = wire.denied_by(decision)
         headers = [wire.CONTENT_TYPE_JSON]
         wait, at = None, 0
@@ -52,7 +57,7 @@ class Lendworks:
             headers += _limits(decision, state)
         kind, cost = state.charge.limit.kind, state.charge.cost
         error = _error(kind, cost, state.max, state.remaining, wait, at, identity.tier)
-        return Answer(429, headers, self._body(error, log_id))
+        return Answer(429, headers, b'{"errors":[%b]}' % error)
 
     def unavailable(self, log_id: str) -> Answer:
         error = {
@@ -60,12 +65,13 @@ class Lendworks:
             "message": "Rate limits cannot be checked right now. Try again in 1 seconds.",
             "detail": {"retryAfter": 1},
         }
-        body = self._body(wire.compact_json(error), log_id)
+        body = wire.compact_json({"errors": [error]})
+        body = _with_meta(body, log_id) if self.request_id else body
         return Answer(503, [wire.CONTENT_TYPE_JSON, wire.RETRY_IN_A_SECOND], body)
 
-    def _body(self, error: bytes, log_id: str) -> bytes:
-        meta = b',"meta":' + wire.compact_json({"requestId": log_id}) if self.request_id else b""
-        return b'{"errors":[%b]%b}' % (error, meta)
+
+def _with_meta(body: bytes, log_id: str) -> bytes:
+    return b'%b,"meta":%b}' % (body[:-1], wire.compact_json({"requestId": log_id}))
 
 
 def _limits(decision: Decision, denying: State) -> Headers:

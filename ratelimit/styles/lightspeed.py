@@ -26,6 +26,7 @@ class Lightspeed:
     def headers(self, decision: Decision, identity: Identity, log_id: str) -> Headers:
         return self._limits(decision)
 
+    @wire.same_for_all
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         state = wire.denied_by(decision)
         headers = [wire.CONTENT_TYPE_JSON]

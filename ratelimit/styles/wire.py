@@ -8,20 +8,44 @@ duration of at least 1, an instant is the first whole second at or after the tru
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
-from ratelimit.model import Decision, Headers, State
+from ratelimit.model import Answer, Decision, Headers, Identity, State
 
 CONTENT_TYPE_JSON = (b"content-type", b"application/json")
 RETRY_IN_A_SECOND = (b"retry-after", b"1")  # of every 503: the store is found back within a second
 EPOCH = datetime.fromtimestamp(0, UTC)
+TOLD = 256  # denials that are remembered
 LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z, the last instant that either date format can say
 
+_S = TypeVar("_S")
+
 _compact = json.JSONEncoder(separators=(",", ":")).encode
+
+
+Denied = Callable[[_S, Decision, Identity, str], Answer]
+
+
+def same_for_all(denied: Denied[_S]) -> Denied[_S]:
+    """For a denial without a log id: the same Decision is told as it was. Who floods is told the same one by a store
+    for a millisecond, which is some thirty times."""
+    told: dict[int, tuple[_S, Decision, Identity, Answer]] = {}  # by the id of a Decision that is held here
+
+    def told_again(style: _S, decision: Decision, identity: Identity, log_id: str) -> Answer:
+        known = told.get(id(decision))
+        if known is None or known[0] is not style or known[1] is not decision or known[2] is not identity:
+            if len(told) >= TOLD:
+                told.clear()
+            answer = denied(style, decision, identity, log_id)
+            told[id(decision)] = known = style, decision, identity, answer
+        status, headers, body = known[3]
+        return Answer(status, [*headers], body)  # the list is the caller's to change
+
+    return told_again
 
 
 def seconds(duration_ms: int) -> int:

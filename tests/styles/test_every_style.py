@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratelimit.model import Decision, Identity
-from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders
-from tests.styles import ANA, LOG_ID, NOBODY, NOON, body, concurrency, decide, quota, rate, utc, value
+from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders, wire
+from tests.styles import ANA, LOG_ID, NOBODY, NOON, body, concurrency, decide, millis, quota, rate, utc, value
 
 STYLES = [
     Facturapi(),
@@ -143,6 +143,31 @@ def test_an_answer_is_the_caller_s_to_change(style):
         assert make().headers == before
     style.headers(decision, ANA, LOG_ID).append((b"vary", b"origin"))
     assert (b"vary", b"origin") not in style.headers(decision, ANA, LOG_ID)
+
+
+def test_a_denial_that_is_told_again(monkeypatch):
+    """Of one Decision the denial is made once for each style and each caller, and is never somebody else's."""
+    made = []
+    monkeypatch.setattr(wire, "compact_json", lambda document: made.append(document) or b"{}")
+    decision, other = decide(rate(retry_ms=1000)), decide(rate(retry_ms=2000))
+    styles = Lightspeed(), Lightspeed(reset_header=True)
+    told = [style.denied(d, ANA, LOG_ID) for d in (decision, other) for style in styles for _ in range(3)]
+    assert len(made) == 4
+    assert told == [answer for answer in told[::3] for _ in range(3)]
+    assert len({(*answer.headers,) for answer in told}) == 4
+    lendworks = Lendworks()
+    known, anonymous = (lendworks.denied(decision, who, LOG_ID) for who in (ANA, NOBODY))
+    assert dict(known.headers).keys() - dict(anonymous.headers) == {
+        b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset", b"x-ratelimit-window"
+    }  # fmt: skip
+
+
+def test_more_denials_than_are_remembered():
+    """Each is its own, also those of Decisions that are gone and whose place in memory is another's."""
+    style = Lightspeed()
+    for ms in range(1_000, 1_000 * (2 * wire.TOLD), 1_000):
+        answer = style.denied(decide(rate(retry_ms=ms)), ANA, LOG_ID)
+        assert value(answer.headers, "Retry-After") == wire.http_date(millis(NOON) + ms)
 
 
 @every_style

@@ -18,6 +18,7 @@ LIMITS = """{ name = "rate", rate = "100000/day" }, { name = "quota", quota = "1
             { name = "cap", concurrency = 100 }"""
 NOTHING_LEFT = LIMITS.replace("100000/month", "0/month")
 NO_CAP = LIMITS.partition('{ name = "cap"')[0]
+ON_SERVERS = ("valkey", "redis", "cluster")
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
 CHUNK = {"type": "http.response.body", "body": b"ab", "more_body": True}
@@ -82,7 +83,7 @@ class Scenario:
     path: str = "/items/7"
     type: str = "http"
     late: bool = False  # operation and identity have to be awaited
-    stores: tuple[str, ...] = ("memory", "valkey", "redis", "cluster")
+    stores: tuple[str, ...] = ("memory", *ON_SERVERS)
     cold: bool = False  # the store has no connection yet, and is used once
     full: bool = False  # the server reads nothing more when the app is called
     moving: bool = False  # keys of the caller are in two places
@@ -105,21 +106,14 @@ ALL = (
     Scenario("asked for who is calling", answers, late=True),
     Scenario("exempt", answers, path="/exempt", late=True, charged=False),
     Scenario("a websocket", answers, type="websocket", charged=False),
-    Scenario("no connection yet", answers, cold=True, stores=("valkey", "redis", "cluster")),
-    Scenario(
-        "a server that does not read",
-        answers,
-        full=True,
-        on_suspension=troubles.go_on_when_it_waits,
-        stores=("valkey", "redis", "cluster"),
-    ),
-    Scenario(
-        "a server that does not read, an app that raises",
-        raises,
-        full=True,
-        on_suspension=troubles.go_on_when_it_waits,
-        stores=("valkey", "redis", "cluster"),
-    ),
+    Scenario("no connection yet", answers, cold=True, stores=ON_SERVERS),
+    *[
+        Scenario(name, app, full=True, on_suspension=troubles.go_on_when_it_waits, stores=ON_SERVERS)
+        for name, app in (
+            ("a server that does not read", answers),
+            ("a server that does not read, an app that raises", raises),
+        )
+    ],
     Scenario("a slot on its way", answers, moving=True, stores=("cluster",), charged=False, neighbours=False),
     Scenario(
         "a slot on its way, and nobody knows where to",
@@ -134,7 +128,7 @@ ALL = (
     Scenario(
         "a server that is busy",
         answers,
-        stores=("valkey", "redis", "cluster"),
+        stores=ON_SERVERS,
         trouble=troubles.busy,
         on_suspension=troubles.end_the_script_when_it_pauses,
     ),

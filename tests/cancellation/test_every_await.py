@@ -25,7 +25,7 @@ from ratelimit.stores.wire import Reply
 from tests import clusters, servers
 from tests.acceptance import ANA, BEN, scope_of
 from tests.cancellation import ROOT, Cancellation, Place, When, waits
-from tests.cancellation.scenarios import ALL, Scenario, more_of, policy_of, quietly, receive
+from tests.cancellation.scenarios import ALL, ON_SERVERS, Scenario, more_of, policy_of, quietly, receive
 from tests.cancellation.troubles import Site, full, pauses
 from tests.stores.clustered import slot
 
@@ -79,7 +79,7 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 IN_THE_BACKGROUND = {"Link._run", "Nodes._learn", "Nodes._ask"}
 
 
-KINDS = ("memory", "valkey", "redis", "cluster")
+KINDS = ("memory", *ON_SERVERS)
 Server = servers.Server | clusters.Cluster | None
 
 

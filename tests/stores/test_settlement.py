@@ -59,6 +59,15 @@ async def until(true) -> FakeWire:
     return FakeWire.made[-1]
 
 
+async def sent(wire: FakeWire, commands: int) -> None:
+    """So many, by now."""
+    await until(lambda: len(wire.written) == commands)
+
+
+async def nothing_is_owed(store: RedisStore) -> None:
+    await until(lambda: not store.local().journal.open_units)
+
+
 def admitted(store: RedisStore, failure: StoreUnavailable | None = None, charges=MINE) -> Decision:
     return store.local().decide(charges, failure or StoreUnavailable("away"))
 
@@ -81,7 +90,7 @@ def test_a_lost_call_is_asked_about_first(store: RedisStore, *, applied: bool) -
         assert wire.written[0][2:] == [b"1", marker, number]
         wire.reply(number + b" %d" % T if applied else None)
         if not applied:
-            await until(lambda: len(wire.written) == 2)
+            await sent(wire, 2)
             await turns(10)
             assert names(store, wire)[1:] == ["settle"]
             settled = wire.written[1]
@@ -107,11 +116,11 @@ def test_a_late_reply_tells(store: RedisStore) -> None:
         assert admitted(store, caught.value).allowed
         wire.reply([T, 0, 1, 9, 5, 5])
         other = ask(store, *OTHER)
-        await until(lambda: len(wire.written) == 2)
+        await sent(wire, 2)
         await turns(10)
         assert names(store, wire) == ["acquire_once", "settle"]
         wire.reply([T, 1])
-        await until(lambda: len(wire.written) == 3)
+        await sent(wire, 3)
         wire.reply([T, 1, 1])
         assert (await other).allowed
 
@@ -170,7 +179,7 @@ def test_a_reply_that_cannot_be_read(store: RedisStore) -> None:
                 assert names(store, wire) == ["resolve"]
             wire.reply(nonsense)
             if nonsense is None:
-                await until(lambda wire=wire: len(wire.written) == 2)
+                await sent(wire, 2)
                 wire.reply([T])
                 nonsense = [T]
             if number == 3:
@@ -178,7 +187,7 @@ def test_a_reply_that_cannot_be_read(store: RedisStore) -> None:
         wire = await until(lambda: len(FakeWire.made) == 4 and FakeWire.made[-1].written)
         assert names(store, wire) == ["resolve"]
         wire.reply(wire.written[0][-1] + b" 1")
-        await until(lambda: not store.local().journal.open_units)
+        await nothing_is_owed(store)
 
     run(store, test())
 
@@ -189,13 +198,13 @@ def test_scripts_are_sent_as_texts_where_they_are_gone(store: RedisStore) -> Non
     async def test() -> None:
         wire = await connected(store)
         admitted(store)
-        await until(lambda: len(wire.written) == 1)
+        await sent(wire, 1)
         wire.reply(NoScript("NOSCRIPT"))
-        await until(lambda: len(wire.written) == 2)
+        await sent(wire, 2)
         assert [call[0] for call in wire.written] == [b"EVALSHA", b"EVAL"]
         assert wire.written[0][-1] == wire.written[1][-1]
         wire.reply([T, 1])
-        await until(lambda: not store.local().journal.open_units)
+        await nothing_is_owed(store)
 
     run(store, test())
 
@@ -220,7 +229,7 @@ def test_a_server_that_writes_again(store: RedisStore, monkeypatch: pytest.Monke
         await turns(10)
         assert names(store, wire) == ["acquire_once", "acquire_once", "settle"]
         wire.reply([T, 1])
-        await until(lambda: not store.local().journal.open_units)
+        await nothing_is_owed(store)
 
     run(store, test())
 
@@ -235,9 +244,9 @@ def test_what_is_refused_is_owed(store: RedisStore, monkeypatch: pytest.MonkeyPa
         admitted(store, charges=OTHER)
         for reply in (Replied("OOM no"), [T, 2], [T, 2], [T, 1], [T, 1]):
             number = len(wire.written)
-            await until(lambda number=number: len(wire.written) == number + 1)
+            await sent(wire, number + 1)
             wire.reply(reply)
-        await until(lambda: not store.local().journal.open_units)
+        await nothing_is_owed(store)
         assert [call[3].rpartition(b":")[2] for call in wire.written] == [b"mine", b"other", b"mine", b"other", b"mine"]
 
     run(store, test())
@@ -251,16 +260,16 @@ def test_nothing_passes_a_call_in_doubt(store: RedisStore, monkeypatch: pytest.M
         wire = await connected(store)
         admitted(store)
         admitted(store, charges=OTHER)
-        await until(lambda: len(wire.written) == 1)
+        await sent(wire, 1)
         wire.lose("it broke")
         wire = await until(lambda: len(FakeWire.made) == 2 and FakeWire.made[-1].written)
         await turns(10)
         assert names(store, wire) == ["resolve"]
         wire.reply(wire.written[0][-1] + b" 1")
-        await until(lambda: len(wire.written) == 2)
+        await sent(wire, 2)
         assert (names(store, wire)[1], wire.written[1][3]) == ("settle", b"ratelimit:{user=ana}:other")
         wire.reply([T, 1])
-        await until(lambda: not store.local().journal.open_units)
+        await nothing_is_owed(store)
 
     run(store, test())
 
@@ -271,11 +280,11 @@ def test_a_single_node_that_sends_elsewhere(store: RedisStore) -> None:
     async def test() -> None:
         wire = await connected(store)
         admitted(store)
-        await until(lambda: len(wire.written) == 1)
+        await sent(wire, 1)
         wire.reply(Moved("MOVED 1 h:1"))
-        await until(lambda: len(wire.written) == 2)
+        await sent(wire, 2)
         wire.reply([T, 1])
-        await until(lambda: not store.local().journal.open_units)
+        await nothing_is_owed(store)
 
     run(store, test())
 
@@ -287,7 +296,7 @@ def test_after_a_day_nobody_knows(store: RedisStore, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(settlement_module, "LIFE", 0)
         wire = await connected(store)
         admitted(store, await lost(store, wire))
-        await until(lambda: not store.local().journal.open_units)
+        await nothing_is_owed(store)
         assert [call for wire in FakeWire.made[1:] for call in wire.written] == []
 
     run(store, test())
@@ -301,7 +310,7 @@ def test_a_marker_of_a_later_call(store: RedisStore) -> None:
         admitted(store, await lost(store, wire))
         wire = await until(lambda: len(FakeWire.made) == 2 and FakeWire.made[-1].written)
         wire.reply(b"%016d %d" % (99, T))
-        await until(lambda: not store.local().journal.open_units)
+        await nothing_is_owed(store)
         assert names(store, wire) == ["resolve"]
 
     run(store, test())
@@ -330,7 +339,7 @@ def test_settling_goes_on_by_itself(store: RedisStore) -> None:
         wire = await until(lambda: len(FakeWire.made) == 2 and FakeWire.made[-1].written)
         assert names(store, wire) == ["settle"]
         wire.reply([T, 1])
-        await until(lambda: not store.local().journal.open_units)
+        await nothing_is_owed(store)
 
     run(store, test())
 
@@ -405,7 +414,7 @@ def test_a_server_that_does_not_say(store: RedisStore) -> None:
         await until(lambda: names(store, wire)[-1] == "resolve")
         assert wire.written[-1][3] == marker
         wire.reply(call[-1] + b" %d" % T)
-        await until(lambda: not store.local().journal.open_units)
+        await nothing_is_owed(store)
 
     run(store, test())
 
@@ -423,7 +432,7 @@ def test_a_marker_that_is_none(store: RedisStore, noise: object) -> None:
         wire = await until(lambda: len(FakeWire.made) == 3 and FakeWire.made[-1].written)
         assert wire.written == asked
         wire.reply(wire.written[0][-1] + b" %d" % T)
-        await until(lambda: not store.local().journal.open_units)
+        await nothing_is_owed(store)
 
     run(store, test())
 
@@ -477,9 +486,9 @@ def test_a_period_that_is_over(store: RedisStore) -> None:
     async def test() -> None:
         wire = await connected(store)
         admitted(store)
-        await until(lambda: len(wire.written) == 1)
+        await sent(wire, 1)
         wire.reply([T, OVER])
-        await until(lambda: not store.local().journal.open_units)
+        await nothing_is_owed(store)
         assert names(store, wire) == ["settle"]
 
     run(store, test())

@@ -27,7 +27,7 @@ FOREVER = 2**53 - 1  # the largest instant, and the largest max and cost: beyond
 IDENTITY_KINDS = ("organization", "user", "api_key", "application", "ip")
 
 
-# What is made for every request is a NamedTuple: a frozen dataclass takes more than three times as long to make.
+# What is made for every request is a NamedTuple, or plain slots: a frozen dataclass takes three times as long to make.
 class Identity(NamedTuple):
     """Who is calling.
 
@@ -169,10 +169,11 @@ class Lease(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Decision:
-    """The verdict over all limits of one request. The app finds it in `scope["ratelimit"]`.
+    """The verdict over all limits of one request. The app finds it in `scope["ratelimit"]`. Not to be changed: callers
+    share it.
 
-    A store may make `states` only where they are asked for: a server keeps the scope of each connection's last request,
-    and every object in it costs the garbage collector time. Equal is what says the same.
+    A store may make `states` where they are asked for, each time anew: a server keeps the scope of each connection's
+    last request, and every object in it costs the garbage collector time. Equal is what says the same.
     """
 
     allowed: bool
@@ -207,7 +208,14 @@ class Decision:
         return rates[0] if len(rates) == 1 else max(rates, key=lambda s: (s.exceeded, s.wait, -s.share), default=None)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Decision) and _said(self) == _said(other)
+        return _said(self) == _said(other) if isinstance(other, Decision) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((self.allowed, self.now_ms, self.leases, self.unavailable))
+
+    def __reduce__(self) -> tuple[type[Decision], tuple[object, ...]]:
+        """What is copied or pickled is a plain one, with its states."""
+        return Decision, _said(self)
 
 
 _said = attrgetter("allowed", "now_ms", "states", "leases", "unavailable")

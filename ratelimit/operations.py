@@ -99,8 +99,8 @@ class ClassifyByRules:
                 return None
         path, root_path = scope["path"], scope.get("root_path")
         if not self.rules and method == "GET":
-            last = path.rpartition("/")[2]
-            if last.isdecimal() and last.isascii():  # /items/17: all that is below says the same, in twice the time
+            _, slash, last = path.rpartition("/")
+            if slash and last.isdecimal() and last.isascii():  # /items/17; what is below says the same, more slowly
                 return "detail_read"
         segments = split_path(client_path(path, root_path) if root_path else path)
         rule = self._by_method.get(method, self._other_methods).find(segments)

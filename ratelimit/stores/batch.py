@@ -105,7 +105,7 @@ class Batch:
             verdict, at = reply[at], at + 1
             outcome: Outcome
             if verdict == PLAIN:
-                outcome = Plain(caller.charges, tariff, now_ms, leases, reply, at)
+                outcome = Plain(caller.charges, tariff, now_ms, leases, reply[at : at + tariff.size])
                 at += tariff.size
             elif verdict == OUTSIDE:
                 outcome = Again.CLOCK

@@ -19,7 +19,7 @@ class Tariff:
     """The terms of a set of charges while nothing of them changes. In a call, callers share one that is sent once."""
 
     __slots__ = (
-        "_resets", "_resets_at", "lengths", "maxes", "parts", "reserves", "shadows", "since_ms", "size", "terms",
+        "_resets", "lengths", "maxes", "parts", "reserves", "shadows", "since_ms", "size", "terms",
         "until_ms", "weight", "wire",
     )  # fmt: skip
 
@@ -41,15 +41,15 @@ class Tariff:
         # A denial reads all sub-windows: with 1,000 of them as much as eight decisions take.
         self.weight = 1 + sum(term.second // 120 for term in terms if term.kind is Rate)
         self.wire = b"".join(map(bulk, parts))
-        self._resets: tuple[int, ...] = ()
-        self._resets_at = -1
+        self._resets: tuple[int, tuple[int, ...]] = (-1, ())  # of an instant; one object, as threads ask too
 
     def resets(self, now_ms: int) -> tuple[int, ...]:
         """`reset_after_ms` of each charge that was just charged: the same for all callers of a call."""
-        if now_ms != self._resets_at:
-            self._resets = tuple([term.resets_after(now_ms) for term in self.terms])
-            self._resets_at = now_ms
-        return self._resets
+        at_ms, resets = self._resets
+        if now_ms != at_ms:
+            resets = tuple([term.resets_after(now_ms) for term in self.terms])
+            self._resets = now_ms, resets
+        return resets
 
 
 class Tariffs:

@@ -69,8 +69,7 @@ class Fates:
         """The reply has come, perhaps too late. This process would go on from it by itself."""
         charged_at = NOT
         if isinstance(outcome, Decision):
-            # A copy, as others keep the reply to the whole call for as long as they are there.
-            call.caller.seen = Decision(outcome.allowed, outcome.now_ms, outcome.states)
+            call.caller.seen = outcome
             charged_at = now_ms if outcome.allowed else NOT
             self.charged = self.charged or outcome.allowed
             if call.caller.caps and not call.result.done():

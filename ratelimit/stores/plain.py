@@ -1,6 +1,6 @@
 """The decision on nearly every request: all was charged, and there is nothing to say.
 
-It keeps what the reply said, and makes States of that where somebody asks for them: a style with headers, or the app.
+It keeps its numbers of the reply, and makes States of them where somebody asks: a style with headers, or the app.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ NO, ZERO = repeat(False), repeat(0)
 
 
 class Plain(Decision):
-    """What is used of each charge is in `reply` from `at` on."""
+    """`useds` are of the charges, in their order."""
 
-    __slots__ = ("_at", "_charges", "_reply", "_tariff")
+    __slots__ = ("_charges", "_tariff", "_useds")
 
     exceeded = False
 
@@ -28,8 +28,7 @@ class Plain(Decision):
         tariff: Tariff,
         now_ms: int,
         leases: tuple[Lease, ...],
-        reply: Sequence[int],
-        at: int,
+        useds: Sequence[int],
     ) -> None:
         self.allowed = True
         self.now_ms = now_ms
@@ -37,13 +36,12 @@ class Plain(Decision):
         self.unavailable = False
         self._charges = charges
         self._tariff = tariff
-        self._reply = reply
-        self._at = at
+        self._useds = useds  # not the reply: that is of up to 128 callers
 
     @property
     def states(self) -> tuple[State, ...]:  # type: ignore[override]
-        tariff, at = self._tariff, self._at
-        useds, resets = self._reply[at : at + tariff.size], tariff.resets(self.now_ms)
+        tariff = self._tariff
+        resets, lengths, shadows = tariff.resets(self.now_ms), tariff.lengths, tariff.shadows
         # What State(charge, max, used, reset_after, length, False, 0, shadow) makes of each, in a third of the time.
-        rows = zip(self._charges, tariff.maxes, useds, resets, tariff.lengths, NO, ZERO, tariff.shadows)  # noqa: B905
+        rows = zip(self._charges, tariff.maxes, self._useds, resets, lengths, NO, ZERO, shadows)  # noqa: B905
         return tuple(map(new, repeat(State), rows))

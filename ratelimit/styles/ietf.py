@@ -29,7 +29,7 @@ class Ietf:
     def headers(self, decision: Decision, identity: Identity, log_id: str) -> Headers:
         return fields(decision)
 
-    @wire.same_for_all
+    @wire.made_once
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         state = wire.denied_by(decision)
         wait = state.retry_after_ms

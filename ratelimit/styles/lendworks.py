@@ -45,7 +45,7 @@ class Lendworks:
         answer = self._denied(decision, identity, log_id)
         return answer._replace(body=_with_meta(answer.body, log_id)) if self.request_id else answer
 
-    @wire.same_for_all
+    @wire.made_once
     def _denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         state = wire.denied_by(decision)
         headers = [wire.CONTENT_TYPE_JSON]

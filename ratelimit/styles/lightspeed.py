@@ -26,7 +26,7 @@ class Lightspeed:
     def headers(self, decision: Decision, identity: Identity, log_id: str) -> Headers:
         return self._limits(decision)
 
-    @wire.same_for_all
+    @wire.made_once
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         state = wire.denied_by(decision)
         headers = [wire.CONTENT_TYPE_JSON]

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any, TypeVar
 
 from ratelimit.model import Answer, Decision, Headers, Identity, State
@@ -30,14 +30,15 @@ _compact = json.JSONEncoder(separators=(",", ":")).encode
 Denied = Callable[[_S, Decision, Identity, str], Answer]
 
 
-def same_for_all(denied: Denied[_S]) -> Denied[_S]:
-    """For a denial without a log id: the same Decision is told as it was. Who floods is told the same one by a store
-    for a millisecond, which is some thirty times."""
+def made_once(denied: Denied[_S]) -> Denied[_S]:
+    """For a denial without a log id: of one Decision for one caller the answer is made once. On Redis who floods is
+    denied by the same Decision for a millisecond, which is some thirty times."""
     told: dict[int, tuple[_S, Decision, Identity, Answer]] = {}  # by the id of a Decision that is held here
 
+    @wraps(denied)
     def told_again(style: _S, decision: Decision, identity: Identity, log_id: str) -> Answer:
         known = told.get(id(decision))
-        if known is None or known[0] is not style or known[1] is not decision or known[2] is not identity:
+        if known is None or known[0] is not style or known[1] is not decision or known[2] != identity:
             if len(told) >= TOLD:
                 told.clear()
             answer = denied(style, decision, identity, log_id)

@@ -15,6 +15,7 @@ from ratelimit.stores.fate import InDoubt
 from ratelimit.stores.journal import Journal
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.tickets import Tickets
+from ratelimit.stores.topology import slot_of
 from ratelimit.stores.wire import Moved, NoScript, Replied
 from tests.stores import concurrency, quota, rate
 from tests.stores.clustered import Node, fake_cluster, of, user_in, whole
@@ -52,10 +53,14 @@ async def lost(store: RedisStore, wire: FakeWire) -> InDoubt:
     return caught.value
 
 
-async def until(true) -> FakeWire:
+async def comes(true) -> None:
     async with asyncio.timeout(5):
         while not true():  # noqa: ASYNC110 - timers of the loop
             await asyncio.sleep(0)
+
+
+async def until(true) -> FakeWire:
+    await comes(true)
     return FakeWire.made[-1]
 
 
@@ -65,7 +70,7 @@ async def sent(wire: FakeWire, commands: int) -> None:
 
 
 async def nothing_is_owed(store: RedisStore) -> None:
-    await until(lambda: not store.local().journal.open_units)
+    await comes(lambda: not store.local().journal.open_units)
 
 
 def admitted(store: RedisStore, failure: StoreUnavailable | None = None, charges=MINE) -> Decision:
@@ -376,13 +381,33 @@ def test_a_slot_that_nobody_has(monkeypatch: pytest.MonkeyPatch) -> None:
         assert store.local().decide((), StoreUnavailable("away")).allowed
         Node.slots = whole(7_000)
         await store._nodes[asyncio.get_running_loop()]._learn()
-        async with asyncio.timeout(5):
-            while not any(name == b"EVALSHA" for name in Node.made[7_000].names):  # noqa: ASYNC110
-                await asyncio.sleep(0)
+        await comes(lambda: b"EVALSHA" in Node.made[7_000].names)
         Node.made[7_000].say([T, 1])
-        async with asyncio.timeout(5):
-            while store.local().journal.open_units:  # noqa: ASYNC110
-                await asyncio.sleep(0)
+        await nothing_is_owed(store)
+        await store.close()
+
+    asyncio.run(test())
+
+
+def test_a_slot_that_has_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is owed goes with its slot, also where the node that had it has lost the script before it says so."""
+    monkeypatch.setattr(settlement_module, "RETRY", 0.001)
+    store = fake_cluster(monkeypatch, 7_000)
+    store.keep_account()
+    charges = of(user_in(range(100)), quota(9, key="mine"))
+
+    async def test() -> None:
+        Node.slots = whole(7_000)
+        await store._nodes[asyncio.get_running_loop()]._learn()
+        assert store.local().decide(charges, StoreUnavailable("away")).allowed
+        await comes(lambda: b"EVALSHA" in Node.made[7_000].names)
+        Node.made[7_000].say("NOSCRIPT it was flushed")
+        await comes(lambda: b"EVAL" in Node.made[7_000].names)
+        Node.slots = whole(7_001)
+        Node.made[7_000].say(f"MOVED {slot_of(f'ratelimit:{charges[0].key}')} h:7001")
+        await comes(lambda: 7_001 in Node.made and b"EVALSHA" in Node.made[7_001].names)
+        Node.made[7_001].say([T, 1])
+        await nothing_is_owed(store)
         await store.close()
 
     asyncio.run(test())

@@ -23,7 +23,7 @@ def main() -> None:
     arguments = _arguments()
     form = "full" if arguments.full else "short"
     load.wrk_program()  # now, rather than after minutes
-    known = section.from_json(RESULTS.read_text()) if arguments.only and RESULTS.exists() else []
+    known = section.from_json(RESULTS.read_text()) if RESULTS.exists() else []  # what micro.py compares with, too
     found = {one.name: one for one in known}
     for name in arguments.only or MEASURES:
         started = time.monotonic()

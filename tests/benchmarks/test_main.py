@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from benchmarks import __main__, load, machine, report, scaling
-from benchmarks.section import Section
+from benchmarks.section import Section, from_json, to_json
 
 
 @pytest.mark.parametrize(("arguments", "ends"), [([], ["report", "scaling"]), (["--only", "micro"], ["report"])])
@@ -24,6 +25,33 @@ def test_the_end(arguments: list[str], ends: list[str], tmp_path: Path, monkeypa
     monkeypatch.setattr(scaling, "main", lambda: done.append("scaling"))
     __main__.main()
     assert done == ends
+
+
+@pytest.mark.parametrize("arguments", [[], ["--only", "throughput", "micro"]])
+def test_each_measure_finds_its_committed_figures(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the last of a whole run, or no regression would be found in one; each is replaced by what was measured."""
+    results = tmp_path / "results.json"
+    results.write_text(to_json([Section("micro", "committed", ""), Section("throughput", "committed", "")]))
+    seen: list[str] = []
+
+    def measure(name: str, *, short: bool) -> Section:
+        if name == "micro":
+            seen.append(next(one.title for one in from_json(results.read_text()) if one.name == name))
+        return Section(name, f"measured, {short=}", "")
+
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
+    monkeypatch.setattr(__main__, "RESULTS", results)
+    monkeypatch.setattr(__main__, "MEASURES", ("throughput", "micro"))
+    for name in ("throughput", "micro"):
+        monkeypatch.setattr(f"benchmarks.{name}.measure", partial(measure, name))
+    monkeypatch.setattr(load, "wrk_program", lambda: "wrk")
+    monkeypatch.setattr(report, "write", lambda *_, **__: None)
+    monkeypatch.setattr(scaling, "main", lambda: None)
+    __main__.main()
+    assert seen == ["committed"]
+    assert {one.title for one in from_json(results.read_text())} == {"measured, short=True"}
 
 
 def test_commit(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ratelimit import paths
@@ -291,3 +291,16 @@ def test_no_request_raises(method: str, path: str, headers: list[tuple[bytes, by
     classify = classifier(("GET /v2/{id}/**/b", "a"))
     request = scope(method, path, root_path=root_path) | {"headers": headers}
     assert classify(request) in ("a", "search", "detail_read", "create", "write")
+
+
+@given(
+    st.sampled_from(["GET", "HEAD", "POST", "get", "OPTIONS"]),
+    st.lists(st.sampled_from(["items", "17", "v2", "v", "x7", "٣", "\n", "", "9\n"]), max_size=4).map("/".join),
+    st.sampled_from(["", "/"]),
+    st.sampled_from(["", "/v1", "v", "/api/", "/17"]),
+)
+@example("GET", "17", "", "v")
+def test_a_policy_without_rules_tells_the_same_shapes(method: str, path: str, slash: str, root_path: str) -> None:
+    """What is quicker without rules says what rules that match nothing leave to the shape."""
+    request = scope(method, slash + path, root_path=root_path)
+    assert classifier()(request) == classifier(("TRACE /nothing/like/this", "other"))(request)

@@ -61,7 +61,7 @@ class RateLimitMiddleware:
         self._classify = classify or self.policy.classify
         self._identify = identify or self.policy.identify
         self._own_identify = identify is not None
-        self._only = (self.policy,)
+        self._only = (self.policy,)  # of all requests, rather than a tuple in each scope
         self._leases = Leases(self.store)
         self._local = local_of(self.store) if self.policy.store.on_failure == "local" else None
         self._outage = Outage(self.policy.store.on_failure)

@@ -100,7 +100,7 @@ class ClassifyByRules:
         path, root_path = scope["path"], scope.get("root_path")
         if not self.rules and method == "GET":
             _, slash, last = path.rpartition("/")
-            if slash and last.isdecimal() and last.isascii():  # /items/17; what is below says the same, more slowly
+            if slash and _is_number(last):  # /items/17; what is below says the same, more slowly
                 return "detail_read"
         segments = split_path(client_path(path, root_path) if root_path else path)
         rule = self._by_method.get(method, self._other_methods).find(segments)
@@ -114,7 +114,7 @@ class ClassifyByRules:
         if not segments:
             return False
         last = segments[-1]
-        if (last.isdecimal() and last.isascii()) or (_DIGIT.search(last) and not _VERSION.fullmatch(last)):
+        if _is_number(last) or (_DIGIT.search(last) and not _VERSION.fullmatch(last)):
             return True
         parameter = self._app_routes.ends_in_parameter(scope, segments)
         return bool(self._items.find(segments) if parameter is None else parameter)
@@ -128,6 +128,10 @@ class ClassifyByRules:
         texts = [rule.segments for rule in self.rules if rule.segments and isinstance(rule.segments[-1], str)]
         names = [rule.segments for rule in self.rules if rule.path.rstrip("/").endswith("}")]
         return Table([*((segments, False) for segments in texts), *((segments, True) for segments in names)])
+
+
+def _is_number(segment: str) -> bool:
+    return segment.isdecimal() and segment.isascii()
 
 
 def _is_preflight(scope: Scope) -> bool:

@@ -72,9 +72,8 @@ class Local:
             counter.repair(now, terms)
             views.append(view(charge, terms, counter, now))
         admitted: list[Item] = []
-        decision = decided(views, now, partial(self._charge, admitted))
+        decision = decided(views, now, partial(self._charge, admitted), unavailable=True)
         fate = failure.fate if isinstance(failure, InDoubt) else None
-        decision.unavailable = True
         if not self._owes:
             return decision
         for item in admitted:

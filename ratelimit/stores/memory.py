@@ -82,7 +82,11 @@ def view(charge: Charge, terms: Terms, counter: Counter, now: int) -> View:
 
 
 def decided(
-    views: Sequence[View], now: int, charge_one: Callable[[Charge, Terms, Counter, int], Lease | None]
+    views: Sequence[View],
+    now: int,
+    charge_one: Callable[[Charge, Terms, Counter, int], Lease | None],
+    *,
+    unavailable: bool = False,
 ) -> Decision:
     """All or nothing over all limits of a request. `charge_one` counts it in one of them."""
     allowed = not any(exceeded and not terms.shadow for _, terms, _, _, exceeded in views)
@@ -95,7 +99,7 @@ def decided(
         reset_after = counter.reset_after(now, terms, used)
         wait = _retry_after(charge, terms, counter, now) if exceeded else 0
         states.append(State(charge, terms.max, used, reset_after, terms.length_ms, exceeded, wait, terms.shadow))
-    return Decision(allowed, now, tuple(states), tuple(leases))
+    return Decision(allowed, now, tuple(states), tuple(leases), unavailable)
 
 
 def new_counter(charge: Charge) -> Counter:

@@ -37,10 +37,10 @@ class Block:
 
     def spend(self, now: float) -> Decision | None:
         """A unit for a request that is let through without an `await` in between; None if there is none any more."""
-        if self.left <= 0 or now >= self.deadline:
+        if not self.alive(now):
             return None
         self.left -= 1
-        return Spent(self._decision, int((now - self._arrived) * 1000), self.left)
+        return self.decision(now)
 
     def decision(self, now: float) -> Decision:
         return Spent(self._decision, int((now - self._arrived) * 1000), self.left)

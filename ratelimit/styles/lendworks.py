@@ -42,8 +42,7 @@ class Lendworks:
         return [*wire.x_ratelimit(rate, decision.now_ms + rate.reset_after_ms), _window(rate.window_ms)]
 
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
-        answer = self._denied(decision, identity, log_id)
-        return answer._replace(body=_with_meta(answer.body, log_id)) if self.request_id else answer
+        return self._with_request_id(self._denied(decision, identity, log_id), log_id)
 
     @wire.made_once
     def _denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
@@ -66,12 +65,13 @@ class Lendworks:
             "detail": {"retryAfter": 1},
         }
         body = wire.compact_json({"errors": [error]})
-        body = _with_meta(body, log_id) if self.request_id else body
-        return Answer(503, [wire.CONTENT_TYPE_JSON, wire.RETRY_IN_A_SECOND], body)
+        return self._with_request_id(Answer(503, [wire.CONTENT_TYPE_JSON, wire.RETRY_IN_A_SECOND], body), log_id)
 
-
-def _with_meta(body: bytes, log_id: str) -> bytes:
-    return b'%b,"meta":%b}' % (body[:-1], wire.compact_json({"requestId": log_id}))
+    def _with_request_id(self, answer: Answer, log_id: str) -> Answer:
+        if not self.request_id:
+            return answer
+        meta = wire.compact_json({"requestId": log_id})
+        return answer._replace(body=b'%b,"meta":%b}' % (answer.body[:-1], meta))
 
 
 def _limits(decision: Decision, denying: State) -> Headers:

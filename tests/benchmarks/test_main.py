@@ -12,27 +12,40 @@ from benchmarks import __main__, load, machine, report, scaling
 from benchmarks.section import Section, from_json, to_json
 
 
-@pytest.mark.parametrize(("arguments", "ends"), [([], ["report", "scaling"]), (["--only", "micro"], ["report"])])
-def test_the_end(arguments: list[str], ends: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report first, since it writes the results that the page is made of."""
-    done: list[str] = []
-    monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
-    monkeypatch.setattr(__main__, "RESULTS", tmp_path / "results.json")
-    monkeypatch.setattr(__main__, "MEASURES", ("micro",))
-    monkeypatch.setattr("benchmarks.micro.measure", lambda *, short: Section("micro", "", ""))
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a run writes that has no load to make."""
     monkeypatch.setattr(load, "wrk_program", lambda: "wrk")
+    monkeypatch.setattr(__main__, "RESULTS", tmp_path / "results.json")
+    return tmp_path / "results.json"
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was written at the end."""
+    done: list[str] = []
     monkeypatch.setattr(report, "write", lambda *_, **__: done.append("report"))
     monkeypatch.setattr(scaling, "main", lambda: done.append("scaling"))
+    return done
+
+
+@pytest.mark.usefixtures("results")
+@pytest.mark.parametrize(("arguments", "ends"), [([], ["report", "scaling"]), (["--only", "micro"], ["report"])])
+def test_the_end(arguments: list[str], ends: list[str], done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report first, since it writes the results that the page is made of."""
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
+    monkeypatch.setattr(__main__, "MEASURES", ("micro",))
+    monkeypatch.setattr("benchmarks.micro.measure", lambda *, short: Section("micro", "", ""))
     __main__.main()
     assert done == ends
 
 
+@pytest.mark.usefixtures("done")
 @pytest.mark.parametrize("arguments", [[], ["--only", "throughput", "micro"]])
 def test_each_measure_finds_its_committed_figures(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also the last of a whole run, or no regression would be found in one; each is replaced by what was measured."""
-    results = tmp_path / "results.json"
     results.write_text(to_json([Section("micro", "committed", ""), Section("throughput", "committed", "")]))
     seen: list[str] = []
 
@@ -42,13 +55,9 @@ def test_each_measure_finds_its_committed_figures(
         return Section(name, f"measured, {short=}", "")
 
     monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
-    monkeypatch.setattr(__main__, "RESULTS", results)
     monkeypatch.setattr(__main__, "MEASURES", ("throughput", "micro"))
     for name in ("throughput", "micro"):
         monkeypatch.setattr(f"benchmarks.{name}.measure", partial(measure, name))
-    monkeypatch.setattr(load, "wrk_program", lambda: "wrk")
-    monkeypatch.setattr(report, "write", lambda *_, **__: None)
-    monkeypatch.setattr(scaling, "main", lambda: None)
     __main__.main()
     assert seen == ["committed"]
     assert {one.title for one in from_json(results.read_text())} == {"measured, short=True"}

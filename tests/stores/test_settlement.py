@@ -11,6 +11,7 @@ from ratelimit.model import Decision, StoreUnavailable
 from ratelimit.stores import charging as charging_module
 from ratelimit.stores import settlement as settlement_module
 from ratelimit.stores.charging import OVER
+from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.fate import InDoubt
 from ratelimit.stores.journal import Journal
 from ratelimit.stores.redis import RedisStore
@@ -28,6 +29,15 @@ MINE, OTHER = (quota(9, key="mine"),), (quota(9, key="other"),)
 def store(monkeypatch: pytest.MonkeyPatch) -> RedisStore:
     monkeypatch.setattr(settlement_module, "RETRY", 0.0)
     store = fake_store(monkeypatch)
+    store.keep_account()
+    return store
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> ClusterStore:
+    """Of one node, which nobody knows to have a slot yet."""
+    monkeypatch.setattr(settlement_module, "RETRY", 0.001)
+    store = fake_cluster(monkeypatch, 7_000)
     store.keep_account()
     return store
 
@@ -69,11 +79,11 @@ async def sent(wire: FakeWire, commands: int) -> None:
     await until(lambda: len(wire.written) == commands)
 
 
-async def nothing_is_owed(store: RedisStore) -> None:
+async def nothing_is_owed(store: RedisStore | ClusterStore) -> None:
     await comes(lambda: not store.local().journal.open_units)
 
 
-def admitted(store: RedisStore, failure: StoreUnavailable | None = None, charges=MINE) -> Decision:
+def admitted(store: RedisStore | ClusterStore, failure: StoreUnavailable | None = None, charges=MINE) -> Decision:
     return store.local().decide(charges, failure or StoreUnavailable("away"))
 
 
@@ -369,37 +379,31 @@ def test_slots_that_the_store_gave(store: RedisStore) -> None:
     run(store, test())
 
 
-def test_a_slot_that_nobody_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slot_that_nobody_has(cluster: ClusterStore) -> None:
     """On a cluster what is owed waits until a node has its slot, and is charged there."""
-    monkeypatch.setattr(settlement_module, "RETRY", 0.001)
-    store = fake_cluster(monkeypatch, 7_000)
-    store.keep_account()
     charges = of(user_in(range(100)), quota(9, key="mine"))
 
     async def test() -> None:
-        assert store.local().decide(charges, StoreUnavailable("away")).allowed
-        assert store.local().decide((), StoreUnavailable("away")).allowed
+        assert cluster.local().decide(charges, StoreUnavailable("away")).allowed
+        assert cluster.local().decide((), StoreUnavailable("away")).allowed
         Node.slots = whole(7_000)
-        await store._nodes[asyncio.get_running_loop()]._learn()
+        await cluster._nodes[asyncio.get_running_loop()]._learn()
         await comes(lambda: b"EVALSHA" in Node.made[7_000].names)
         Node.made[7_000].say([T, 1])
-        await nothing_is_owed(store)
-        await store.close()
+        await nothing_is_owed(cluster)
+        await cluster.close()
 
     asyncio.run(test())
 
 
-def test_a_slot_that_has_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slot_that_has_moved(cluster: ClusterStore) -> None:
     """What is owed goes with its slot, also where the node that had it has lost the script before it says so."""
-    monkeypatch.setattr(settlement_module, "RETRY", 0.001)
-    store = fake_cluster(monkeypatch, 7_000)
-    store.keep_account()
     charges = of(user_in(range(100)), quota(9, key="mine"))
 
     async def test() -> None:
         Node.slots = whole(7_000)
-        await store._nodes[asyncio.get_running_loop()]._learn()
-        assert store.local().decide(charges, StoreUnavailable("away")).allowed
+        await cluster._nodes[asyncio.get_running_loop()]._learn()
+        assert cluster.local().decide(charges, StoreUnavailable("away")).allowed
         await comes(lambda: b"EVALSHA" in Node.made[7_000].names)
         Node.made[7_000].say("NOSCRIPT it was flushed")
         await comes(lambda: b"EVAL" in Node.made[7_000].names)
@@ -407,8 +411,8 @@ def test_a_slot_that_has_moved(monkeypatch: pytest.MonkeyPatch) -> None:
         Node.made[7_000].say(f"MOVED {slot_of(f'ratelimit:{charges[0].key}')} h:7001")
         await comes(lambda: 7_001 in Node.made and b"EVALSHA" in Node.made[7_001].names)
         Node.made[7_001].say([T, 1])
-        await nothing_is_owed(store)
-        await store.close()
+        await nothing_is_owed(cluster)
+        await cluster.close()
 
     asyncio.run(test())
 
@@ -462,11 +466,9 @@ def test_a_marker_that_is_none(store: RedisStore, noise: object) -> None:
     run(store, test())
 
 
-def test_a_slot_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slot_on_its_way(cluster: ClusterStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lost call whose slot is on its way to another node is asked about later: the other slots do not wait for it."""
     monkeypatch.setattr(settlement_module, "RETRY", 0.01)
-    store = fake_cluster(monkeypatch, 7_000)
-    store.keep_account()
     Node.slots = whole(7_000)
     mine, other = (of(user_in(range(n, n + 100)), quota(9, key="mine")) for n in (0, 9_000))
 
@@ -477,19 +479,19 @@ def test_a_slot_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
         return now
 
     async def test() -> None:
-        asking = ask(store, *mine)
+        asking = ask(cluster, *mine)
         first = await written()
         first.lose("it broke")
         with pytest.raises(InDoubt) as caught:
             await asking
-        admitted(store, caught.value, mine)
+        admitted(cluster, caught.value, mine)
         node = await written(first)
-        deciding = ask(store, *other)
+        deciding = ask(cluster, *other)
         node.say("ASK 5 h:7001")
         await written()
         node.say([T, 1, 1])
         assert (await deciding).allowed
-        await store.close()
+        await cluster.close()
 
     asyncio.run(test())
 

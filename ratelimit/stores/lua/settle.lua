@@ -1,6 +1,6 @@
 -- Charges what was admitted without the store, or gives back what was charged for nothing, where it was counted by then.
 --
--- KEYS[i]  the counter of item i; several items may be of one counter; all of them are in one slot
+-- KEYS[i]  the counter of item i; several items may be of one counter; all of them are in one slot; the last is of fence.lua
 -- ARGV     five an item: "r" or "q", the units (below 0: to give back), then of a rate its window (ms), its sub-windows and
 --          the sub-window, of a quota the start and the end of its period (ms), and 0
 -- Returns  now, then for each item: 1 done, 0 it no longer counts, 2 its period has not begun by this clock: nothing was

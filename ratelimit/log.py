@@ -5,14 +5,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
+from ratelimit.keys import caller as caller_of
 from ratelimit.lines import in_a_line
-from ratelimit.model import State
+from ratelimit.model import Decision, Identity, State, StoreUnavailable
 
 logger = logging.getLogger("ratelimit")
 
 SAID = 1_000  # things that are said once: no more are remembered
 _said: set[str] = set()
+
+
+def report(
+    decision: Decision, failure: StoreUnavailable | None, operation: str, identity: Identity, log_id: str
+) -> None:
+    """What there is to say in the log."""
+    if failure:
+        without_store(failure, operation, partial(caller_of, identity), log_id, allowed=decision.allowed)
+    elif state := decision.denying:
+        denied(state, operation, partial(caller_of, identity), log_id)
+    else:
+        for state in decision.states:
+            if state.shadow and state.exceeded:
+                would_deny(state, operation, partial(caller_of, identity), log_id)
 
 
 def denied(state: State, operation: str, caller: Callable[[], str], log_id: str) -> None:

@@ -8,7 +8,6 @@ from functools import partial
 from inspect import isawaitable
 
 from ratelimit import log
-from ratelimit.keys import caller
 from ratelimit.leases import Leases
 from ratelimit.lines import in_a_line
 from ratelimit.model import (
@@ -26,10 +25,10 @@ from ratelimit.model import (
     StoreUnavailable,
     Style,
 )
+from ratelimit.opening import loaded, opened
 from ratelimit.outage import Outage
 from ratelimit.policy import Policy
 from ratelimit.response import Held, Reported, answer, with_headers
-from ratelimit.stores import open_store
 from ratelimit.stores.local import local_of
 
 
@@ -55,8 +54,8 @@ class RateLimitMiddleware:
         classify: Classify | None = None,
     ) -> None:
         self.app = app
-        self.policy = policy if isinstance(policy, Policy) else _loaded(policy)
-        self.store = _opened(store, self.policy)
+        self.policy = policy if isinstance(policy, Policy) else loaded(policy)
+        self.store = opened(store, self.policy)
         self.style = style or self.policy.style
         self._classify = classify or self.policy.classify
         self._identify = identify or self.policy.identify
@@ -94,7 +93,7 @@ class RateLimitMiddleware:
         notable = not decision.allowed or decision.unavailable or decision.exceeded
         log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
         if not decision.allowed:
-            _report(decision, failure, operation, identity, log_id)
+            log.report(decision, failure, operation, identity, log_id)
             denied = decision.states  # not so by a policy that denies without its store
             refusal = self.style.denied(decision, identity, log_id) if denied else self.style.unavailable(log_id)
             return await answer(refusal, scope, send)
@@ -102,7 +101,7 @@ class RateLimitMiddleware:
         if not (notable or decision.leases):
             headers = self.style.headers(decision, identity, log_id)
             return await self.app(scope, receive, with_headers(scope, send, headers))
-        report = partial(_report, decision, failure, operation, identity) if notable else None
+        report = partial(log.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)
         return await self._attended(scope, receive, reported, decision, identity, log_id)
 
@@ -171,42 +170,5 @@ class RateLimitMiddleware:
         return closing
 
 
-def _loaded(path: str | os.PathLike[str]) -> Policy:
-    from ratelimit.config import PolicyError, load_policy  # pydantic: a quarter of a second of imports for who needs it
-
-    try:
-        return load_policy(path)
-    except PolicyError as error:
-        log.bad_policy(error)  # a framework may build its middlewares where a server takes no notice of errors
-        raise
-
-
-def _opened(store: Store | str | None, policy: Policy) -> Store:
-    of_environment = os.environ.get("RATELIMIT_STORE_URL")
-    chosen = of_environment or policy.store.url if store is None else store
-    if not isinstance(chosen, str):
-        return chosen
-    try:
-        return open_store(chosen, prefix=policy.store.prefix, timeout=policy.store.timeout_ms / 1000)
-    except (ValueError, ImportError) as error:
-        named_by = "store" if store else "RATELIMIT_STORE_URL" if of_environment else "store.url of the policy"
-        log.no_store(named_by, error)  # as a wrong file
-        raise
-
-
 async def _settled(operation: str | Awaitable[str | None] | None) -> str | None:
     return operation if operation is None or isinstance(operation, str) else await operation
-
-
-def _report(
-    decision: Decision, failure: StoreUnavailable | None, operation: str, identity: Identity, log_id: str
-) -> None:
-    """What there is to say in the log."""
-    if failure:
-        log.without_store(failure, operation, partial(caller, identity), log_id, allowed=decision.allowed)
-    elif state := decision.denying:
-        log.denied(state, operation, partial(caller, identity), log_id)
-    else:
-        for state in decision.states:
-            if state.shadow and state.exceeded:
-                log.would_deny(state, operation, partial(caller, identity), log_id)

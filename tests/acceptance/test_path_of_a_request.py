@@ -376,7 +376,7 @@ def test_where_the_store_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(RateLimitMiddleware(plain, policy()).store, MemoryStore)
     in_file = policy(more='[store]\nurl = "redis://127.0.0.1:1"\nprefix = "mine"\ntimeout = "250ms"')
     with monkeypatch.context() as opening:
-        opening.setattr("ratelimit.middleware.open_store", lambda url, **settings: (url, settings))
+        opening.setattr("ratelimit.opening.open_store", lambda url, **settings: (url, settings))
         opened = RateLimitMiddleware(plain, in_file).store
         assert opened == ("redis://127.0.0.1:1", {"prefix": "mine", "timeout": 0.25})
     assert isinstance(RateLimitMiddleware(plain, in_file).store, RedisStore)

@@ -28,6 +28,7 @@ LAYERS = (
     }
     | {"leases", "log", "outage", "response"},  # the middleware's own small rooms
     {"config"},
+    {"opening"},
     {"middleware"},
     {"__init__"},
 )
@@ -36,6 +37,7 @@ SIDEWAYS = {
     ("address", "forwarded"),
     *{("operations", "routes"), ("operations", "paths"), ("routes", "paths")},
     *{("policy", "keys"), ("policy", "tiers"), ("tiers", "keys")},
+    ("log", "keys"),
 }
 ONLY_IN: dict[str, set[str]] = {"redis": {"stores/connection.py"}, "starlette": set(), "fastapi": set()}
 LONGEST = 215  # lines

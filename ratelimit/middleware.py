@@ -25,6 +25,7 @@ from ratelimit.model import (
     StoreUnavailable,
     Style,
 )
+from ratelimit.nesting import Level
 from ratelimit.opening import loaded, opened
 from ratelimit.outage import Outage
 from ratelimit.policy import Policy
@@ -60,17 +61,18 @@ class RateLimitMiddleware:
         self._classify = classify or self.policy.classify
         self._identify = identify or self.policy.identify
         self._own_identify = identify is not None
-        self._only = (self.policy,)  # of all requests, rather than a tuple in each scope
+        self._level = Level(self.policy, self.store)
+        self._only = (self._level,)  # of all requests, rather than a tuple in each scope
         self._leases = Leases(self.store)
         self._local = local_of(self.store) if self.policy.store.on_failure == "local" else None
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        applied: tuple[Policy, ...] = scope.get("ratelimit.policies", ())
-        if scope["type"] != "http" or (applied and self._is_among(applied)):
+        outer: tuple[Level, ...] = scope.get("ratelimit.policies", ())
+        if scope["type"] != "http" or (outer and self._level.is_among(outer)):
             return await self.app(scope, receive, self._closing_store(send) if scope["type"] == "lifespan" else send)
-        scope["ratelimit.policies"] = (*applied, self.policy) if applied else self._only
+        scope["ratelimit.policies"] = (*outer, self._level) if outer else self._only
         operation = self._classify(scope)
         if type(operation) is not str:
             operation = await _settled(operation)
@@ -82,6 +84,8 @@ class RateLimitMiddleware:
         elif self._own_identify:
             identity = self._completed(identity, scope)
         charges = self.policy.charges(identity, operation)
+        if outer:
+            charges = self._level.own(charges, outer)
         failure = None
         try:
             decision = await self.store.acquire(charges)
@@ -130,11 +134,6 @@ class RateLimitMiddleware:
         allowed = self.policy.store.on_failure == "allow"
         self._outage.without(in_a_line(failure), "allowed" if allowed else "refused")
         return Decision(allowed, now_ms=0, unavailable=True)
-
-    def _is_among(self, applied: Sequence[Policy]) -> bool:
-        """Whether this policy limits the request already: mounted twice, it would charge twice."""
-        origin = self.policy.origin
-        return any(policy is self.policy or (origin and policy.origin == origin) for policy in applied)
 
     async def _identified(self, found: Identity | Awaitable[Identity | None] | None, scope: Scope) -> Identity:
         """The identity where `identify` is async, or leaves the request to the policy's own."""

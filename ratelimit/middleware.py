@@ -26,7 +26,7 @@ from ratelimit.model import (
     Style,
 )
 from ratelimit.nesting import Level
-from ratelimit.opening import loaded, opened
+from ratelimit.opening import denials_of, loaded, opened
 from ratelimit.outage import Outage
 from ratelimit.policy import Policy
 from ratelimit.response import Held, Reported, answer, with_headers
@@ -62,9 +62,10 @@ class RateLimitMiddleware:
         self._identify = identify or self.policy.identify
         self._own_identify = identify is not None
         self._level = Level(self.policy, self.store)
-        self._only = (self._level,)  # of all requests, rather than a tuple in each scope
+        self._only = (self._level,)  # of all requests: to add it to no others makes no tuple anew
         self._leases = Leases(self.store)
         self._local = local_of(self.store) if self.policy.store.on_failure == "local" else None
+        self._denials = denials_of(self.policy)
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
 
@@ -72,7 +73,7 @@ class RateLimitMiddleware:
         outer: tuple[Level, ...] = scope.get("ratelimit.policies", ())
         if scope["type"] != "http" or (outer and self._level.is_among(outer)):
             return await self.app(scope, receive, self._closing_store(send) if scope["type"] == "lifespan" else send)
-        scope["ratelimit.policies"] = (*outer, self._level) if outer else self._only
+        scope["ratelimit.policies"] = outer + self._only
         operation = self._classify(scope)
         if type(operation) is not str:
             operation = await _settled(operation)
@@ -84,8 +85,7 @@ class RateLimitMiddleware:
         elif self._own_identify:
             identity = self._completed(identity, scope)
         charges = self.policy.charges(identity, operation)
-        if outer:
-            charges = self._level.own(charges, outer)
+        charges = self._level.own(charges, outer) if outer else charges
         failure = None
         try:
             decision = await self.store.acquire(charges)
@@ -97,7 +97,7 @@ class RateLimitMiddleware:
         notable = not decision.allowed or decision.unavailable or decision.exceeded
         log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
         if not decision.allowed:
-            log.report(decision, failure, operation, identity, log_id)
+            self._denials.report(decision, failure, operation, identity, log_id)
             denied = decision.states  # not so by a policy that denies without its store
             refusal = self.style.denied(decision, identity, log_id) if denied else self.style.unavailable(log_id)
             return await answer(refusal, scope, send)
@@ -105,7 +105,7 @@ class RateLimitMiddleware:
         if not (notable or decision.leases):
             headers = self.style.headers(decision, identity, log_id)
             return await self.app(scope, receive, with_headers(scope, send, headers))
-        report = partial(log.report, decision, failure, operation, identity) if notable else None
+        report = partial(self._denials.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)
         return await self._attended(scope, receive, reported, decision, identity, log_id)
 
@@ -159,6 +159,7 @@ class RateLimitMiddleware:
         async def closing(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown."):
                 self._outage.close()
+                self._denials.close()
                 try:
                     await self._leases.close()
                     await self.store.close()

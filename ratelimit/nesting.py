@@ -49,7 +49,7 @@ class Level:
         return within.own(charges) if within.numbers else charges
 
     def _numbers(self, outer: Sequence[Level]) -> dict[Name, int]:
-        """Which policy on the request it is that has a limit of a name, where it shares its counters with one before."""
+        """By name of a limit, which of the policies that have it this one is, where it may share counters with another."""
         having = {name: [level for level in outer if name in level._names] for name in self._names}
         return {
             name: len(levels) + 1
@@ -69,7 +69,8 @@ class _Within:
     def own(self, charges: Charges) -> Charges:
         known = self._recent.get(id(charges))
         if known is None or known[0] is not charges:
-            known = charges, tuple(self._own(charge) for charge in charges)
+            own = tuple(self._own(charge) for charge in charges)
+            known = charges, charges if own == charges else own
             self._recent.put(id(charges), known)
         return known[1]
 

@@ -93,8 +93,8 @@ class Instead:
             what = f'is of the tier "{in_a_line(identity.tier)}", which the policy does not have'
             return f"{caller(identity)} {what}; {has}"
         return (
-            f"{caller(identity)} names no tier and the policy has no default_tier; let identify name one of the policy's"
-            f" tiers, or set default_tier; {has}"
+            f"{caller(identity)} names no tier and the policy has no default_tier; let identify name one of the"
+            f" policy's tiers, or set default_tier; {has}"
         )
 
 

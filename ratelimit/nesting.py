@@ -49,7 +49,7 @@ class Level:
         return within.own(charges) if within.numbers else charges
 
     def _numbers(self, outer: Sequence[Level]) -> dict[Name, int]:
-        """By name of a limit, which of the policies that have it this one is, where it may share counters with another."""
+        """By name of a limit, which of the policies that have it this one is, where it may share counters with one."""
         having = {name: [level for level in outer if name in level._names] for name in self._names}
         return {
             name: len(levels) + 1

@@ -110,6 +110,20 @@ def test_the_tightest_denies(store: Callable[[], Store]) -> None:
     run(test())
 
 
+def test_units_taken_ahead(store: Callable[[], Store]) -> None:
+    """With `reserve` each policy takes ahead from its own counter, and admits exactly its own max."""
+    limits = '{ name = "requests", rate = "40/minute", reserve = true }'
+    limiter, asked = nested(limits, limits, store=store)
+
+    async def test() -> None:
+        statuses = [(await ask(limiter))[0]["status"] for _ in range(45)]
+        assert statuses == [200] * 40 + [429] * 5
+        assert [list(one.used) for one in asked] == [[K], [f"{K}@2"]]
+        await closed(limiter)
+
+    run(test())
+
+
 def test_the_same_counter_whatever_the_outer_one_charges(store: Callable[[], Store]) -> None:
     """Where the outer policy limits some operations alone, the inner one's max holds over all of them, not twice."""
     outer = '{ name = "requests", rate = "99/minute", operations = ["create"] }'
@@ -168,7 +182,10 @@ def test_other_counters_need_no_other_name(valkey: servers.Server) -> None:
     async def test() -> None:
         for stores, expected in rows:
             inwards = iter(reversed(stores))
-            limiter, asked = nested(*[KINDS] * len(stores), store=lambda inwards=inwards: next(inwards))
+            limiter, asked = nested(
+                *['{ name = "requests", rate = "99/minute" }'] * len(stores),
+                store=lambda inwards=inwards: next(inwards),
+            )
             await ask(limiter)
             assert [next(iter(one.used)) for one in asked] == expected
             await closed(limiter)
@@ -200,8 +217,8 @@ def test_the_same_charges_for_the_same_caller() -> None:
     assert [(c.limit, c.cost, c.maxes) for c in marked] == [(c.limit, c.cost, c.maxes) for c in ana]
     assert level.own(ben, within) is not marked
     assert level.own(ana, within) is level.own(ana, (*within,)) is marked
-    for number in range(3 * SIZE):
-        level.own(tuple(outer.charges(Identity(user=f"u{number}", tier="basic"), "search")), within)
+    for _ in range(3 * SIZE):
+        level.own((ana[0],), within)
     assert len(level._within.get(within)._recent) <= 2 * SIZE
     assert level.own((), within) == ()
 

@@ -78,7 +78,7 @@ class Denials:
         repeats = self._by_address if identity.root[0] == "ip" else self._known
         with self._lock:
             due = repeats.due(SWEPT, but=whose)
-            before = repeats.told(whose, whose._replace(caller="others"))
+            before = repeats.told(whose, Whose(verdict, state.limit.name, "others"))
             if before is None:
                 self._tell_later()
         _tell(due)

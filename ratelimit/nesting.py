@@ -63,12 +63,12 @@ class _Within:
 
     def __init__(self, numbers: Mapping[Name, int]) -> None:
         self.numbers = numbers
-        # The entry holds the charges: their id is not another's meanwhile.
+        # The entry holds the charges, so that their id is not another's meanwhile.
         self._recent: Recent[int, tuple[Charges, Charges]] = Recent()
 
     def own(self, charges: Charges) -> Charges:
         known = self._recent.get(id(charges))
-        if known is None or known[0] is not charges:
+        if known is None:
             own = tuple(self._own(charge) for charge in charges)
             known = charges, charges if own == charges else own
             self._recent.put(id(charges), known)

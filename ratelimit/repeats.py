@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 EVERY = 1.0  # seconds
-MOST = 4_096  # of whom is known when they were told of: 1 MB where their names are as long as a counter's may be
+MOST = 4_096  # of whom is known when they were told of: 2 MB where their names are as long as a counter's may be
 
 _K = TypeVar("_K", bound=Hashable)
 

@@ -1,6 +1,7 @@
 """The names of counters: `{organization=acme}:requests:60000/60:user=ana`, the same in every process.
 
 No two callers and no two limits share one: `{ } : = % #`, white space and what is not ASCII never stand for themselves.
+`@2` at the end marks a counter of its own, of the second policy on a request; a name never ends like that.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ _MAX_NAME = 64  # characters of a name in a key; a longer one is hashed, so that
 _SAFE = "!\"$&'()*+,-./;<>?@[\\]^_`|~"  # with letters and digits: printable ASCII but { } : = % # and the space
 _REMEMBERED = 1_000  # characters of a caller's names together, so that 8,192 callers take at most 8 MB
 _TYPES = frozenset({str, int, bool})
+_MARKED = re.compile(r"@(?=[0-9]+\Z)")
 _PLAIN = re.compile(f"[A-Za-z0-9{re.escape(_SAFE)}]{{0,{_MAX_NAME}}}")
 
 
@@ -64,6 +66,16 @@ def escaped(kind: str, name: str) -> str:
         return _hashed(name)
     quoted = quote(name, safe=_SAFE, errors="surrogatepass")
     return quoted if len(quoted) <= _MAX_NAME else _hashed(name)
+
+
+def ended(key: str) -> str:
+    """A key that ends in a name: `user=ana@2` becomes `user=ana%402`, or it would be a counter of another one's."""
+    return _MARKED.sub("%40", key)
+
+
+def marked(key: str, number: int) -> str:
+    """The counter of the policy of that number on a request, where those before it have one of the same name."""
+    return f"{key}@{number}"
 
 
 def _hashed(name: str) -> str:

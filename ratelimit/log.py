@@ -1,15 +1,13 @@
-"""The lines in the log (logger `ratelimit`): one for a denial, and at level DEBUG one for an answer
-given without the store."""
+"""Lines in the log (logger `ratelimit`): at level DEBUG one for an answer given without the store, and what is said
+once."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 
-from ratelimit.keys import caller as caller_of
 from ratelimit.lines import in_a_line
-from ratelimit.model import Decision, Identity, State, StoreUnavailable
+from ratelimit.model import State
 
 logger = logging.getLogger("ratelimit")
 
@@ -17,24 +15,9 @@ SAID = 1_000  # things that are said once: no more are remembered
 _said: set[str] = set()
 
 
-def report(
-    decision: Decision, failure: StoreUnavailable | None, operation: str, identity: Identity, log_id: str
-) -> None:
-    """What there is to say in the log."""
-    if failure:
-        without_store(failure, operation, partial(caller_of, identity), log_id, allowed=decision.allowed)
-    elif state := decision.denying:
-        denied(state, operation, partial(caller_of, identity), log_id)
-    else:
-        for state in decision.states:
-            if state.shadow and state.exceeded:
-                would_deny(state, operation, partial(caller_of, identity), log_id)
-
-
-def denied(state: State, operation: str, caller: Callable[[], str], log_id: str) -> None:
-    """A 429 because of one limit. `caller` makes a reference that is not the API key; it is called for a line alone."""
-    _limit("denied", state, operation, caller, log_id)
-    if state.retry_after_ms is None and _first_time(f"{state.limit.name} {in_a_line(operation)}"):
+def can_never_pass(state: State, operation: str) -> None:
+    """A request that costs more than the max of a limit."""
+    if _first_time(f"{state.limit.name} {in_a_line(operation)}"):
         logger.warning(
             "limit %s can never admit an operation %s: it costs %d of a max of %d; raise the max or lower the cost",
             state.limit.name,
@@ -42,11 +25,6 @@ def denied(state: State, operation: str, caller: Callable[[], str], log_id: str)
             state.charge.cost,
             state.max,
         )
-
-
-def would_deny(state: State, operation: str, caller: Callable[[], str], log_id: str) -> None:
-    """A request that a limit in shadow would have denied."""
-    _limit("would deny", state, operation, caller, log_id)
 
 
 def without_store(reason: object, operation: str, caller: Callable[[], str], log_id: str, *, allowed: bool) -> None:
@@ -67,24 +45,18 @@ def no_store(where: str, error: Exception) -> None:
     logger.critical("%s: %s", where, error)
 
 
+def loaded_twice(origin: str) -> None:
+    """Two objects of one file, each with counters of its own in memory."""
+    logger.warning(
+        "%s is loaded more than once in this process, and each load counts by itself in memory: a caller of both has"
+        " every limit twice; load it once, with load_policy, and pass that object to each RateLimitMiddleware",
+        in_a_line(origin.rpartition("#")[0]),
+    )
+
+
 def not_closed(error: Exception) -> None:
     """At shutdown, when nobody asks any more."""
     logger.warning("the store was not closed: %s", error)
-
-
-def _limit(verdict: str, state: State, operation: str, caller: Callable[[], str], log_id: str) -> None:
-    if not logger.isEnabledFor(logging.INFO):
-        return
-    wait = "never" if state.retry_after_ms is None else f"{state.retry_after_ms / 1000:.3f}s"
-    logger.info(
-        "%s operation=%s limit=%s wait=%s log_id=%s caller=%s",
-        verdict,
-        in_a_line(operation),
-        state.limit.name,
-        wait,
-        in_a_line(log_id),
-        caller(),
-    )
 
 
 def _first_time(about: str) -> bool:

@@ -25,7 +25,8 @@ from ratelimit.model import (
     StoreUnavailable,
     Style,
 )
-from ratelimit.opening import loaded, opened
+from ratelimit.nesting import Level
+from ratelimit.opening import denials_of, loaded, opened
 from ratelimit.outage import Outage
 from ratelimit.policy import Policy
 from ratelimit.response import Held, Reported, answer, with_headers
@@ -60,17 +61,19 @@ class RateLimitMiddleware:
         self._classify = classify or self.policy.classify
         self._identify = identify or self.policy.identify
         self._own_identify = identify is not None
-        self._only = (self.policy,)  # of all requests, rather than a tuple in each scope
+        self._level = Level(self.policy, self.store)
+        self._only = (self._level,)  # of all requests: to add it to no others makes no tuple anew
         self._leases = Leases(self.store)
         self._local = local_of(self.store) if self.policy.store.on_failure == "local" else None
+        self._denials = denials_of(self.policy)
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        applied: tuple[Policy, ...] = scope.get("ratelimit.policies", ())
-        if scope["type"] != "http" or (applied and self._is_among(applied)):
+        outer: tuple[Level, ...] = scope.get("ratelimit.policies", ())
+        if scope["type"] != "http" or (outer and self._level.is_among(outer)):
             return await self.app(scope, receive, self._closing_store(send) if scope["type"] == "lifespan" else send)
-        scope["ratelimit.policies"] = (*applied, self.policy) if applied else self._only
+        scope["ratelimit.policies"] = outer + self._only
         operation = self._classify(scope)
         if type(operation) is not str:
             operation = await _settled(operation)
@@ -82,6 +85,7 @@ class RateLimitMiddleware:
         elif self._own_identify:
             identity = self._completed(identity, scope)
         charges = self.policy.charges(identity, operation)
+        charges = self._level.own(charges, outer) if outer else charges
         failure = None
         try:
             decision = await self.store.acquire(charges)
@@ -93,7 +97,7 @@ class RateLimitMiddleware:
         notable = not decision.allowed or decision.unavailable or decision.exceeded
         log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
         if not decision.allowed:
-            log.report(decision, failure, operation, identity, log_id)
+            self._denials.report(decision, failure, operation, identity, log_id)
             denied = decision.states  # not so by a policy that denies without its store
             refusal = self.style.denied(decision, identity, log_id) if denied else self.style.unavailable(log_id)
             return await answer(refusal, scope, send)
@@ -101,7 +105,7 @@ class RateLimitMiddleware:
         if not (notable or decision.leases):
             headers = self.style.headers(decision, identity, log_id)
             return await self.app(scope, receive, with_headers(scope, send, headers))
-        report = partial(log.report, decision, failure, operation, identity) if notable else None
+        report = partial(self._denials.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)
         return await self._attended(scope, receive, reported, decision, identity, log_id)
 
@@ -131,11 +135,6 @@ class RateLimitMiddleware:
         self._outage.without(in_a_line(failure), "allowed" if allowed else "refused")
         return Decision(allowed, now_ms=0, unavailable=True)
 
-    def _is_among(self, applied: Sequence[Policy]) -> bool:
-        """Whether this policy limits the request already: mounted twice, it would charge twice."""
-        origin = self.policy.origin
-        return any(policy is self.policy or (origin and policy.origin == origin) for policy in applied)
-
     async def _identified(self, found: Identity | Awaitable[Identity | None] | None, scope: Scope) -> Identity:
         """The identity where `identify` is async, or leaves the request to the policy's own."""
         identity = await found if isawaitable(found) else found
@@ -160,6 +159,7 @@ class RateLimitMiddleware:
         async def closing(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown."):
                 self._outage.close()
+                self._denials.close()
                 try:
                     await self._leases.close()
                     await self.store.close()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ratelimit.keys import by_value, caller, escaped, getter_of, memorable, value_of
+from ratelimit.keys import by_value, escaped, getter_of, memorable, value_of
 from ratelimit.memo import Recent
 from ratelimit.model import (
     FOREVER,
@@ -22,7 +22,7 @@ from ratelimit.model import (
     Scope,
     Style,
 )
-from ratelimit.tiers import Tier, compile_tier, listed
+from ratelimit.tiers import Instead, Tier, compile_tier, listed
 
 OnFailure = Literal["allow", "deny", "local"]
 _Max = Callable[[Mapping[str, str | int]], int]
@@ -59,7 +59,7 @@ class Override:
             raise ValueError("an override needs something to match; to change a limit for everybody, change the limit")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Policy:
     """Tiers of limits, and the parts that tell callers, operations and answers apart.
 
@@ -82,6 +82,7 @@ class Policy:
     _telling: Callable[[Identity], object] = field(init=False, repr=False)
     _recent: Recent[tuple[object, ...], tuple[Charge, ...]] = field(init=False, repr=False)
     _by_object: Recent[tuple[int, str], tuple[Identity, tuple[Charge, ...]]] = field(init=False, repr=False)
+    _instead: Instead = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.default_tier is not None and self.default_tier not in self.tiers:
@@ -94,13 +95,15 @@ class Policy:
         object.__setattr__(self, "_recent", Recent())
         # Built-in identification gives the same object again. The entry holds it: its id is not another's meanwhile.
         object.__setattr__(self, "_by_object", Recent())
+        object.__setattr__(self, "_instead", Instead(tuple(self.tiers), self.default_tier))
 
     def charges(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
         """What a request takes, in the order of the tier's limits.
 
         A caller of late gets the same tuple again, as long as nothing that a limit or an override goes by has changed,
-        and its names are not kilobytes.
-        Raises LookupError if the identity has no tier that the policy knows: nothing is unlimited by accident.
+        and its names are not kilobytes. A tier that the policy does not have (a rolling deploy) is the default tier,
+        else "anonymous": nothing is unlimited by accident, and nobody gets an error for it. Raises LookupError if the
+        policy has neither, or the identity names no tier and there is no default.
         """
         if identity.attributes:  # they may be a mapping that somebody changes
             return self._by_fields(identity, operation)
@@ -108,7 +111,7 @@ class Policy:
         if known is not None and known[0] is identity:
             return known[1]
         charges = self._by_fields(identity, operation)
-        if memorable(identity, operation):
+        if self._is_memorable(identity, operation):
             self._by_object.put((id(identity), operation), (identity, charges))
         return charges
 
@@ -120,7 +123,7 @@ class Policy:
         charges = self._recent.get(asked)
         if charges is None:
             charges = self._charges(identity, operation)
-            if memorable(identity, operation):
+            if self._is_memorable(identity, operation):
                 self._recent.put(asked, charges)
         return charges
 
@@ -128,7 +131,7 @@ class Policy:
         tier_name = self.default_tier if identity.tier is None else identity.tier
         tier = self._compiled.get(tier_name) if tier_name is not None else None
         if tier is None:
-            raise self._no_tier(identity)
+            return self._by_fields(self._instead.of(identity), operation)
         root_kind, root_name = identity.root
         root = f"{{{root_kind}={escaped(root_kind, root_name)}}}"  # all keys of a request are in one slot of a cluster
         overrides = self._matching(identity, tier_name) if self._by_value else ()
@@ -148,16 +151,10 @@ class Policy:
         found.sort(key=lambda numbered: -numbered[0])
         return [override for _, override in found if _matches(override, identity, tier)]
 
-    def _no_tier(self, identity: Identity) -> LookupError:
-        has = f"it has {listed(self.tiers)}"
-        if identity.tier is None:
-            return LookupError(
-                f"{caller(identity)} names no tier and the policy has no default_tier; let identify name one of the"
-                f" policy's tiers, or set default_tier; {has}"
-            )
-        return LookupError(
-            f'{caller(identity)} is of the tier "{identity.tier}", which the policy does not have; {has}'
-        )
+    def _is_memorable(self, identity: Identity, operation: str) -> bool:
+        """Not under a tier that is not there: what is remembered is the tier's in its place, so each request comes by
+        where that is told."""
+        return (identity.tier is None or identity.tier in self._compiled) and memorable(identity, operation)
 
 
 def _matches(override: Override, identity: Identity, tier: str | None) -> bool:

@@ -1,12 +1,20 @@
-"""The limits of a tier by operation: which apply, at what cost, and the fixed parts of the names of their counters."""
+"""The limits of a tier by operation: which apply, at what cost, and the fixed parts of the names of their counters.
+And which tier counts for a caller of one that is not there."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from time import monotonic
 
-from ratelimit.keys import escaped, label_of, period_of, value_of
-from ratelimit.model import Identity, Limit
+from ratelimit.keys import caller, ended, escaped, label_of, period_of, value_of
+from ratelimit.lines import in_a_line
+from ratelimit.model import ANONYMOUS, Identity, Limit
+
+logger = logging.getLogger("ratelimit")
+
+TOLD_EVERY = 60.0  # seconds between two lines about tiers that a policy does not have
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +31,7 @@ class Counter:
         for kind, label in self.parts:
             if kind != root_kind and (name := value_of(identity, kind)) is not None:
                 key += label + escaped(kind, str(name))
-        return key
+        return ended(key) if self.parts else key
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,37 @@ def _counters(limits: tuple[Limit, ...], operation: str | None) -> tuple[Counter
         for limit in limits
         if limit.mode != "off" and (limit.operations is None or operation in limit.operations)
     )
+
+
+class Instead:
+    """Of one policy: what counts for a tier that it does not have, as in a rolling deploy. Nothing is unlimited by
+    accident, and nobody gets an error for it."""
+
+    def __init__(self, tiers: tuple[str, ...], default: str | None) -> None:
+        self._tiers = tiers
+        self._tier = default if default is not None else ANONYMOUS if ANONYMOUS in tiers else None
+        self._told_at = float("-inf")
+
+    def of(self, identity: Identity) -> Identity:
+        """As of the default tier, else of "anonymous": told once a minute. LookupError where there is neither, or where
+        the identity names no tier at all, which is the app's own mistake."""
+        if identity.tier is None or self._tier is None:
+            raise LookupError(self._missing(identity))
+        now = monotonic()
+        if now - self._told_at >= TOLD_EVERY:
+            self._told_at = now
+            logger.warning('%s; until it does, "%s" counts instead', self._missing(identity), self._tier)
+        return identity._replace(tier=self._tier)
+
+    def _missing(self, identity: Identity) -> str:
+        has = f"it has {listed(self._tiers)}"
+        if identity.tier is not None:
+            what = f'is of the tier "{in_a_line(identity.tier)}", which the policy does not have'
+            return f"{caller(identity)} {what}; {has}"
+        return (
+            f"{caller(identity)} names no tier and the policy has no default_tier; let identify name one of the"
+            f" policy's tiers, or set default_tier; {has}"
+        )
 
 
 def listed(names: Iterable[str]) -> str:

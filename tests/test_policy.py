@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratelimit.keys import caller
+from ratelimit import tiers as tiers_module
+from ratelimit.keys import caller, marked
 from ratelimit.memo import SIZE
 from ratelimit.model import (
     FOREVER,
@@ -175,25 +176,37 @@ def test_names_are_escaped(name: str, written: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("ana@2", "ana%402"), ("@@2", "@%402"), ("ana@2.example", "ana@2.example"), ("2", "2"), ("ana@", "ana@")],
+)
+def test_a_name_at_the_end_of_a_key(name: str, written: str) -> None:
+    """`@2` at the end marks the counter of an inner policy: no name of a caller can be read as that."""
+    assert keys((limit(per=("user",)),), ACME._replace(user=name))[0].endswith(f":user={written}")
+    assert keys((limit(name),), Identity(organization=name)._replace(tier="basic")) == [
+        f"{{organization={name}}}:{name}:60000/60"
+    ]
+
+
 def test_caller_hides_the_api_key() -> None:
     """In the log, as in Redis, an API key is only a hash of its hash."""
     assert caller(ACME._replace(organization=None, user=None)) == f"api_key={KEY_NAME}"
     assert KEY_HASH not in caller(Identity(api_key=KEY_HASH))
 
 
-names = st.sampled_from(["a", "", ":", "=", "a:user=b", "}", "%", "%3A", "#", "@", "é", "x" * 64, LONG]) | st.text(
-    max_size=70
-)
+names = st.sampled_from(
+    ["a", "", ":", "=", "a:user=b", "}", "%", "%3A", "#", "@", "a@2", "a%402", "@2@2", "@22", "é", "x" * 64, LONG]
+) | st.text(max_size=70)
 kinds = st.sampled_from([Rate(1000), Rate(1000, 30), Rate(60), Quota("day"), Quota("year"), Concurrency()])
-pers = st.lists(st.sampled_from(["identity", *IDENTITY_KINDS, "store", "@store", "c"]), max_size=4, unique=True).map(
-    tuple
-)
+pers = st.lists(
+    st.sampled_from(["identity", *IDENTITY_KINDS, "store", "@store", "c", "2"]), max_size=4, unique=True
+).map(tuple)
 limits = st.builds(limit, names, kind=kinds, per=pers)
 identities = st.builds(
     Identity,
     **dict.fromkeys(IDENTITY_KINDS[:-1], st.none() | names),
     ip=names,
-    attributes=st.dictionaries(st.sampled_from(["store", "@store", "c"]), names | st.integers(0, 9)),
+    attributes=st.dictionaries(st.sampled_from(["store", "@store", "c", "2"]), names | st.integers(0, 9)),
     tier=st.just("basic"),
 )
 
@@ -210,9 +223,13 @@ def counted_by(identity: Identity, counted: Limit) -> tuple[object, ...]:
 
 @given(identities, limits, identities, limits)
 def test_keys_never_collide(one: Identity, first: Limit, other: Identity, second: Limit) -> None:
-    """Two callers or two limits have one key exactly where they are meant to share a counter, whatever their names."""
+    """Two callers or two limits have one key exactly where they are meant to share a counter, whatever their names; and
+    none has a key that is marked as of the second or third policy on a request."""
     (key,), (other_key,) = keys((first,), one), keys((second,), other)
     assert (key == other_key) == (counted_by(one, first) == counted_by(other, second))
+    of_inner = {marked(key, 2), marked(key, 3)}
+    assert not of_inner & {key, other_key, marked(other_key, 22)}
+    assert (marked(other_key, 2) in of_inner) == (key == other_key)
 
 
 @given(identities, limits)
@@ -354,9 +371,9 @@ def test_default_tier() -> None:
             'organization=acme is of the tier "gold", which the policy does not have; it has "basic", "free"',
         ),
         (
-            "",
-            "basic",
-            'organization=acme is of the tier "", which the policy does not have; it has "basic", "free"',
+            "\n",
+            None,
+            'organization=acme is of the tier "\\n", which the policy does not have; it has "basic", "free"',
         ),
         (
             None,
@@ -367,11 +384,47 @@ def test_default_tier() -> None:
     ],
 )
 def test_no_tier(tier: str | None, default: str | None, message: str) -> None:
-    """An identity whose tier the policy does not have raises: nothing is unlimited by accident."""
+    """Without a default and an anonymous tier, one that is not there raises: nothing is unlimited by accident."""
     two = policy(tiers={"basic": (limit(),), "free": ()}, default_tier=default)
     with pytest.raises(LookupError) as refusal:
         two.charges(ACME._replace(tier=tier), "search")
     assert str(refusal.value) == message
+
+
+@pytest.mark.parametrize(("default", "name", "the_max"), [("basic", "b", 100), (None, "a", 5), ("free", "f", 100)])
+def test_a_tier_that_is_not_there(default: str | None, name: str, the_max: int) -> None:
+    """Its callers have the default tier, else the anonymous one, also for overrides, and the same charges again."""
+    tiers = {"basic": (limit("b"),), "free": (limit("f"),), "anonymous": (limit("a"),)}
+    overrides = (Override({"tier": "anonymous"}, {"a": fixed(5)}), Override({"tier": "gold"}, {"b": fixed(7)}))
+    one = policy(tiers=tiers, default_tier=default, overrides=overrides)
+    for attributes in ({}, {"registers": 3}):
+        gold = ACME._replace(tier="gold", attributes=attributes)
+        charges = one.charges(gold, "search")
+        assert (only(charges).limit.name, only(charges).maxes) == (name, ((FOREVER, the_max),))
+        assert one.charges(gold, "search") is charges
+        assert one.charges(gold._replace(tier=default or "anonymous"), "search") is charges
+        assert one.charges(gold._replace(tier="platinum"), "search") is charges
+    assert (
+        one.charges(gold._replace(attributes={"registers": []}), "search") == charges
+    )  # a list is remembered by nobody
+
+
+def test_a_tier_that_is_not_there_is_told_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many requests there are of whichever tiers, it is a line a minute for as long as there are any."""
+    now = [1_000.0]
+    monkeypatch.setattr(tiers_module, "monotonic", lambda: now[0])
+    one = policy(default_tier="basic")
+    for second in range(121):
+        now[0] = 1_000.0 + second
+        one.charges(ACME._replace(tier="gold"), "search")
+        one.charges(ACME._replace(tier="gold", user=f"u{second}", attributes={}), "search")
+    said = 'organization=acme is of the tier "gold", which the policy does not have; it has "basic"; until it does,'
+    assert [record.getMessage() for record in caplog.records] == [f'{said} "basic" counts instead'] * 3
+    one.charges(ACME, "search")
+    policy(default_tier="basic").charges(ACME._replace(tier="gold"), "search")
+    assert len(caplog.records) == 4
 
 
 def test_a_tier_may_have_no_limits() -> None:

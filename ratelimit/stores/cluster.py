@@ -33,6 +33,7 @@ class ClusterStore:
         except ValueError as error:
             raise ValueError(f"the URL of the store {error}") from None
         connections(cluster.any_node)  # connects nowhere, and knows its options
+        self.prefix = prefix
         self.scripts = Scripts()
         self._keeps_account = False
         self._nodes = PerLoop(

@@ -35,6 +35,7 @@ class RedisStore:
 
     def __init__(self, redis: str | Redis, *, prefix: str = "ratelimit", timeout: float = 0.1) -> None:
         self._pool = _connections(redis) if isinstance(redis, str) else connections(redis)
+        self.prefix = prefix
         self._prefix = f"{prefix}:"
         self._timeout = timeout
         self.scripts = Scripts()

@@ -57,7 +57,7 @@ def test_mounted_twice_with_another_in_between() -> None:
 
 
 def test_a_policy_by_hand_has_no_origin() -> None:
-    """Two different policies without an origin are two policies: both apply."""
+    """Two different policies without an origin are two policies: both apply, each with a counter of its own."""
     one = policy()
     by_hand = [type(one)(one.tiers, one.identify, one.classify, one.style, one.address) for _ in range(2)]
 
@@ -65,7 +65,8 @@ def test_a_policy_by_hand_has_no_origin() -> None:
         store = MemoryStore(clock=lambda: T)
         limiter = RateLimitMiddleware(RateLimitMiddleware(plain, by_hand[0], store=store), by_hand[1], store=store)
         start, _ = await ask(limiter)
-        assert header(start, "x-ratelimit-remaining") == "1"
+        assert header(start, "x-ratelimit-remaining") == "2"
+        assert sorted(store._counters) == ["{user=ana}:requests:60000/60", "{user=ana}:requests:60000/60@2"]
 
     run(test())
 

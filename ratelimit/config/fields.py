@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from ratelimit.address import ClientAddress, trusted_network
 from ratelimit.config.words import did_you_mean, listed, shown
 from ratelimit.identity import IdentifyByApiKey
-from ratelimit.model import IDENTITY_KINDS
+from ratelimit.model import FOREVER, IDENTITY_KINDS
 from ratelimit.operations import Rule
 from ratelimit.policy import OnFailure
 from ratelimit.stores import SCHEMES
@@ -101,6 +101,8 @@ def timezone(value: Any) -> str:
 
 
 def attribute(value: Any) -> str | int:
+    if isinstance(value, int) and abs(value) > FOREVER:
+        raise ValueError(f"{shown(value)} is out of range; a whole number is from -{FOREVER} to {FOREVER}")
     if isinstance(value, int | str) and not isinstance(value, bool):
         return value
     raise ValueError(f"{shown(value)} is not a value of an attribute; write a whole number or a text in quotes")

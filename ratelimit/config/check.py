@@ -18,10 +18,12 @@ from ratelimit.config.messages import Path, Problem, place
 from ratelimit.config.valid import Valid
 from ratelimit.config.words import one_of, shown
 from ratelimit.model import ANONYMOUS
+from ratelimit.networks import check_not_everybody, trusted_network
 
 
 def check(valid: Valid) -> list[Problem]:
     return [
+        *_check_proxies(valid),
         *_check_tiers(valid),
         *_check_keys(valid),
         *check_rules(valid),
@@ -31,6 +33,18 @@ def check(valid: Valid) -> list[Problem]:
         *check_reserve(valid),
         *check_overrides(valid),
     ]
+
+
+def _check_proxies(valid: Valid) -> Iterator[Problem]:
+    identity = valid.file.identity
+    networks = [network for text in identity.trusted_proxies if (network := trusted_network(text)) is not None]
+    try:
+        check_not_everybody(networks, "what is here, taken together,")
+    except ValueError as error:
+        yield Problem(("identity", "trusted_proxies"), str(error))
+    if identity.trusted_hops is not None and identity.trusted_proxies:
+        why = "is instead of trusted_proxies, where proxies have no fixed addresses; write one of them"
+        yield Problem(("identity", "trusted_hops"), why)
 
 
 def _check_tiers(valid: Valid) -> Iterator[Problem]:

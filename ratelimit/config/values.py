@@ -34,7 +34,8 @@ _ATTRIBUTE = WithJsonSchema({"type": ["string", "integer"], "minimum": -FOREVER,
 _URL = WithJsonSchema(  # in any case, for which a pattern of JSON Schema has no flag
     {
         "type": "string",
-        "pattern": "^([Mm][Ee][Mm][Oo][Rr][Yy]://$|[Uu][Nn][Ii][Xx]://|[Rr][Ee][Dd][Ii][Ss][Ss]?"
+        "pattern": "^([Mm][Ee][Mm][Oo][Rr][Yy]://$|[Uu][Nn][Ii][Xx]://"
+        "|([Rr][Ee][Dd][Ii][Ss]|[Vv][Aa][Ll][Kk][Ee][Yy])[Ss]?"
         "(\\+([Cc][Ll][Uu][Ss][Tt][Ee][Rr]|[Ss][Ee][Nn][Tt][Ii][Nn][Ee][Ll]))?://)",
     }
 )

@@ -27,5 +27,5 @@ def _nearly_the_same(named: list[tuple[Path, str]]) -> Iterator[Problem]:
     for path, name in named:
         there, other = first.setdefault(name.lower(), (path, name))
         if name != other:
-            message = f"{shown(name)} is another name than {shown(other)} at {place(there)}; write both alike"
-            yield Problem(path, message, odd=True)
+            what = f"{shown(name)} is another name than {shown(other)} at {place(there)}"
+            yield Problem(path, f"{what}; write both alike, or another word", odd=True)

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratelimit.config import shadowed
@@ -24,6 +24,7 @@ def takes(pattern: list[Segment]) -> Any:
     return lambda path: table.find(path) is True
 
 
+@settings(deadline=None)
 @given(PATTERNS, PATTERNS)
 def test_covers_is_exact(pattern: list[Segment], other: list[Segment]) -> None:
     """A pattern covers another if and only if it takes every path that the other takes."""

@@ -151,8 +151,10 @@ class ClientAddress:
     def _look_for_a_proxy(self, peer: _Hop, text: str, scope: Scope) -> None:
         """Nobody is trusted, and somebody near sends what a proxy sends. Where it names the peer itself, the server has
         already made the client of it, and all is well."""
-        name = next((name for name, _ in scope["headers"] if name in _HOPS), None)
-        if name is None:
+        for name, _ in scope["headers"]:  # a third of the time of a generator, and for each request from near
+            if name in _HOPS:
+                break
+        else:
             return
         hops = islice(_HOPS[name]([value for header, value in scope["headers"] if header == name]), MAX_HOPS)
         if any(peer.text == self._look(hop).text for hop in hops if 0 < len(hop) <= MAX_TEXT):

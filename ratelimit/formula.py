@@ -5,7 +5,8 @@
     factor  = number | attribute | "-" factor | "(" sum ")"
 
 Numbers are whole, with underscores between digits if that reads better (`1_000`). Attributes are ASCII identifiers.
-The text is parsed into a short program for a stack; nothing of it is ever evaluated as code.
+The text is parsed into a short program for a stack; nothing of it is ever evaluated as code. While it is parsed, the
+range of each part is kept, for attributes from 0 on: what no attribute could bring into 0..2**53 is refused.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from ratelimit.model import FOREVER
+from ratelimit.ranges import End, Range, difference, product, total
 
 MAX_LENGTH = 1000  # characters; the page of a real policy has formulas of 20
 MAX_DEPTH = 50  # of parentheses and minus signs within each other; far below Python's own limit of 1000
@@ -30,16 +33,22 @@ _Step = int | str | _Combine  # push a number, push an attribute, combine the up
 _log = logging.getLogger("ratelimit")
 
 
+class OutOfRangeError(ValueError):
+    """A formula that can be read, with a value that no limit can have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Formula:
     """A max as a function of attributes: `parse_formula("300 * registers + 50")({"registers": 3})` is 950.
 
     Below 0 counts as 0, and above FOREVER as FOREVER. An attribute that is missing or no whole number counts as 0, and
-    is logged once for each formula and name. `names` are the attributes that it reads.
+    is logged once for each formula and name. `names` are the attributes that it reads, `most` is the largest value that
+    it can have, infinite where there is no end to it.
     """
 
     text: str
     names: frozenset[str] = field(compare=False)
+    most: End = field(compare=False, repr=False)
     _program: tuple[_Step, ...] = field(compare=False, repr=False)
     _constant: int | None = field(compare=False, repr=False)
     _missed: set[str] = field(compare=False, repr=False, default_factory=set)
@@ -61,16 +70,21 @@ class Formula:
 
 
 def parse_formula(text: str) -> Formula:
-    """Read a formula. ValueError says at which character, counted from 1, it can't be read, and what is allowed."""
+    """Read a formula. ValueError says at which character, counted from 1, it can't be read, and what is allowed;
+    OutOfRangeError, that a number in it or all of it is beyond 2**53, or never above 0 and not 0 itself."""
     if len(text) > MAX_LENGTH:
         raise ValueError(f"a formula has at most {MAX_LENGTH} characters, this one has {len(text)}")
     parser = _Parser(_tokens(text))
-    parser.sum(depth=0)
+    least, most = parser.sum(depth=0)
     parser.expect_end()
+    constant = int(least) if least == most else None
+    if most < 0 or least < 0 == most:
+        raise OutOfRangeError(f"{_comes_to(constant, 'at most', most)}; the least is 0, which closes the limit")
+    if least > FOREVER:
+        raise OutOfRangeError(f"{_comes_to(constant, 'at least', least)}; the most is {FOREVER}")
     program = tuple(parser.program)
     names = frozenset(step for step in program if isinstance(step, str))
-    constant = None if names else _within_bounds(_run(program, lambda _: 0))
-    return Formula(text.strip(), names, program, constant)
+    return Formula(text.strip(), names, most, program, constant)
 
 
 def _within_bounds(value: int) -> int:
@@ -113,6 +127,26 @@ def _unexpected(token: str, position: int) -> ValueError:
     return ValueError(f"{what}; a formula is made of {_ALLOWED}")
 
 
+def _sound(value: Range, position: int) -> Range:
+    """OutOfRangeError where a part comes to one number that nothing can hold, whatever stands beside it."""
+    least, most = value
+    if least == most and abs(most) > FOREVER:
+        raise OutOfRangeError(f"{_short(most)} at character {position} is too large; the most is {FOREVER}")
+    return value
+
+
+def _comes_to(constant: int | None, word: str, end: End) -> str:
+    if constant is not None:
+        return f"it comes to {_short(constant)}"
+    return f"with attributes of 0 or more it is {word} {_short(end)}"
+
+
+def _short(number: End) -> str:
+    """A number of hundreds of digits would be all that one reads."""
+    text = str(number)
+    return text if len(text) <= 40 else f"{text[:20]}…"
+
+
 @dataclass(slots=True)
 class _Parser:
     """Recursive descent. Writes the program in postfix order, so that running it needs no recursion."""
@@ -121,21 +155,26 @@ class _Parser:
     at: int = 0
     program: list[_Step] = field(default_factory=list)
 
-    def sum(self, depth: int) -> None:
-        self.product(depth)
+    def sum(self, depth: int) -> Range:
+        value = self.product(depth)
         while (sign := self.tokens[self.at][0]) in ("+", "-"):
+            position = self.tokens[self.at][1]
             self.at += 1
-            self.product(depth)
+            other = self.product(depth)
             self.program.append(operator.add if sign == "+" else operator.sub)
+            value = _sound(total(value, other) if sign == "+" else difference(value, other), position)
+        return value
 
-    def product(self, depth: int) -> None:
-        self.factor(depth)
+    def product(self, depth: int) -> Range:
+        value = self.factor(depth)
         while self.tokens[self.at][0] == "*":
+            position = self.tokens[self.at][1]
             self.at += 1
-            self.factor(depth)
+            value = _sound(product(value, self.factor(depth)), position)
             self.program.append(operator.mul)
+        return value
 
-    def factor(self, depth: int) -> None:
+    def factor(self, depth: int) -> Range:
         symbol, position = self.tokens[self.at]
         self.at += 1
         if depth > MAX_DEPTH:
@@ -144,17 +183,21 @@ class _Parser:
             )
         if symbol == "-":
             self.program.append(0)
-            self.factor(depth + 1)
+            value = difference((0, 0), self.factor(depth + 1))
             self.program.append(operator.sub)
-        elif symbol == "(":
-            self.sum(depth + 1)
+            return value
+        if symbol == "(":
+            value = self.sum(depth + 1)
             self.expect_closed(position)
-        elif symbol[:1].isdigit():
-            self.program.append(int(symbol))
-        elif symbol.isidentifier():
+            return value
+        if symbol[:1].isdigit():
+            number = int(symbol)
+            self.program.append(number)
+            return _sound((number, number), position)
+        if symbol.isidentifier():
             self.program.append(symbol)
-        else:
-            raise _unexpected(symbol, position)
+            return (0, inf)
+        raise _unexpected(symbol, position)
 
     def expect_closed(self, opened: int) -> None:
         symbol, position = self.tokens[self.at]

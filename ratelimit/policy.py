@@ -1,7 +1,7 @@
 """From who is calling and what kind of operation it is to the charges to make: a pure look-up.
 
 Everything that does not depend on the caller is computed when a Policy is made: which limits apply to which operation,
-their costs, the fixed parts of their keys, and where an override is found.
+their costs, the fixed parts of their keys, and where an override is found (overrides.py).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ratelimit.keys import by_value, escaped, getter_of, memorable, value_of
+from ratelimit.keys import by_value, escaped, getter_of, memorable
 from ratelimit.memo import Recent
 from ratelimit.model import (
     FOREVER,
@@ -22,14 +22,12 @@ from ratelimit.model import (
     Scope,
     Style,
 )
+from ratelimit.overrides import Matched, Override
 from ratelimit.tiers import Instead, Tier, compile_tier, listed
 
-OnFailure = Literal["allow", "deny", "local"]
-_Max = Callable[[Mapping[str, str | int]], int]
-_Overrides = Sequence["Override"]
+__all__ = ["OnFailure", "Override", "Policy", "StoreSettings"]
 
-# The most telling first: thousands of overrides for single customers must not be read through for each request.
-_SELECTIVE = ("api_key", "user", "application", "organization", "ip")
+OnFailure = Literal["allow", "deny", "local"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +38,6 @@ class StoreSettings:
     prefix: str = "ratelimit"  # of every key in Redis
     timeout_ms: int = 100  # the longest a request waits for the store
     on_failure: OnFailure = "allow"  # local: this process enforces the limits until the store is back
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """Other maxes for the callers that have every value of `match`.
-
-    `match` goes by organization, user, api_key (its SHA-256 in hexadecimal), application, ip, tier, and by attributes
-    under their own names. `maxes` are by name of limit. The store's clock ends an override at `until_ms`.
-    """
-
-    match: Mapping[str, str | int] = field(repr=False)
-    maxes: Mapping[str, _Max]
-    until_ms: int = FOREVER
-
-    def __post_init__(self) -> None:
-        if not self.match:
-            raise ValueError("an override needs something to match; to change a limit for everybody, change the limit")
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -77,7 +58,7 @@ class Policy:
     store: StoreSettings = StoreSettings()
     origin: str = ""
     _compiled: Mapping[str, Tier] = field(init=False, repr=False)
-    _by_value: Mapping[str, Mapping[str | int, list[tuple[int, Override]]]] = field(init=False, repr=False)
+    _matched: Matched = field(init=False, repr=False)
     _named: frozenset[str] = field(init=False, repr=False)  # operations; users' own names for others are without number
     _telling: Callable[[Identity], object] = field(init=False, repr=False)
     _recent: Recent[tuple[object, ...], tuple[Charge, ...]] = field(init=False, repr=False)
@@ -90,7 +71,7 @@ class Policy:
         compiled = {name: compile_tier(name, limits) for name, limits in self.tiers.items()}
         object.__setattr__(self, "_compiled", compiled)
         object.__setattr__(self, "_named", frozenset().union(*[tier.by_operation for tier in compiled.values()]))
-        object.__setattr__(self, "_by_value", _index(self.overrides))
+        object.__setattr__(self, "_matched", Matched(self.overrides))
         object.__setattr__(self, "_telling", getter_of(_told_apart_by(self.tiers, self.overrides)))
         object.__setattr__(self, "_recent", Recent())
         # Built-in identification gives the same object again. The entry holds it: its id is not another's meanwhile.
@@ -134,22 +115,12 @@ class Policy:
             return self._by_fields(self._instead.of(identity), operation)
         root_kind, root_name = identity.root
         root = f"{{{root_kind}={escaped(root_kind, root_name)}}}"  # all keys of a request are in one slot of a cluster
-        overrides = self._matching(identity, tier_name) if self._by_value else ()
+        overrides = self._matched(identity, tier_name) if self.overrides else ()
         counters = tier.by_operation.get(operation, tier.others)
         return tuple(
             Charge(c.limit, c.key(root, root_kind, identity), c.cost, _maxes(c.limit, overrides, identity.attributes))
             for c in counters
         )
-
-    def _matching(self, identity: Identity, tier: str | None) -> _Overrides:
-        """The overrides for a caller, the last first."""
-        found: list[tuple[int, Override]] = []
-        for kind, overrides in self._by_value.items():
-            value = tier if kind == "tier" else value_of(identity, kind)
-            if value is not None:
-                found += overrides.get(value, ())
-        found.sort(key=lambda numbered: -numbered[0])
-        return [override for _, override in found if _matches(override, identity, tier)]
 
     def _is_memorable(self, identity: Identity, operation: str) -> bool:
         """Not under a tier that is not there: what is remembered is the tier's in its place, so each request comes by
@@ -157,13 +128,9 @@ class Policy:
         return (identity.tier is None or identity.tier in self._compiled) and memorable(identity, operation)
 
 
-def _matches(override: Override, identity: Identity, tier: str | None) -> bool:
-    return all(
-        value == (tier if kind == "tier" else value_of(identity, kind)) for kind, value in override.match.items()
-    )
-
-
-def _maxes(limit: Limit, overrides: _Overrides, attributes: Mapping[str, str | int]) -> tuple[tuple[int, int], ...]:
+def _maxes(
+    limit: Limit, overrides: Sequence[Override], attributes: Mapping[str, str | int]
+) -> tuple[tuple[int, int], ...]:
     """The max until each of some instants: the last override first, and after its end the one before it."""
     steps = []
     covered = 0
@@ -177,16 +144,7 @@ def _maxes(limit: Limit, overrides: _Overrides, attributes: Mapping[str, str | i
     return tuple(steps)
 
 
-def _told_apart_by(tiers: Mapping[str, tuple[Limit, ...]], overrides: _Overrides) -> set[str]:
+def _told_apart_by(tiers: Mapping[str, tuple[Limit, ...]], overrides: Sequence[Override]) -> set[str]:
     """What limits and overrides look at of a caller besides its root and its attributes."""
     per = {kind for limits in tiers.values() for limit in limits for kind in limit.per}
     return {"tier"}.union(per, *[override.match for override in overrides])
-
-
-def _index(overrides: _Overrides) -> dict[str, dict[str | int, list[tuple[int, Override]]]]:
-    """Overrides with their position, by the one field of each that tells the most."""
-    index: dict[str, dict[str | int, list[tuple[int, Override]]]] = {}
-    for position, override in enumerate(overrides):
-        kinds = [kind for kind in _SELECTIVE if kind in override.match] or sorted(override.match, key="tier".__eq__)
-        index.setdefault(kinds[0], {}).setdefault(override.match[kinds[0]], []).append((position, override))
-    return index

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratelimit.formula import MAX_DEPTH, MAX_LENGTH, parse_formula
+from ratelimit.formula import MAX_DEPTH, MAX_LENGTH, OutOfRangeError, parse_formula
 from ratelimit.model import FOREVER
 
 NAMES = {"registers": 3, "seats": 7, "_a1": 2}
@@ -34,12 +34,12 @@ NAMES = {"registers": 3, "seats": 7, "_a1": 2}
         ("2 * -3 + 10", 4),
         ("-(registers - seats)", 4),
         ("_a1 * _a1", 4),
-        ("5 - 8", 0),
         ("registers - seats", 0),
+        ("5 - seats", 0),
         (str(FOREVER), FOREVER),
-        (str(FOREVER + 1), FOREVER),
-        ("9" * 900, FOREVER),
-        ("registers * " + "9" * 900, FOREVER),
+        (f"registers * {FOREVER}", FOREVER),
+        ("0 * registers", 0),
+        ("5 * 0 - 0", 0),
     ],
 )
 def test_value(text: str, expected: int) -> None:
@@ -127,9 +127,36 @@ def test_no_number(attributes: dict[str, str | int], said: str, caplog: pytest.L
     assert len(caplog.records) == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("-5", "it comes to -5; the least is 0, which closes the limit"),
+        ("10 - 20", "it comes to -10; the least is 0, which closes the limit"),
+        ("2 * (3 - 5)", "it comes to -4; the least is 0"),
+        ("registers * (5 - 10)", "with attributes of 0 or more it is at most 0; the least is 0"),
+        ("-registers", "with attributes of 0 or more it is at most 0; the least is 0"),
+        ("5 - 10 - registers * seats", "with attributes of 0 or more it is at most -5; the least is 0"),
+        (str(FOREVER + 1), f"{FOREVER + 1} at character 1 is too large; the most is {FOREVER}"),
+        ("registers * " + "9" * 900, "99999999999999999999… at character 13 is too large"),
+        (f"registers * ({FOREVER} + 1)", f"{FOREVER + 1} at character 31 is too large"),
+        (f"registers - {FOREVER} * 2", f"{2 * FOREVER} at character 30 is too large"),
+        (f"0 - {FOREVER} - 1 + registers", f"{-FOREVER - 1} at character 22 is too large"),
+        (
+            f"registers + {FOREVER} + 1",
+            f"with attributes of 0 or more it is at least {FOREVER + 1}; the most is {FOREVER}",
+        ),
+    ],
+)
+def test_what_no_limit_can_have(text: str, message: str) -> None:
+    """A number beyond 2**53, and a max that is below 0 or beyond 2**53 whatever its attributes are, is refused."""
+    with pytest.raises(OutOfRangeError) as error:
+        parse_formula(text)
+    assert str(error.value).startswith(message)
+
+
 @given(
     st.recursive(
-        st.integers(0, 10**6).map(str) | st.sampled_from(sorted(NAMES)),
+        st.integers(0, 10**6).map(str) | st.sampled_from([*NAMES, str(FOREVER), "0", "1"]),
         lambda inner: st.one_of(
             st.tuples(inner, st.sampled_from([" + ", "-", " * "]), inner).map("".join),
             inner.map("({})".format),
@@ -139,9 +166,20 @@ def test_no_number(attributes: dict[str, str | int], said: str, caplog: pytest.L
     )
 )
 def test_agrees_with_python(text: str) -> None:
-    """Every formula has the value that Python gives to the same text."""
-    expected = eval(text, {"__builtins__": {}}, dict(NAMES))  # noqa: S307 made above from numbers, names and + - *
-    assert parse_formula(text)(NAMES) == min(max(expected, 0), FOREVER)
+    """Every formula has the value that Python gives to the same text, or is refused, and then it never has a value
+    above 0 that a limit can have, or a number in it is too large."""
+    values = [
+        eval(text, {"__builtins__": {}}, names)  # noqa: S307 made above from numbers, names and + - *
+        for names in (dict(NAMES), dict.fromkeys(NAMES, 0), dict.fromkeys(NAMES, 1), dict.fromkeys(NAMES, 10**9))
+    ]
+    try:
+        formula = parse_formula(text)
+    except OutOfRangeError as error:
+        if "at character" not in str(error):
+            assert all(value <= 0 for value in values) or all(value > FOREVER for value in values)
+        return
+    assert formula(NAMES) == min(max(values[0], 0), FOREVER)
+    assert all(value <= formula.most for value in values)
 
 
 @given(st.text(max_size=30) | st.text("0123456789ab_+-*() ", max_size=30))

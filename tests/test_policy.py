@@ -338,20 +338,6 @@ def test_overrides_limit_by_limit() -> None:
     assert [charge.maxes for charge in tier.charges(ACME, "search")] == [((FOREVER, 5),), ((FOREVER, 21),)]
 
 
-def test_overrides_are_found_not_scanned() -> None:
-    """Of thousands of overrides only those that share the caller's most telling value are looked at."""
-    looked_at = []
-
-    class Telling(dict[str, str | int]):
-        def items(self) -> Any:
-            looked_at.append(dict(self))
-            return super().items()
-
-    many = [Override(Telling({"tier": "basic", "organization": f"o{n}"}), {"requests": fixed(n)}) for n in range(5000)]
-    assert overridden(*many, identity=ACME._replace(organization="o42")) == ((FOREVER, 42),)
-    assert looked_at == [{"tier": "basic", "organization": "o42"}]
-
-
 def test_default_tier() -> None:
     """An identity that names no tier has the default one, also for overrides; one that names a tier has its own."""
     tiers = {"basic": (limit("b"),), "free": (limit("f"),)}

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from ratelimit.config.fields import LONGEST_MS, UNITS_MS
 from ratelimit.config.words import shown
-from ratelimit.formula import Formula, parse_formula
+from ratelimit.formula import Formula, OutOfRangeError, parse_formula
 from ratelimit.model import FOREVER
 
 Period = Literal["day", "week", "month", "year"]
@@ -95,5 +95,7 @@ def _per_period(value: Any) -> Amount | None:
 def _formula(text: str, value: str) -> Formula:
     try:
         return parse_formula(text)
+    except OutOfRangeError as error:
+        raise ValueError(f"{shown(value)} has a max that can't be meant: {error}") from None
     except ValueError as error:
         raise ValueError(f"{shown(value)} has no max that can be read: {error}") from None

@@ -22,7 +22,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def build(file: PolicyFile, origin: str) -> Policy:
     identity = file.identity
-    address = ClientAddress(tuple(identity.trusted_proxies), identity.forwarded, identity.ipv6_prefix)
+    address = ClientAddress(
+        tuple(identity.trusted_proxies), identity.forwarded, identity.ipv6_prefix, identity.trusted_hops
+    )
     return Policy(
         tiers={name: tuple(_limit(limit) for limit in tier.limits) for name, tier in file.tiers.items()},
         identify=IdentifyByApiKey(

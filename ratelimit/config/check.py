@@ -1,4 +1,5 @@
-"""What takes two places of a policy file to see. Each check yields its problems with the path of what to change.
+"""What takes two places of a policy file to see. Each check yields its problems with the path of what to change, also
+those of what is only odd.
 
 Names are compared with those that are written, valid or not: a limit with a mistake in it is still there to be named.
 """
@@ -7,25 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ratelimit.config.check_limits import check_limits
+from ratelimit.config.check_costs import check_costs
+from ratelimit.config.check_limits import check_limits, limits_of
+from ratelimit.config.check_names import check_names
 from ratelimit.config.check_overrides import check_overrides
 from ratelimit.config.check_reserve import check_reserve
+from ratelimit.config.check_rules import check_rules
 from ratelimit.config.messages import Path, Problem, place
 from ratelimit.config.valid import Valid
 from ratelimit.config.words import one_of, shown
 from ratelimit.model import ANONYMOUS
-from ratelimit.operations import Rule
+from ratelimit.networks import check_not_everybody, trusted_network
 
 
 def check(valid: Valid) -> list[Problem]:
     return [
+        *_check_proxies(valid),
         *_check_tiers(valid),
         *_check_keys(valid),
-        *_check_rules(valid),
+        *check_rules(valid),
+        *check_names(valid),
         *check_limits(valid),
+        *check_costs(list(limits_of(valid))),
         *check_reserve(valid),
         *check_overrides(valid),
     ]
+
+
+def _check_proxies(valid: Valid) -> Iterator[Problem]:
+    identity = valid.file.identity
+    networks = [network for text in identity.trusted_proxies if (network := trusted_network(text)) is not None]
+    try:
+        check_not_everybody(networks, "what is here, taken together,")
+    except ValueError as error:
+        yield Problem(("identity", "trusted_proxies"), str(error))
+    if identity.trusted_hops is not None and identity.trusted_proxies:
+        why = "is instead of trusted_proxies, where proxies have no fixed addresses; write one of them"
+        yield Problem(("identity", "trusted_hops"), why)
 
 
 def _check_tiers(valid: Valid) -> Iterator[Problem]:
@@ -53,15 +72,3 @@ def _check_keys(valid: Valid) -> Iterator[Problem]:
             yield Problem(
                 (*path, "sha256"), f"is the same as that of {place(first[key.sha256])}; an API key has one entry"
             )
-
-
-def _check_rules(valid: Valid) -> Iterator[Problem]:
-    first: dict[tuple[object, ...], Path] = {}
-    for name, texts in valid.file.operations.items():
-        for path, text in valid.numbered(("operations", name), texts):
-            rule = Rule.parse(text, name)
-            matched = (rule.method, *rule.segments)
-            if first.setdefault(matched, path) != path:
-                yield Problem(
-                    path, f"{shown(text)} never matches: {place(first[matched])} comes first and takes the same"
-                )

@@ -2,25 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 
 from ratelimit.config.amounts import Amount
+from ratelimit.config.callers import Callers
+from ratelimit.config.check_costs import Limits, check_cost_under
 from ratelimit.config.check_limits import KINDS, lacking, limits_of, written_limits
 from ratelimit.config.fields import client_ip
-from ratelimit.config.grammar import MATCHED, KeyTable, LimitTable, OverrideTable
+from ratelimit.config.grammar import MATCHED, LimitTable, OverrideTable
 from ratelimit.config.messages import Path, Problem, place
 from ratelimit.config.valid import Valid
 from ratelimit.config.words import listed, one_of, shown
+from ratelimit.model import ANONYMOUS
 
 
 def check_overrides(valid: Valid) -> Iterator[Problem]:
+    """What all of them need is looked up once: there may be thousands."""
+    names = _Names(valid)
+    callers = Callers(valid)
+    limits: defaultdict[str, list[tuple[Path, LimitTable]]] = defaultdict(list)
+    for path, limit in limits_of(valid):
+        limits[limit.name].append((path, limit))
+    in_part = {dropped[:2] for dropped in valid.dropped}
     for path, override in valid.numbered(("overrides",), valid.file.overrides):
         yield from _check_match(valid, path, override)
         for name, amount in override.limits.items():
             where = (*path, "limits", name)
-            yield from _check_name(valid, where, name, override)
-            yield from _check_kind(valid, where, name, amount, override)
-            yield from _check_attributes(valid, where, amount, override)
+            changed = [(at, limit) for at, limit in limits.get(name, ()) if override.tier in (None, at[1])]
+            yield from _check_name(names, where, name, override)
+            yield from _check_kind(valid, where, amount, changed)
+            if path not in in_part:  # of one that is read in part it can't be said whom it matches
+                yield from _check_attributes(valid, where, amount, override, changed, callers)
+                yield from check_cost_under(where, amount, _met(changed, override, callers))
+
+
+class _Names:
+    """The names of limits, of each tier and of all; None of a tier that can't be read: that is a problem of its own."""
+
+    def __init__(self, valid: Valid) -> None:
+        self._of = {tier: _names_of(valid, tier) for tier in valid.file.tiers}
+        readable = valid.given(("tiers",)) <= self._of.keys()
+        self._of_all = set().union(*self._of.values()) if readable else None
+
+    def of(self, tier: str | None) -> Collection[str] | None:
+        return self._of_all if tier is None else self._of.get(tier)
+
+
+def _names_of(valid: Valid, tier: str) -> set[str]:
+    return {str(limit.get("name")) for limit in written_limits(valid, tier)}
 
 
 def _check_match(valid: Valid, path: Path, override: OverrideTable) -> Iterator[Problem]:
@@ -33,20 +63,15 @@ def _check_match(valid: Valid, path: Path, override: OverrideTable) -> Iterator[
             yield Problem((*path, "ip"), str(error))
 
 
-def _check_name(valid: Valid, where: Path, name: str, override: OverrideTable) -> Iterator[Problem]:
-    tiers = [override.tier] if override.tier is not None else list(valid.given(("tiers",)))
-    if not valid.file.tiers.keys() >= set(tiers):
-        return  # one that can't be read, or is not there at all, is a problem of its own
-    names = {str(limit.get("name")) for tier in tiers for limit in written_limits(valid, tier)}
-    if name not in names:
+def _check_name(names: _Names, where: Path, name: str, override: OverrideTable) -> Iterator[Problem]:
+    known = names.of(override.tier)
+    if known is not None and name not in known:
         who = f"the tier {shown(override.tier)} has no such limit" if override.tier else "no tier has such a limit"
-        yield Problem(where, f"{who}{one_of(name, names)}")
+        yield Problem(where, f"{who}{one_of(name, known)}")
 
 
-def _check_kind(valid: Valid, where: Path, name: str, amount: Amount, override: OverrideTable) -> Iterator[Problem]:
-    for path, limit in limits_of(valid):
-        if limit.name != name or override.tier not in (None, path[1]):
-            continue
+def _check_kind(valid: Valid, where: Path, amount: Amount, limits: Limits) -> Iterator[Problem]:
+    for path, limit in limits:
         kinds = {kind: getattr(limit, kind) for kind in valid.given(path).intersection(KINDS)}
         if len(kinds) == 1 and not _fits(amount, limit):
             [(kind, own)] = kinds.items()
@@ -66,28 +91,26 @@ def _fits(amount: Amount, limit: LimitTable) -> bool:
     return limit.concurrency is None or (amount.window_ms is None and amount.period is None)
 
 
-def _check_attributes(valid: Valid, where: Path, amount: Amount, override: OverrideTable) -> Iterator[Problem]:
-    path, name = where[:2], where[-1]
-    if not amount.max.names or any(dropped[:2] == path for dropped in valid.dropped):
-        return  # a constant, or an override of which it can't be said whom it matches
-    tiers = {limit_path[1] for limit_path, limit in limits_of(valid) if limit.name == name}
-    for key_path, key in valid.numbered(("keys",), valid.file.keys):
-        tier = key.tier or valid.file.identity.default_tier
-        if tier in tiers and _matches(override, key, tier):
+def _check_attributes(
+    valid: Valid, where: Path, amount: Amount, override: OverrideTable, limits: Limits, callers: Callers
+) -> Iterator[Problem]:
+    if not amount.max.names:
+        return
+    tiers = {path[1] for path, _ in limits}
+    for key_path, key, tier in callers.matched(override):
+        if tier in tiers:
             for attribute in lacking(valid, key_path, key, amount):
                 needs = f"needs the whole number {attribute}, which {place((*key_path, 'attributes'))} does not have"
                 yield Problem(where, f"{shown(amount.written)} {needs}")
 
 
-def _matches(override: OverrideTable, key: KeyTable, tier: str | None) -> bool:
-    """Whether a caller with this key is one whom an override is for, from whatever address."""
-    has = {
-        "organization": key.organization,
-        "user": key.user,
-        "api_key": key.sha256,
-        "application": key.application,
-        "tier": tier,
-    }
-    return all(getattr(override, kind) in (None, name) for kind, name in has.items()) and (
-        override.attributes.items() <= key.attributes.items()
-    )
+def _met(limits: Limits, override: OverrideTable, callers: Callers) -> Limits:
+    """Those of the limits that callers whom the override is for can have: by the tiers of the keys that it matches;
+    where there are none in the file, of any tier, but callers without a known key have nothing but an address."""
+    if override.tier is not None:
+        return limits
+    tiers = {tier for _, _, tier in callers.matched(override)}
+    if tiers and override.ip is None:
+        return [(path, limit) for path, limit in limits if path[1] in tiers]
+    by_address = override.model_fields_set <= {"ip", "limits", "until"}
+    return [(path, limit) for path, limit in limits if by_address or path[1] != ANONYMOUS]

@@ -9,19 +9,18 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address, ip_network
 from typing import Any, get_args
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
-from ratelimit.address import ClientAddress, trusted_network
+from ratelimit.address import ClientAddress
 from ratelimit.config.words import did_you_mean, listed, shown
 from ratelimit.identity import IdentifyByApiKey
-from ratelimit.model import IDENTITY_KINDS
+from ratelimit.model import FOREVER, IDENTITY_KINDS
+from ratelimit.networks import trusted_network
 from ratelimit.operations import Rule
 from ratelimit.policy import OnFailure
 from ratelimit.stores import SCHEMES
-from ratelimit.stores.topology import SCHEMES as CLUSTERS
-from ratelimit.stores.topology import ClusterUrl
-from ratelimit.stores.urls import SENTINELS, SentinelUrl, check_quoting
+from ratelimit.stores.parts import split_url
+from ratelimit.stores.urls import problem_of
 
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 LONGEST_MS = 36_500 * UNITS_MS["d"]  # with 1000 sub-windows, now * 1000 + 1001 windows stay below 2**53 until 2150
@@ -58,28 +57,14 @@ def lease(value: Any) -> int:
 
 def store_url(value: Any) -> str:
     """`redis://user:password@host:6379/0`. No message shows more of it than the scheme: it may hold a password."""
-    if not isinstance(value, str) or "://" not in value:
+    scheme = split_url(value).scheme if isinstance(value, str) else ""
+    if not scheme:
         raise ValueError(f"is not a URL; it starts with one of {listed(STORES)}")
-    scheme = value.partition("://")[0].lower()
-    if f"{scheme}://" not in STORES:
+    if scheme not in SCHEMES:
         raise ValueError(f"{shown(scheme)} is not a kind of store; use one of {listed(STORES)}")
-    if scheme == "memory" and value.lower() != "memory://":
-        raise ValueError("memory:// stands alone; the memory of a process has no address")
-    check_quoting(value)
-    address = ClusterUrl.of(value).any_node if scheme in CLUSTERS else value
-    address = SentinelUrl.of(value).any_node if scheme in SENTINELS else address
-    try:
-        parts = urlsplit(address)
-        readable = parts.port is None or parts.port > 0
-    except ValueError:
-        readable = False
-    if not readable:
-        raise ValueError("has an address that can't be read; write redis://host:6379/0, an IPv6 address in [ ]")
-    if scheme == "unix" and not parts.path.strip("/"):
-        raise ValueError("has no path of a socket; write unix:///run/redis.sock")
-    if scheme.startswith("redis") and not re.fullmatch("(/[0-9]*)?", parts.path):
-        raise ValueError("has a database that is not a number; write redis://host:6379/0")
-    return value
+    if problem := problem_of(value):
+        raise ValueError(problem)
+    return str(value)
 
 
 def on_failure(value: Any) -> OnFailure:
@@ -101,6 +86,8 @@ def timezone(value: Any) -> str:
 
 
 def attribute(value: Any) -> str | int:
+    if isinstance(value, int) and abs(value) > FOREVER:
+        raise ValueError(f"{shown(value)} is out of range; a whole number is from -{FOREVER} to {FOREVER}")
     if isinstance(value, int | str) and not isinstance(value, bool):
         return value
     raise ValueError(f"{shown(value)} is not a value of an attribute; write a whole number or a text in quotes")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path as FilePath
 
@@ -15,15 +16,19 @@ from ratelimit.config.messages import Path, PolicyError, Problem
 from ratelimit.config.valid import read_valid
 from ratelimit.policy import Policy
 
+_log = logging.getLogger("ratelimit")
+
 # Names that the parser repeats: of "Cannot declare ('keys', 'sk_live_1') twice" the second is an API key.
 _NAMES = re.compile(r"\(['\"].*\)|'.{4,}'|\".{4,}\"", re.DOTALL)
+WARNED = 50  # of a load: thousands of rules can be odd in the same way
 DEEPEST = 32  # lists and tables within each other; the grammar has 6
 TOO_DEEP = "has too many lists or tables within each other"
 _POSITION = re.compile(r"(.*) \(at (line \d+, column \d+|end of document)\)", re.DOTALL)
 
 
 def load_policy(path: str | os.PathLike[str]) -> Policy:
-    """The policy of a TOML file. PolicyError lists every problem, each with the path of the file."""
+    """The policy of a TOML file. PolicyError lists every problem, each with the path of the file; what is only odd is
+    logged, a line each, as a warning."""
     origin = os.fspath(path)
     wrong = None
     try:
@@ -50,9 +55,18 @@ def _policy(text: str, called: str, origin: str) -> Policy:
         valid, problems = read_valid(tables)
     if valid is not None:
         problems += check(valid)
-    if valid is None or problems:
-        raise PolicyError(f"{called}: {problem}" for problem in problems)
+    if wrong := [problem for problem in problems if not problem.odd]:
+        raise PolicyError(f"{called}: {problem}" for problem in wrong)
+    assert valid is not None  # noqa: S101 - otherwise something is wrong
+    _warn(called, problems)
     return build(valid.file, f"{origin}#{sha256(text.encode()).hexdigest()}")
+
+
+def _warn(called: str, odd: Sequence[Problem]) -> None:
+    for problem in odd[:WARNED]:
+        _log.warning("%s: %s", called, problem)
+    if len(odd) > WARNED:
+        _log.warning("%s: and %d more that are odd", called, len(odd) - WARNED)
 
 
 def _parse_toml(text: str) -> tuple[dict[str, object] | None, list[Problem]]:

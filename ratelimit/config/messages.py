@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from ratelimit.config.grammar import KeyTable, LimitTable, OverrideTable, PolicyFile, TierTable
@@ -39,8 +40,11 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
+    """What is wrong, or if it is only odd, what is there that can hardly be meant: that is no error, it is logged."""
+
     path: Path
     message: str
+    odd: bool = False
 
     def __str__(self) -> str:
         text = f"{place(self.path)}: {self.message}" if self.path else self.message
@@ -76,9 +80,7 @@ def place(path: Path) -> str:
 def problem(path: Path, error: Mapping[str, Any]) -> Problem:
     """One of pydantic's errors, at its path in the file."""
     if error["type"] == "extra_forbidden":
-        known = sorted(_known_keys(error["loc"][:-1]))
-        hint = did_you_mean(str(path[-1]), known) or f"; known here: {listed(known)}"
-        return Problem(_cut(path), f"is not known{hint}")
+        return Problem(_cut(path), f"is not known{_hint(str(path[-1]), error['input'], _table(error['loc'][:-1]))}")
     return Problem(_cut(path) if error["loc"][-1:] == ("[key]",) else path, _message(path, error))
 
 
@@ -121,12 +123,51 @@ _WORDS: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
 }
 
 
-def _known_keys(loc: Path) -> set[str]:
-    """The keys that a table may have, by pydantic's location of it."""
-    return {field.alias or name for name, field in _table(loc).model_fields.items()}
+# Where each table stands in a file, for a key that was written into another.
+_PLACES: tuple[tuple[str, type[Table]], ...] = (
+    ("at the top, above every [table]", PolicyFile),
+    *((f'in [style] with name = "{name}"', style) for name, style in STYLES.items()),
+    ("in [store]", StoreTable),
+    ("in [identity]", IdentityTable),
+    ("in [[keys]]", KeyTable),
+    ("in [tiers.NAME]", TierTable),
+    ('in a limit of a tier: limits = [{ name = "requests", … }]', LimitTable),
+    ("in [[overrides]]", OverrideTable),
+)
+
+
+def _hint(key: str, value: Any, table: type[Table]) -> str:
+    """What may have been meant, else where the key belongs, else what is known."""
+    known = sorted(_known_keys(table))
+    near = did_you_mean(key, known)
+    if near and isinstance(value, dict | list):  # [tier.basic]: what is called tier elsewhere is a text
+        return near
+    elsewhere = {other for _, place in _PLACES for other in _known_keys(place)}
+    if key in elsewhere:
+        return f" here; it belongs {_places(key)}"
+    if near:
+        return near
+    if far := get_close_matches(key.lower(), sorted(elsewhere), n=1, cutoff=0.85):
+        return f'; did you mean "{far[0]}", which belongs {_places(far[0])}?'
+    return f"; known here: {listed(known)}"
+
+
+def _places(key: str) -> str:
+    """Where a key belongs. What every style has is no matter of its name."""
+    found = [place for place, table in _PLACES if key in _known_keys(table)]
+    styles = [place for place in found if place.startswith("in [style]")]
+    if len(styles) == len(STYLES):
+        found = ["in [style]", *(place for place in found if place not in styles)]
+    return " or ".join(found)
+
+
+def _known_keys(table: type[Table]) -> set[str]:
+    """The keys that a table may have."""
+    return {field.alias or name for name, field in table.model_fields.items()}
 
 
 def _table(loc: Path) -> type[Table]:
+    """The table at pydantic's location."""
     match loc:
         case ("style", name):
             return next(table for known, table in STYLES.items() if known == name)

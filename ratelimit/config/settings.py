@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema
 
+from ratelimit.address import MAX_HOPS
 from ratelimit.config import fields
 from ratelimit.config.values import PREFIX, Duration, Name, Proxy, Source, StoreUrl, Table, Text
 from ratelimit.identity import SOURCES
@@ -66,6 +67,15 @@ class StoreTable(Table):
 class IdentityTable(Table):
     """How callers are told apart."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "required": ["trusted_hops", "trusted_proxies"],
+                "properties": {"trusted_proxies": {"minItems": 1}},
+            }
+        }
+    )
+
     api_key: list[Source] = Field(
         default=list(SOURCES),
         description="Where a key may be presented; the first that is known counts.",
@@ -74,6 +84,14 @@ class IdentityTable(Table):
         default=[],
         description='Networks of the proxies whose header counts; "unix" is a proxy on a Unix socket.',
         examples=[["10.0.0.0/8"]],
+    )
+    trusted_hops: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_HOPS,
+        description="Instead of trusted_proxies, where these have no fixed addresses: how many proxies there are, each"
+        " of which appends to the header; the client is that hop from the right. Then nobody may reach the app around"
+        " them.",
     )
     forwarded: Literal["x-forwarded-for", "forwarded"] = Field(
         default="x-forwarded-for", description="The one header that the proxy writes."

@@ -26,14 +26,16 @@ _MAX = "[-A-Za-z0-9_+*() ]+"
 _DURATION = WithJsonSchema({"type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$"})
 _RATE = WithJsonSchema({"type": "string", "pattern": f"^{_MAX}/ *([0-9]+ *)?(second|minute|hour|day)s? *$"})
 _QUOTA = WithJsonSchema({"type": "string", "pattern": f"^{_MAX}/ *(day|week|month|year) *$"})
-_CONCURRENCY = WithJsonSchema({"type": ["integer", "string"], "minimum": 0, "pattern": f"^{_MAX}$"})
-_ANY_AMOUNT = WithJsonSchema({"type": ["integer", "string"], "minimum": 0, "pattern": f"^{_MAX}(/[0-9a-z ]+)?$"})
+_NUMBER = {"type": ["integer", "string"], "minimum": 0, "maximum": FOREVER}
+_CONCURRENCY = WithJsonSchema({**_NUMBER, "pattern": f"^{_MAX}$"})
+_ANY_AMOUNT = WithJsonSchema({**_NUMBER, "pattern": f"^{_MAX}(/[0-9a-z ]+)?$"})
 _ATTRIBUTE_NAME = WithJsonSchema({"type": "string", "pattern": ATTRIBUTE})
-_ATTRIBUTE = WithJsonSchema({"type": ["string", "integer"]})
+_ATTRIBUTE = WithJsonSchema({"type": ["string", "integer"], "minimum": -FOREVER, "maximum": FOREVER})
 _URL = WithJsonSchema(  # in any case, for which a pattern of JSON Schema has no flag
     {
         "type": "string",
-        "pattern": "^([Mm][Ee][Mm][Oo][Rr][Yy]://$|[Uu][Nn][Ii][Xx]://|[Rr][Ee][Dd][Ii][Ss][Ss]?"
+        "pattern": "^([Mm][Ee][Mm][Oo][Rr][Yy]://$|[Uu][Nn][Ii][Xx]://"
+        "|([Rr][Ee][Dd][Ii][Ss]|[Vv][Aa][Ll][Kk][Ee][Yy])[Ss]?"
         "(\\+([Cc][Ll][Uu][Ss][Tt][Ee][Rr]|[Ss][Ee][Nn][Tt][Ii][Nn][Ee][Ll]))?://)",
     }
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ratelimit.model import Store
 from ratelimit.stores.memory import MemoryStore
+from ratelimit.stores.parts import split_url
 from ratelimit.stores.topology import SCHEMES as CLUSTERS
-from ratelimit.stores.urls import SENTINELS
+from ratelimit.stores.urls import SENTINELS, problem_of
 
 SCHEMES = ("memory", "redis", "rediss", "unix", *SENTINELS, *CLUSTERS)
 
@@ -13,26 +14,29 @@ SCHEMES = ("memory", "redis", "rediss", "unix", *SENTINELS, *CLUSTERS)
 def open_store(url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> Store:
     """The store that a URL names: memory://, redis://, rediss://, unix://, with sentinels
     redis+sentinel://h1:26379,h2:26379/mymaster/0 and rediss+sentinel://, or for a cluster
-    redis+cluster://h1:7000,h2:7001 and rediss+cluster://. `timeout` is in seconds. User and password are those of the
-    URL, and where it has none, of the environment: RATELIMIT_STORE_USERNAME and RATELIMIT_STORE_PASSWORD.
+    redis+cluster://h1:7000,h2:7001 and rediss+cluster://; in each of them valkey stands for redis. `timeout` is in
+    seconds. User and password are those of the URL, and where it has none, of the environment: RATELIMIT_STORE_USERNAME
+    and RATELIMIT_STORE_PASSWORD.
 
-    Raises ValueError for another scheme, and ImportError where the client library for it is not installed. Connects
-    when it is first used.
+    Raises ValueError for another scheme and where there is a mistake in the URL, and ImportError where the client
+    library for it is not installed. Connects when it is first used.
     """
     allowed = ", ".join(f"{name}://" for name in SCHEMES)
-    scheme, separator, rest = url.partition("://")
-    scheme = scheme.lower()
-    if not separator:  # what stands there may be a password
+    written = url.partition("://")[0].strip().lower()
+    scheme = split_url(url).scheme
+    if not scheme:  # what stands there may be a password
         raise ValueError(f"the URL of the store has no scheme; it begins with one of {allowed}")
     if scheme not in SCHEMES:
-        raise ValueError(f"a store with the scheme {scheme!r} is not supported; allowed are {allowed}")
+        raise ValueError(f"a store with the scheme {written!r} is not supported; allowed are {allowed}")
+    if problem := problem_of(url):
+        raise ValueError(f"the URL of the store {problem}")
     if scheme == "memory":
         return MemoryStore()
     try:
         from ratelimit.stores.cluster import ClusterStore  # only who uses Redis needs its library
         from ratelimit.stores.redis import RedisStore
     except ImportError as error:
-        raise ImportError(f"{scheme}:// needs redis-py: pip install 'ratelimit-asgi[redis]'") from error
+        raise ImportError(f"{written}:// needs redis-py: pip install 'ratelimit-asgi[redis]'") from error
     if scheme in CLUSTERS:
-        return ClusterStore(f"{scheme}://{rest}", prefix=prefix, timeout=timeout)
-    return RedisStore(f"{scheme}://{rest}", prefix=prefix, timeout=timeout)
+        return ClusterStore(url, prefix=prefix, timeout=timeout)
+    return RedisStore(url, prefix=prefix, timeout=timeout)

@@ -11,9 +11,10 @@ from ratelimit.model import Charge, Decision, Lease
 from ratelimit.stores.connection import connections
 from ratelimit.stores.local import Local
 from ratelimit.stores.nodes import Nodes
+from ratelimit.stores.parts import split_url
 from ratelimit.stores.scripts import Scripts
-from ratelimit.stores.topology import ClusterUrl
-from ratelimit.stores.urls import with_credentials
+from ratelimit.stores.topology import SCHEMES, ClusterUrl
+from ratelimit.stores.urls import problem_of, with_credentials
 
 
 class ClusterStore:
@@ -28,10 +29,11 @@ class ClusterStore:
     """
 
     def __init__(self, url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> None:
-        try:
-            cluster = ClusterUrl.of(with_credentials(url))
-        except ValueError as error:
-            raise ValueError(f"the URL of the store {error}") from None
+        if split_url(url).scheme not in SCHEMES:
+            raise ValueError("the URL of the store is none of a cluster; open_store takes any")
+        if problem := problem_of(url):
+            raise ValueError(f"the URL of the store {problem}")
+        cluster = ClusterUrl.of(with_credentials(url))
         connections(cluster.any_node)  # connects nowhere, and knows its options
         self.prefix = prefix
         self.scripts = Scripts()

@@ -13,9 +13,10 @@ from ratelimit.stores.accounts import keep_account
 from ratelimit.stores.connection import ConnectionPool, connections, connections_to_master
 from ratelimit.stores.group import Group
 from ratelimit.stores.local import Local
+from ratelimit.stores.parts import split_url
 from ratelimit.stores.scripts import Scripts, called, without_room
 from ratelimit.stores.sentinel import Sentinels
-from ratelimit.stores.urls import SENTINELS, SentinelUrl, with_credentials
+from ratelimit.stores.urls import SENTINELS, SentinelUrl, problem_of, with_credentials
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -80,11 +81,13 @@ class RedisStore:
 
 
 def _connections(url: str) -> ConnectionPool:
-    try:
-        url = with_credentials(url)
-        sentinels = SentinelUrl.of(url) if url.partition("://")[0].lower() in SENTINELS else None
-    except ValueError as error:
-        raise ValueError(f"the URL of the store {error}") from None
-    if sentinels:
+    scheme = split_url(url).scheme
+    if scheme not in ("redis", "rediss", "unix", *SENTINELS):
+        raise ValueError("the URL of the store is none of a server or of sentinels; open_store takes any")
+    if problem := problem_of(url):
+        raise ValueError(f"the URL of the store {problem}")
+    url = with_credentials(url)
+    if scheme in SENTINELS:
+        sentinels = SentinelUrl.of(url)
         return connections_to_master(sentinels.any_node, sentinels.name, Sentinels(sentinels))
     return connections(url)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from binascii import crc_hqx
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
+
+from ratelimit.stores.parts import hosts_of, split_url
 
 SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}  # of a cluster, and of each of its nodes
 SLOTS = 16_384
 PORT = 6_379
+
+_HOST = re.compile(r"(?:\[([^\[\]]*)\]|([^\s\[\]:,@/?#]*))(?::([0-9]{1,5}))?")
 
 
 class Address(NamedTuple):
@@ -43,9 +49,9 @@ class ClusterUrl:
     @classmethod
     def of(cls, url: str) -> ClusterUrl:
         """Raises ValueError, without the URL: it may hold a password."""
+        parts = split_url(url)
         try:
-            parts = urlsplit(url)
-            nodes = tuple([read_address(text, PORT) for text in parts.netloc.rpartition("@")[2].split(",")])
+            nodes = tuple([read_address(text, PORT) for text in hosts_of(parts)])
         except ValueError:
             nodes = ()
         if not nodes:  # not from within `except`: the first error quotes a piece of the URL
@@ -97,8 +103,13 @@ def _ranges(reply: Iterable[Any], asked: Address) -> Iterator[Range]:
 
 
 def read_address(text: str, port: int) -> Address:
-    """`h1`, which is at `port`, `h1:7000`, `[::1]:7000`."""
-    parts = urlsplit(f"//{text}")
-    if not parts.hostname or parts.port == 0:
+    """`h1`, which is at `port`, `h1:7000`, `[::1]:7000`. Raises ValueError."""
+    found = _HOST.fullmatch(text)
+    number = port if found is None or found[3] is None else int(found[3])
+    if found is None or not (found[1] or found[2]) or not 0 < number < 65_536:
         raise ValueError(text)
-    return Address(parts.hostname, parts.port or port)
+    if found[1] is None:
+        return Address(found[2].lower(), number)
+    IPv6Address(found[1])
+    host, percent, zone = found[1].partition("%")
+    return Address(host.lower() + percent + zone, number)

@@ -56,17 +56,17 @@ def test_a_denial(lines: list[str]) -> None:
 
 
 def test_a_request_that_can_never_pass(lines: list[str]) -> None:
-    """A cost above the max is said once with what to do, besides the line of each denial."""
+    """What no max admits is said once with what to do, besides the line of each denial."""
 
     async def test() -> None:
-        limiter = limited(plain, '{ name = "requests", rate = "3/minute", cost = 4 }')
+        limiter = limited(plain, '{ name = "requests", rate = "0/minute" }')
         for _ in range(3):
             start, _ = await ask(limiter)
             assert (start["status"], header(start, "retry-after")) == (429, None)
         seen = list(lines)
         assert len(seen) == 4
         assert [line for line in seen if line.startswith("WARNING")] == [
-            "WARNING limit requests can never admit an operation detail_read: it costs 4 of a max of 3;"
+            "WARNING limit requests can never admit an operation detail_read: it costs 1 of a max of 0;"
             " raise the max or lower the cost"
         ]
         assert all("wait=never" in line for line in seen if line.startswith("INFO"))
@@ -80,7 +80,7 @@ def test_things_said_once_are_bounded(lines: list[str], monkeypatch: pytest.Monk
     names = iter("abcd")
 
     async def test() -> None:
-        limiter = limited(plain, '{ name = "requests", rate = "3/minute", cost = 4 }', classify=lambda _: next(names))
+        limiter = limited(plain, '{ name = "requests", rate = "0/minute" }', classify=lambda _: next(names))
         for _ in range(4):
             await ask(limiter)
         assert sum(line.startswith("WARNING") for line in lines) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -13,9 +14,9 @@ from ratelimit import (
     RedisStore,
     StoreUnavailable,
     identify_user,
-    parse_policy,
 )
 from ratelimit.model import Answer, Scope
+from ratelimit.policy import StoreSettings
 from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import ANA, BEN, T, ask, header, limited, names, plain, policy, run, scope_of
 
@@ -405,18 +406,15 @@ def test_a_path_of_a_file(tmp_path, caplog: pytest.LogCaptureFixture) -> None:
 def test_a_store_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A wrong URL is critical in the log, with who names it, as some servers take no notice of the error: uvicorn
     would answer 500 to everything, and not say why until somebody asks. Nothing of a password is in it."""
-    toml = (
-        '[tiers.anonymous]\nlimits = [{ name = "ip", rate = "1/minute" }]\n[store]\nurl = "redis://:s3cret@h/0?typo=1"'
-    )
-    in_file = parse_policy(toml, "api.toml")
+    by_hand = replace(policy(), store=StoreSettings("redis://:s3cret@h/0?typo=1"))  # a file is refused when it is read
     wrong = "redis://s3#cret@h"
-    with pytest.raises(ValueError, match="'typo'"):
-        RateLimitMiddleware(plain, in_file)
+    with pytest.raises(ValueError, match="an option typo that no store knows"):
+        RateLimitMiddleware(plain, by_hand)
     with pytest.raises(ValueError, match="%23"):
-        RateLimitMiddleware(plain, in_file, store=wrong)
+        RateLimitMiddleware(plain, by_hand, store=wrong)
     monkeypatch.setenv("RATELIMIT_STORE_URL", wrong)
     with pytest.raises(ValueError, match="%23"):
-        RateLimitMiddleware(plain, in_file)
+        RateLimitMiddleware(plain, by_hand)
     assert {record.levelname for record in caplog.records} == {"CRITICAL"}
     named_by = [record.getMessage().partition(": ")[0] for record in caplog.records]
     assert named_by == ["store.url of the policy", "store", "RATELIMIT_STORE_URL"]

@@ -294,3 +294,17 @@ def test_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "ratelimit.toml"
     path.write_bytes(b"\xef\xbb\xbf[tiers.anonymous]\r\nlimits = []\r\n")
     assert load_policy(path).tiers == {"anonymous": ()}
+
+
+def test_an_override_of_keys_in_several_tiers() -> None:
+    """An attribute that an override needs is asked of the keys in a tier with that limit, of no other."""
+    key = '[[keys]]\nsha256 = "{}"\norganization = "acme"\ntier = "{}"\n'
+    policy = parse_policy(
+        "[tiers.anonymous]\nlimits = []\n[tiers.free]\nlimits = []\n"
+        '[tiers.basic]\nlimits = [{ name = "a", rate = "1/minute" }]\n'
+        + key.format("0" * 64, "free")
+        + key.format("1" * 64, "basic")
+        + "attributes = { seats = 3 }\n"
+        + '[[overrides]]\norganization = "acme"\nlimits = { a = "seats/minute" }\n'
+    )
+    assert policy.overrides[0].maxes["a"]({"seats": 3}) == 3

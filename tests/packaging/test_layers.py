@@ -11,7 +11,7 @@ from tests.packaging import ROOT
 
 # From the ground up. A room imports from the layers below it and from itself; a new room is given its place here.
 LAYERS = (
-    {"lines", "loops", "memo", "model", "repeats"},
+    {"lines", "loops", "memo", "model", "networks", "ranges", "repeats"},
     {
         "address",
         "formula",
@@ -19,6 +19,7 @@ LAYERS = (
         "identity",
         "keys",
         "operations",
+        "overrides",
         "paths",
         "policy",
         "routes",
@@ -36,7 +37,7 @@ HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
 SIDEWAYS = {
     ("address", "forwarded"),
     *{("operations", "routes"), ("operations", "paths"), ("routes", "paths")},
-    *{("policy", "keys"), ("policy", "tiers"), ("tiers", "keys")},
+    *{("policy", "keys"), ("policy", "overrides"), ("policy", "tiers"), ("overrides", "keys"), ("tiers", "keys")},
     *{("denials", "keys"), ("denials", "log")},
     *{("nesting", "keys"), ("nesting", "policy"), ("nesting", "stores")},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import pytest
 import uvloop
 
 from ratelimit.model import StoreUnavailable
+from ratelimit.stores.connection import connections
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.wire import Socket
 from tests import servers
@@ -134,3 +136,19 @@ def test_much_over_tls(tls: Tls, loop: type[asyncio.AbstractEventLoop]) -> None:
         assert link.ready
 
     run(subject.store, test(), loop)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("redis://:s3cret@h:99999", "its host, its port, its database or an option can't be read"),
+        ("redis://:s3cret@h?foo=1", "it has an option 'foo', which this kind of URL does not know"),
+        ("rediss://:s3cret@h?ssl_cert_reqs=sometimes", "Invalid SSL Certificate Requirements Flag: sometimes"),
+    ],
+)
+def test_what_the_installed_library_does_not_take(url: str, why: str) -> None:
+    """What our own reading of a URL let through and redis-py refuses, as an older one may, is an error without it."""
+    with pytest.raises(ValueError, match="no connection to Redis can be made from this URL: ") as error:
+        connections(url)
+    assert why in str(error.value)
+    assert "s3cret" not in "".join(traceback.format_exception(error.value))

@@ -107,18 +107,22 @@ def test_urls_without_a_scheme(url: str) -> None:
         "unix:///s3cret?a=b",
     ],
 )
-def test_urls_that_no_connection_can_be_made_from(url: str) -> None:
+def test_urls_with_a_mistake(url: str) -> None:
     """A mistake in a URL is found when the store is made, and nothing of a password is shown."""
-    with pytest.raises(ValueError, match="no connection to Redis can be made from this URL: ") as error:
+    with pytest.raises(
+        ValueError, match=r"the URL of the store (has an address|has an option|says its db twice)"
+    ) as error:
         open_store(url)
     assert "s3" not in str(error.value)
 
 
 def test_what_is_wrong_with_an_option() -> None:
-    """An option that nobody knows is named, for it was meant to do something; so is a wrong value."""
-    with pytest.raises(ValueError, match=r"an option 'ssl_ca_certs', .*rediss"):
+    """An option that this kind of URL does not know is named, for it was meant to do something; so is a wrong value."""
+    with pytest.raises(ValueError, match="an option ssl_ca_certs, which is of TLS; that begins with rediss"):
         open_store("redis://127.0.0.1:1/0?ssl_ca_certs=/run/ca.pem")
-    with pytest.raises(ValueError, match="Certificate Requirements"):
+    with pytest.raises(
+        ValueError, match="an option ssl_cert_reqs that can't be read; write none, optional or required"
+    ):
         open_store("rediss://127.0.0.1:1/0?ssl_cert_reqs=sometimes")
 
 

@@ -27,10 +27,10 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("redis+sentinel://h1:5,h2/m", [("h1", 5), ("h2", 26_379)], "m", "redis://h:1/", "redis://h:1"),
         ("REDISS+sentinel://[::1]/m/7", [("::1", 26_379)], "m", "rediss://h:1/7", "rediss://h:1"),
         (
-            "redis+sentinel://ana:p%40,s@h1/my%20m/0?protocol=3&db=2",
+            "redis+sentinel://ana:p%40,s@h1/my%20m?protocol=3&db=2",
             [("h1", 26_379)],
             "my m",
-            "redis://ana:p%40,s@h:1/0?protocol=3&db=2",
+            "redis://ana:p%40,s@h:1/?protocol=3&db=2",
             "redis://h:1?protocol=3",
         ),
         (
@@ -67,7 +67,6 @@ def test_sentinels(url: str, sentinels: list[tuple[str, int]], name: str, node: 
             "redis+sentinel://username%2F%40:p@h1/m?protocol=3&sentinel_username=bob"
             "&sentinel_password=sentinel_password%2F%40",
         ),
-        ("redis://[::1", "redis://[::1"),
     ],
 )
 @pytest.mark.usefixtures("environment")

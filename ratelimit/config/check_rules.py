@@ -1,0 +1,52 @@
+"""What the rules of [operations] say of each other, and whether their methods and names are what was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ratelimit.config.messages import Path, Problem, place
+from ratelimit.config.methods import KNOWN, meant
+from ratelimit.config.shadowed import Earlier
+from ratelimit.config.valid import Valid
+from ratelimit.config.words import shown
+from ratelimit.operations import BUILT_IN, EXEMPT, Rule
+
+
+def check_rules(valid: Valid) -> Iterator[Problem]:
+    yield from _check_names(valid)
+    first: dict[tuple[object, ...], Path] = {}
+    earlier = Earlier()
+    for name, texts in valid.file.operations.items():
+        for path, text in valid.numbered(("operations", name), texts):
+            rule = Rule.parse(text, name)
+            yield from _check_method(path, rule)
+            matched = (rule.method, *rule.segments)
+            same = first.setdefault(matched, path)
+            if same != path:
+                yield Problem(path, f"{shown(text)} never matches: {place(same)} comes first and takes the same")
+            elif covering := earlier.covering(rule):
+                why = f"{place(covering)} comes first and takes all of it; write it above that one, or leave it out"
+                yield Problem(path, f"{shown(text)} never matches: {why}", odd=True)
+            else:
+                earlier.add(rule, path)
+
+
+def _check_names(valid: Valid) -> Iterator[Problem]:
+    """Names go by their capitals too: "Exempt" exempts nothing, and a limit of "search" counts no "Search"."""
+    known = {name.lower(): name for name in (EXEMPT, *BUILT_IN)}
+    names = () if ("operations",) in valid.dropped else valid.at(("operations",)) or ()
+    for name in names:
+        other = known.setdefault(name.lower(), name)
+        if other != name:
+            advice = f"differs from {shown(other)} in its capitals alone; write {shown(other)}, or another word"
+            yield Problem(("operations", name), advice)
+
+
+def _check_method(path: Path, rule: Rule) -> Iterator[Problem]:
+    if rule.method == "*" or rule.method in KNOWN:
+        return
+    if near := meant(rule.method):
+        yield Problem(path, f'{shown(rule.method)} is no HTTP method; did you mean "{near}"?')
+    else:
+        why = "is not among the HTTP methods that IANA registers, so only requests with just that word are meant"
+        yield Problem(path, f"{shown(rule.method)} {why}", odd=True)

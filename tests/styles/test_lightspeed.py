@@ -21,9 +21,12 @@ PAGE_LIMITED = """
 }
 """
 PAGE_RETRY_AFTER = "Retry-After: Wed, 15 Jul 2020 15:04:05 GMT"
-LIMITED = decide(
-    rate(max=350, used=350, window_ms=300_000, reset_ms=299_000, retry_ms=64_500), now="2020-07-15T15:03:00.500Z"
-)
+
+
+def limited():
+    return decide(
+        rate(max=350, used=350, window_ms=300_000, reset_ms=299_000, retry_ms=64_500), now="2020-07-15T15:03:00.500Z"
+    )
 
 
 def test_an_allowed_response_carries_the_two_headers_of_the_page():
@@ -33,7 +36,7 @@ def test_an_allowed_response_carries_the_two_headers_of_the_page():
 
 def test_a_limited_request_gets_the_page_s_body_and_an_http_date():
     """The 429: Retry-After is the instant the source may go on, and both headers are there too."""
-    answer = Lightspeed().denied(LIMITED, ANA, LOG_ID)
+    answer = Lightspeed().denied(limited(), ANA, LOG_ID)
     assert answer.status == 429
     assert body(answer) == json.loads(PAGE_LIMITED)
     assert answer.headers == lines(f"""
@@ -65,7 +68,7 @@ def test_reset_header_adds_the_instant_in_epoch_seconds():
     style = Lightspeed(reset_header=True)
     allowed = style.headers(decide(rate(reset_ms=30_000), now=1_600_000_000_001), ANA, LOG_ID)
     assert value(allowed, "X-RateLimit-Reset") == "1600000031"
-    assert value(style.denied(LIMITED, ANA, LOG_ID).headers, "X-RateLimit-Reset") == "1594825445"  # 15:04:05
+    assert value(style.denied(limited(), ANA, LOG_ID).headers, "X-RateLimit-Reset") == "1594825445"  # 15:04:05
 
 
 @pytest.mark.parametrize(

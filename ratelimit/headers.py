@@ -28,7 +28,7 @@ async def answer(whole: Answer, scope: Scope, send: Send, decision: Decision | N
     if has_origin(scope):
         headers += _exposing(headers)
     if decision is not None and _TOLD in scope:
-        scope[_TOLD][:] = [(decision, headers)]
+        scope[_TOLD][:] = [(decision, [*headers])]  # the list that is sent is others' to change
     await send({"type": "http.response.start", "status": whole.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else whole.body})
 

@@ -7,7 +7,6 @@ never mix. Where two policies limit one request, one of them tells its limits: t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
-from functools import partial
 
 from ratelimit.model import Answer, Decision, Headers, Message, Scope, Send
 
@@ -15,6 +14,10 @@ from ratelimit.model import Answer, Decision, Headers, Message, Scope, Send
 _NOT_EXPOSED = frozenset({b"content-type", b"content-length", b"cache-control"})
 _EXPOSE = b"access-control-expose-headers"
 _OF_LIMITS = frozenset({b"x-ratelimit", b"ratelimit", b"retry-after"})  # the families that tell of limits
+
+_NAMES = {b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset", b"x-ratelimit-window"}
+_NAMES |= {b"ratelimit", b"ratelimit-policy"}
+_BEGINNINGS = frozenset({b"x-ratelimi", b"ratelimit", b"ratelimit-", b"retry-afte"})  # of any of these families
 
 # What a limiter has told in the response on its way out, for those around it. The list is the outermost's: whoever
 # copies the scope on the way in copies the reference.
@@ -40,45 +43,42 @@ def with_headers(scope: Scope, send: Send, headers: Headers, decision: Decision)
     told: _Told | None = scope.get(_TOLD)
     if told is None:
         scope[_TOLD] = told = []
-        return partial(_send, send, scope, headers, decision, told, False)  # no more to make than a closure is
-    return partial(_send, send, scope, headers, decision, told, True)
+    else:
+        told.append((decision, []))  # nothing yet
+
+    def send_with_headers(message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            message = _added(message, headers, decision, told, scope)
+        return send(message)
+
+    return send_with_headers
 
 
-def _send(
-    send: Send,
-    scope: Scope,
-    ours: Headers,
-    decision: Decision,
-    told: _Told,
-    inside: bool,  # of another limiter
-    message: Message,
-) -> Awaitable[None]:
-    if message["type"] == "http.response.start":
-        headers = [*message.get("headers", ())]  # ASGI lets an app send them as any iterable, or not at all
-        if inside or told or _may_meet(headers, ours):
-            headers = _joined(headers, ours, decision, told, scope)
-        else:
-            headers += ours
-            if has_origin(scope):
-                headers += _exposing(ours)
-        message = {**message, "headers": headers}
-    return send(message)
+def _added(message: Message, ours: Headers, decision: Decision, told: _Told, scope: Scope) -> Message:
+    headers = [*message.get("headers", ())]  # ASGI lets an app send them as any iterable, or not at all
+    meet = bool(told)
+    for name, _ in headers:
+        if name[:10].lower() in _BEGINNINGS:
+            meet = True
+    for name, _ in ours:
+        if name not in _NAMES and name in _names(headers):
+            meet = True
+    if meet:  # seldom
+        headers = _joined(headers, ours, decision, told, scope)
+    elif has_origin(scope) and _EXPOSE not in _names(headers):
+        headers += ours + _exposing(ours)
+    else:
+        headers += ours
+    return {**message, "headers": headers}
+
+
+def _names(headers: Headers) -> list[bytes]:
+    return [name.lower() for name, _ in headers]
 
 
 def has_origin(scope: Scope) -> bool:
     for name, _ in scope["headers"]:  # noqa: SIM110 - any() takes twice as long
         if name == b"origin":
-            return True
-    return False
-
-
-def _may_meet(headers: Headers, ours: Headers) -> bool:
-    """Whether one of the app's headers could be of a family of ours. Nearly always none is: all are looked at once."""
-    names = b"\n".join([name for name, _ in headers]).lower()
-    if b"ratelimit" in names or _EXPOSE in names:
-        return True
-    for name, _ in ours:  # noqa: SIM110 - any() takes twice as long
-        if name in names:
             return True
     return False
 

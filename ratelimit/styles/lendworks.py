@@ -40,7 +40,9 @@ class Lendworks:
         rate = None if identity.anonymous else decision.binding
         if rate is None:
             return []
-        return [*wire.x_ratelimit(rate, wire.now_ms() + rate.reset_after_ms), _window(rate.window_ms)]
+        headers = wire.x_ratelimit(rate, wire.now_ms() + rate.reset_after_ms)
+        headers.append(_window(rate.window_ms))
+        return headers
 
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         return self._with_request_id(self._denied(decision, identity, log_id), log_id)

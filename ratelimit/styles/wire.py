@@ -11,11 +11,11 @@ the store's clock may be seconds away, and a date that has passed makes a client
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import lru_cache, wraps
+from time import time_ns
 from typing import Any, TypeVar
 
 from ratelimit.model import Answer, Decision, Headers, Identity, State
@@ -57,7 +57,7 @@ def made_once(denied: Denied[_S]) -> Denied[_S]:
 
 def now_ms() -> int:
     """The clock of this process, in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
+    return time_ns() // 1_000_000
 
 
 def check_options(max_retry_after: int, never: int) -> None:

@@ -46,6 +46,6 @@ def _classes(app: Any) -> Iterator[type]:
         if app is None:
             return
         yield type(app)
-        # Of a whole Starlette app: `app.add_middleware` adds to these, and the first request makes a stack of them.
+        # Of a whole Starlette app: what `app.add_middleware` adds, and what the first request has made of it.
         yield from (made for added in getattr(app, "user_middleware", ()) if isinstance(made := added.cls, type))
-        app = getattr(app, "app", None)
+        app = getattr(app, "app", None) or getattr(app, "middleware_stack", None)

@@ -10,7 +10,7 @@ from ratelimit.styles import wire
 
 LOG_ID = b"x-facturapi-log-id"
 SHORTLY = "Too many requests. Please retry shortly."
-LATER = "Too many requests. Please retry after the seconds in Retry-After."
+LATER = "Too many requests. Please retry after as many seconds as Retry-After says."
 LONG_MS = 3_600_000  # a wait that nobody calls short
 LARGER = "This request can never pass: it is larger than its limit. Retrying does not help."
 CLOSED = "This request can never pass: its limit is closed. Retrying does not help."

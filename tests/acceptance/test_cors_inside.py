@@ -38,6 +38,13 @@ class Own(CORSMiddleware):
     """One of somebody's own making."""
 
 
+class Stacking(Starlette):
+    """Makes its stack in its own way."""
+
+    def build_middleware_stack(self):
+        return CORSMiddleware(super().build_middleware_stack(), allow_origins=["*"])
+
+
 @pytest.mark.parametrize(
     ("app", "inside"),
     [
@@ -49,11 +56,12 @@ class Own(CORSMiddleware):
         (limited(GZipMiddleware(Own(plain, allow_origins=["*"]))), True),
         (limited(Starlette(middleware=[CORS])), True),
         (limited(GZipMiddleware(Starlette(middleware=[Middleware(GZipMiddleware), CORS]))), True),
+        (limited(Stacking()), True),
         (limited(Starlette(middleware=[Middleware(GZipMiddleware)])), False),
         (limited(plain), False),
         (CORSMiddleware(limited(plain), allow_origins=["*"]), False),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_said_once(app, inside: bool, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing where a request passes or has no Origin; one line at the first 429 that no script can read."""

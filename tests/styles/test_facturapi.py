@@ -11,7 +11,7 @@ PAGE_STATUS = "429 Too Many Requests"
 PAGE_CODE = "RATE_LIMIT_EXCEEDED"
 PAGE_LOG_ID_HEADER = "X-Facturapi-Log-Id"
 SHORTLY = "Too many requests. Please retry shortly."
-LATER = "Too many requests. Please retry after the seconds in Retry-After."
+LATER = "Too many requests. Please retry after as many seconds as Retry-After says."
 LIMITED = {"message": SHORTLY, "status": 429, "ok": False, "code": PAGE_CODE}
 
 

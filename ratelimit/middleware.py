@@ -8,6 +8,8 @@ from functools import partial
 from inspect import isawaitable
 
 from ratelimit import log
+from ratelimit.cors import CorsInside
+from ratelimit.headers import answer, with_headers
 from ratelimit.leases import Leases
 from ratelimit.lines import in_a_line
 from ratelimit.model import (
@@ -29,7 +31,7 @@ from ratelimit.nesting import Level
 from ratelimit.opening import denials_of, loaded, opened
 from ratelimit.outage import Outage
 from ratelimit.policy import Policy
-from ratelimit.response import Held, Reported, answer, with_headers
+from ratelimit.response import Held, Reported
 from ratelimit.stores.local import local_of
 
 
@@ -66,6 +68,7 @@ class RateLimitMiddleware:
         self._leases = Leases(self.store)
         self._local = local_of(self.store) if self.policy.store.on_failure == "local" else None
         self._denials = denials_of(self.policy)
+        self._cors = CorsInside(app)
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
 
@@ -100,11 +103,12 @@ class RateLimitMiddleware:
             self._denials.report(decision, failure, operation, identity, log_id)
             denied = decision.states  # not so by a policy that denies without its store
             refusal = self.style.denied(decision, identity, log_id) if denied else self.style.unavailable(log_id)
-            return await answer(refusal, scope, send)
+            self._cors.denied(scope)
+            return await answer(refusal, scope, send, decision)
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
         if not (notable or decision.leases):
             headers = self.style.headers(decision, identity, log_id)
-            return await self.app(scope, receive, with_headers(scope, send, headers))
+            return await self.app(scope, receive, with_headers(scope, send, headers, decision))
         report = partial(self._denials.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)
         return await self._attended(scope, receive, reported, decision, identity, log_id)
@@ -121,7 +125,7 @@ class RateLimitMiddleware:
         held = Held(scope, reported.send, decision.leases, release)
         try:
             headers = self.style.headers(decision, identity, log_id)
-            await self.app(scope, receive, with_headers(scope, held.send, headers))
+            await self.app(scope, receive, with_headers(scope, held.send, headers, decision))
         finally:
             reported.end()
             await held.end()

@@ -272,7 +272,7 @@ class Style(Protocol):
         """What an allowed response carries besides the app's own headers."""
 
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
-        """The 429."""
+        """The 429, or the 403 of what can never pass."""
 
     def unavailable(self, log_id: str) -> Answer:
         """The 503 of a policy that denies while its store is out of reach."""

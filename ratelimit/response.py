@@ -1,35 +1,10 @@
-"""What goes out: the answer to a denied request, and the app's response to an allowed one with headers added."""
+"""What is done as a response goes out: a line in the log, and slots given back."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from ratelimit.model import Answer, Headers, Lease, Message, Scope, Send
-
-# What browsers show to a script of another origin anyway, or what is none of its business.
-_NOT_EXPOSED = frozenset({b"content-type", b"content-length", b"cache-control"})
-
-
-async def answer(whole: Answer, scope: Scope, send: Send) -> None:
-    """Send a whole response, without a body to a HEAD."""
-    headers = [*whole.headers, (b"content-length", b"%d" % len(whole.body)), (b"cache-control", b"no-store")]
-    if _has_origin(scope):
-        headers += _exposing(headers)
-    await send({"type": "http.response.start", "status": whole.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else whole.body})
-
-
-def with_headers(scope: Scope, send: Send, headers: Headers) -> Send:
-    """A `send` that adds headers to an allowed response. What it returns is the server's own awaitable."""
-    if not headers:
-        return send
-
-    def send_with_headers(message: Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start":
-            message = _added(message, headers, scope)
-        return send(message)
-
-    return send_with_headers
+from ratelimit.model import Headers, Lease, Message, Scope, Send
 
 
 class Reported:
@@ -108,20 +83,6 @@ class Held:
         return kind == "http.response.pathsend"
 
 
-def _added(message: Message, ours: Headers, scope: Scope) -> Message:
-    """The start of a response with our headers behind the app's. One that the app has set is the app's."""
-    message = _listed(message)
-    headers = message["headers"]
-    names = dict(ours)
-    for name, _ in headers:
-        if (taken := name.lower()) in names:  # seldom
-            ours = [header for header in ours if header[0] != taken]
-    if _has_origin(scope) and not any(name.lower() == b"access-control-expose-headers" for name, _ in headers):
-        ours = ours + _exposing(ours)
-    headers += ours
-    return message
-
-
 def _listed(message: Message) -> Message:
     """The same with a list of headers: ASGI lets an app send them as any iterable, or not at all."""
     return {**message, "headers": [*message.get("headers", ())]}
@@ -129,16 +90,3 @@ def _listed(message: Message) -> Message:
 
 def _value(headers: Headers, wanted: bytes | None) -> bytes | None:
     return next((value for name, value in headers if name.lower() == wanted), None)
-
-
-def _has_origin(scope: Scope) -> bool:
-    for name, _ in scope["headers"]:  # noqa: SIM110 - any() takes twice as long
-        if name == b"origin":
-            return True
-    return False
-
-
-def _exposing(headers: Headers) -> Headers:
-    """Access-Control-Expose-Headers, for a request of another origin: without it, a browser hides our headers."""
-    names = [name for name, _ in headers if name not in _NOT_EXPOSED]
-    return [(b"access-control-expose-headers", b", ".join(names))] if names else []

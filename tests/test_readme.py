@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
 from ratelimit import MemoryStore, RateLimitMiddleware, load_policy, open_store, parse_policy
+from ratelimit.config.settings import STYLES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -122,3 +123,16 @@ def test_urls_and_variables_of_stores() -> None:
     sources = "".join(path.read_text() for path in (ROOT / "ratelimit").rglob("*.py"))
     assert len(set(variables)) == 5
     assert [name for name in variables if name not in sources] == []
+
+
+def test_options_of_styles() -> None:
+    """Each option of each style is in the table, of the styles that have it and with its default."""
+    rows = re.findall(r"^\| `(\w+)` \| (all|\w+) \| (.+?) \| .+ \|$", README, re.MULTILINE)
+    told = {(option, style) for option, of, _ in rows for style in (STYLES if of == "all" else [of])}
+    assert told == {(option, style) for style, table in STYLES.items() for option in set(table.model_fields) - {"name"}}
+    for option, of, default in rows:
+        for style in STYLES if of == "all" else [of]:
+            made = parse_policy(f'style = "{style}"\n[tiers.anonymous]\nlimits = []', "README").style
+            has = {None: "its own", True: "true", False: "false"}.get(value := getattr(made, option, False), value)
+            told_of = dict(re.findall(r"in (\w+) `(.+?)`", default)).get(style) or default.partition(",")[0].strip("`")
+            assert told_of.strip('"') == str(has), (option, style)

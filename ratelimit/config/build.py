@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +10,7 @@ from ratelimit.address import ClientAddress
 from ratelimit.config.amounts import Amount
 from ratelimit.config.fields import client_ip
 from ratelimit.config.grammar import KeyTable, LimitTable, OverrideTable, PolicyFile
-from ratelimit.config.settings import AnyStyle, FacturapiStyle, IetfStyle, LightspeedStyle
+from ratelimit.config.settings import AnyStyle, StyleName
 from ratelimit.identity import IdentifyByApiKey
 from ratelimit.model import FOREVER, Concurrency, Identity, Limit, Quota, Rate, Style
 from ratelimit.operations import ClassifyByRules, Rule
@@ -18,6 +18,12 @@ from ratelimit.policy import Override, Policy, StoreSettings
 from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+STYLES: Mapping[StyleName, Callable[..., Style]] = {
+    "facturapi": Facturapi,
+    "lightspeed": Lightspeed,
+    "lendworks": Lendworks,
+    "ietf": Ietf,
+}
 
 
 def build(file: PolicyFile, origin: str) -> Policy:
@@ -103,14 +109,6 @@ def _override(override: OverrideTable, ipv6_prefix: int) -> Override:
 
 
 def _style(table: AnyStyle) -> Style:
-    if isinstance(table, IetfStyle):
-        return Ietf()
     options = table.model_dump(exclude={"name", "ietf_headers"}, exclude_none=True)
-    style: Style
-    if isinstance(table, FacturapiStyle):
-        style = Facturapi(**options)
-    elif isinstance(table, LightspeedStyle):
-        style = Lightspeed(**options)
-    else:
-        style = Lendworks(**options)
-    return WithIetfHeaders(style) if table.ietf_headers else style
+    style = STYLES[table.name](**options)
+    return WithIetfHeaders(style) if table.ietf_headers and table.name != "ietf" else style

@@ -10,12 +10,19 @@ from ratelimit.address import MAX_HOPS
 from ratelimit.config import fields
 from ratelimit.config.values import PREFIX, Duration, Name, Proxy, Source, StoreUrl, Table, Text
 from ratelimit.identity import SOURCES
-from ratelimit.model import FOREVER
 from ratelimit.policy import OnFailure
+from ratelimit.styles import wire
 
 
 class StyleTable(Table):
     ietf_headers: bool = Field(default=False, description="Add RateLimit and RateLimit-Policy to the style's headers.")
+    max_retry_after: int | None = Field(
+        default=None,
+        ge=1,
+        le=wire.LARGEST_MAX_RETRY_AFTER,
+        description="A wait is told as so many seconds at most. Timers of JavaScript fire at once above 2147483.",
+    )
+    never: Literal[403, 429] | None = Field(default=None, description="The status of what can never pass.")
 
 
 class FacturapiStyle(StyleTable):
@@ -29,14 +36,12 @@ class LightspeedStyle(StyleTable):
     name: Literal["lightspeed"]
     reset_header: bool | None = Field(default=None, description="Add X-RateLimit-Reset.")
     legacy_body: bool | None = Field(default=None, description="The body that older clients of this API parse.")
+    retry_after: Literal["date", "seconds"] | None = Field(default=None, description="How Retry-After is written.")
 
 
 class LendworksStyle(StyleTable):
     name: Literal["lendworks"]
     request_id: bool | None = Field(default=None, description="Add meta.requestId to the body.")
-    max_retry_after: int | None = Field(
-        default=None, ge=1, le=FOREVER, description="The largest Retry-After in seconds."
-    )
 
 
 class IetfStyle(StyleTable):

@@ -22,9 +22,19 @@ LARGEST_INTEGER = 999_999_999_999_999  # RFC 9651 section 3.3.1: 15 digits; a ma
 
 @dataclass(frozen=True, slots=True)
 class Ietf:
-    """Both fields on every response; a 429 is a `quota-exceeded` problem that names the limits that deny."""
+    """Both fields on every response; a 429 is a `quota-exceeded` problem that names the limits that deny.
+
+    `max_retry_after`, in seconds, caps Retry-After and the `t` of what denies; `never` is the status of a request that
+    can never pass.
+    """
+
+    max_retry_after: int = wire.MAX_RETRY_AFTER
+    never: int = 403
 
     log_id_header: ClassVar[bytes | None] = None
+
+    def __post_init__(self) -> None:
+        wire.check_options(self.max_retry_after, self.never)
 
     def headers(self, decision: Decision, identity: Identity, log_id: str) -> Headers:
         return fields(decision)
@@ -32,14 +42,14 @@ class Ietf:
     @wire.made_once
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         state = wire.denied_by(decision)
-        wait = state.retry_after_ms
+        wait, most, status = state.retry_after_ms, self.max_retry_after, 429
         if wait is None:
-            detail = wire.can_never_pass(state.charge.cost, state.max)
+            detail, status = wire.can_never_pass(state.charge.cost, state.max), self.never
         else:
-            detail = f"Try again in {wire.seconds(wait)} seconds."
+            detail = f"Try again in {wire.wait(wait, most)} seconds."
         violated = tuple([s.limit.name for s in decision.states if s.exceeded and not s.shadow])
-        headers = [CONTENT_TYPE_PROBLEM, *wire.retry_after(wait), *fields(decision)]
-        return Answer(429, headers, _problem(detail, violated))
+        headers = [CONTENT_TYPE_PROBLEM, *wire.retry_after(wait, most), *fields(decision, most)]
+        return Answer(status, headers, _problem(status, detail, violated))
 
     def unavailable(self, log_id: str) -> Answer:
         # Not the draft's temporary-reduced-capacity: that one names the limits in the way, and here none is.
@@ -56,7 +66,8 @@ class Ietf:
 class WithIetfHeaders:
     """Any style, with the two fields added to its allowed responses and denials: `ietf_headers = true`.
 
-    They show every enforced limit to every caller, also where the style keeps thresholds to itself.
+    They show every enforced limit to every caller, also where the style keeps thresholds to itself. The `t` of what
+    denies is capped as the style's own Retry-After is.
     """
 
     style: Style
@@ -70,18 +81,22 @@ class WithIetfHeaders:
 
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         answer = self.style.denied(decision, identity, log_id)
-        return answer._replace(headers=self._with_fields(answer.headers, decision))
+        most = getattr(self.style, "max_retry_after", wire.MAX_RETRY_AFTER)
+        return answer._replace(headers=self._with_fields(answer.headers, decision, most))
 
     def unavailable(self, log_id: str) -> Answer:
         return self.style.unavailable(log_id)
 
-    def _with_fields(self, headers: Headers, decision: Decision) -> Headers:
+    def _with_fields(self, headers: Headers, decision: Decision, most: int = wire.MAX_RETRY_AFTER) -> Headers:
         # A List field that is sent twice is one longer List: each limit would be in it twice.
-        return headers if isinstance(self.style, Ietf) else [*headers, *fields(decision)]
+        return headers if isinstance(self.style, Ietf) else [*headers, *fields(decision, most)]
 
 
-def fields(decision: Decision) -> Headers:
-    """`RateLimit-Policy` and `RateLimit` over all enforced limits, in the order of the tier; nothing without any."""
+def fields(decision: Decision, most: int = wire.MAX_RETRY_AFTER) -> Headers:
+    """`RateLimit-Policy` and `RateLimit` over all enforced limits, in the order of the tier; nothing without any.
+
+    A wait is told as `most` seconds at most. When a limit that does not deny is whole again is no wait, and stays true.
+    """
     policies, limits = [], []
     never = not decision.allowed and any(
         s.exceeded and s.retry_after_ms is None and not s.shadow for s in decision.states
@@ -91,17 +106,17 @@ def fields(decision: Decision) -> Headers:
             limit = state.charge.limit
             timed = not isinstance(limit.kind, Concurrency)
             policies.append(_policy(limit.name, state.max, state.window_ms if timed else None))
-            limits.append(_service_limit(limit.name, state, timed=not never and (timed or state.exceeded)))
+            limits.append(_service_limit(limit.name, state, most, timed=not never and (timed or state.exceeded)))
     return [(b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(limits))] if policies else []
 
 
 @lru_cache(maxsize=256)  # a caller that floods is told the same for a second
-def _problem(detail: str, violated: tuple[str, ...]) -> bytes:
+def _problem(status: int, detail: str, violated: tuple[str, ...]) -> bytes:
     return wire.compact_json(
         {
             "type": QUOTA_EXCEEDED,
             "title": "Request cannot be satisfied as assigned quota has been exceeded",
-            "status": 429,
+            "status": status,
             "detail": detail,
             "violated-policies": violated,
         }
@@ -117,7 +132,7 @@ def _policy(name: str, maximum: int, window_ms: int | None) -> bytes:
     return b"%b;q=%d;w=%d" % (_sf_string(name), quota, _sf_seconds(window_ms))
 
 
-def _service_limit(name: str, state: State, *, timed: bool) -> bytes:
+def _service_limit(name: str, state: State, most: int, *, timed: bool) -> bytes:
     """`t` is the time within which no more than `r` may be used: until a denied request passes, else until the limit is
     whole again.
 
@@ -127,8 +142,8 @@ def _service_limit(name: str, state: State, *, timed: bool) -> bytes:
     remaining = min(state.remaining, LARGEST_INTEGER)
     if not timed:
         return b"%b;r=%d" % (_sf_string(name), remaining)
-    wait = state.retry_after_ms if state.exceeded else state.reset_after_ms
-    return b"%b;r=%d;t=%d" % (_sf_string(name), remaining, _sf_seconds(wait or 0))
+    time = wire.wait(state.retry_after_ms or 0, most) if state.exceeded else _sf_seconds(state.reset_after_ms)
+    return b"%b;r=%d;t=%d" % (_sf_string(name), remaining, time)
 
 
 def _sf_seconds(duration_ms: int) -> int:

@@ -18,45 +18,48 @@ class Lendworks:
     """The style of the LendWorks API, as its page "Rate Limits" documents it.
 
     `request_id` adds `"meta":{"requestId":…}` with the log id to error bodies. `max_retry_after`, in seconds, caps the
-    Retry-After header alone, for clients that would sleep through a month: the documented monthly 429 says 86400. The
-    body goes on telling the truth.
+    wait in the header and in the body, for clients that would sleep through a month: the documented monthly 429 says
+    86400. `never` is the status of a request that can never pass.
 
     On a 429 by a rate, `X-RateLimit-Reset` and `resetAt` are one instant, the first whole second at which the request
-    passes, and `Retry-After` as well as `retryAfter` is the wait in seconds, rounded up. Callers without an API key get
-    `Retry-After` and none of the X-RateLimit headers.
+    passes, also beyond `max_retry_after`; `Retry-After` and `retryAfter` are the wait in seconds, rounded up. `resetAt`
+    of a quota is the calendar's own boundary. Callers without an API key get `Retry-After` and none of the X-RateLimit
+    headers.
     """
 
     request_id: bool = False
-    max_retry_after: int | None = None
+    max_retry_after: int = 86_400
+    never: int = 403
 
     log_id_header: ClassVar[bytes | None] = None
 
     def __post_init__(self) -> None:
-        if self.max_retry_after is not None and self.max_retry_after < 1:
-            raise ValueError(f"max_retry_after is a number of seconds, at least 1; it is {self.max_retry_after}")
+        wire.check_options(self.max_retry_after, self.never)
 
     def headers(self, decision: Decision, identity: Identity, log_id: str) -> Headers:
         rate = None if identity.anonymous else decision.binding
         if rate is None:
             return []
-        return [*wire.x_ratelimit(rate, decision.now_ms + rate.reset_after_ms), _window(rate.window_ms)]
+        headers = wire.x_ratelimit(rate, wire.now_ms() + rate.reset_after_ms)
+        headers.append(_window(rate.window_ms))
+        return headers
 
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         return self._with_request_id(self._denied(decision, identity, log_id), log_id)
 
     @wire.made_once
     def _denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
-        state = wire.denied_by(decision)
-        headers = [wire.CONTENT_TYPE_JSON]
-        wait, at = None, 0
-        if state.retry_after_ms is not None:
-            wait, at = wire.seconds(state.retry_after_ms), wire.epoch(decision.now_ms + state.retry_after_ms)
-            headers.append((b"retry-after", b"%d" % min(wait, self.max_retry_after or wait)))
+        state, now = wire.denied_by(decision), wire.now_ms()
+        headers = [wire.CONTENT_TYPE_JSON, *wire.retry_after(state.retry_after_ms, self.max_retry_after)]
         if not identity.anonymous:
-            headers += _limits(decision, state)
-        kind, cost = state.charge.limit.kind, state.charge.cost
-        error = _error(kind, cost, state.max, state.remaining, wait, at, identity.tier)
-        return Answer(429, headers, b'{"errors":[%b]}' % error)
+            headers += _limits(decision, state, now)
+        kind, status, wait, at = state.charge.limit.kind, self.never, None, 0
+        if state.retry_after_ms is not None:
+            status, wait = 429, wire.wait(state.retry_after_ms, self.max_retry_after)
+            quota = isinstance(kind, Quota)
+            at = wire.epoch(decision.now_ms + state.reset_after_ms if quota else now + state.retry_after_ms)
+        error = _error(kind, state.charge.cost, state.max, state.remaining, wait, at, identity.tier)
+        return Answer(status, headers, b'{"errors":[%b]}' % error)
 
     def unavailable(self, log_id: str) -> Answer:
         error = {
@@ -74,11 +77,11 @@ class Lendworks:
         return answer._replace(body=b'%b,"meta":%b}' % (answer.body[:-1], meta))
 
 
-def _limits(decision: Decision, denying: State) -> Headers:
+def _limits(decision: Decision, denying: State, now: int) -> Headers:
     rate = decision.binding
     if rate is None:
         return []
-    return [*wire.x_ratelimit(rate, wire.reset_at_ms(decision, rate, denying)), _window(rate.window_ms)]
+    return [*wire.x_ratelimit(rate, wire.reset_at_ms(rate, denying, now)), _window(rate.window_ms)]
 
 
 @lru_cache(maxsize=256)  # the windows of a policy's limits

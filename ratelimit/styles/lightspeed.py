@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from ratelimit.model import Answer, Decision, Headers, Identity, State
 from ratelimit.styles import wire
@@ -13,46 +13,69 @@ from ratelimit.styles import wire
 class Lightspeed:
     """The style of the X-Series API, as its page "Rate limiting" documents it.
 
-    `reset_header` adds X-RateLimit-Reset in epoch seconds. `legacy_body` gives the body that this API had before and
-    that clients still parse, with the usage and the date:
+    `reset_header` adds X-RateLimit-Reset in epoch seconds. `legacy_body` gives the body that a 429 of this API had
+    before and that clients still parse, with the usage and the date:
     `{"error":…,"limits":{"retailer":"651 > 650 for acme"},"retry-after":"Sun, 28 Aug 2016 06:05:00 +0000"}`.
+    `retry_after = "seconds"` is for clients that parse whole seconds in the header. `max_retry_after`, in seconds, caps
+    header and body; `never` is the status of a request that can never pass.
     """
 
     reset_header: bool = False
     legacy_body: bool = False
+    retry_after: Literal["date", "seconds"] = "date"
+    max_retry_after: int = wire.MAX_RETRY_AFTER
+    never: int = 403
 
     log_id_header: ClassVar[bytes | None] = None
+
+    def __post_init__(self) -> None:
+        wire.check_options(self.max_retry_after, self.never)
+        if self.retry_after not in {"date", "seconds"}:
+            raise ValueError(f'retry_after is "date" or "seconds"; it is {self.retry_after!r}')
 
     def headers(self, decision: Decision, identity: Identity, log_id: str) -> Headers:
         return self._limits(decision)
 
     @wire.made_once
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
-        state = wire.denied_by(decision)
-        headers = [wire.CONTENT_TYPE_JSON]
-        body: dict[str, Any] = {"error": "Too Many Requests"}
-        if self.legacy_body:
-            body["limits"] = {"retailer": f"{state.used + state.charge.cost} > {state.max} for {_caller(identity)}"}
+        state, now = wire.denied_by(decision), wire.now_ms()
+        limits = self._limits(decision, state, now)
+        legacy = {"limits": {"retailer": f"{state.used + state.charge.cost} > {state.max} for {_caller(identity)}"}}
+        body: dict[str, Any]
         if state.retry_after_ms is None:
-            body["message"] = wire.can_never_pass(state.charge.cost, state.max)
+            message = wire.can_never_pass(state.charge.cost, state.max)
+            reason = "Forbidden" if self.never == 403 else "Too Many Requests"
+            body = {"error": message, **legacy} if self.legacy_body else {"error": reason, "message": message}
+            return Answer(self.never, [wire.CONTENT_TYPE_JSON, *limits], wire.compact_json(body))
+        seconds, date = self._wait(state.retry_after_ms, now)
+        body = {"error": "Too Many Requests"}
+        if self.legacy_body:
+            body |= {**legacy, "retry-after": date.replace("GMT", "+0000")}  # the numeric zone of RFC 2822
         else:
-            date = wire.http_date(decision.now_ms + state.retry_after_ms)
-            headers.append((b"retry-after", date.encode("ascii")))
-            if self.legacy_body:
-                body["retry-after"] = date.replace("GMT", "+0000")  # the numeric zone of RFC 2822
-            else:
-                body["message"] = "Rate limiting enforced"
-        return Answer(429, headers + self._limits(decision, state), wire.compact_json(body))
+            body["message"] = "Rate limiting enforced"
+        return Answer(429, [wire.CONTENT_TYPE_JSON, self._header(seconds, date), *limits], wire.compact_json(body))
 
     def unavailable(self, log_id: str) -> Answer:
+        # The same with legacy_body: its clients parse that of a 429 alone.
         body = {"error": "Service Unavailable", "message": "Rate limits cannot be checked right now"}
-        return Answer(503, [wire.CONTENT_TYPE_JSON, wire.RETRY_IN_A_SECOND], wire.compact_json(body))
+        retry_after = self._header(*self._wait(1000, wire.now_ms()))
+        return Answer(503, [wire.CONTENT_TYPE_JSON, retry_after], wire.compact_json(body))
 
-    def _limits(self, decision: Decision, denying: State | None = None) -> Headers:
+    def _wait(self, duration_ms: int, now: int) -> tuple[int, str]:
+        """A wait in seconds, and as a date."""
+        return (
+            wire.wait(duration_ms, self.max_retry_after),
+            wire.http_date(now + min(duration_ms, 1000 * self.max_retry_after)),
+        )
+
+    def _header(self, seconds: int, date: str) -> tuple[bytes, bytes]:
+        return b"retry-after", b"%d" % seconds if self.retry_after == "seconds" else date.encode("ascii")
+
+    def _limits(self, decision: Decision, denying: State | None = None, now: int | None = None) -> Headers:
         rate = decision.binding
         if rate is None:
             return []
-        return wire.x_ratelimit(rate, wire.reset_at_ms(decision, rate, denying) if self.reset_header else None)
+        return wire.x_ratelimit(rate, wire.reset_at_ms(rate, denying, now) if self.reset_header else None)
 
 
 def _caller(identity: Identity) -> str:

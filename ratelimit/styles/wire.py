@@ -3,6 +3,9 @@
 Whole seconds are always rounded up, so that a client that waits for what it was told is let through: `Retry-After` is a
 duration of at least 1, an instant is the first whole second at or after the true one. With 44,200 ms to wait at 15.3 s,
 `Retry-After` is 45 and the instant is 60 (of 59.5): waiting for either is enough.
+
+An instant that a client may wait for is the clock of this process, which the `Date` beside it tells, plus a duration:
+the store's clock may be seconds away, and a date that has passed makes a client come back at once.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import lru_cache, wraps
+from time import time_ns
 from typing import Any, TypeVar
 
 from ratelimit.model import Answer, Decision, Headers, Identity, State
@@ -20,6 +24,8 @@ CONTENT_TYPE_JSON = (b"content-type", b"application/json")
 RETRY_IN_A_SECOND = (b"retry-after", b"1")  # of every 503: the store is found back within a second
 EPOCH = datetime.fromtimestamp(0, UTC)
 TOLD = 256  # denials that are remembered
+MAX_RETRY_AFTER = 2_073_600  # seconds, 24 days: what a wait is told as at most, unless a style says otherwise
+LARGEST_MAX_RETRY_AFTER = 2_147_000  # the timers of JavaScript fire at once above 2**31 - 1 ms, which are 2,147,483 s
 LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z, the last instant that either date format can say
 
 _S = TypeVar("_S")
@@ -31,27 +37,48 @@ Denied = Callable[[_S, Decision, Identity, str], Answer]
 
 
 def made_once(denied: Denied[_S]) -> Denied[_S]:
-    """For a denial without a log id: of one Decision for one caller the answer is made once. On Redis who floods is
-    denied by the same Decision for a millisecond, which is some thirty times."""
-    told: dict[int, tuple[_S, Decision, Identity, Answer]] = {}  # by the id of a Decision that is held here
+    """For a denial without a log id: of one Decision for one caller the answer is made once in a millisecond. On Redis
+    who floods is denied by the same Decision for as long, which is some thirty times."""
+    told: dict[int, tuple[_S, Decision, Identity, int, Answer]] = {}  # by the id of a Decision that is held here
 
     @wraps(denied)
     def told_again(style: _S, decision: Decision, identity: Identity, log_id: str) -> Answer:
-        known = told.get(id(decision))
-        if known is None or known[0] is not style or known[1] is not decision or known[2] != identity:
+        known, now = told.get(id(decision)), now_ms()
+        if not (known and known[0] is style and known[1] is decision and known[2] == identity and known[3] == now):
             if len(told) >= TOLD:
                 told.clear()
             answer = denied(style, decision, identity, log_id)
-            told[id(decision)] = known = style, decision, identity, answer
-        status, headers, body = known[3]
+            told[id(decision)] = known = style, decision, identity, now, answer
+        status, headers, body = known[4]
         return Answer(status, [*headers], body)  # the list is the caller's to change
 
     return told_again
 
 
+def now_ms() -> int:
+    """The clock of this process, in milliseconds since 1970."""
+    return time_ns() // 1_000_000
+
+
+def check_options(max_retry_after: int, never: int) -> None:
+    """The options that every style has."""
+    if type(max_retry_after) is not int or not 1 <= max_retry_after <= LARGEST_MAX_RETRY_AFTER:
+        raise ValueError(
+            f"max_retry_after is a whole number of seconds, at least 1 and at most {LARGEST_MAX_RETRY_AFTER};"
+            f" it is {max_retry_after!r}"
+        )
+    if type(never) is not int or never not in {403, 429}:
+        raise ValueError(f"never is the status of what can never pass, 403 or 429; it is {never!r}")
+
+
 def seconds(duration_ms: int) -> int:
     """A duration in whole seconds, rounded up, at least 1: 44,200 ms are 45 s."""
     return -(-duration_ms // 1000) if duration_ms > 0 else 1
+
+
+def wait(duration_ms: int, most: int) -> int:
+    """A wait as it is told: in whole seconds, `most` at most."""
+    return min(seconds(duration_ms), most)
 
 
 def epoch(instant_ms: int) -> int:
@@ -90,9 +117,9 @@ def compact_json(document: Mapping[str, Any]) -> bytes:
     return _compact(document).encode("ascii")
 
 
-def retry_after(duration_ms: int | None) -> Headers:
+def retry_after(duration_ms: int | None, most: int = MAX_RETRY_AFTER) -> Headers:
     """`Retry-After` in seconds; nothing for a request that can never pass."""
-    return [] if duration_ms is None else [(b"retry-after", b"%d" % seconds(duration_ms))]
+    return [] if duration_ms is None else [(b"retry-after", b"%d" % wait(duration_ms, most))]
 
 
 @lru_cache(maxsize=256)  # a policy has few maxes
@@ -108,17 +135,16 @@ def x_ratelimit(rate: State, reset_at_ms: int | None = None) -> Headers:
     return headers
 
 
-def reset_at_ms(decision: Decision, rate: State, denying: State | None = None) -> int | None:
-    """The instant of `X-RateLimit-Reset`, in milliseconds since 1970.
+def reset_at_ms(rate: State, denying: State | None = None, now: int | None = None) -> int | None:
+    """The instant of `X-RateLimit-Reset`, in milliseconds since 1970; `now` is that of the rest of the answer.
 
     It is when `rate` is whole again, but on a denial by this very rate when the request can be sent again, the same
     instant as `Retry-After`. None on a denial of a request that can never pass: no instant would be true.
     """
-    if denying is None:
-        return decision.now_ms + rate.reset_after_ms
-    if denying.retry_after_ms is None:
+    if denying is not None and denying.retry_after_ms is None:
         return None
-    return decision.now_ms + (denying.retry_after_ms if denying is rate else rate.reset_after_ms)
+    after_ms = denying.retry_after_ms if denying is rate else rate.reset_after_ms
+    return (now_ms() if now is None else now) + (after_ms or 0)
 
 
 def denied_by(decision: Decision) -> State:
@@ -131,4 +157,6 @@ def denied_by(decision: Decision) -> State:
 
 def can_never_pass(cost: int, maximum: int) -> str:
     """The message for a cost above the max, with both: waiting is no use, a smaller request or a larger limit is."""
+    if maximum == 0:
+        return "This request can never pass: its limit is closed."
     return f"This request can never pass: it costs {cost} and its limit allows {maximum}."

@@ -62,7 +62,7 @@ def test_a_request_that_can_never_pass(lines: list[str]) -> None:
         limiter = limited(plain, '{ name = "requests", rate = "0/minute" }')
         for _ in range(3):
             start, _ = await ask(limiter)
-            assert (start["status"], header(start, "retry-after")) == (429, None)
+            assert (start["status"], header(start, "retry-after")) == (403, None)
         seen = list(lines)
         assert len(seen) == 4
         assert [line for line in seen if line.startswith("WARNING")] == [

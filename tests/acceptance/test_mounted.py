@@ -72,7 +72,7 @@ def test_a_policy_by_hand_has_no_origin() -> None:
 
 
 def test_a_sub_app_with_its_own_policy() -> None:
-    """Below a mount both policies apply; the headers are those of the inner one, once."""
+    """Below a mount both policies apply; the headers are those of the tighter one, once."""
     inner = parse_policy('style = "lightspeed"\n[tiers.anonymous]\nlimits = [{ name = "x", rate = "1/hour" }]', "inner")
     app = Starlette(
         routes=[

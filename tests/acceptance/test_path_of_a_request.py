@@ -116,7 +116,7 @@ def test_the_app_reads_the_decision() -> None:
 
 
 def test_headers_of_the_app_are_kept() -> None:
-    """A header that the app has set is the app's, whatever case it wrote it in."""
+    """A header that the app has set is the app's, whatever case it wrote it in, and so are all of its family."""
 
     async def app(scope, receive, send) -> None:
         headers = [(b"X-RateLimit-Limit", b"mine")]
@@ -127,7 +127,7 @@ def test_headers_of_the_app_are_kept() -> None:
     async def test() -> None:
         start, _ = await ask(limited(app))
         assert header(start, "x-ratelimit-limit") == "mine"
-        assert header(start, "x-ratelimit-remaining") == "2"
+        assert header(start, "x-ratelimit-remaining") is None
 
     run(test())
 
@@ -472,7 +472,9 @@ def test_store_out_of_reach_deny(style: str) -> None:
     async def test() -> None:
         refusing = policy(more='[store]\non_failure = "deny"', style=style)
         start, body = await ask(RateLimitMiddleware(plain, refusing, store=Away()))
-        assert (start["status"], header(start, "retry-after")) == (503, "1")
+        told = header(start, "retry-after")
+        assert start["status"] == 503
+        assert told == "1" or (style == "lightspeed" and told.endswith(" GMT"))
         assert header(start, "cache-control") == "no-store"
         assert json.loads(body["body"])
 

@@ -170,10 +170,10 @@ def test_override_by_address(name: str, client: str, max_of_client: int) -> None
 @pytest.mark.parametrize(
     ("name", "style"),
     [
-        ("facturapi", WithIetfHeaders(Facturapi("rate_limit_exceeded", "Slow down.", expose_limits=True))),
-        ("lightspeed", Lightspeed(reset_header=True, legacy_body=True)),
+        ("facturapi", WithIetfHeaders(Facturapi("rate_limit_exceeded", "Slow down.", expose_limits=True, never=429))),
+        ("lightspeed", Lightspeed(reset_header=True, legacy_body=True, retry_after="seconds", max_retry_after=3600)),
         ("lendworks", Lendworks(request_id=True, max_retry_after=86400)),
-        ("ietf", Ietf()),
+        ("ietf", Ietf(max_retry_after=2_147_000)),
     ],
 )
 def test_styles(name: str, style: object) -> None:

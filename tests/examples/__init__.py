@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import ModuleType
+from unittest.mock import patch
 
 from starlette.testclient import TestClient
 
 from examples.wire import Api
 from ratelimit import MemoryStore, Store, opening
+from ratelimit.styles import wire
 
 NAMES = ("facturapi", "lightspeed", "lendworks")
 CLIENT = "203.0.113.7"
 
 
 class Example(Api):
-    """An example app, seen from outside, at an instant such as `2026-06-01T12:00:00Z`."""
+    """An example app, seen from outside, at an instant such as `2026-06-01T12:00:00Z`, by its own clock too."""
 
     def __init__(self, create_app: Callable[[Store], object], now: str) -> None:
         self.at(now)
@@ -26,11 +28,14 @@ class Example(Api):
         super().__init__("example", self._entered)
 
     def __enter__(self) -> Example:
+        self._clock = patch.object(wire, "now_ms", lambda: self.now_ms)
+        self._clock.start()
         self._entered.__enter__()  # one event loop for all requests
         return self
 
     def __exit__(self, *raised: object) -> None:
         self._entered.__exit__(*raised)
+        self._clock.stop()
 
     def at(self, now: str) -> None:
         self.now_ms = ms(now)

@@ -27,7 +27,8 @@ LAYERS = (
         "styles",
         "tiers",
     }
-    | {"denials", "leases", "log", "nesting", "outage", "response"},  # the middleware's own small rooms
+    # the middleware's own small rooms
+    | {"cors", "denials", "headers", "leases", "log", "nesting", "outage", "response"},
     {"config"},
     {"opening"},
     {"middleware"},
@@ -40,6 +41,7 @@ SIDEWAYS = {
     *{("policy", "keys"), ("policy", "overrides"), ("policy", "tiers"), ("overrides", "keys"), ("tiers", "keys")},
     *{("denials", "keys"), ("denials", "log")},
     *{("nesting", "keys"), ("nesting", "policy"), ("nesting", "stores")},
+    ("cors", "headers"),
 }
 ONLY_IN: dict[str, set[str]] = {"redis": {"stores/connection.py"}, "starlette": set(), "fastapi": set()}
 LONGEST = 215  # lines

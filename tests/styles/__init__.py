@@ -13,6 +13,7 @@ from typing import Any
 
 from ratelimit.model import FOREVER, Answer, Charge, Concurrency, Decision, Headers, Identity, Limit, Quota, Rate, State
 
+CLOCK = [0]  # of this process, in milliseconds: conftest.py puts it in place of the real one
 NOON = 1_767_268_800_000  # 2026-01-01T12:00:00Z
 LOG_ID = "01JH2Z"
 ANA = Identity(organization="acme", user="ana", api_key="5e88" * 16, ip="203.0.113.7", tier="basic")
@@ -54,6 +55,8 @@ def millis(instant: str | int) -> int:
 
 
 def decide(*states: State, now: str | int = NOON) -> Decision:
+    """A decision of a store whose clock agrees with this process's."""
+    CLOCK[0] = millis(now)
     return Decision(not any(s.exceeded and not s.shadow for s in states), millis(now), states)
 
 

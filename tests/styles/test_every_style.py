@@ -11,15 +11,17 @@ from hypothesis import strategies as st
 
 from ratelimit.model import Decision, Identity
 from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders, wire
-from tests.styles import ANA, LOG_ID, NOBODY, NOON, body, concurrency, decide, millis, quota, rate, utc, value
+from tests.styles import ANA, CLOCK, LOG_ID, NOBODY, NOON, body, concurrency, decide, millis, quota, rate, utc, value
 
 STYLES = [
     Facturapi(),
     Facturapi(expose_limits=True),
     Lightspeed(),
     Lightspeed(reset_header=True, legacy_body=True),
+    Lightspeed(retry_after="seconds", never=429),
     Lendworks(),
     Lendworks(request_id=True, max_retry_after=3600),
+    Lendworks(never=429),
     Ietf(),
     WithIetfHeaders(Lendworks()),
 ]
@@ -35,12 +37,16 @@ every_style = pytest.mark.parametrize("style", STYLES, ids=repr)
 every_denial = pytest.mark.parametrize("states", DENIALS.values(), ids=DENIALS)
 
 
+def never_of(style):
+    return never_of(style.style) if isinstance(style, WithIetfHeaders) else style.never
+
+
 @every_style
 @every_denial
-def test_every_429_is_well_formed(style, states):
+def test_every_denial_is_well_formed(style, states):
     """Header names in lower case and in bytes, each once, in visible ASCII; a compact JSON body of the type it says."""
     answer = style.denied(decide(*states), ANA, LOG_ID)
-    assert answer.status == 429
+    assert answer.status == (429 if all(state.retry_after_ms is not None for state in states) else never_of(style))
     names = [name for name, _ in answer.headers]
     assert len(set(names)) == len(names)
     for name, text in answer.headers:
@@ -111,8 +117,10 @@ def test_a_request_let_through_without_the_store_claims_nothing(style):
 @every_style
 def test_an_unreachable_store_is_a_503_with_retry_after_1(style):
     """Never a 429: the caller has done nothing wrong."""
+    decide()  # it is noon
     answer = style.unavailable(LOG_ID)
-    assert (answer.status, value(answer.headers, "Retry-After")) == (503, "1")
+    in_a_second = wire.http_date(NOON + 1000) if getattr(style, "retry_after", "") == "date" else "1"
+    assert (answer.status, value(answer.headers, "Retry-After")) == (503, in_a_second)
     assert not any(b"ratelimit" in name for name, _ in answer.headers)
     assert answer.body == json.dumps(json.loads(answer.body), separators=(",", ":")).encode()
 
@@ -160,6 +168,17 @@ def test_a_denial_that_is_told_again(monkeypatch):
     assert dict(known.headers).keys() - dict(anonymous.headers) == {
         b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset", b"x-ratelimit-window"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("style", [Lightspeed(), Lendworks()], ids=repr)
+def test_a_denial_that_is_told_again_later(style):
+    """An instant is that of the moment at which it is told: of a Decision that is a second old it is a second later."""
+    decision = decide(rate(retry_ms=2000))
+    told = [style.denied(decision, ANA, LOG_ID)]
+    CLOCK[0] += 1000
+    told.append(style.denied(decision, ANA, LOG_ID))
+    assert told[0] != told[1]
+    assert told[1] == style.denied(decide(rate(retry_ms=2000), now=CLOCK[0]), ANA, LOG_ID)
 
 
 def test_more_denials_than_are_remembered():

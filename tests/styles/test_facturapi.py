@@ -10,7 +10,9 @@ from tests.styles import ANA, LOG_ID, NOBODY, body, concurrency, decide, lines, 
 PAGE_STATUS = "429 Too Many Requests"
 PAGE_CODE = "RATE_LIMIT_EXCEEDED"
 PAGE_LOG_ID_HEADER = "X-Facturapi-Log-Id"
-LIMITED = {"message": "Too many requests. Please retry shortly.", "status": 429, "ok": False, "code": PAGE_CODE}
+SHORTLY = "Too many requests. Please retry shortly."
+LATER = "Too many requests. Please retry after as many seconds as Retry-After says."
+LIMITED = {"message": SHORTLY, "status": 429, "ok": False, "code": PAGE_CODE}
 
 
 @pytest.mark.parametrize("identity", [ANA, NOBODY], ids=["known", "by address"])
@@ -21,19 +23,23 @@ def test_an_allowed_response_carries_the_log_id_and_no_threshold(identity):
 
 
 @pytest.mark.parametrize(
-    ("limit", "retry_after"),
+    ("limit", "retry_after", "message"),
     [
-        (rate(used=100, retry_ms=2001), 3),
-        (concurrency(used=100, retry_ms=1000), 1),
-        (quota(used=100, retry_ms=86_400_000), 86400),
+        (rate(used=100, retry_ms=2001), 3, SHORTLY),
+        (rate(used=100, retry_ms=3_599_999), 3600, SHORTLY),
+        (rate(used=100, retry_ms=3_600_000), 3600, LATER),
+        (concurrency(used=100, retry_ms=1000), 1, SHORTLY),
+        (quota(used=100, retry_ms=86_400_000), 86400, LATER),
+        (quota(used=100, retry_ms=30 * 86_400_000), 2_073_600, LATER),
     ],
-    ids=["rate", "concurrency", "quota"],
+    ids=["rate", "an hour less a moment", "an hour", "concurrency", "quota", "month"],
 )
-def test_every_exceeded_limit_gets_the_page_s_429(limit, retry_after):
-    """Status, Retry-After in seconds and code are the page's, whatever the kind of limit; the log id is there too."""
+def test_every_exceeded_limit_gets_the_page_s_429(limit, retry_after, message):
+    """Status, Retry-After in seconds and code are the page's, whatever the kind of limit; the log id is there too.
+    Only who has to wait for a quota, or for an hour, is not told to retry shortly."""
     answer = Facturapi().denied(decide(rate("other"), limit), ANA, LOG_ID)
     assert PAGE_STATUS.startswith(str(answer.status))
-    assert body(answer) == LIMITED
+    assert body(answer) == LIMITED | {"message": message}
     assert answer.headers == lines(f"""
         Content-Type: application/json
         Retry-After: {retry_after}
@@ -49,9 +55,10 @@ def test_the_page_s_example_client_waits_long_enough():
 
 
 def test_code_and_message_are_options():
-    """The live API has since written its code in lower case."""
+    """The live API has since written its code in lower case. A message of one's own is that of every 429."""
     style = Facturapi(code="rate_limit_exceeded", message="Demasiadas solicitudes. Inténtalo más tarde.")
     told = body(style.denied(decide(rate(retry_ms=1000)), ANA, LOG_ID))
+    assert told == body(style.denied(decide(quota(retry_ms=86_400_000)), ANA, LOG_ID))
     assert told == LIMITED | {"code": "rate_limit_exceeded", "message": "Demasiadas solicitudes. Inténtalo más tarde."}
 
 
@@ -77,10 +84,10 @@ def test_expose_limits_adds_the_rate_s_headers():
 
 
 def test_a_request_that_can_never_pass_is_told_so_without_the_threshold():
-    """A cost above the max: same envelope, no Retry-After, and not a digit of the limit."""
+    """A cost above the max: a 403 in the same envelope, no Retry-After, and not a digit of the limit."""
     answer = Facturapi().denied(decide(rate(max=3, used=1, cost=5, retry_ms=None)), ANA, LOG_ID)
     message = "This request can never pass: it is larger than its limit. Retrying does not help."
-    assert body(answer) == LIMITED | {"message": message}
+    assert (answer.status, body(answer)) == (403, LIMITED | {"message": message, "status": 403})
     assert answer.headers == lines("Content-Type: application/json\nX-Facturapi-Log-Id: 01JH2Z")
 
 

@@ -46,7 +46,10 @@ PAGE_QUOTA = """
   ]
 }
 """
-THROTTLED = decide(rate(max=1000, used=1000, reset_ms=58_000, retry_ms=45_000), now="2025-01-15T10:29:15Z")
+
+
+def throttled():
+    return decide(rate(max=1000, used=1000, reset_ms=58_000, retry_ms=45_000), now="2025-01-15T10:29:15Z")
 
 
 @pytest.mark.parametrize("reset_ms", [60_000, 59_001])
@@ -58,7 +61,7 @@ def test_an_allowed_response_carries_the_four_headers_of_the_page(reset_ms):
 
 def test_a_throttled_request_gets_the_page_s_body_and_its_headers():
     """The 429 of a rate: one instant in Reset and resetAt, one wait in Retry-After, retryAfter and the message."""
-    answer = Lendworks().denied(THROTTLED, ANA, LOG_ID)
+    answer = Lendworks().denied(throttled(), ANA, LOG_ID)
     assert answer.status == 429
     assert body(answer) == json.loads(PAGE_THROTTLED)
     assert answer.headers == lines("""
@@ -143,31 +146,26 @@ def test_a_quota_that_resets_this_very_moment_is_still_what_denies():
 def test_a_caller_without_a_key_gets_retry_after_alone():
     """The X-RateLimit headers are on authenticated responses only; an anonymous 429 still says when to come back."""
     assert Lendworks().headers(decide(rate()), NOBODY, LOG_ID) == []
-    answer = Lendworks().denied(THROTTLED, NOBODY, LOG_ID)
+    answer = Lendworks().denied(throttled(), NOBODY, LOG_ID)
     assert answer.headers == lines("Content-Type: application/json\nRetry-After: 45")
     assert body(answer) == json.loads(PAGE_THROTTLED)
 
 
-@pytest.mark.parametrize(("cap", "retry_after"), [(None, "45"), (45, "45"), (44, "44"), (1, "1")])
-def test_max_retry_after_caps_the_header_and_nothing_else(cap, retry_after):
-    """The body and Reset tell the true wait, whatever the header is cut to."""
-    answer = Lendworks(max_retry_after=cap).denied(THROTTLED, ANA, LOG_ID)
-    assert value(answer.headers, "Retry-After") == retry_after
+@pytest.mark.parametrize(("cap", "told"), [(86_400, 45), (45, 45), (44, 44), (1, 1)])
+def test_max_retry_after_caps_the_wait_and_no_instant(cap, told):
+    """Header, message and retryAfter are one number; Reset and resetAt tell the true instant, whatever it is cut to."""
+    answer = Lendworks(max_retry_after=cap).denied(throttled(), ANA, LOG_ID)
+    assert value(answer.headers, "Retry-After") == str(told)
     assert value(answer.headers, "X-RateLimit-Reset") == "1736937000"
-    assert body(answer) == json.loads(PAGE_THROTTLED)
-
-
-def test_max_retry_after_below_a_second_is_refused():
-    """A cap of 0 would send clients back at once."""
-    with pytest.raises(ValueError, match="max_retry_after is a number of seconds, at least 1; it is 0"):
-        Lendworks(max_retry_after=0)
+    assert body(answer) == json.loads(PAGE_THROTTLED.replace("45", str(told)))
 
 
 def test_request_id_puts_the_log_id_into_every_error():
     """`meta.requestId` is the id of the request in the log, on a 429 and on a 503."""
     style = Lendworks(request_id=True)
-    assert body(style.denied(THROTTLED, ANA, LOG_ID)) == json.loads(PAGE_THROTTLED) | {"meta": {"requestId": "01JH2Z"}}
-    assert body(style.unavailable(LOG_ID))["meta"] == {"requestId": "01JH2Z"}
+    meta = {"requestId": "01JH2Z"}
+    assert body(style.denied(throttled(), ANA, LOG_ID)) == json.loads(PAGE_THROTTLED) | {"meta": meta}
+    assert body(style.unavailable(LOG_ID))["meta"] == meta
 
 
 def test_an_unreachable_store_answers_in_the_same_envelope():

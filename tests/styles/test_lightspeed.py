@@ -21,9 +21,12 @@ PAGE_LIMITED = """
 }
 """
 PAGE_RETRY_AFTER = "Retry-After: Wed, 15 Jul 2020 15:04:05 GMT"
-LIMITED = decide(
-    rate(max=350, used=350, window_ms=300_000, reset_ms=299_000, retry_ms=64_500), now="2020-07-15T15:03:00.500Z"
-)
+
+
+def limited():
+    return decide(
+        rate(max=350, used=350, window_ms=300_000, reset_ms=299_000, retry_ms=64_500), now="2020-07-15T15:03:00.500Z"
+    )
 
 
 def test_an_allowed_response_carries_the_two_headers_of_the_page():
@@ -33,7 +36,7 @@ def test_an_allowed_response_carries_the_two_headers_of_the_page():
 
 def test_a_limited_request_gets_the_page_s_body_and_an_http_date():
     """The 429: Retry-After is the instant the source may go on, and both headers are there too."""
-    answer = Lightspeed().denied(LIMITED, ANA, LOG_ID)
+    answer = Lightspeed().denied(limited(), ANA, LOG_ID)
     assert answer.status == 429
     assert body(answer) == json.loads(PAGE_LIMITED)
     assert answer.headers == lines(f"""
@@ -65,7 +68,7 @@ def test_reset_header_adds_the_instant_in_epoch_seconds():
     style = Lightspeed(reset_header=True)
     allowed = style.headers(decide(rate(reset_ms=30_000), now=1_600_000_000_001), ANA, LOG_ID)
     assert value(allowed, "X-RateLimit-Reset") == "1600000031"
-    assert value(style.denied(LIMITED, ANA, LOG_ID).headers, "X-RateLimit-Reset") == "1594825445"  # 15:04:05
+    assert value(style.denied(limited(), ANA, LOG_ID).headers, "X-RateLimit-Reset") == "1594825445"  # 15:04:05
 
 
 @pytest.mark.parametrize(
@@ -91,14 +94,13 @@ def test_legacy_body_tells_usage_caller_and_date(identity, who):
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_a_request_that_can_never_pass_is_told_so_without_any_date(legacy):
-    """A cost above the max: a message with both numbers in either body, and no instant in body or headers."""
+    """A cost above the max: both numbers in either body, in `error` where it is all there is, and no instant."""
     style = Lightspeed(reset_header=True, legacy_body=legacy)
     answer = style.denied(decide(rate(max=3, used=1, cost=5, retry_ms=None)), ANA, LOG_ID)
-    expected = {
-        "error": "Too Many Requests",
-        "message": "This request can never pass: it costs 5 and its limit allows 3.",
-    }
-    assert body(answer) == (expected | {"limits": {"retailer": "6 > 3 for acme"}} if legacy else expected)
+    message = "This request can never pass: it costs 5 and its limit allows 3."
+    old = {"error": message, "limits": {"retailer": "6 > 3 for acme"}}
+    assert answer.status == 403
+    assert body(answer) == (old if legacy else {"error": "Forbidden", "message": message})
     assert answer.headers == lines("""
         Content-Type: application/json
         X-RateLimit-Limit: 3
@@ -112,3 +114,25 @@ def test_an_unreachable_store_answers_in_the_same_envelope():
         "error": "Service Unavailable",
         "message": "Rate limits cannot be checked right now",
     }
+
+
+def test_seconds_for_those_who_parse_whole_seconds():
+    """`retry_after = "seconds"`: in the header of a 429 and of a 503. The older body goes on with its date."""
+    style = Lightspeed(legacy_body=True, retry_after="seconds")
+    answer = style.denied(limited(), ANA, LOG_ID)
+    assert value(answer.headers, "Retry-After") == "65"
+    assert body(answer)["retry-after"] == "Wed, 15 Jul 2020 15:04:05 +0000"
+    assert value(style.unavailable(LOG_ID).headers, "Retry-After") == "1"
+
+
+@pytest.mark.parametrize(("now", "date"), [(1_000, "00:00:02"), (1_001, "00:00:03"), (1_999, "00:00:03")])
+def test_a_503_speaks_dates_too(now, date):
+    """One second from now, rounded up: never a date that has passed when it arrives."""
+    decide(now=now)
+    assert value(Lightspeed().unavailable(LOG_ID).headers, "Retry-After") == f"Thu, 01 Jan 1970 {date} GMT"
+
+
+def test_another_way_to_write_it_is_refused():
+    """By hand as in a file."""
+    with pytest.raises(ValueError, match=r'^retry_after is "date" or "seconds"; it is \'epoch\'$'):
+        Lightspeed(retry_after="epoch")

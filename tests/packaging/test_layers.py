@@ -11,7 +11,7 @@ from tests.packaging import ROOT
 
 # From the ground up. A room imports from the layers below it and from itself; a new room is given its place here.
 LAYERS = (
-    {"lines", "loops", "memo", "model", "networks", "ranges", "repeats"},
+    {"lines", "loops", "memo", "model", "networks", "ranges", "repeats", "tracebacks"},
     {
         "address",
         "formula",

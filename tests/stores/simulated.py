@@ -137,6 +137,9 @@ class Line:
         self.number += 1
         self._on_ready()
 
+    def awake(self) -> bool:
+        return self.ready
+
     def connect(self) -> None:
         """It is being made."""
 

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from ratelimit.model import Charge, Decision, StoreUnavailable
+from ratelimit.stores import rest
 from ratelimit.stores.batch import Batch
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.wire import command
@@ -21,7 +22,8 @@ MIDNIGHT = 1_772_409_600_000  # 2026-03-02T00:00:00Z
 
 
 @pytest.fixture
-def subject(server: servers.Server) -> Subject:
+def subject(server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> Subject:
+    monkeypatch.setattr(rest, "PAUSE", rest.LONG)  # a machine that is busy does not make a pause of it
     return Subject(server.name, server.unix_url)
 
 

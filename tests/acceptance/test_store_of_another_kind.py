@@ -17,7 +17,7 @@ from ratelimit.stores.topology import Address
 from tests import servers
 from tests.stores import rate
 
-AT_ONCE = 0.1  # a timeout: what has no slots is asked for as long
+AT_ONCE = 0.3  # a timeout: what has no slots is asked for as long
 
 
 @dataclass(frozen=True)

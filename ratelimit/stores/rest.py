@@ -12,9 +12,8 @@ import asyncio
 from collections.abc import Callable
 from contextvars import Context
 
-from ratelimit.stores.alarm import TURNS
-
 PAUSE = 0.1  # seconds without a command and without a reply. It costs the next decision some turns of the loop
+TURNS = 6  # what came, the end behind it, and what TLS makes of both; fewer than the turns after which an alarm rings
 LONG = 30.0  # seconds after which it is made anew: hardly anything forgets connections sooner without a word
 
 

@@ -53,6 +53,19 @@ class Adapter:
         if isinstance(self._loop, Paused):
             self._loop.ahead += seconds
 
+    @contextmanager
+    def busy(self, seconds: float) -> Iterator[None]:
+        """Each turn of the loop takes so long, by its clock."""
+
+        def turn() -> None:
+            self.pause(seconds)
+            time.sleep(0.001)  # for the store
+            self._handle = self._loop.call_soon(turn)
+
+        turn()
+        yield
+        self._handle.cancel()
+
     def close(self) -> None:
         self._loop.run_until_complete(self._store.close())
         self._loop.close()
@@ -139,6 +152,25 @@ def test_a_connection_that_was_being_made(valkey: servers.Server) -> None:
                 continue
             return
         pytest.fail("it was never decided")
+
+
+def test_a_store_that_said_nothing(valkey: servers.Server) -> None:
+    """A store that left a request without a reply before the pause is asked over another connection."""
+    with Proxy(valkey.port) as proxy, adapter(f"redis://127.0.0.1:{proxy.port}", 0.2) as app:
+        assert app.used() == 1
+        with proxy.swallowing(), pytest.raises(StoreUnavailable):
+            app.used()
+        app.pause(HOUR)
+        assert app.used() in (2, 3)  # what was lost may have been applied
+
+
+def test_a_busy_loop(valkey: servers.Server) -> None:
+    """A pause costs some turns of the loop, and a loop whose turns take half a timeout each is given them."""
+    with adapter(valkey.url, 0.1) as app:
+        assert app.used() == 1
+        app.pause(MOMENT)
+        with app.busy(0.05):
+            assert app.used() == 2
 
 
 def test_a_cluster() -> None:

@@ -17,7 +17,6 @@ import pytest
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores import breaker as breaker_module
 from ratelimit.stores import link as link_module
-from ratelimit.stores.alarm import TURNS
 from ratelimit.stores.breaker import FIRST_WAIT, LONGEST_WAIT, PATIENCE, STALL, Breaker
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.wire import command
@@ -121,7 +120,7 @@ def test_attempts_go_on_one_at_a_time(fake: RedisStore, monkeypatch: pytest.Monk
         away.back = True
         await asyncio.sleep(LONGEST_WAIT)
         call = ask(fake, *WARM)
-        await turns(4 + TURNS)  # it was not used for a while
+        await turns()
         FakeWire.made[-1].reply([T, 1, 1])
         assert (await call).allowed
         tried = len(away.at)
@@ -211,7 +210,7 @@ def test_a_store_that_stalls(fake: RedisStore) -> None:
         wire.reply([T, 1, 1])
         assert not link.breaker.down
         call = ask(fake, *WARM)
-        await turns(4 + TURNS)  # it was not used for a while
+        await turns()
         wire.reply(b"PONG")
         wire.reply([T, 1, 2])
         assert (await call).states[0].used == 2
@@ -233,7 +232,7 @@ def test_who_already_waits_may_still_be_answered(fake: RedisStore) -> None:
             await early
         await refused(fake, "none since")
         wire.reply([T, 1, 1])
-        await turns(4 + TURNS)
+        await turns()
         wire.reply([T, 1, 7])
         assert (await later).states[0].used == 7
 

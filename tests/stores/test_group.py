@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 from ratelimit.model import Charge, Decision, StoreUnavailable
-from ratelimit.stores import rest
 from ratelimit.stores.batch import Batch
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.wire import command
@@ -15,7 +14,7 @@ from tests import servers
 from tests.stores import Subject, concurrency, quota, rate
 from tests.stores.clock import script_calls
 from tests.stores.test_differential import comparable
-from tests.stores.wires import WARM, T, ask, connected, fake_store, run, spy, turns
+from tests.stores.wires import WARM, T, ask, connected, fake_store, never_paused, run, spy, turns
 from tests.test_leases import Clocked
 
 MIDNIGHT = 1_772_409_600_000  # 2026-03-02T00:00:00Z
@@ -23,7 +22,7 @@ MIDNIGHT = 1_772_409_600_000  # 2026-03-02T00:00:00Z
 
 @pytest.fixture
 def subject(server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> Subject:
-    monkeypatch.setattr(rest, "PAUSE", rest.LONG)  # a machine that is busy does not make a pause of it
+    never_paused(monkeypatch)
     return Subject(server.name, server.unix_url)
 
 

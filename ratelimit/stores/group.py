@@ -80,7 +80,7 @@ class Group:
             # Units that were there when it was told may have ended since, if this process stood still: looked at now.
             if (caller.refusal or caller.block) and (known := caller.decide(time.monotonic())):
                 return known
-            if group._breaker.down and (why := group._breaker.refusal):
+            if group._breaker.down and (why := group.link.refusal()):
                 group._trouble()
                 raise StoreUnavailable(why)
             leases = caller.new_leases() if caller.caps else ()

@@ -61,6 +61,13 @@ class Link:
         """Whether what is sent leaves this process at once."""
         return self._wire is not None and self._wire.drained is None
 
+    def refusal(self) -> str | None:
+        """Why nobody need ask for a decision; None: ask. A connection that said nothing before the loop stood still is
+        not waited for."""
+        if self.breaker.down and not self.breaker.refusal and self._wire:
+            self.drop("it said nothing")
+        return self.breaker.refusal
+
     def awake(self) -> bool:
         """Whether a decision that is asked for now will arrive, as far as can be known (rest.py)."""
         return self.ready and self._rest.over()

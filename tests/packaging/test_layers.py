@@ -47,7 +47,7 @@ ONLY_IN: dict[str, set[str]] = {"redis": {"stores/connection.py"}, "starlette": 
 LONGEST = 215  # lines
 LONGER = {
     "stores/group.py": 235,  # the path of a decision in one file, with who waits, who is sent, who is told
-    "stores/link.py": 235,  # the life of a connection in one file
+    "stores/link.py": 245,  # the life of a connection in one file
     "model.py": 280,  # seven nouns and four contracts, in the one file that is read first
 }
 

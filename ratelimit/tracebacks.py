@@ -26,8 +26,8 @@ def without_locals(door: Callable[P, T]) -> Callable[P, T]:
         try:
             return door(*arguments, **keywords)
         except Exception as error:
-            del arguments, keywords
             _forget(error, outer)
+            del arguments, keywords, outer
             raise
 
     return opened

@@ -18,7 +18,7 @@ from tests import clusters, sentinels, servers
 from tests.faults.proxy import Proxy
 from tests.stores import _prefixes, concurrency, rate
 
-CHARGES = (rate(9, 3_600_000), concurrency(9))
+CHARGES = (rate(99, 3_600_000), concurrency(99))
 MOMENT, HOUR = 1.0, 3_600.0  # seconds; longer than any timeout
 PATIENT = 5.0  # a timeout for a busy machine: what is lost is never decided, however long it waits
 
@@ -48,6 +48,14 @@ class Adapter:
             return decision
 
         return self._loop.run_until_complete(request()).states[0].used
+
+    def used_together(self, number: int) -> list[int]:
+        """The same with several at once."""
+
+        async def requests() -> list[Decision]:
+            return await asyncio.gather(*[self._store.acquire(CHARGES) for _ in range(number)])
+
+        return sorted(decision.states[0].used for decision in self._loop.run_until_complete(requests()))
 
     def pause(self, seconds: float) -> None:
         if isinstance(self._loop, Paused):
@@ -96,6 +104,16 @@ def test_closed_by_the_server(valkey: servers.Server, pause: float) -> None:
             hang_up(valkey)
             app.pause(pause)
             assert app.used() == number
+
+
+def test_many_at_once(valkey: servers.Server) -> None:
+    """The same for all that come in the first turn after the pause, also where they are so many that they would be sent
+    at once."""
+    with adapter(valkey.url) as app:
+        assert app.used() == 1
+        hang_up(valkey)
+        app.pause(MOMENT)
+        assert app.used_together(40) == list(range(2, 42))
 
 
 def test_closed_on_uvloop(valkey: servers.Server) -> None:

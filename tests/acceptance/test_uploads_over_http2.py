@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import suppress
 
+import httpx2
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -19,7 +20,7 @@ from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import ANA, plain, policy
 from tests.acceptance.serving import served_by
 
-LIMITS = '{ name = "uploads", rate = "0/day", operations = ["create"] }'
+LIMITS = '{ name = "uploads", rate = "1/day", operations = ["create"] }'
 SLOW, UPLOAD = 1, 3  # streams
 LARGE = 1_000_000  # bytes: more than the windows of flow control let through at once
 
@@ -92,6 +93,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 def site(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
     name = request.param
     with served_by(name, RateLimitMiddleware(app, policy(LIMITS), store=MemoryStore())) as url:
+        httpx2.post(f"{url}/uploads", headers={"Authorization": f"Bearer {ANA}"})  # the one of this day
         yield name, int(url.rpartition(":")[2])
 
 

@@ -33,6 +33,7 @@ from ratelimit.outage import Outage
 from ratelimit.policy import Policy
 from ratelimit.response import Held, Reported
 from ratelimit.stores.local import local_of
+from ratelimit.tracebacks import without_locals
 
 
 class RateLimitMiddleware:
@@ -46,6 +47,7 @@ class RateLimitMiddleware:
     Raises PolicyError with every problem of the file, and ValueError for the URL of a store that is not supported.
     """
 
+    @without_locals
     def __init__(
         self,
         app: ASGIApp,

@@ -12,6 +12,7 @@ from ratelimit.model import Store
 from ratelimit.policy import Policy
 from ratelimit.stores import open_store
 from ratelimit.stores.memory import MemoryStore
+from ratelimit.tracebacks import without_locals
 
 # The middlewares of one Policy object count in one memory, as they would in one Redis, and are one in the log: mounts
 # and routes of one app, or what a framework makes anew for each of them.
@@ -31,6 +32,7 @@ def loaded(path: str | os.PathLike[str]) -> Policy:
         raise
 
 
+@without_locals
 def opened(store: Store | str | None, policy: Policy) -> Store:
     """The store of a middleware: the one that it is given, else of the environment's URL, else of the policy's."""
     of_environment = os.environ.get("RATELIMIT_STORE_URL")

@@ -15,6 +15,7 @@ from ratelimit.config.check import check
 from ratelimit.config.messages import Path, PolicyError, Problem
 from ratelimit.config.valid import read_valid
 from ratelimit.policy import Policy
+from ratelimit.tracebacks import without_locals
 
 _log = logging.getLogger("ratelimit")
 
@@ -26,6 +27,7 @@ TOO_DEEP = "has too many lists or tables within each other"
 _POSITION = re.compile(r"(.*) \(at (line \d+, column \d+|end of document)\)", re.DOTALL)
 
 
+@without_locals
 def load_policy(path: str | os.PathLike[str]) -> Policy:
     """The policy of a TOML file. PolicyError lists every problem, each with the path of the file; what is only odd is
     logged, a line each, as a warning."""
@@ -43,6 +45,7 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
     return _policy(text, origin, os.path.realpath(path))  # one file is one policy, by whatever path it is loaded
 
 
+@without_locals
 def parse_policy(text: str, origin: str = "policy") -> Policy:
     """The policy of a text in TOML; `origin` is what messages call it. Two equal texts of one origin are one policy."""
     return _policy(text, origin, origin)

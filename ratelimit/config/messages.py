@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
@@ -42,7 +42,7 @@ _TYPES = {
 class Problem:
     """What is wrong, or if it is only odd, what is there that can hardly be meant: that is no error, it is logged."""
 
-    path: Path
+    path: Path = field(repr=False)  # may have an API key in it, that stands in the wrong place
     message: str
     odd: bool = False
 

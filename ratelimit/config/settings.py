@@ -61,7 +61,7 @@ STYLES: dict[StyleName, type[StyleTable]] = {
 class StoreTable(Table):
     """Where counters live."""
 
-    url: StoreUrl = Field(default="memory://", examples=["redis://127.0.0.1:6379/0"])
+    url: StoreUrl = Field(default="memory://", repr=False, examples=["redis://127.0.0.1:6379/0"])
     prefix: str = Field(default="ratelimit", pattern=PREFIX, description="Of every key in Redis.")
     timeout: Duration = Field(default=100, description="The longest a request waits for the store.", examples=["100ms"])
     on_failure: Annotated[

@@ -7,7 +7,7 @@ is left out, and the rest is read again until it is whole. Paths are always thos
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -23,8 +23,8 @@ class Valid:
     """A file as far as it is valid. `written` is the whole of it, `dropped` the paths of what was left out."""
 
     file: PolicyFile
-    written: Mapping[str, Any]
-    dropped: frozenset[Path]
+    written: Mapping[str, Any] = field(repr=False)  # may hold a password, or by mistake an API key
+    dropped: frozenset[Path] = field(repr=False)
 
     def numbered(self, path: Path, items: Sequence[_T]) -> Iterator[tuple[Path, _T]]:
         """The items that were read of the list at a path, each with its own path."""

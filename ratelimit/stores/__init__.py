@@ -7,10 +7,12 @@ from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.parts import split_url
 from ratelimit.stores.topology import SCHEMES as CLUSTERS
 from ratelimit.stores.urls import SENTINELS, problem_of
+from ratelimit.tracebacks import without_locals
 
 SCHEMES = ("memory", "redis", "rediss", "unix", *SENTINELS, *CLUSTERS)
 
 
+@without_locals
 def open_store(url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> Store:
     """The store that a URL names: memory://, redis://, rediss://, unix://, with sentinels
     redis+sentinel://h1:26379,h2:26379/mymaster/0 and rediss+sentinel://, or for a cluster

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+A_CLUSTER = "a cluster's URL begins with redis+cluster:// or rediss+cluster://"
 ADVICE = {
     "BUSY": "another script runs on and on; SCRIPT KILL ends one that has written nothing",
     "CLUSTERDOWN": "the cluster misses a master or its majority: see CLUSTER INFO and CLUSTER NODES; with"
     " cluster-require-full-coverage no the slots that have a master go on",
+    "CROSSSLOT": f"the server is a node of a cluster, and its URL that of a single one: {A_CLUSTER}",
     "LOADING": "the server reads its data into memory and goes on by itself when it is done",
     "MASTERDOWN": "this server is a replica that has lost its master; the URL is to lead to the master",
     "MISCONF": "the server can't save to its disk and refuses writes: see its log, and free or repair the disk",
+    "MOVED": f"another node of the cluster has this slot: {A_CLUSTER}",
     "NOAUTH": "the server wants a password: RATELIMIT_STORE_PASSWORD, or that of the store's URL",
     "NOPERM": "the user of the store's URL may not do this: it needs EVAL, EVALSHA, TIME, and the commands on hashes,"
     " sorted sets and expiries for the keys with the store's prefix",
@@ -21,13 +24,24 @@ ADVICE = {
 }
 
 
-IN_A_SCRIPT = {  # what the word of an error becomes when a script's command gets it
-    "ERR ACL failure in script": "NOPERM",  # Valkey, and Redis from 7.2 on
-    "ERR The user executing the script can't": "NOPERM",
+BY_BEGINNING = {  # errors that have no word of their own, but ERR
+    "ACL failure in script": ADVICE["NOPERM"],  # Valkey, and Redis from 7.2 on
+    "The user executing the script can't": ADVICE["NOPERM"],
+    "This instance has cluster support disabled": "it is a single server: its URL begins with redis:// or rediss://",
+    "unknown command 'CLUSTER'": "it is no node of a cluster: a single server's URL begins with redis://, that of"
+    " sentinels with redis+sentinel://",
+    "unknown command 'SELECT'": "it is a sentinel: a URL with sentinels begins with redis+sentinel://",
+    "unknown command 'SENTINEL'": f"it is no sentinel: a single server's URL begins with redis://, and {A_CLUSTER}",
+    "SELECT is not allowed in cluster mode": f"it is a node of a cluster, which has one database: {A_CLUSTER}",
+    "DB index is out of range": "the server has no database of this number, which ends the store's URL",
 }
+ARGUMENTS = ", with args beginning with"  # of a command that is unknown: names of callers
 
 
 def advised(text: str) -> str:
     """What a server says, with what to do about it where that is known."""
-    word = next((word for start, word in IN_A_SCRIPT.items() if text.startswith(start)), text.partition(" ")[0])
-    return f"{text} ({ADVICE[word]})" if word in ADVICE else text
+    text = text.partition(ARGUMENTS)[0]
+    said = text.removeprefix("ERR ")
+    advice = ADVICE.get(text.partition(" ")[0])
+    advice = advice or next((told for start, told in BY_BEGINNING.items() if said.startswith(start)), None)
+    return f"{text} ({advice})" if advice else text

@@ -15,6 +15,9 @@ never stalled, however long its callers wait in line: theirs is a timeout each.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from time import monotonic
+
 # Attempts are counted from start to start: a server that is back is found within the longest of these waits and the
 # time that a connection takes, or, where it swallowed the last attempt, within PATIENCE and that: both below a second.
 FIRST_WAIT = 0.05  # seconds; most servers that went were restarted, or a failover has ended
@@ -28,26 +31,35 @@ NEARLY = 0.9  # of a timeout: what a request asks leaves this process a turn of 
 
 
 class Breaker:
-    """`down` is why nobody need ask; None: ask. `timeout` in seconds, instants by the loop's clock."""
+    """`down` is why the store was out of reach when it was last heard of; None: it was not. `timeout` in seconds, `now`
+    is the loop's clock."""
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, now: Callable[[], float] = monotonic) -> None:
         self._timeout = timeout
+        self._now = now
+        self._told = float("-inf")  # when that was last seen
         self._wait = FIRST_WAIT
         self.down: str | None = None
         self.patience = max(PATIENCE, TRIPS * timeout)  # of an attempt to connect
         self.stall = max(STALL, 5 * timeout)
+        self._memory = self.stall + self.patience + LONGEST_WAIT  # more than from one look to the next
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nobody need ask; None: ask. What was seen before a loop stood still is no reason."""
+        return self.down if self.down and self._now() - self._told < self._memory else None
 
     def connected(self) -> None:
         self.down, self._wait = None, FIRST_WAIT
 
     def unreachable(self, why: str) -> None:
-        self.down = why
+        self.down, self._told = why, self._now()
 
     def stalled(self, silent: float) -> bool:
         """Somebody has waited in vain; nothing has come for so long. Whether that is news."""
         if self.down or silent < NEARLY * self._timeout:
             return False
-        self.down = f"no reply within {self._timeout * 1000:.0f} ms, and none since"
+        self.unreachable(f"no reply within {self._timeout * 1000:.0f} ms, and none since")
         return True
 
     def next_attempt(self, began: float) -> float:

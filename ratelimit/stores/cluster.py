@@ -15,6 +15,7 @@ from ratelimit.stores.parts import split_url
 from ratelimit.stores.scripts import Scripts
 from ratelimit.stores.topology import SCHEMES, ClusterUrl
 from ratelimit.stores.urls import problem_of, with_credentials
+from ratelimit.tracebacks import without_locals
 
 
 class ClusterStore:
@@ -28,6 +29,7 @@ class ClusterStore:
     all of a node go in one write. Raises ValueError, without the URL, where it can't be read.
     """
 
+    @without_locals
     def __init__(self, url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> None:
         if split_url(url).scheme not in SCHEMES:
             raise ValueError("the URL of the store is none of a cluster; open_store takes any")

@@ -28,7 +28,9 @@ from redis.exceptions import (
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.advice import advised
 from ratelimit.stores.lookup import looked_up
+from ratelimit.stores.mistaken import check_single
 from ratelimit.stores.tls import reuse_context
+from ratelimit.stores.topology import Address
 from ratelimit.stores.wire import Demoted, NoScript, Replied, Reply, Socket, Wire
 
 __all__ = [
@@ -125,8 +127,12 @@ async def connect(
 
 
 async def _prove(connection: Connection, proof: Proof) -> None:
-    """Raises what the server says if it is what it would say to every request."""
-    await connection.send_command(*proof, check_health=False)
+    """Raises what the server says if it is what it would say to every request, and where it is another kind."""
+    asked = [("HELLO",), proof] if proof is OF_A_MASTER else [proof]
+    await connection.send_packed_command(connection.pack_commands(asked), check_health=False)
+    if proof is OF_A_MASTER:
+        with suppress(ResponseError):  # a user who may not ask, fakeredis
+            _check_kind(connection, await connection.read_response())
     try:
         await connection.read_response()
     except USELESS:
@@ -134,6 +140,12 @@ async def _prove(connection: Connection, proof: Proof) -> None:
     except ResponseError as error:
         if str(error).startswith("BUSY "):  # a script runs on and on
             raise
+
+
+def _check_kind(connection: Connection, hello: Reply) -> None:
+    scheme = "rediss" if isinstance(connection, SSLConnection) else "redis"
+    host = getattr(connection, "host", None)  # a Unix socket has none
+    check_single(hello, scheme, Address(host, connection.port) if host else None)
 
 
 class _Generic:
@@ -183,8 +195,10 @@ async def _read(connection: Connection) -> Reply | StoreUnavailable:
 
 def reason(error: BaseException) -> str:
     """An error in a line: its type and what it says, or what a server says, and what to do about it."""
+    if type(error) is StoreUnavailable:
+        return str(error)
     if isinstance(error, AuthenticationError) and str(error).startswith(UNASKED):
         return advised("NOAUTH Authentication required.")
     if word := next((word for kind, word in WORDS.items() if isinstance(error, kind)), ""):
         return advised(f"{word} {error}")
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{type(error).__name__}: {advised(str(error))}" if str(error) else type(error).__name__

@@ -80,7 +80,7 @@ class Group:
             # Units that were there when it was told may have ended since, if this process stood still: looked at now.
             if (caller.refusal or caller.block) and (known := caller.decide(time.monotonic())):
                 return known
-            if why := group._breaker.down:
+            if group._breaker.down and (why := group.link.refusal()):
                 group._trouble()
                 raise StoreUnavailable(why)
             leases = caller.new_leases() if caller.caps else ()
@@ -121,7 +121,7 @@ class Group:
 
     def put(self, calls: Sequence[Call]) -> None:
         """Decide for calls that a node without the keys has sent here."""
-        if why := self._breaker.down:
+        if why := self._breaker.refusal:
             for call in calls:
                 fail(call, why)
             return
@@ -170,7 +170,7 @@ class Group:
             return
         if self._left:
             self.leave()
-        elif not self.link.ready:
+        elif not self.link.awake():
             self.link.connect()
         elif not (self.account and self.account.closed) and (batches := self.slots.fill(self._waiting, MOST)):
             self._batches = batches

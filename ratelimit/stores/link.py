@@ -11,6 +11,7 @@ from ratelimit.model import StoreUnavailable
 from ratelimit.stores.alarm import in_time
 from ratelimit.stores.breaker import Breaker
 from ratelimit.stores.connection import OF_A_MASTER, ConnectionPool, Proof, connect, reason
+from ratelimit.stores.rest import PAUSE, Rest
 from ratelimit.stores.unanswered import Done, Unanswered
 from ratelimit.stores.unsent import Command, Unsent, resolve
 from ratelimit.stores.wire import Refused, Reply, Wire
@@ -44,12 +45,13 @@ class Link:
         self._on_failure = on_failure
         self._wanted = wanted
         self._proof = proof
-        self.breaker = Breaker(timeout)
+        self.breaker = Breaker(timeout, self._now)
         self._wire: Wire | None = None
         self._task: asyncio.Task[None] | None = None
         self._lost: asyncio.Future[str] | None = None
         self._unsent = Unsent(self._now)
-        self._unanswered = Unanswered(self.breaker, timeout, self.drop)
+        self._rest = Rest(self.drop, self._tell_if_ready)
+        self._unanswered = Unanswered(self.breaker, timeout, self.drop, self._rest.used)
         self._idle: asyncio.Future[None] | None = None
         self._closed = False
         self.number = 0  # of connections that were made
@@ -58,6 +60,17 @@ class Link:
     def ready(self) -> bool:
         """Whether what is sent leaves this process at once."""
         return self._wire is not None and self._wire.drained is None
+
+    def refusal(self) -> str | None:
+        """Why nobody need ask for a decision; None: ask. A connection that said nothing before the loop stood still is
+        not waited for."""
+        if self.breaker.down and not self.breaker.refusal and self._wire:
+            self.drop("it said nothing")
+        return self.breaker.refusal
+
+    def awake(self) -> bool:
+        """Whether a decision that is asked for now will arrive, as far as can be known (rest.py)."""
+        return self.ready and self._rest.over()
 
     def connect(self) -> None:
         if self._closed:  # nobody would ever end a connection that is made now
@@ -69,23 +82,25 @@ class Link:
         """Send commands when the link is `ready`, a `done` for each. Sent once: after an error they may be applied."""
         wire = self._wire
         assert wire  # noqa: S101 - it is ready
-        self._unanswered.line.extend([(self._now(), one) for one in done])
+        now = self._now()
+        self._rest.used(now)
+        self._unanswered.line.extend([(now, one) for one in done])
         wire.write(commands)
         if wire.drained:
             wire.drained.add_done_callback(lambda _: self._resume(wire))
 
     async def call(self, command: bytes, patience: float | None = None) -> Reply:
         """Send a command, now or when there is a connection, and wait for its reply. Raises StoreUnavailable."""
-        if self.breaker.down:
-            raise StoreUnavailable(self.breaker.down)
+        if why := self.breaker.refusal:
+            raise StoreUnavailable(why)
         reply = self.submit(command)
         return await in_time(reply, self._timeout if patience is None else patience, lambda: self._too_late(reply))
 
     def submit(self, command: bytes) -> asyncio.Future[Reply]:
         """Send a command, now or when there is a connection: its reply or an error."""
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        if self.breaker.down and not self.ready:
-            reply.set_exception(StoreUnavailable(self.breaker.down))
+        if (why := self.breaker.refusal) and not self.ready:
+            reply.set_exception(StoreUnavailable(why))
         else:
             self._submit(Command(command, reply, self._now()))
         return reply
@@ -119,7 +134,7 @@ class Link:
                 self._end_for_good()
 
     def notice_silence(self) -> None:
-        if self._wire is None and self._task and not self.breaker.down:  # somebody has waited in vain
+        if self._wire is None and self._task and not self.breaker.refusal:  # somebody has waited in vain
             self.breaker.unreachable(f"no connection within {self._timeout * 1000:.0f} ms")
         self._unanswered.notice_silence()
 
@@ -131,7 +146,7 @@ class Link:
         go on trying until there is one: it is up then before the next request comes."""
         try:
             began = self._now()
-            while await self._live() or self._unsent or self._wanted():
+            while await self._live(began) or self._unsent or self._wanted():
                 if self.breaker.down:
                     await asyncio.sleep(self.breaker.next_attempt(began) - self._now())
                 began = self._now()
@@ -140,7 +155,7 @@ class Link:
             self._end_for_good()
             raise
 
-    async def _live(self) -> str | None:
+    async def _live(self, began: float) -> str | None:
         """The life of one connection, from the attempt to make it to its end. Why the store is down then, if it is."""
         self._lost = lost = asyncio.get_running_loop().create_future()
         wire: Wire | None = None
@@ -150,6 +165,7 @@ class Link:
             if not lost.done():
                 self._wire, self.number = wire, self.number + 1
                 self.breaker.connected()
+                self._rest.begin()
                 self._resume(wire)
             self._end(await lost)
         except asyncio.CancelledError:
@@ -158,10 +174,11 @@ class Link:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, callers are told that the store is out of reach
             why = f"no connection within {self.breaker.patience:.1f} s" if patience.expired() else reason(error)
-            self.breaker.unreachable(why)
-            self._unsent.fail(why)
+            if self._now() <= began + self.breaker.patience + PAUSE:  # else the loop stood still: it proves nothing
+                self.breaker.unreachable(why)
+                self._unsent.fail(why)
+                self._on_failure(StoreUnavailable(why))
             self._end(why)
-            self._on_failure(StoreUnavailable(why))
         finally:
             if wire:
                 wire.abort()
@@ -171,7 +188,11 @@ class Link:
         """Send what is in line for as long as it leaves this process."""
         while self._wire is wire and self.ready and (command := self._unsent.next()):
             self._submit(command)
-        if self._wire is wire and self.ready:
+        if self._wire is wire:
+            self._tell_if_ready()
+
+    def _tell_if_ready(self) -> None:
+        if self.ready:
             self._on_ready()
 
     def _end(self, why: str) -> None:

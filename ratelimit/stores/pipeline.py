@@ -31,8 +31,8 @@ class Pipeline:
 
     async def call(self, link: Link, command: bytes, patience: float) -> Reply:
         """Submit a command and wait for its reply. Raises StoreUnavailable."""
-        if link.breaker.down:
-            raise StoreUnavailable(link.breaker.down)
+        if why := link.breaker.refusal:
+            raise StoreUnavailable(why)
         reply = self.submit(link, command)
         if not self._due:
             self._due = True

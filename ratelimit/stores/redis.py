@@ -17,6 +17,7 @@ from ratelimit.stores.parts import split_url
 from ratelimit.stores.scripts import Scripts, called, without_room
 from ratelimit.stores.sentinel import Sentinels
 from ratelimit.stores.urls import SENTINELS, SentinelUrl, problem_of, with_credentials
+from ratelimit.tracebacks import without_locals
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -34,6 +35,7 @@ class RedisStore:
     and taken ahead belongs to that object.
     """
 
+    @without_locals
     def __init__(self, redis: str | Redis, *, prefix: str = "ratelimit", timeout: float = 0.1) -> None:
         self._pool = _connections(redis) if isinstance(redis, str) else connections(redis)
         self.prefix = prefix

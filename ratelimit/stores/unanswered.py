@@ -17,10 +17,13 @@ Done = Callable[[Reply], None]  # called with a reply; with a StoreUnavailable w
 class Unanswered:
     """Of one link, whose connection `drop` ends with a reason. `timeout` in seconds."""
 
-    def __init__(self, breaker: Breaker, timeout: float, drop: Callable[[str], None]) -> None:
+    def __init__(
+        self, breaker: Breaker, timeout: float, drop: Callable[[str], None], used: Callable[[float], None]
+    ) -> None:
         self._now = asyncio.get_running_loop().time
         self._breaker = breaker
         self._drop = drop
+        self._used = used
         self._alarm = Alarm(timeout, self._given_up_at, self._give_up)
         self._heard = float("-inf")  # when the last reply came
         self.line: deque[tuple[float, Done]] = deque()  # when it was sent, and who waits
@@ -32,7 +35,8 @@ class Unanswered:
             self._drop("a reply that nobody asked for")
             return
         _, done = self.line.popleft()
-        self._heard = self._now()
+        self._heard = now = self._now()
+        self._used(now)
         if self._breaker.down:  # it was stalled
             self._breaker.connected()
             self._alarm.stop()

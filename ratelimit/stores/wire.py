@@ -140,6 +140,9 @@ class Socket(asyncio.Protocol):
             self._lost(f"what the server sent is no reply: {error!r}")
             self._transport.abort()
 
+    def eof_received(self) -> None:
+        self._lost("the server closed the connection")  # a turn sooner than `connection_lost` says it
+
     def connection_lost(self, error: Exception | None) -> None:
         self._lost(f"{type(error).__name__}: {error}" if error else "the server closed the connection")
         self._all_written()  # after it is known to be lost: who waits for that goes on to the next connection

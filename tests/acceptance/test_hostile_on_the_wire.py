@@ -1,4 +1,4 @@
-"""What a server lets through of a hostile request: bytes on a socket of uvicorn, with either of its parsers."""
+"""What a server lets through of a hostile request: bytes on a socket of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from starlette.routing import Route
 
 from ratelimit import RateLimitMiddleware
 from ratelimit.stores.memory import MemoryStore
-from tests.acceptance import ANA, policy, served
+from tests.acceptance import ANA, policy
+from tests.acceptance.serving import SERVERS, served_by
 
 TRUST = '[identity]\ntrusted_proxies = ["127.0.0.1"]'
 AS_ANA = b"Authorization: Bearer " + ANA.encode()
@@ -25,13 +26,13 @@ async def who(request: Request) -> Response:
     return PlainTextResponse(request.scope["ratelimit"].states[0].charge.key.partition(":")[0])
 
 
-@pytest.fixture(scope="module", params=["h11", "httptools"])
+@pytest.fixture(scope="module", params=SERVERS)
 def port(request: pytest.FixtureRequest) -> Iterator[int]:
     app = Starlette(routes=[Route("/{path:path}", who, methods=["GET", "POST", "PUT"])])
     limits = '{ name = "requests", rate = "100000/minute" }'
     generous = policy(limits, TRUST, anonymous="100000/minute")
     app.add_middleware(RateLimitMiddleware, generous, store=MemoryStore())
-    with served(app, http=request.param, proxy_headers=False) as url:
+    with served_by(request.param, app) as url:
         yield int(url.rpartition(":")[2])
 
 

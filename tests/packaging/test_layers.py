@@ -11,7 +11,7 @@ from tests.packaging import ROOT
 
 # From the ground up. A room imports from the layers below it and from itself; a new room is given its place here.
 LAYERS = (
-    {"lines", "loops", "memo", "model", "networks", "ranges", "repeats"},
+    {"lines", "loops", "memo", "model", "networks", "ranges", "repeats", "tracebacks"},
     {
         "address",
         "formula",
@@ -47,7 +47,7 @@ ONLY_IN: dict[str, set[str]] = {"redis": {"stores/connection.py"}, "starlette": 
 LONGEST = 215  # lines
 LONGER = {
     "stores/group.py": 235,  # the path of a decision in one file, with who waits, who is sent, who is told
-    "stores/link.py": 220,  # the life of a connection in one file
+    "stores/link.py": 245,  # the life of a connection in one file
     "model.py": 280,  # seven nouns and four contracts, in the one file that is read first
 }
 

@@ -21,7 +21,7 @@ from ratelimit.stores.topology import slot_of
 from ratelimit.stores.wire import Elsewhere, Reply, error_of
 from tests import clusters
 from tests.stores import SCRIPTS, Subject, _prefixes, at
-from tests.stores.wires import FakeWire
+from tests.stores.wires import FakeWire, never_paused
 
 FIRST, SECOND, THIRD = clusters.shares()
 
@@ -120,6 +120,7 @@ def fake_cluster(monkeypatch: pytest.MonkeyPatch, *ports: int, timeout: float = 
     monkeypatch.setattr(Node, "slots", None, raising=False)
     monkeypatch.setattr(Node, "looks", 0, raising=False)
     monkeypatch.setattr(link_module, "connect", connect_node)
+    never_paused(monkeypatch)
     return ClusterStore(f"redis+cluster://{','.join(f'h:{port}' for port in ports)}", timeout=timeout)
 
 

@@ -137,6 +137,12 @@ class Line:
         self.number += 1
         self._on_ready()
 
+    def refusal(self) -> str | None:
+        return self.breaker.refusal
+
+    def awake(self) -> bool:
+        return self.ready
+
     def connect(self) -> None:
         """It is being made."""
 

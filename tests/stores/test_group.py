@@ -14,14 +14,15 @@ from tests import servers
 from tests.stores import Subject, concurrency, quota, rate
 from tests.stores.clock import script_calls
 from tests.stores.test_differential import comparable
-from tests.stores.wires import WARM, T, ask, connected, fake_store, run, spy, turns
+from tests.stores.wires import WARM, T, ask, connected, fake_store, never_paused, run, spy, turns
 from tests.test_leases import Clocked
 
 MIDNIGHT = 1_772_409_600_000  # 2026-03-02T00:00:00Z
 
 
 @pytest.fixture
-def subject(server: servers.Server) -> Subject:
+def subject(server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> Subject:
+    never_paused(monkeypatch)
     return Subject(server.name, server.unix_url)
 
 

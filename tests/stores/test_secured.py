@@ -13,6 +13,7 @@ from ratelimit.model import StoreUnavailable
 from ratelimit.stores import open_store
 from tests import clusters, sentinels, servers
 from tests.certificates import Certificate
+from tests.secrets_shown import in_frames, in_reprs
 from tests.stores import concurrency, rate
 from tests.stores.clustered import FIRST, SECOND, THIRD, of, user_in
 
@@ -76,12 +77,10 @@ def refusal(url: str) -> str:
                 await store.acquire(REQUESTS[0])
         finally:
             await store.close()
-        error: BaseException | None = raised.value
-        told = repr(store)
-        while error:
-            told += repr(error)
-            error = error.__cause__ or error.__context__
-        return told
+        for secret in (*QUOTED.values(), RIGHT, WRONG, SENTINELS_OWN):
+            assert in_frames(raised.value, secret) == []
+            assert in_reprs(store, secret)[1] == []
+        return f"{raised.value!r} {store!r}"
 
     return asyncio.run(test())
 

@@ -11,6 +11,7 @@ import pytest
 
 from ratelimit.model import Charge, Decision
 from ratelimit.stores import link as link_module
+from ratelimit.stores import rest
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.wire import Reply
 from tests.stores import rate
@@ -83,7 +84,13 @@ def fake_store(monkeypatch: pytest.MonkeyPatch, timeout: float = 0.1) -> RedisSt
     """A store that finds FakeWires wherever it connects."""
     monkeypatch.setattr(FakeWire, "made", [], raising=False)
     monkeypatch.setattr(link_module, "connect", connect)
+    never_paused(monkeypatch)
     return RedisStore("redis://nowhere", timeout=timeout)
+
+
+def never_paused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a test takes from one step to the next: nothing is looked at before it is sent (rest.py)."""
+    monkeypatch.setattr(rest, "PAUSE", rest.LONG)
 
 
 def read(commands: bytes) -> list[list[bytes]]:

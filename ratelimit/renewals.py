@@ -78,9 +78,10 @@ class Renewals:
     def let_go(self, leases: Sequence[Lease], closer: FrameType | None) -> None:
         if not any(lease in self._due for lease in leases):
             return
-        if runs(self._loop) and not getattr(self._store, "asyncio_only", False) and not interrupted(closer):
+        alone = runs(self._loop) or self._loop.is_closed()
+        if alone and not getattr(self._store, "asyncio_only", False) and not interrupted(closer):
             self._let_go(leases)
-        else:  # where the loop has ended, they are given back by the next one, or when the process ends
+        else:  # to a loop that has ended: then they are given back by the next one, or when the process ends
             hand_over(self._loop, self._let_go, leases)
 
     def _let_go(self, leases: Sequence[Lease]) -> None:

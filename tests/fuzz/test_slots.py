@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from ratelimit import RateLimitMiddleware
 from ratelimit.model import Message, Receive, Scope, Send
 from ratelimit.stores.memory import MemoryStore
-from tests.acceptance import policy, scope_of
+from tests.acceptance import driven, policy, scope_of
 from tests.fuzz import fuzzed
 from tests.test_leases import Clocked
 
@@ -111,31 +110,6 @@ class App:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(seconds if step == "ask" else 0):
                         await ask()
-
-
-@types.coroutine
-def driven(call: Coroutine[Any, Any, None], end: str) -> Generator[Any, None, None]:
-    """A server that cancels, closes or drops a call when it is cancelled itself."""
-    error: BaseException | None = None
-    while True:
-        try:
-            waits_for = call.throw(error) if error else call.send(None)
-        except StopIteration:
-            return
-        try:
-            yield waits_for
-            error = None
-        except asyncio.CancelledError as cancelled:
-            error = cancelled
-            if end == "close":
-                call.close()
-                return
-            if end == "drop":
-                del call, waits_for
-                gc.collect(0)
-                return
-        except BaseException as thrown:  # noqa: BLE001 - it goes to the call
-            error = thrown
 
 
 SECONDS = st.sampled_from([0, 0.5, 5, 9, 10, 10.5, 15, 25, 45, 70])

@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 from ratelimit import RateLimitMiddleware, RedisStore, StoreUnavailable
+from ratelimit.model import Message
 from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.memory import MemoryStore
 from tests import clusters, servers
@@ -99,6 +100,35 @@ def test_while_it_is_listened_for(end: Callable[[list[Call]], None]) -> None:
         end(call)
         await asyncio.sleep(1)
         assert server.asked == slots_of(limiter) == 0
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    drive(main())
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_after_its_last_message(end: Callable[[list[Call]], None]) -> None:
+    """An app that goes on behind its response, and is dropped with all of its server's: no task is destroyed."""
+
+    async def app(scope, receive, send) -> None:
+        await asyncio.sleep(0)
+        await send({"type": "http.response.body"})
+        await for_ever()
+
+    class Lost(Server):
+        async def receive(self) -> Message:
+            self.waits_for = asyncio.get_running_loop().create_future()  # nothing else refers to it
+            return await self.waits_for
+
+    async def main() -> None:
+        limiter, server = limiter_of(app), Lost(10_000)
+        calls = [begun(limiter, server)]
+        await asyncio.sleep(15)
+        calls[0].send(None)
+        assert slots_of(limiter) == 0
+        assert server.waits_for
+        del server
+        end(calls)
+        await asyncio.sleep(1)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     drive(main())

@@ -40,7 +40,8 @@ def _end() -> None:
             with asyncio.Runner(loop_factory=_LastLoop) as runner:
                 runner.run(asyncio.wait_for(_give_back(holding, close), PATIENCE))
         except Exception as error:  # noqa: BLE001 - a traceback at the end of a process helps nobody
-            logger.warning("slots were not given back at the end of the process, each frees with its lease: %s", error)
+            why = error if str(error) else f"no answer within {PATIENCE:.0f} s"
+            logger.warning("slots were not given back at the end of the process, each frees with its lease: %s", why)
 
 
 async def _give_back(holding: Holding, close: Close) -> None:

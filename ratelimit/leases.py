@@ -42,14 +42,12 @@ class Leases:
             await held.close()
 
     def holds(self) -> bool:
-        return any(held.left() for held in list(self._held.values()))
+        return any(held.holds() for held in list(self._held.values()))
 
     async def give_all_back(self) -> None:
         """At the end of the process, on a loop of its own."""
-        held = [lease for held in self._held.values() for lease in held.left()]
-        self._held.clear()
-        await self._store.release(held)
+        await self._store.release([lease for held in list(self._held.values()) for lease in held.drained()])
 
     def _left_behind(self) -> list[Lease]:
         """By loops that have ended: their requests can't go on."""
-        return [lease for loop, held in list(self._held.items()) if loop.is_closed() for lease in held.left()]
+        return [lease for loop, held in list(self._held.items()) if loop.is_closed() for lease in held.drained()]

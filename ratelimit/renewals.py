@@ -71,9 +71,17 @@ class Renewals:
             self._timer = None
         return held
 
-    def left(self) -> list[Lease]:
-        """What this process still holds, by a loop that may have ended. What it was forked with is its parent's."""
-        return list(self._due) if self._process == os.getpid() else []
+    def holds(self) -> bool:
+        """Whether this process does: what it was forked with is its parent's."""
+        return bool(self._due) and self._process == os.getpid()
+
+    def drained(self) -> list[Lease]:
+        """What this process held by now, by a loop that has ended or is about to: it renews none of them."""
+        left = list(self._due) if self.holds() else []
+        self._due.clear()
+        self._looks.clear()
+        self._orphans.clear()
+        return left
 
     def let_go(self, leases: Sequence[Lease], closer: FrameType | None) -> None:
         if not any(lease in self._due for lease in leases):
@@ -130,9 +138,9 @@ class Renewals:
 
     def _wake(self) -> None:
         self._timer = None
-        earliest = min(self._due.values())
-        if self._renewal and not self._renewal.done():
+        if not self._due or (self._renewal and not self._renewal.done()):
             return  # one at a time: it sets the timer when it is done
+        earliest = min(self._due.values())
         if earliest <= self._loop.time():
             self._renewal = self._loop.create_task(self._renew(self._loop.time() - earliest))
         else:  # what the timer was set for has ended

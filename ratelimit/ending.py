@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -22,31 +22,35 @@ class Holding(Protocol):
         """On an event loop that was made for it."""
 
 
-Close = Callable[[], Awaitable[None]]
-_holding: WeakKeyDictionary[Holding, Close] = WeakKeyDictionary()
+class Closing(Protocol):
+    async def close(self) -> None:
+        """Drop connections."""
 
 
-def at_exit(holding: Holding, close: Close) -> None:
-    """Have it give back what it still holds when the process ends in order, if it is there by then; then `close`."""
-    _holding[holding] = close
+_holding: WeakKeyDictionary[Holding, Closing] = WeakKeyDictionary()
+
+
+def at_exit(holding: Holding, store: Closing) -> None:
+    """Have it give back what it still holds when the process ends in order, if it is there by then; then close that."""
+    _holding[holding] = store
 
 
 @atexit.register
 def _end() -> None:
-    for holding, close in list(_holding.items()):
+    for holding, store in list(_holding.items()):
         if not holding.holds():
             continue
         try:
             with asyncio.Runner(loop_factory=_LastLoop) as runner:
-                runner.run(asyncio.wait_for(_give_back(holding, close), PATIENCE))
+                runner.run(asyncio.wait_for(_give_back(holding, store), PATIENCE))
         except Exception as error:  # noqa: BLE001 - a traceback at the end of a process helps nobody
             why = error if str(error) else f"no answer within {PATIENCE:.0f} s"
             logger.warning("slots were not given back at the end of the process, each frees with its lease: %s", why)
 
 
-async def _give_back(holding: Holding, close: Close) -> None:
+async def _give_back(holding: Holding, store: Closing) -> None:
     await holding.give_all_back()
-    await close()
+    await store.close()
 
 
 class _LastLoop(asyncio.SelectorEventLoop):

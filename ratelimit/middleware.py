@@ -68,7 +68,7 @@ class RateLimitMiddleware:
         self._level = Level(self.policy, self.store)
         self._only = (self._level,)  # of all requests: to add it to no others makes no tuple anew
         self._leases = Leases(self.store)
-        at_exit(self._leases, self.store.close)
+        at_exit(self._leases, self.store)
         self._local = local_of(self.store) if self.policy.store.on_failure == "local" else None
         self._denials = denials_of(self.policy)
         self._cors = CorsInside(app)

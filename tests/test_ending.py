@@ -49,7 +49,7 @@ def held_by(store: Any, *leases: Lease) -> Leases:
         kept.hold(leases)
 
     kept = Leases(store)
-    ending.at_exit(kept, store.close)
+    ending.at_exit(kept, store)
     loop = asyncio.new_event_loop()
     loop.run_until_complete(hold())
     loop.close()

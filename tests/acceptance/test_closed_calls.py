@@ -147,6 +147,35 @@ def test_on_another_thread() -> None:
     run(test())
 
 
+def test_on_another_thread_at_a_shutdown() -> None:
+    """What was given back meanwhile is not given back again."""
+
+    async def test() -> None:
+        limiter = limiter_of()
+        thread = threading.Thread(target=begun(limiter).close)
+        thread.start()
+        thread.join()
+        assert slots_of(limiter) == 1
+        await limiter._leases.close()
+        assert slots_of(limiter) == 0
+        await asyncio.sleep(0)
+
+    run(test())
+
+
+def test_without_slots() -> None:
+    """A call that only has something to say in the log says it when it is closed."""
+
+    async def test() -> None:
+        shadow = '{ name = "requests", rate = "0/minute", mode = "shadow" }'
+        limiter = RateLimitMiddleware(endless, policy(shadow), store=MemoryStore())
+        call = limiter(scope_of(), None, None)
+        call.send(None)
+        call.close()
+
+    run(test())
+
+
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_without_a_loop(factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
     """Where no loop runs the slot is free when its loop goes on; at once where that is closed."""

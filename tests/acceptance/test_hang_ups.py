@@ -245,6 +245,62 @@ def test_an_error_of_receive() -> None:
     assert raised == ["broken"]
 
 
+@pytest.mark.parametrize("parts", [[EMPTY, EMPTY, EMPTY], [{"type": "http.other"}]])
+def test_a_server_of_its_own_kind(parts: list[Message]) -> None:
+    """A server that says more than it should is asked for no more of it, and the app gets that too."""
+    got: list[Message] = []
+
+    async def app(scope, receive, send) -> None:
+        await asyncio.sleep(55)
+        got.extend([await receive() for _ in parts])
+        await for_ever()
+
+    assert held(app, Server(10_000, *parts), 50, 60) == [1, 1]
+    assert got == parts
+
+
+def test_without_the_store(caplog: pytest.LogCaptureFixture) -> None:
+    """A slot that this process gave by itself, as its store is away, ends in the same way."""
+
+    class Away(MemoryStore):
+        async def acquire(self, charges):
+            raise StoreUnavailable("gone")
+
+    async def main() -> None:
+        more = '[store]\non_failure = "local"'
+        limiter, server = RateLimitMiddleware(never_asks, policy(CAP, more=more), store=Away()), Server(33, EMPTY)
+        request = asyncio.create_task(limiter(scope_of(), server.receive, server.send))
+        for at, denied in ((32, True), (33 + LEASE - 1, True), (33 + LEASE + 1, False)):
+            await asyncio.sleep(at - server.now())
+            other, answer = Server(10_000), asyncio.Queue()
+            asking = asyncio.create_task(limiter(scope_of(), other.receive, answer.put))
+            await asyncio.sleep(0.1)
+            assert bool(answer.qsize()) == denied
+            asking.cancel()
+            await asyncio.wait([asking])
+        request.cancel()
+        await asyncio.wait([request])
+
+    drive(main())
+    assert lines(caplog).count(LINE) == 1
+
+
+def test_after_a_shutdown(caplog: pytest.LogCaptureFixture) -> None:
+    """Who hangs up when all was given back already is nobody's concern."""
+
+    async def main() -> None:
+        limiter, server = RateLimitMiddleware(asks, policy(CAP), store=MemoryStore()), Server(13)
+        request = asyncio.create_task(limiter(scope_of(), server.receive, server.send))
+        await asyncio.sleep(5)
+        await limiter._leases.close()
+        await asyncio.sleep(100)
+        request.cancel()
+        await asyncio.wait([request])
+
+    drive(main())
+    assert lines(caplog) == []
+
+
 def test_an_app_that_ends_while_it_is_listened_for() -> None:
     """When the call ends nothing is asked of the server any more, and what the app raised is what is raised."""
     server = Server(10_000, EMPTY)

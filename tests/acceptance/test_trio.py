@@ -76,7 +76,7 @@ def test_decisions() -> None:
         answers = [await ask(limiter) for _ in range(4)]
         assert [start["status"] for start, _ in answers] == [200, 200, 200, 429]
 
-    limiter = limited(plain)
+    limiter = limited(plain, f'{{ name = "requests", rate = "3/minute" }}, {CAP}, {CAP.replace("in flight", "other")}')
     run(test)
 
 

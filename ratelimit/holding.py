@@ -10,7 +10,7 @@ from types import FrameType
 
 from ratelimit.headers import with_headers
 from ratelimit.leases import Leases
-from ratelimit.loops import Loop, Task, ended, hand_over, running, stopped
+from ratelimit.loops import Loop, Task, ended, hand_over, interrupted, running, stopped
 from ratelimit.model import ASGIApp, Decision, Headers, Lease, Message, Receive, Scope, Send
 from ratelimit.response import Reported
 from ratelimit.stores.local import Local
@@ -33,8 +33,11 @@ async def attended(
     try:
         await app(scope, receive, with_headers(scope, send, headers(), decision))
     except GeneratorExit:
+        closer = sys._getframe().f_back
         if held:
-            held.let_go(sys._getframe().f_back)
+            held.let_go(closer)
+        if interrupted(closer):
+            reported.drop()  # rather a line less than to wait for a lock of the log that this thread holds
         raise
     finally:
         reported.end()

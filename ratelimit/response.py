@@ -35,6 +35,10 @@ class Reported:
             report, self._report = self._report, None
             report(self._log_id)
 
+    def drop(self) -> None:
+        """There is nothing to say."""
+        self._report = None
+
 
 def _listed(message: Message) -> Message:
     """The same with a list of headers: ASGI lets an app send them as any iterable, or not at all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import uvloop
 
 from ratelimit import RateLimitMiddleware, RedisStore, StoreUnavailable
+from ratelimit.denials import Denials
 from ratelimit.model import Message
 from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.memory import MemoryStore
@@ -259,12 +261,46 @@ def test_in_the_middle_of_a_decision() -> None:
         await asyncio.sleep(0)
         assert (slots_of(limiter), gc.garbage) == (0, [])
 
+    in_a_thread(test)
+    assert lost
+
+
+def test_in_the_middle_of_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Nor is a line waited for that this thread is at."""
+    caplog.set_level(logging.INFO, "ratelimit")
+    lost: list[bool] = []
+
+    def clock() -> float:
+        if lost:
+            gc.collect()
+        return 0.0
+
+    async def app(scope, receive, send) -> None:
+        await for_ever() if scope["path"] == "/endless" else await plain(scope, receive, send)
+
+    async def test() -> None:
+        shadow = '{ name = "requests", rate = "0/minute", mode = "shadow" }'
+        limiter = RateLimitMiddleware(app, policy(shadow), store=MemoryStore())
+        limiter._denials = Denials(clock)
+        call = limiter(scope_of("/endless"), None, None)
+        call.send(None)
+        circle: list[object] = [call]
+        circle.append(circle)
+        lost.append(True)
+        del call, circle
+        assert (await ask(limiter))[0]["status"] == 200
+
+    in_a_thread(test)
+    assert lost
+
+
+def in_a_thread(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """A lock that is taken twice ends never, but with its thread."""
     gc.collect()
-    thread = threading.Thread(target=lambda: run(test()), daemon=True)  # a lock that is taken twice ends never
+    thread = threading.Thread(target=lambda: run(test()), daemon=True)
     thread.start()
     thread.join(10)
     assert not thread.is_alive()
-    assert lost
 
 
 class Waiting(MemoryStore):

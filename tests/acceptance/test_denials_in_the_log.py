@@ -217,7 +217,7 @@ def test_a_loop_that_ended(logged: Logged, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_on_another_event_loop(logged: Logged) -> None:
-    """On another kind of loop than asyncio's and trio's there is no timer: the next denial of anybody tells, and the end."""
+    """On a loop that is not asyncio's nor trio's there is no timer: the next denial of anybody tells, and the end."""
     limiter = logged.limiter()
 
     def without_loop(request: Awaitable[object]) -> None:

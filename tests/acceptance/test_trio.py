@@ -23,6 +23,7 @@ from trio.testing import MockClock
 from ratelimit import RateLimitMiddleware, RedisStore, StoreUnavailable
 from ratelimit.loops import running
 from ratelimit.model import Message
+from ratelimit.repeats import Repeats
 from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.memory import MemoryStore
 from tests import servers
@@ -78,6 +79,21 @@ def test_decisions() -> None:
 
     limiter = limited(plain, f'{{ name = "requests", rate = "3/minute" }}, {CAP}, {CAP.replace("in flight", "other")}')
     run(test)
+
+
+def test_denials_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Denials that follow one another are told together, by a timer."""
+
+    async def test() -> None:
+        for _ in range(6):
+            await ask(limiter)
+        await trio.sleep(3)
+
+    caplog.set_level(logging.INFO, "ratelimit")
+    limiter = limited(plain)
+    limiter._denials._known = Repeats(clock=trio.current_time)
+    run(test)
+    assert lines(caplog)[-1] == "denied limit=requests caller=user=ana and 2 more"
 
 
 def test_a_long_request() -> None:

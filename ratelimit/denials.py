@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import logging
 import threading
@@ -16,6 +15,7 @@ from weakref import WeakSet
 from ratelimit import log
 from ratelimit.keys import caller
 from ratelimit.lines import in_a_line
+from ratelimit.loops import Loop, running
 from ratelimit.model import Decision, Identity, State, StoreUnavailable
 from ratelimit.repeats import EVERY, Repeats
 
@@ -47,7 +47,7 @@ class Denials:
         self._lock = threading.Lock()
         self._known: Repeats[Whose] = Repeats(clock=clock)
         self._by_address: Repeats[Whose] = Repeats(clock=clock)
-        self._loop: asyncio.AbstractEventLoop | None = None  # that tells of those who went quiet
+        self._loop: Loop | None = None  # that tells of those who went quiet
         _all.add(self)
 
     def report(
@@ -100,15 +100,15 @@ class Denials:
     def _tell_later(self) -> None:
         if self._loop is None or self._loop.is_closed():
             try:
-                self._loop = asyncio.get_running_loop()
-            except RuntimeError:  # trio: then the next denial of anybody tells, or the end
+                self._loop = running()
+            except RuntimeError:  # neither asyncio nor trio: then the next denial of anybody tells, or the end
                 return
             self._tick_later(self._loop, EVERY)
 
-    def _tick_later(self, loop: asyncio.AbstractEventLoop, delay: float) -> None:
+    def _tick_later(self, loop: Loop, delay: float) -> None:
         loop.call_later(delay, self._tick, loop, context=Context())
 
-    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _tick(self, loop: Loop) -> None:
         with self._lock:
             due = self._known.due(AT_ONCE) + self._by_address.due(AT_ONCE)
             if self._known.untold or self._by_address.untold:

@@ -9,7 +9,9 @@ from inspect import isawaitable
 
 from ratelimit import log
 from ratelimit.cors import CorsInside
+from ratelimit.ending import at_exit
 from ratelimit.headers import answer, with_headers
+from ratelimit.holding import GivenHere, attended
 from ratelimit.leases import Leases
 from ratelimit.lines import in_a_line
 from ratelimit.model import (
@@ -28,10 +30,10 @@ from ratelimit.model import (
     Style,
 )
 from ratelimit.nesting import Level
-from ratelimit.opening import denials_of, loaded, opened
+from ratelimit.opening import denials_of, loaded, opened, refused
 from ratelimit.outage import Outage
 from ratelimit.policy import Policy
-from ratelimit.response import Held, Reported
+from ratelimit.response import Reported
 from ratelimit.stores.local import local_of
 from ratelimit.tracebacks import without_locals
 
@@ -68,16 +70,18 @@ class RateLimitMiddleware:
         self._level = Level(self.policy, self.store)
         self._only = (self._level,)  # of all requests: to add it to no others makes no tuple anew
         self._leases = Leases(self.store)
+        at_exit(self._leases, self.store)
         self._local = local_of(self.store) if self.policy.store.on_failure == "local" else None
         self._denials = denials_of(self.policy)
         self._cors = CorsInside(app)
+        self._local_leases = Leases(GivenHere(self._local)) if self._local else self._leases
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         outer: tuple[Level, ...] = scope.get("ratelimit.policies", ())
         if scope["type"] != "http" or (outer and self._level.is_among(outer)):
-            return await self.app(scope, receive, self._closing_store(send) if scope["type"] == "lifespan" else send)
+            return await (self._lifespan if scope["type"] == "lifespan" else self.app)(scope, receive, send)
         scope["ratelimit.policies"] = outer + self._only
         operation = self._classify(scope)
         if type(operation) is not str:
@@ -113,24 +117,9 @@ class RateLimitMiddleware:
             return await self.app(scope, receive, with_headers(scope, send, headers, decision))
         report = partial(self._denials.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)
-        return await self._attended(scope, receive, reported, decision, identity, log_id)
-
-    async def _attended(
-        self, scope: Scope, receive: Receive, reported: Reported, decision: Decision, identity: Identity, log_id: str
-    ) -> None:
-        """The app call of a request with something to say in the log, or with slots to give back."""
-        release = self._leases.release
-        if decision.unavailable and self._local:
-            release = self._local().release
-        else:
-            self._leases.hold(decision.leases)
-        held = Held(scope, reported.send, decision.leases, release)
-        try:
-            headers = self.style.headers(decision, identity, log_id)
-            await self.app(scope, receive, with_headers(scope, held.send, headers, decision))
-        finally:
-            reported.end()
-            await held.end()
+        headers_of = partial(self.style.headers, decision, identity, log_id)
+        leases = self._local_leases if decision.unavailable else self._leases
+        return await attended(self.app, scope, receive, reported, headers_of, decision, leases)
 
     def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision:
         """What `on_failure` says: the only place where that is decided."""
@@ -161,12 +150,17 @@ class RateLimitMiddleware:
         ip = self.policy.address(scope) if ip is None else ip
         return Identity(organization, user, api_key, application, ip, tier or self.policy.default_tier, attributes)
 
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not await refused(self.store, receive, send):
+            await self.app(scope, receive, self._closing_store(send))
+
     def _closing_store(self, send: Send) -> Send:
         async def closing(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown."):
                 self._outage.close()
                 self._denials.close()
                 try:
+                    await self._local_leases.close()
                     await self._leases.close()
                     await self.store.close()
                 except StoreUnavailable as error:

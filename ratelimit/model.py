@@ -242,7 +242,8 @@ Classify = Callable[[Scope], str | Awaitable[str | None] | None]
 class Store(Protocol):
     """Where counters live, the only place where state changes.
 
-    Every method raises StoreUnavailable where the store can't be reached in time, and nothing else.
+    Every method raises StoreUnavailable where the store can't be reached in time, and nothing else. A store that can
+    be used on asyncio alone, as its connections are made for it, has `asyncio_only = True`.
     """
 
     async def acquire(self, charges: Sequence[Charge]) -> Decision:

@@ -1,4 +1,4 @@
-"""What a middleware is made of: the policy of a file, and the store of a URL. Both say in the log why they can't."""
+"""What a middleware is made of: the policy of a file, and the store of a URL. They say it where they can't be used."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from weakref import WeakKeyDictionary
 
 from ratelimit import log
 from ratelimit.denials import Denials
-from ratelimit.model import Store
+from ratelimit.loops import needs_asyncio, running
+from ratelimit.model import Receive, Send, Store
 from ratelimit.policy import Policy
 from ratelimit.stores import open_store
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.tracebacks import without_locals
+from ratelimit.trio_loop import TrioLoop
 
 # The middlewares of one Policy object count in one memory, as they would in one Redis, and are one in the log: mounts
 # and routes of one app, or what a framework makes anew for each of them.
@@ -66,3 +68,12 @@ def _memory_of(policy: Policy, made: MemoryStore) -> MemoryStore:
 def _has_twin(policy: Policy) -> bool:
     """Whether another object of the same file counts in a memory of its own."""
     return bool(policy.origin) and any(other.origin == policy.origin for other in list(_memories))
+
+
+async def refused(store: Store, receive: Receive, send: Send) -> bool:
+    """Whether the server, which begins, was told that this store can't be used on its event loop."""
+    if not getattr(store, "asyncio_only", False) or not isinstance(running(), TrioLoop):
+        return False
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": str(needs_asyncio(store))})
+    return True

@@ -10,6 +10,9 @@ from contextvars import Context
 from time import monotonic
 from typing import Literal
 
+from ratelimit.loops import Loop, running
+from ratelimit.trio_loop import TrioTask
+
 logger = logging.getLogger("ratelimit")
 
 EVERY = 1.0  # seconds between two lines: 10,000 requests a second would fill a disk with a line each
@@ -41,8 +44,8 @@ class Outage:
         self._why = ""
         self._untold: Counter[str] = Counter()
         self._told: Counter[str] = Counter()
-        self._loop: asyncio.AbstractEventLoop | None = None  # that writes the lines
-        self._timer: asyncio.TimerHandle | None = None
+        self._loop: Loop | None = None  # that writes the lines
+        self._timer: asyncio.TimerHandle | TrioTask | None = None
 
     def without(self, why: object, verdict: Verdict) -> None:
         """A request was answered without the store."""
@@ -54,7 +57,7 @@ class Outage:
                 self.began = monotonic()
                 logger.warning('the store is out of reach, on_failure = "%s" decides: %s', self._on_failure, why)
             if self._loop is None or self._loop.is_closed():
-                self._loop = asyncio.get_running_loop()
+                self._loop = running()
                 self._tick_later(self._loop)
 
     def decided(self) -> None:
@@ -72,10 +75,10 @@ class Outage:
             self.began = self._loop = self._timer = None
             self._told.clear()
 
-    def _tick_later(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _tick_later(self, loop: Loop) -> None:
         self._timer = loop.call_later(EVERY, self._tick, loop, context=Context())
 
-    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _tick(self, loop: Loop) -> None:
         with _lock:
             if self._untold:
                 self._tell()

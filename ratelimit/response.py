@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
-from ratelimit.model import Headers, Lease, Message, Scope, Send
+from ratelimit.awaited import awaited
+from ratelimit.model import Headers, Message, Send
 
 
 class Reported:
@@ -18,6 +19,7 @@ class Reported:
         self._log_id = log_id
         self._report = report
 
+    @awaited
     def send(self, message: Message) -> Awaitable[None]:
         if self._report and message["type"] == "http.response.start":
             message = _listed(message)
@@ -33,54 +35,9 @@ class Reported:
             report, self._report = self._report, None
             report(self._log_id)
 
-
-class Held:
-    """A `send` that gives leases back before the end of the response.
-
-    They are on the wire before the server has the last byte that the client waits for: who sends one request after the
-    other is never denied by a concurrency limit of one.
-    """
-
-    __slots__ = ("_leases", "_left", "_release", "_scope", "_send")
-
-    def __init__(
-        self, scope: Scope, send: Send, leases: Sequence[Lease], release: Callable[[Sequence[Lease]], Awaitable[None]]
-    ) -> None:
-        self._scope = scope
-        self._send = send
-        self._leases = leases
-        self._release = release
-        self._left: int | None = None  # bytes that the client still expects, where the app said how many there are
-
-    async def send(self, message: Message) -> None:
-        if self._leases:
-            kind = message["type"]
-            if kind == "http.response.start":
-                message = _listed(message)
-            if self._ends_with(kind, message):
-                await self.end()
-        await self._send(message)
-
-    async def end(self) -> None:
-        """Nobody waits for the response any more, or the app call has returned or raised."""
-        if self._leases:
-            leases, self._leases = self._leases, ()
-            await self._release(leases)
-
-    def _ends_with(self, kind: str, message: Message) -> bool:
-        """Whether the client has all that it waits for when it has this message."""
-        if kind == "http.response.start":
-            length = _value(message["headers"], b"content-length")
-            self._left = int(length) if length and length.isdigit() else None
-            bodiless = self._scope["method"] == "HEAD" or message["status"] in (204, 304)
-            return bodiless or self._left == 0
-        if kind == "http.response.body":
-            if self._left is not None:
-                self._left -= len(message.get("body", b""))
-            return not message.get("more_body", False) or (self._left is not None and self._left <= 0)
-        if kind == "http.response.zerocopysend":
-            return not message.get("more_body", False)
-        return kind == "http.response.pathsend"
+    def drop(self) -> None:
+        """There is nothing to say."""
+        self._report = None
 
 
 def _listed(message: Message) -> Message:

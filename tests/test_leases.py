@@ -9,8 +9,9 @@ from contextvars import ContextVar
 
 import pytest
 
-from ratelimit.leases import QUIET, Leases
+from ratelimit.leases import Leases
 from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
+from ratelimit.renewals import QUIET
 from ratelimit.stores.memory import MemoryStore
 from tests.stores import concurrency
 

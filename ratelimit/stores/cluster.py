@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from ratelimit.loops import PerLoop
+from ratelimit.loops import PerLoop, needs_asyncio
 from ratelimit.model import Charge, Decision, Lease
 from ratelimit.stores.connection import connections
 from ratelimit.stores.local import Local
@@ -29,6 +29,8 @@ class ClusterStore:
     all of a node go in one write. Raises ValueError, without the URL, where it can't be read.
     """
 
+    asyncio_only = True
+
     @without_locals
     def __init__(self, url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> None:
         if split_url(url).scheme not in SCHEMES:
@@ -45,7 +47,11 @@ class ClusterStore:
         )
 
     def acquire(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, Decision]:
-        return self._nodes[asyncio.get_running_loop()].acquire(charges)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise needs_asyncio(self) from None
+        return self._nodes[loop].acquire(charges)
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
         return await self._nodes[asyncio.get_running_loop()].leasing.renew(leases)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from contextvars import Context
 from typing import TYPE_CHECKING
 
+from ratelimit.loops import hand_over
 from ratelimit.memo import Recent
 from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
 from ratelimit.stores.alarm import Alarm
@@ -93,8 +94,8 @@ class Group:
                 group._alarm.set()
             try:
                 outcome = await result
-            except (StoreUnavailable, asyncio.CancelledError):
-                self.post_release(leases)  # it may have been applied
+            except (StoreUnavailable, asyncio.CancelledError, GeneratorExit) as end:
+                self._abandon(leases, end)  # it may have been applied
                 raise
             if isinstance(outcome, Decision):
                 return outcome
@@ -109,6 +110,12 @@ class Group:
             await self._refusals.wait(outcome, slot, tries, deadline)
             return await self._nodes.found(slot, deadline) if self._nodes else self
         return await self._nodes.again(slot, tries, deadline) if self._nodes and outcome is Again.ELSEWHERE else self
+
+    def _abandon(self, leases: Sequence[Lease], end: BaseException) -> None:
+        if isinstance(end, GeneratorExit):  # perhaps of the garbage collector, which comes in the middle of anything
+            hand_over(self._loop, self.post_release, leases)
+        else:
+            self.post_release(leases)
 
     def post_release(self, leases: Sequence[Lease]) -> None:
         if self._nodes:

@@ -6,13 +6,12 @@ admits, which is owed to the store. Every event loop does so by itself: each adm
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-from ratelimit.loops import PerLoop
+from ratelimit.loops import PerLoop, running
 from ratelimit.model import Charge, Concurrency, Decision, Lease, State, StoreUnavailable
 from ratelimit.stores.counters import Counter
 from ratelimit.stores.fate import InDoubt
@@ -171,7 +170,7 @@ def local_of(store: object) -> Callable[[], Local]:
         accountable.keep_account()
         return accountable.local
     locals_: PerLoop[Local] = PerLoop(lambda: Local(lambda _: time.time_ns() // 1_000_000, owes=False))
-    return lambda: locals_[asyncio.get_running_loop()]
+    return lambda: locals_[running()]
 
 
 def _place(charge: Charge, terms: Terms, now_ms: int) -> Place:

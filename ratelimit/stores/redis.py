@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ratelimit.loops import PerLoop
+from ratelimit.loops import PerLoop, needs_asyncio
 from ratelimit.model import Charge, Decision, Lease
 from ratelimit.stores.accounts import keep_account
 from ratelimit.stores.connection import ConnectionPool, connections, connections_to_master
@@ -35,6 +35,8 @@ class RedisStore:
     and taken ahead belongs to that object.
     """
 
+    asyncio_only = True
+
     @without_locals
     def __init__(self, redis: str | Redis, *, prefix: str = "ratelimit", timeout: float = 0.1) -> None:
         self._pool = _connections(redis) if isinstance(redis, str) else connections(redis)
@@ -47,7 +49,11 @@ class RedisStore:
 
     def acquire(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, Decision]:
         # Not `async` itself: one coroutine a request less.
-        return self._groups[asyncio.get_running_loop()].acquire(charges)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise needs_asyncio(self) from None
+        return self._groups[loop].acquire(charges)
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
         written = partial(self.scripts.renewal, self._prefix, leases)

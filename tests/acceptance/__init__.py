@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,31 @@ async def ask(app: ASGIApp, *arguments: Any, scope: Scope | None = None, **keywo
 
     await app(scope or scope_of(*arguments, **keywords), receive, send)
     return sent
+
+
+@types.coroutine
+def driven(call: Coroutine[Any, Any, None], end: str) -> Generator[Any, None, None]:
+    """Awaited as a server's own task, which closes or drops a call when it is cancelled itself, or cancels it."""
+    error: BaseException | None = None
+    while True:
+        try:
+            waits_for = call.throw(error) if error else call.send(None)
+        except StopIteration:
+            return
+        try:
+            yield waits_for
+            error = None
+        except asyncio.CancelledError as cancelled:
+            error = cancelled
+            if end == "close":
+                call.close()
+                return
+            if end == "drop":
+                del call, waits_for
+                gc.collect(0)
+                return
+        except BaseException as thrown:  # noqa: BLE001 - it goes to the call
+            error = thrown
 
 
 def names(message: Message) -> list[str]:

@@ -216,8 +216,8 @@ def test_a_loop_that_ended(logged: Logged, monkeypatch: pytest.MonkeyPatch) -> N
     assert logged.told()["denied", "requests", "user=ana"] == 5
 
 
-def test_without_an_event_loop_of_asyncio(logged: Logged) -> None:
-    """On another kind of loop, as trio's, there is no timer: the next denial of anybody tells, and the end."""
+def test_on_another_event_loop(logged: Logged) -> None:
+    """On a loop that is not asyncio's nor trio's there is no timer: the next denial of anybody tells, and the end."""
     limiter = logged.limiter()
 
     def without_loop(request: Awaitable[object]) -> None:

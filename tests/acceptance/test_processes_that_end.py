@@ -150,3 +150,69 @@ def test_a_worker_that_is_shut_down(site: Site, lifespan: str, signal: int, path
     assert [site.open(worker, path) for _ in range(3)] == [200, 200, 200]
     worker.end(signal)
     assert site.expiries() == []
+
+
+WITHOUT_LIFESPAN = """
+import asyncio, os, signal, sys, threading
+from ratelimit import RateLimitMiddleware, parse_policy
+
+async def app(scope, receive, send):
+    entered.append(scope["ratelimit"].leases)
+    await asyncio.get_running_loop().create_future()
+
+async def ask():
+    calls.extend(asyncio.ensure_future(limiter({**scope}, None, None)) for _ in range(2))
+    while len(entered) < 2:
+        await asyncio.sleep(0.01)
+
+def ended(*_):
+    sys.exit()
+
+calls, entered, how = [], [], sys.argv[1]
+scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "client": ("192.0.2.7", 1)}
+limiter = RateLimitMiddleware(app, parse_policy(os.environ["POLICY"], "ending"))
+def said():
+    print(sum(map(len, entered)), "slots", end="", flush=True)
+
+if how == "thread":  # of a WSGI server's
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    asyncio.run_coroutine_threadsafe(ask(), loop).result()
+    said()
+    sys.exit()
+loop = asyncio.new_event_loop()
+loop.run_until_complete(ask())
+said()
+if how == "fork":
+    if os.fork() == 0:
+        sys.exit()
+    os.wait()
+    os.kill(os.getpid(), signal.SIGKILL)
+if how == "signal":
+    signal.signal(signal.SIGTERM, ended)
+    loop.call_soon(os.kill, os.getpid(), signal.SIGTERM)
+    loop.run_forever()
+if how == "closed":
+    loop.close()
+"""
+
+
+@pytest.mark.parametrize(("how", "kept"), [("closed", 0), ("signal", 0), ("thread", 0), ("fork", 2)])
+def test_a_process_without_a_lifespan(how: str, kept: int, site: Site) -> None:
+    """A process that ends in order without a word to the app (Django's, a WSGI server's thread, a script) gives back
+    what is held; not what it was forked with."""
+    url = f"redis://localhost:{site.server.port}"  # a name: no thread that looks it up can be started any more
+    policy = (
+        f'[store]\nurl = "{url}"\nprefix = "{site.folder.name}"\ntimeout = "10s"\n'
+        '[tiers.anonymous]\nlimits = [ { name = "cap", concurrency = 3 } ]\n'
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", WITHOUT_LIFESPAN, how],
+        env={**os.environ, "POLICY": policy},
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        timeout=60,
+    )
+    assert process.stdout == b"2 slots"
+    assert process.returncode == (-SIGKILL if kept else 0)
+    assert len(site.expiries()) == kept

@@ -1,4 +1,4 @@
-"""What is done as a response goes out: a line in the log, and slots given back."""
+"""What is done as a response goes out: a line in the log, with the id that it carries."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _OVERLONG = re.compile(
     rb"|\xf8[\x80-\x83][\x80-\xbf]{3}|\xfc\x80[\x80-\x83][\x80-\xbf]{3}"
 )
 _UNDECODED = re.compile("[\ufffd\ud800-\udfff]")
-_NO_TEXT = re.compile("[\\x00-\\x1f\\x7f-\\x9f\ufffd\ud800-\udfff]")
+_NO_TEXT = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\xad\u200b-\u200f\u2060\ufeff\ufffd\ud800-\udfff]")
 _END = re.compile(r"[?#\x00].*", re.DOTALL)
 _PARAMETERS = re.compile(r";[^/]*")
 _TAIL = re.compile(r"[. ]+(?=/|\Z)")

@@ -24,7 +24,7 @@ def say_idle(rules: Sequence[Rule], routes: Routes, root_path: str) -> None:
         return
     shown = sorted({_shown(route.segments) for route in routes.declared})
     _log.warning(
-        "[operations] has rules that match no route of the app, so they do nothing: %s%s",
+        "[operations] has rules that match no route of the app: %s%s",
         ", ".join(_told(rule, shown) for rule in idle[:TOLD]),
         f" and {len(idle) - TOLD} more" if len(idle) > TOLD else "",
     )

@@ -30,8 +30,8 @@ heavy_write = ["POST /v2/invoices", "DELETE /v2/invoices/{id}"]
 preflight = ["OPTIONS /v2/invoices"]
 [tiers.anonymous]
 limits = [
-  { name = "units", rate = "1000/minute", cost = { detail_read = 1, search = 2, create = 3, write = 4, preflight = 5 } },
-  { name = "heavy", rate = "1000/minute", operations = ["heavy_write"], cost = 10 },
+  { name = "units", rate = "99/minute", cost = { detail_read = 1, search = 2, create = 3, write = 4, preflight = 5 } },
+  { name = "heavy", rate = "99/minute", operations = ["heavy_write"], cost = 10 },
 ]
 """)
 

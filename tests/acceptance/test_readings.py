@@ -6,14 +6,14 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Route
 
 from ratelimit import Identity, parse_policy
-from ratelimit.model import Readings
-from tests.acceptance.readings import POLICY, came_to, sent
+from tests.acceptance.readings import came_to, sent
+from tests.fuzz import EXAMPLES
 
 # What is behind, the request as sent | what was served ("-": nothing) | counted as | units of the two limits
 TABLE = """
@@ -22,9 +22,9 @@ starlette    GET /docs                                    | -                   
 starlette    GET /docs/a                                  | GET /docs/{page:path}  | exempt                     |  0   0
 starlette    GET /v2/invoices                             | GET /v2/invoices       | search                     |  2   0
 starlette    POST /v2/invoices                            | POST /v2/invoices      | heavy_write                |  1  10
-starlette    GET /v2/invoices/17                          | GET /v2/invoices/{id}  | detail_read                |  1   0
-starlette    GET /v2/invoices/abc                         | GET /v2/invoices/{id}  | detail_read                |  1   0
-starlette    DELETE /v2/invoices/17                       | DELETE /v2/invoices/{id} | heavy_write                |  1  10
+starlette    GET /v2/invoices/17                          | GET /v2/invoices/{id} | detail_read                |  1   0
+starlette    GET /v2/invoices/abc                         | GET /v2/invoices/{id} | detail_read                |  1   0
+starlette    DELETE /v2/invoices/17                       | DELETE /v2/invoices/{id} | heavy_write            |  1  10
 starlette    GET /v2/customers                            | GET /v2/customers      | search                     |  2   0
 starlette    GET /v2/customers/abc                        | GET /v2/customers/{id} | detail_read                |  1   0
 starlette    GET /v2/customers/search                     | GET /v2/customers/{id} | detail_read                |  1   0
@@ -240,7 +240,7 @@ caseless     POST /V2/Invoices                            | POST /v2/invoices   
 caseless     POST /v2/INVOICES                            | POST /v2/invoices      | heavy_write                |  1  10
 caseless     GET /DOCS/a                                  | GET /docs/{page:path}  | search                     |  2   0
 caseless     GET /HEALTH                                  | GET /health            | search                     |  2   0
-caseless     DELETE /V2/INVOICES/17                       | DELETE /v2/invoices/{id} | heavy_write                |  1  10
+caseless     DELETE /V2/INVOICES/17                       | DELETE /v2/invoices/{id} | heavy_write            |  1  10
 caseless     GET /V2/CUSTOMERS/abc                        | GET /v2/customers/{id} | detail_read                |  1   0
 caseless     GET /v2/customers/ABC                        | GET /v2/customers/{id} | detail_read                |  1   0
 caseless     GET /OAUTH2                                  | GET /oauth2            | search                     |  2   0
@@ -287,7 +287,7 @@ wsgi         GET /docs/a                                  | GET /docs/{}        
 wsgi         GET /v2/customers/17                         | GET /v2/customers/{}   | detail_read                |  1   0
 wsgi         GET /v2/customers/abc                        | GET /v2/customers/{}   | search                     |  2   0
 wsgi         GET /v2/customers                            | GET /v2/customers      | search                     |  2   0
-wsgi         DELETE /v2/invoices/17                       | DELETE /v2/invoices/{} | heavy_write                |  1  10
+wsgi         DELETE /v2/invoices/17                       | DELETE /v2/invoices/{} | heavy_write              |  1  10
 wsgi         GET /docs/%2e%2e/health                      | GET /docs/{}           | exempt                     |  0   0
 """
 ROWS = [[part.strip() for part in line.split("|")] for line in TABLE.strip().splitlines()]
@@ -312,3 +312,141 @@ PLAINLY = {
     "DELETE /v2/invoices/{id}": ("DELETE /v2/invoices/abc",),
     "DELETE /v2/invoices/{}": ("DELETE /v2/invoices/abc",),
 }
+
+
+WORDS = ["docs", "v2", "invoices", "customers", "health", "17", "abc", "top10", "search"]
+RULES = [
+    "* /docs/**",
+    "GET /health",
+    "* /v2/*/search",
+    "POST /v2/invoices",
+    "DELETE /v2/invoices/{id}",
+    "GET /v2/**/search",
+]
+OPERATIONS = ["exempt", "detail_read", "search", "create", "write", "heavy_write"]
+
+
+async def endpoint(request: Any) -> None:
+    """Never asked."""
+
+
+APP = Starlette(
+    routes=[
+        *(Route(path, endpoint) for path in ("/top10", "/v2/customers", "/v2/customers/search", "/v2/customers/{id}")),
+        *(Route(path, endpoint) for path in ("/V2/Invoices", "/v2/invoices/{id:int}", "/docs/{page:path}")),
+    ]
+)
+
+
+@st.composite
+def spelled(draw: st.DrawFn, plain: str) -> str:
+    """The plain path in another way, decoded."""
+    path = plain
+    for way in draw(st.lists(st.sampled_from(WAYS), max_size=4)):
+        path = way(path, draw)
+    return path
+
+
+def _at_a_slash(text: str) -> Any:
+    """A way that puts a text in the place of a slash."""
+
+    def way(path: str, draw: st.DrawFn) -> str:
+        slashes = [at for at, character in enumerate(path) if character == "/"]
+        at = draw(st.sampled_from(slashes)) if slashes else None
+        return path if at is None else path[:at] + text + path[at + 1 :]
+
+    return way
+
+
+def _behind_a_segment(text: str) -> Any:
+    """A way that puts a text behind a segment that is no dot segment, which it could change."""
+
+    def way(path: str, draw: st.DrawFn) -> str:
+        segments = path.split("/")
+        able = [at for at, segment in enumerate(segments) if segment.strip("\\./ ")]
+        at = draw(st.sampled_from(able or [0]))
+        segments[at] += text if able else ""
+        return "/".join(segments)
+
+    return way
+
+
+def _for_a_letter(change: Any) -> Any:
+    def way(path: str, draw: st.DrawFn) -> str:
+        able = [at for at, character in enumerate(path) if character.isascii() and character.isalnum()]
+        at = draw(st.sampled_from(able or [len(path)]))
+        return path[:at] + "".join(map(change, path[at : at + 1])) + path[at + 1 :]
+
+    return way
+
+
+WAYS = [
+    *map(
+        _at_a_slash,
+        ["//", "/./", "/x/../", "/docs/../", "/health/..;/", "\\", "/.//", "%2f", "%5c", "/%2e/", "/x/%2e%2e/"],
+    ),
+    *map(_behind_a_segment, [";", ";v=1", ".", " ", "..", "\t", "\x00", "\ufffd", "%09"]),
+    *map(
+        _for_a_letter,
+        [
+            str.upper,
+            lambda c: chr(ord(c) + 0xFEE0),
+            lambda c: f"%{ord(c):02x}",
+            lambda c: f"%u{ord(c):04x}",
+            lambda c: f"{c}\x7f",
+        ],
+    ),
+    lambda path, draw: "/docs/.." + path,
+    lambda path, draw: "/.." + path,
+    lambda path, draw: path + draw(st.sampled_from(["/", "?x", "#x", "/.", "/x/..", "\n", "\x00.html"])),
+]
+
+
+@settings(deadline=None, max_examples=EXAMPLES or 120)
+@given(
+    plain=st.lists(st.sampled_from(WORDS), max_size=4).map(lambda words: "/" + "/".join(words)),
+    method=st.sampled_from(["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PREFLIGHT"]),
+    rules=st.lists(
+        st.tuples(st.sampled_from(RULES), st.sampled_from(OPERATIONS)), max_size=4, unique_by=lambda rule: rule[0]
+    ),
+    costs=st.permutations([1, 2, 3, 4, 5]),
+    app=st.sampled_from([None, APP]),
+    root_path=st.sampled_from(["", "/v2", "/api"]),
+    data=st.data(),
+)
+def test_any_spelling(
+    plain: str,
+    method: str,
+    rules: list[tuple[str, str]],
+    costs: list[int],
+    app: Any,
+    root_path: str,
+    data: st.DataObject,
+) -> None:
+    """A path in two ways: the charge of the odd one is, limit by limit, at least that of the plain one."""
+    by_name = {name: sorted({rule for rule, other in rules if other == name}) for _, name in rules}
+    listed = "\n".join(f"{name} = {texts}" for name, texts in by_name.items())
+    prices = ", ".join(f"{name} = {cost}" for name, cost in zip(OPERATIONS[1:], costs, strict=True))
+    policy = parse_policy(f"""
+[operations]
+{listed}
+[tiers.anonymous]
+limits = [
+  {{ name = "units", rate = "99/minute", cost = {{ {prices} }} }},
+  {{ name = "some", rate = "99/minute", operations = ["heavy_write", "search"] }},
+  {{ name = "others", concurrency = 9, operations = ["create", "detail_read"] }},
+]
+""")
+    classify = policy.classify.for_app(app) if app else policy.classify  # type: ignore[attr-defined]
+
+    def charged(path: str, *, unreadable: bool = False) -> dict[str, int]:
+        raw = quote(path, safe="/;%.")
+        if unreadable:
+            raw = raw.replace(".", "%c0%ae")
+        operation = classify(sent(f"{method} {raw}") | {"root_path": root_path})
+        charges = () if operation is None else policy.charges(Identity(ip="192.0.2.7", tier="anonymous"), operation)
+        return {charge.limit.name: charge.cost for charge in charges}
+
+    odd, unreadable = data.draw(spelled(plain)), data.draw(st.booleans())
+    dear, cheap = charged(odd, unreadable=unreadable), charged(plain)
+    assert all(dear.get(name, 0) >= cost for name, cost in cheap.items()), (odd, plain, dear, cheap)

@@ -29,6 +29,10 @@ class Route:
     def answers(self, method: str) -> bool:
         return self.methods is None or method in self.methods
 
+    def may_answer(self, method: str | None) -> bool:
+        """None is any method. What takes any path may hand it on to an app that answers."""
+        return method is None or self.parameter is None or self.answers(method)
+
 
 @dataclass(slots=True)
 class Declared:

@@ -33,7 +33,7 @@ def say_idle(rules: Sequence[Rule], routes: Routes, root_path: str) -> None:
 def _idle(rules: Sequence[Rule], routes: Routes, root: tuple[str, ...]) -> list[Rule]:
     @cache
     def table(method: str | None, folded: bool) -> Table[bool]:
-        patterns = [(*root, *route.segments) for route in routes.declared if method is None or route.answers(method)]
+        patterns = [(*root, *route.segments) for route in routes.declared if route.may_answer(method)]
         return Table((folded_pattern(pattern) if folded else pattern, True) for pattern in patterns)
 
     below = Table([(folded_pattern((*root, Wild.REST)), True)])  # other apps may go by the same rules elsewhere

@@ -8,6 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from ratelimit.declared import owner_of
+from ratelimit.idle import say_idle
 from ratelimit.model import Readings, Scope
 from ratelimit.paths import Table, folded_pattern
 from ratelimit.routes import NOTHING, Routes, read
@@ -25,28 +26,45 @@ class Items:
     none those of the app in the scope. An app is read once, and again when it has more routes.
     """
 
-    __slots__ = ("_app", "_known", "_last", "_named", "_owner")
+    __slots__ = (
+        "_app",
+        "_known",
+        "_last",
+        "_named",
+        "_owner",
+        "_router",
+        "_routes",
+        "_rules",
+        "_spelled_out",
+        "unread",
+    )
 
     def __init__(self, rules: Sequence[Rule], app: object = None) -> None:
+        self._rules = rules
         self._named = _named(rules)
         self._app = app
+        self.unread = app is not None  # whether its first request is still to come
         self._owner: Any = None  # what has the routes of `app`, once there are any
         self._known: WeakKeyDictionary[Any, Routes] = WeakKeyDictionary()  # by what has them
         # A process nearly always has one app. With what has its list: to ask an app itself takes five times as long.
-        self._last: tuple[Callable[[], Any], Callable[[], Any], Routes] = _nobody, _nobody, NOTHING
+        self._last: Callable[[], Any] = _nobody
+        self._router: Callable[[], Any] = _nobody
+        self._routes = NOTHING
+        self._spelled_out = NOTHING.spelled_out
 
     def operation(self, scope: Scope, root: str | None, path: str, segments: list[str], folded: list[str]) -> str:
         """`path` is as the client sees it, `folded` its segments, or those of the folded path where that is another."""
         if not segments:
             return COLLECTION
         end = segments[-1]
-        number = end.isdecimal()
         owner = self._owner or scope.get("app")
-        last, router, routes = self._last
-        # A route that spells out a number may be new for longer: a fifth of all that the most usual request takes here
-        if last() is not owner or owner is None or (not number and len(router().routes) != routes.length):
+        # A route that spells out a number may be new for longer: to ask whether one is takes a tenth of it all
+        if end.isdecimal() and self._last() is owner and end not in self._spelled_out and not root:
+            return ITEM
+        routes = self._routes
+        if self._last() is not owner or len(self._router().routes) != routes.length:
             routes = self.routes(scope)
-        guess = number or (_DIGIT(end) is not None and not _VERSION(end))
+        guess = end.isdecimal() or (_DIGIT(end) is not None and not _VERSION(end))
         if guess and folded[-1] not in routes.spelled_out and not root:
             return ITEM
         exact, any_case = routes.verdicts(scope, root, path, segments, folded)
@@ -60,21 +78,32 @@ class Items:
         return ITEM if said else COLLECTION
 
     def routes(self, scope: Scope, *, again: bool = False) -> Routes:
-        """Of the app that a request is for."""
+        """Of the app that a request is for. The first request says which rules are for none of them."""
         if self._owner is None and self._app is not None:
-            self._owner = owner_of(self._app)
+            self._owner, self._routes = owner_of(self._app), NOTHING
         owner = scope.get("app") if self._owner is None else self._owner
+        routes = self._routes_of(owner, again=again)
+        if self.unread:
+            self.unread = False
+            say_idle(self._rules, routes, scope.get("root_path") or "")
+        return routes
+
+    def _routes_of(self, owner: Any, *, again: bool) -> Routes:
         routes = getattr(owner, "routes", None)
         if not isinstance(routes, list | Sequence):
             return NOTHING
         try:
-            known = self._known.get(owner)
-            if known is None or known.length != len(routes) or again:
-                known = self._known[owner] = read(owner)
+            of: Callable[[], Any] = ref(owner)
+            known = self._routes if owner is self._owner else self._known.get(owner)
+            if known is None or known.length != len(routes) or again or known is NOTHING:
+                known = read(owner)
+                if owner is not self._owner:
+                    self._known[owner] = known
             router = getattr(owner, "router", owner)
-            self._last = ref(owner), ref(router if getattr(router, "routes", None) is routes else owner), known
+            self._router = ref(router if getattr(router, "routes", None) is routes else owner)
         except TypeError:  # an app without hash or weak references can't be remembered
             return NOTHING
+        self._routes, self._spelled_out, self._last = known, known.spelled_out, of
         return known
 
 
@@ -87,5 +116,6 @@ def _named(rules: Sequence[Rule]) -> Table[bool]:
     return Table([*((pattern, False) for pattern in texts), *((pattern, True) for pattern in names)])
 
 
-def _nobody() -> None:
-    """A reference to an app before there was one."""
+def _nobody() -> object:
+    """A reference to an app before there was one: to nothing that an app could be."""
+    return _nobody

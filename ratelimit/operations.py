@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from copy import copy
 
-from ratelimit.idle import say_idle
 from ratelimit.items import Items
 from ratelimit.malformed import explained
 from ratelimit.model import Classify, Readings, Scope
@@ -48,7 +47,7 @@ class ClassifyByRules:
     be: `Readings`, if that is more than one operation. ValueError says what is wrong with a scope that is not ASGI's.
     """
 
-    __slots__ = ("_by_method", "_items", "_other_methods", "_to_compare", "rules")
+    __slots__ = ("_by_method", "_gets", "_items", "_other_methods", "rules")
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self.rules = tuple(rules)
@@ -62,15 +61,14 @@ class ClassifyByRules:
             }.items()
         }
         self._other_methods = RuleTable(self.rules, {"*"})
+        self._gets = self._by_method["GET"]
         self._items = Items(self.rules)
-        self._to_compare = False
 
     def for_app(self, app: object) -> ClassifyByRules:
         """The same, for the middleware that wraps `app`: its routes are known, also without an app in the scope. The
         first request says which rules are for none of them."""
         bound = copy(self)
         bound._items = Items(self.rules, app)
-        bound._to_compare = True
         return bound
 
     def __call__(self, scope: Scope) -> str | None:
@@ -78,21 +76,21 @@ class ClassifyByRules:
             path, root, method = scope["path"], scope.get("root_path"), scope.get("method", "GET")
             if root:
                 path = client_path(path, root)
-            if method != "GET" and method not in _USUAL:
-                method = _unusual(method, scope)
-            if self._to_compare:
-                self._to_compare = False
-                say_idle(self.rules, self._items.routes(scope), root or "")
+            if method == "GET":
+                table = self._gets
+            else:
+                method = method if method in _USUAL else _unusual(method, scope)
+                table = self._by_method.get(method, self._other_methods)
             if _NOT_SIMPLE(path) or "//" in path:
-                return self._of_readings(scope, method) if is_odd(path) else self._of_reading(scope, method, path)
+                return self._of_readings(scope, method) if is_odd(path) else self._of_letters(scope, method, path)
             plain = path.strip("/")
             segments = plain.split("/") if plain else []
-            rule = self._by_method.get(method, self._other_methods).find(segments)
-            if rule:
-                return rule.operation
-            if method == "GET" or method == "HEAD":
+            rule = table.find(segments)
+            if rule is None and (method == "GET" or method == "HEAD"):
                 return self._items.operation(scope, root, path, segments, segments)
-            return _BY_METHOD.get(method, "search")
+            if self._items.unread:
+                self._items.routes(scope)
+            return rule.operation if rule else _BY_METHOD.get(method, "search")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise explained(scope, error) from None
 
@@ -106,16 +104,21 @@ class ClassifyByRules:
         charged = tuple(dict.fromkeys(name for one in found if one is not None for name in _operations_of(one)))
         return Readings(charged) if len(charged) > 1 else next(iter(charged), None)
 
+    def _of_letters(self, scope: Scope, method: str, path: str) -> str | None:
+        """Of a path with capitals, or other characters that are read in one way."""
+        plain = path.strip("/")
+        return self._any_case(scope, method, path, plain.split("/"), plain.lower().split("/"))
+
     def _of_reading(self, scope: Scope, method: str, path: str) -> str | None:
-        segments = split_path(path)
-        folded_path = fold(path)
-        folded = segments if folded_path == path else split_path(folded_path)
+        return self._any_case(scope, method, path, split_path(path), split_path(fold(path)))
+
+    def _any_case(self, scope: Scope, method: str, path: str, segments: list[str], folded: list[str]) -> str | None:
         rule = self._by_method.get(method, self._other_methods).first(segments, folded)
-        if rule:
-            return rule.operation
-        if method in _READING:
+        if rule is None and (method == "GET" or method == "HEAD"):
             return self._items.operation(scope, scope.get("root_path"), path, segments, folded)
-        return _BY_METHOD.get(method, "search")
+        if self._items.unread:
+            self._items.routes(scope)
+        return rule.operation if rule else _BY_METHOD.get(method, "search")
 
     def _all(self, method: str) -> list[str | None]:
         """Every operation that a request with this method may be."""

@@ -12,11 +12,11 @@ from unicodedata import normalize
 
 from ratelimit.paths import client_path, fold
 
-LONGEST = 2_048  # characters of an odd path, and
-MOST = 32  # readings: nobody goes beyond in earnest, and the worst within takes some milliseconds
+LONGEST = 8_192  # characters of all readings of a path together, and
+MOST = 32  # of them: nobody goes beyond in earnest, and the worst within takes some 2 ms
 
 _ODD = re.compile(r"[^ -~]|[%;\\?#]|//|/\.|[. ](?:/|\Z)")
-_ESCAPE = re.compile(rb"%(?:u([0-9A-Fa-f]{4})|([0-9A-Fa-f]{2}))")  # %u002e is a dot to IIS
+_ESCAPE = re.compile(rb"%(?:[uU]([0-9A-Fa-f]{4})|([0-9A-Fa-f]{2}))")  # %u002e is a dot to IIS
 # Bytes that UTF-8 forbids because fewer say the same. Lenient decoders take 0xC0 0xAE for a dot, some also 0xC0 0x2E.
 _OVERLONG = re.compile(
     rb"[\xc0\xc1][\x00-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|\xf0[\x80-\x8f][\x80-\xbf]{2}"
@@ -52,8 +52,10 @@ def readings(path: str, root_path: str, raw_path: object) -> list[str] | None:
 
 def _closure(seeds: Iterable[str]) -> list[str] | None:
     found = [*dict.fromkeys(seeds)]
+    read = 0
     for path in found:  # grows meanwhile
-        if len(path) > LONGEST or len(found) > MOST:
+        read += len(path)
+        if read > LONGEST or len(found) > MOST:
             return None
         for step in _STEPS:
             other = step(path)

@@ -62,19 +62,23 @@ def _segment(text: str) -> Segment:
 class RuleTable:
     """The rules of some methods: those that charge match folded paths, those that exempt paths as they are."""
 
-    __slots__ = ("_charging", "_exempting", "_rules", "find", "operations")
+    __slots__ = ("_all", "_charging", "_exempting", "_exempts", "_rules", "find", "operations")
 
     def __init__(self, rules: Sequence[Rule], methods: set[str]) -> None:
         self._rules = [rule for rule in rules if rule.method in methods]
         listed = [(r.segments if r.operation is None else folded_pattern(r.segments), r) for r in self._rules]
         self.operations = [rule.operation for rule in self._rules]
-        self.find = Table(listed).find  # for a path that is folded as it is
+        self._all = Table(listed)
+        self.find = self._all.find  # for a path that is folded as it is
         numbered = [(pattern, number) for number, (pattern, _) in enumerate(listed)]
         self._charging = Table(entry for entry in numbered if self.operations[entry[1]] is not None)
         self._exempting = Table(entry for entry in numbered if self.operations[entry[1]] is None)
+        self._exempts = None in self.operations
 
     def first(self, segments: list[str], folded: list[str]) -> Rule | None:
         """The first rule that takes any other path."""
+        if not self._exempts:
+            return self._all.find_routed(folded)
         found = (self._charging.find_routed(folded), self._exempting.find_routed(segments))
         first = min((number for number in found if number is not None), default=None)
         return None if first is None else self._rules[first]

@@ -23,7 +23,7 @@ _VERSION = re.compile(r"v\d+(\.\d+){0,2}((alpha|beta)\d*)?|\d+(\.\d+){1,2}", re.
 
 class Items:
     """What the routes of the app say is known: those of `app`, which may be wrapped in middlewares, or where it has
-    none those of the app in the scope. An app is read once, and again when it has more routes.
+    none those of the app in the scope, which is not kept alive. An app is read once, and again when it has more routes.
     """
 
     __slots__ = (
@@ -96,7 +96,7 @@ class Items:
             of: Callable[[], Any] = ref(owner)
             known = self._routes if owner is self._owner else self._known.get(owner)
             if known is None or known.length != len(routes) or again or known is NOTHING:
-                known = read(owner)
+                known = read(owner, watched=owner is self._owner)
                 if owner is not self._owner:
                     self._known[owner] = known
             router = getattr(owner, "router", owner)

@@ -82,10 +82,14 @@ class Routes:
         return self._found.whole
 
 
-def read(owner: Any) -> Routes:
+def read(owner: Any, *, watched: bool) -> Routes:
+    """What an app declares. Its lists are held to be `watched`, and most likely the app by them."""
     length = len(owner.routes)
     try:
-        return Routes(length, declared(owner))
+        found = declared(owner)
+        if not watched:
+            found.lists.clear()
+        return Routes(length, found)
     except Exception:  # noqa: BLE001 - objects of unknown make must cost no request
         what = type(owner).__name__
         _log.warning("the routes of %s can't be read: paths go by their shape alone", what, exc_info=True)

@@ -216,7 +216,7 @@ def test_what_the_router_takes_is_known(path: str, routes: list[str]) -> None:
     request = {"type": "http", "method": "GET", "path": path, "headers": [], "app": app}
     taken = next((route.path for route in app.routes if route.matches(request)[0] is Match.FULL), "{x:path}")
     segments = split_path(path)
-    exact, any_case = read(app).verdicts(request, "", path, segments, segments)
+    exact, any_case = read(app, watched=False).verdicts(request, "", path, segments, segments)
     assert exact is not None or taken.endswith(":path}")
     assert any_case == exact
 
@@ -389,12 +389,23 @@ def test_apps_in_turn() -> None:
         assert classify({"type": "http", "method": "GET", "path": "/a/b", "headers": [], "app": app}) == expected
 
 
-def test_an_app_is_not_kept_alive() -> None:
+@pytest.mark.parametrize("make", [starlette_app, fastapi_app])
+def test_an_app_is_not_kept_alive(make: Callable[[], Any]) -> None:
     """An app that is gone is forgotten."""
     classify = ClassifyByRules()
-    classify({"type": "http", "method": "GET", "path": "/a", "headers": [], "app": starlette_app()})
+    classify({"type": "http", "method": "GET", "path": "/a", "headers": [], "app": make()})
     gc.collect()
     assert not classify._items._known
+
+
+def test_a_path_that_case_makes_another() -> None:
+    """What is a parameter as it is written and a literal route whatever the case is taken for both."""
+    app = Starlette(routes=[Route("/customers/search", endpoint), Route("/customers/{id}", endpoint)])
+    assert operations_of(operation(app, "/customers/SEARCH")) == (ITEM, COLLECTION)
+    assert operation(app, "/customers/search") == COLLECTION
+    app = Starlette(routes=[Route("/customers/Search", endpoint), Route("/customers/{id}", endpoint)])
+    assert operations_of(operation(app, "/customers/search")) == (ITEM, COLLECTION)
+    assert operation(app, "/customers/Search") == COLLECTION
 
 
 @pytest.mark.parametrize(

@@ -130,3 +130,17 @@ def test_lower_case() -> None:
     assert start["status"] == 429
     assert body["body"] == b""
     assert "retry-after" in names(start)
+
+
+def test_errors_of_others_are_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that no malformed scope explains stays what it is."""
+
+    def broken(*_: Any) -> None:
+        raise LookupError("of something else")
+
+    monkeypatch.setattr("ratelimit.items.Items.operation", broken)
+    with pytest.raises(LookupError, match="of something else"):
+        asked(changed(method="GET"))
+    monkeypatch.setattr("ratelimit.items.Items.operation", lambda *_: {}["missing"])
+    with pytest.raises(KeyError, match="missing"):
+        asked(changed(method="GET"))

@@ -134,6 +134,8 @@ def test_routes_added_at_run_time() -> None:
     app.include_router(router)
     limited = RateLimitMiddleware(app, ITEMS)
     assert [counted(limited, path) for path in ("/late/x9", "/late/acme", "/in/acme")] == [ITEM, COLLECTION, COLLECTION]
+    router.add_api_route("/early/{id}", lambda: "ok")
+    assert counted(limited, "/in/early/acme") == ITEM
     app.add_api_route("/late/x9", lambda: "ok")
     app.add_api_route("/late/{id}", lambda: "ok")
     router.add_api_route("/{id}", lambda: "ok")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from hashlib import sha256
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.charges import OPERATION, organization
@@ -74,6 +75,9 @@ def classifying() -> dict[str, Part]:
         last = request(method="POST", path=f"/v2/things-{rules - 1}/17/done")
         made[f"classify: the last of {rules:,} rules"] = partial(policy.classify, last)
         made[f"classify: none of {rules:,} rules"] = partial(policy.classify, request_of_nobody)
+    made["classify: a collection"] = partial(policy.classify, request(path="/items"))
+    made["classify: an id in capitals"] = partial(policy.classify, request(path="/items/CUS_17"))
+    made["classify: an odd path"] = partial(policy.classify, request(path="/docs/../items/17"))
     return made
 
 
@@ -143,7 +147,46 @@ def request(
     """A scope, with the headers that clients send anyway."""
     usual = [(b"host", b"api.example"), (b"user-agent", b"client/1.0"), (b"accept", b"application/json")]
     address = (client or "203.0.113.9", 50_000)
-    return {"type": "http", "method": method, "path": path, "headers": [*usual, *(headers or [])], "client": address}
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [*usual, *(headers or [])],
+        "client": address,
+        "app": APP,
+    }
 
 
+class Router:
+    """What is read of those of Starlette, which is none of what the benchmarks need."""
+
+    def __init__(self, *declared: str) -> None:
+        lines = [line.split() for line in declared]
+        self.routes = [
+            SimpleNamespace(path=path, methods={method}, endpoint=None, param_convertors={}) for method, path in lines
+        ]
+
+
+class App:
+    """As an app of Starlette has its routes: those of its router, and what it costs to ask for them."""
+
+    def __init__(self, router: Router) -> None:
+        self.router = router
+
+    @property
+    def routes(self) -> list[SimpleNamespace]:
+        return self.router.routes
+
+
+APP = App(
+    Router(
+        *("GET /health", "GET /items", "POST /items", "GET /items/{id}", "PATCH /items/{id}", "DELETE /items/{id}"),
+        *("GET /v2/invoices", "POST /v2/invoices", "GET /v2/invoices/{id}", "GET /v2/invoices/{id}/lines/{line}"),
+        *("GET /v2/reports/top10", "GET /docs/{page:path}", "GET /openapi.json"),
+        *(f"POST /v2/things-{number}/{{id}}/done" for number in range(10)),
+    )
+)
 request_of_nobody = request()

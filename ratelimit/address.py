@@ -18,6 +18,7 @@ from itertools import islice
 from typing import Literal, NamedTuple
 
 from ratelimit.forwarded import hops_of_forwarded, hops_of_x_forwarded_for
+from ratelimit.malformed import host_of
 from ratelimit.model import Scope
 from ratelimit.networks import check_not_everybody, ipv4_of, is_near, read_address, trusted_network
 
@@ -91,7 +92,9 @@ class ClientAddress:
 
     def __call__(self, scope: Scope) -> str:
         client = scope.get("client")
-        text = (client[0] if client else "") or ""
+        text = client[0] if type(client) is tuple and client else host_of(client)
+        if type(text) is not str:
+            text = host_of(client)
         counted, known, trusted, near = peer = self._look(text) if len(text) <= MAX_TEXT else self._read(text)
         if trusted or self.trusted_hops:
             counted, known, _, _ = self._walk(peer, scope)

@@ -35,7 +35,7 @@ async def answer(whole: Answer, scope: Scope, send: Send, decision: Decision | N
     if decision is not None and _TOLD in scope:
         scope[_TOLD][:] = [(decision, [*headers])]  # the list that is sent is others' to change
     await send({"type": "http.response.start", "status": whole.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else whole.body})
+    await send({"type": "http.response.body", "body": b"" if scope.get("method") in ("HEAD", "head") else whole.body})
 
 
 def with_headers(scope: Scope, send: Send, headers: Headers, decision: Decision) -> Send:

@@ -31,6 +31,7 @@ from ratelimit.model import (
 )
 from ratelimit.nesting import Level
 from ratelimit.opening import denials_of, loaded, opened, refused
+from ratelimit.operations import classify_for
 from ratelimit.outage import Outage
 from ratelimit.policy import Policy
 from ratelimit.response import Reported
@@ -64,7 +65,7 @@ class RateLimitMiddleware:
         self.policy = policy if isinstance(policy, Policy) else loaded(policy)
         self.store = opened(store, self.policy)
         self.style = style or self.policy.style
-        self._classify = classify or self.policy.classify
+        self._classify = classify or classify_for(self.policy.classify, app)
         self._identify = identify or self.policy.identify
         self._own_identify = identify is not None
         self._level = Level(self.policy, self.store)

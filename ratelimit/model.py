@@ -125,6 +125,22 @@ class Charge:
     maxes: tuple[tuple[int, int], ...]
 
 
+class Readings(str):
+    """The operations of a request that may be read as any of them. Each limit that one of them reaches is charged, at
+    the highest cost. Its text is for the log; names of operations are ASCII, so it is none: `create·heavy_write`."""
+
+    __slots__ = ("operations",)
+    operations: tuple[str, ...]
+
+    def __new__(cls, operations: tuple[str, ...]) -> Readings:
+        made = super().__new__(cls, "·".join(operations))
+        made.operations = operations
+        return made
+
+    def __reduce__(self) -> tuple[type[Readings], tuple[tuple[str, ...]]]:
+        return Readings, (self.operations,)
+
+
 class State(NamedTuple):
     """One limit after the decision."""
 

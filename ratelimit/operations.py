@@ -3,138 +3,145 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from copy import copy
 
-from ratelimit.model import Scope
-from ratelimit.paths import Segment, Table, Wild, client_path, split_path
-from ratelimit.routes import AppRoutes
+from ratelimit.items import Items
+from ratelimit.malformed import explained
+from ratelimit.model import Classify, Readings, Scope
+from ratelimit.paths import client_path, fold, split_path
+from ratelimit.readings import is_odd, readings
+from ratelimit.rules import EXEMPT as EXEMPT
+from ratelimit.rules import Rule as Rule
+from ratelimit.rules import RuleTable
 
-EXEMPT = "exempt"  # the name under which rules take requests out of every limit
 BUILT_IN = ("detail_read", "search", "create", "write", "heavy_write")  # the last is no shape: only rules give it
 
-_ALLOWED = 'write a method in capitals or *, a space, and a path from /, such as "POST /v2/invoices" or "* /docs/**"'
-_METHOD = re.compile(r"\*|[A-Z][A-Z-]*")
-_PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_-]*\}")
-_NO_TEXT = re.compile(r"[*{}?#]|%[0-9A-Fa-f]{2}")
-
 _USUAL = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
-_BY_METHOD = {"POST": "create", "PUT": "write", "PATCH": "write", "DELETE": "write"}
-_DIGIT = re.compile(r"[0-9]")
-_VERSION = re.compile(r"v[0-9]+(\.[0-9]+){0,2}((alpha|beta)[0-9]*)?|[0-9]+(\.[0-9]+){1,2}", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """`GET /v2/catalogs/*` is `operation`; None is exempt.
-
-    `{name}` and `*` are one segment, `**` is any number of them, also none. Raises ValueError if the method or the path
-    can never match a request.
-    """
-
-    method: str
-    path: str
-    operation: str | None
-
-    def __post_init__(self) -> None:
-        written = f"{self.method} {self.path}".strip()
-        if not _METHOD.fullmatch(self.method) or not self.path.startswith("/") or re.search(r"\s", self.path):
-            raise ValueError(f'"{written}" is no rule: {_ALLOWED}')
-        for segment in split_path(self.path):
-            if isinstance(_segment(segment), str) and (wrong := _NO_TEXT.search(segment)):
-                why = {"?": "the query is not looked at", "#": "a fragment is never sent"}.get(wrong[0])
-                if wrong[0].startswith("%"):
-                    why = "write the character itself, as paths are matched decoded"
-                raise ValueError(
-                    f'"{segment}" in the rule "{written}" matches nothing: '
-                    f"{why or 'a segment is plain text, or * or {name} for one segment, or ** for any number of them'}"
-                )
-
-    @classmethod
-    def parse(cls, text: str, operation: str | None) -> Rule:
-        """A rule from its text, `POST /v2/invoices`. The operation `exempt` is None."""
-        method, _, path = text.strip().partition(" ")
-        return cls(method, path.lstrip(" "), None if operation == EXEMPT else operation)
-
-    @property
-    def segments(self) -> tuple[Segment, ...]:
-        return tuple(_segment(text) for text in split_path(self.path))
-
-
-def _segment(text: str) -> Segment:
-    if text == "**":
-        return Wild.REST
-    return Wild.ONE if text == "*" or _PLACEHOLDER.fullmatch(text) else text
+_READING = frozenset({"GET", "HEAD"})
+_PREFLIGHT = "preflight"  # stands for its method: only rules of OPTIONS by name take it
+_BY_METHOD: Mapping[str, str | None] = {
+    "POST": "create",
+    "PUT": "write",
+    "PATCH": "write",
+    "DELETE": "write",
+    _PREFLIGHT: None,
+}
+_NOT_SIMPLE = re.compile(r"[^a-z0-9/_-]").search  # what is simple is read in one way, whatever the case
 
 
 class ClassifyByRules:
     """Called with a scope, returns the operation, or None for a request that is exempt.
 
     The first rule that matches decides; a GET rule also takes HEAD, and the handshake of a WebSocket is a GET. Rules
-    see the path that the client sees, under a mount and behind a `root_path` too. A CORS preflight is always exempt.
+    see the path that the client sees, under a mount and behind a `root_path` too: those that charge whatever the case,
+    those that exempt as it is written. A CORS preflight is exempt where no rule of the method OPTIONS takes it.
 
     What matches no rule goes by its shape: GET or HEAD of an item is `detail_read`, of anything else `search`, POST is
-    `create`, PUT, PATCH and DELETE are `write`, any other method is `search`. An item's path ends in an identifier, a
-    segment with a digit in it that is no version (`v2`, `2.0`), or in the parameter of a known route: one of the app in
-    `scope["app"]`, where the first that takes the path decides, else one of the rules, whatever its method.
+    `create`, PUT, PATCH and DELETE are `write`, any other method is `search`. What the routes of the app say of a path
+    is known: one that ends in a parameter is an item's, one that is spelled out is not. A mounted app and a route that
+    takes any path say nothing. Then an item's path ends in an identifier, a segment with a digit in it that is no
+    version (`v2`, `2.0`), or in the parameter of a rule, whatever its method.
+
+    A path that what is behind may read in several ways is exempt where all of them are, and otherwise all that it may
+    be: `Readings`, if that is more than one operation. ValueError says what is wrong with a scope that is not ASGI's.
     """
 
-    __slots__ = ("_app_routes", "_by_method", "_items", "_other_methods", "rules")
+    __slots__ = ("_by_method", "_gets", "_items", "_other_methods", "rules")
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self.rules = tuple(rules)
         self._by_method = {
-            method: self._table({"*", method} | ({"GET"} if method == "HEAD" else set()))
-            for method in {"GET", "HEAD", *(rule.method for rule in self.rules)}
+            method: RuleTable(self.rules, methods)
+            for method, methods in {
+                **{rule.method: {"*", rule.method} for rule in self.rules},
+                "GET": {"*", "GET"},
+                "HEAD": {"*", "GET", "HEAD"},
+                _PREFLIGHT: {"OPTIONS"},
+            }.items()
         }
-        self._other_methods = self._table({"*"})
-        self._items = self._item_table()
-        self._app_routes = AppRoutes()
+        self._other_methods = RuleTable(self.rules, {"*"})
+        self._gets = self._by_method["GET"]
+        self._items = Items(self.rules)
+
+    def for_app(self, app: object) -> ClassifyByRules:
+        """The same, for the middleware that wraps `app`: its routes are known, also without an app in the scope. The
+        first request says which rules are for none of them."""
+        bound = copy(self)
+        bound._items = Items(self.rules, app)
+        return bound
 
     def __call__(self, scope: Scope) -> str | None:
-        method = scope.get("method", "GET")
-        if method not in _USUAL:
-            method = method.upper()  # one server hands on "get" as it came, and some apps answer it
-            if method == "OPTIONS" and _is_preflight(scope):
-                return None
-        path, root_path = scope["path"], scope.get("root_path")
-        if not self.rules and method == "GET":
-            _, slash, last = path.rpartition("/")
-            if slash and _is_number(last):  # /items/17; what is below says the same, more slowly
-                return "detail_read"
-        segments = split_path(client_path(path, root_path) if root_path else path)
-        rule = self._by_method.get(method, self._other_methods).find(segments)
-        if rule is not None:
-            return rule.operation
-        if method in ("GET", "HEAD"):
-            return "detail_read" if self._is_item(scope, segments) else "search"
-        return _BY_METHOD.get(method, "search")
+        try:
+            path, root, method = scope["path"], scope.get("root_path"), scope.get("method", "GET")
+            if root:
+                path = client_path(path, root)
+            if method == "GET":
+                table = self._gets
+            else:
+                method = method if method in _USUAL else _unusual(method, scope)
+                table = self._by_method.get(method, self._other_methods)
+            if _NOT_SIMPLE(path) or "//" in path:
+                return self._of_readings(scope, method) if is_odd(path) else self._of_letters(scope, method, path)
+            plain = path.strip("/")
+            segments = plain.split("/") if plain else []
+            rule = table.find(segments)
+            if rule is None and (method == "GET" or method == "HEAD"):
+                return self._items.operation(scope, root, path, segments, segments)
+            if self._items.unread:
+                self._items.routes(scope)
+            return rule.operation if rule else _BY_METHOD.get(method, "search")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise explained(scope, error) from None
 
-    def _is_item(self, scope: Scope, segments: list[str]) -> bool:
-        if not segments:
-            return False
-        last = segments[-1]
-        if _is_number(last) or (_DIGIT.search(last) and not _VERSION.fullmatch(last)):
-            return True
-        parameter = self._app_routes.ends_in_parameter(scope, segments)
-        return bool(self._items.find(segments) if parameter is None else parameter)
+    def _of_readings(self, scope: Scope, method: str) -> str | None:
+        paths = readings(scope["path"], scope.get("root_path") or "", scope.get("raw_path"))
+        if paths is None:
+            found = self._all(method)
+        else:
+            told_apart = {tuple(split_path(path)): path for path in reversed(paths)}
+            found = [self._of_reading(scope, method, path) for path in reversed(told_apart.values())]
+        charged = tuple(dict.fromkeys(name for one in found if one is not None for name in _operations_of(one)))
+        return Readings(charged) if len(charged) > 1 else next(iter(charged), None)
 
-    def _table(self, methods: set[str]) -> Table[Rule]:
-        return Table((rule.segments, rule) for rule in self.rules if rule.method in methods)
+    def _of_letters(self, scope: Scope, method: str, path: str) -> str | None:
+        """Of a path with capitals, or other characters that are read in one way."""
+        plain = path.strip("/")
+        return self._any_case(scope, method, path, plain.split("/"), plain.lower().split("/"))
 
-    def _item_table(self) -> Table[bool]:
-        """Whether the path of a rule ends in {name}. A rule that spells the last segment out knows better than one that
-        leaves it open, so those come first."""
-        texts = [rule.segments for rule in self.rules if rule.segments and isinstance(rule.segments[-1], str)]
-        names = [rule.segments for rule in self.rules if rule.path.rstrip("/").endswith("}")]
-        return Table([*((segments, False) for segments in texts), *((segments, True) for segments in names)])
+    def _of_reading(self, scope: Scope, method: str, path: str) -> str | None:
+        return self._any_case(scope, method, path, split_path(path), split_path(fold(path)))
+
+    def _any_case(self, scope: Scope, method: str, path: str, segments: list[str], folded: list[str]) -> str | None:
+        rule = self._by_method.get(method, self._other_methods).first(segments, folded)
+        if rule is None and (method == "GET" or method == "HEAD"):
+            return self._items.operation(scope, scope.get("root_path"), path, segments, folded)
+        if self._items.unread:
+            self._items.routes(scope)
+        return rule.operation if rule else _BY_METHOD.get(method, "search")
+
+    def _all(self, method: str) -> list[str | None]:
+        """Every operation that a request with this method may be."""
+        table = self._by_method.get(method, self._other_methods)
+        shapes = ["detail_read", "search"] if method in _READING else [_BY_METHOD.get(method, "search")]
+        return [*shapes, *table.operations]
 
 
-def _is_number(segment: str) -> bool:
-    return segment.isdecimal() and segment.isascii()
+def classify_for(classify: Classify, app: object) -> Classify:
+    """The same for the middleware that wraps `app`, if it is one that goes by the routes of an app."""
+    return classify.for_app(app) if isinstance(classify, ClassifyByRules) else classify
+
+
+def _unusual(method: str, scope: Scope) -> str:
+    method = str.upper(method)  # one server hands on "get" as it came, and some apps answer it
+    return _PREFLIGHT if method == "OPTIONS" and _is_preflight(scope) else method
 
 
 def _is_preflight(scope: Scope) -> bool:
     """The Fetch standard, section 3.2.1: OPTIONS with Origin and Access-Control-Request-Method."""
     names = {name for name, _ in scope["headers"]}
     return b"origin" in names and b"access-control-request-method" in names
+
+
+def _operations_of(operation: str) -> tuple[str, ...]:
+    return operation.operations if isinstance(operation, Readings) else (operation,)

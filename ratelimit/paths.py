@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Generic, TypeVar
 
-from ratelimit.model import Scope
-
 ENDS = 128  # segments at either end of a long path that are looked at: a path of 64 kB may have 32,000
 TESTED = 128  # characters of a segment that is tried on an app's own patterns: {a}-{b}-{c} can take n³ steps
 
@@ -43,11 +41,32 @@ def client_path(path: str, root_path: str) -> str:
     return path if path == root or path.startswith(root + "/") else root + path
 
 
-def path_below(scope: Scope, root_path: str) -> str:
+def path_below(path: str, root_path: str) -> str:
     """The path as an app at `root_path` routes it."""
-    path: str = scope["path"]
     root = root_path.rstrip("/")
     return path[len(root) :] if path == root or path.startswith(root + "/") else path
+
+
+def fold(path: str) -> str:
+    """The same for whatever any server takes for the same, whatever the case.
+
+    Upper case, as Windows compares, and then lower: a long s is an s, the Kelvin sign a k, ß is ss, and an i with a dot
+    or without is an i, as it is to Python's re.IGNORECASE.
+    """
+    return path.lower() if path.isascii() else path.replace("İ", "i").upper().casefold()
+
+
+def folded_pattern(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    """As it is compared with folded paths."""
+    return tuple(_folded(segment) for segment in segments)
+
+
+def _folded(segment: Segment) -> Segment:
+    if isinstance(segment, str):
+        return fold(segment)
+    if isinstance(segment, re.Pattern) and segment.pattern.upper() != segment.pattern.lower():
+        return re.compile(segment.pattern, re.IGNORECASE)
+    return segment
 
 
 class _Node:
@@ -90,8 +109,21 @@ class _Node:
             places.append(self.one)
         if self.tests and len(segment) <= TESTED:
             places += [child for test, child in self.tests.items() if test.fullmatch(segment)]
-        # a ** behind a place is reached with no further segment
-        return places + [place.rest for place in places if place.rest is not None]
+        return _with_rest(places)
+
+    def children(self) -> list[_Node]:
+        """The places that any segment may lead to from here."""
+        places = [*self.texts.values(), *self.tests.values()]
+        if self.loops:
+            places.append(self)
+        if self.one is not None:
+            places.append(self.one)
+        return _with_rest(places)
+
+
+def _with_rest(places: list[_Node]) -> list[_Node]:
+    """A ** behind a place is reached with no further segment."""
+    return places + [place.rest for place in places if place.rest is not None]
 
 
 class Table(Generic[_T]):
@@ -104,7 +136,6 @@ class Table(Generic[_T]):
     def __init__(self, patterns: Iterable[tuple[Sequence[Segment], _T]]) -> None:
         entries = list(patterns)
         none = len(entries)
-        self._empty = not entries
         self._values: list[_T | None] = [*(value for _, value in entries), None]
         self._root = _Node(none)
         for order, (segments, _) in enumerate(entries):
@@ -114,29 +145,33 @@ class Table(Generic[_T]):
             node.order = min(node.order, order)
 
     def find(self, segments: Sequence[str]) -> _T | None:
-        if self._empty:
-            return None
-        if segments and segments[-1] == "\n":
-            # `/a/%0A` is routed as `/a/` where there is such a route, else as an item of `/a/{id}`
-            found = self._find(segments[:-1])
-            if found is not None:
-                return found
-        return self._find(segments)
-
-    def _find(self, segments: Sequence[str]) -> _T | None:
         node = self._root
-        for at, segment in enumerate(segments):  # nearly always there is a single place to be at
+        waiting = iter(segments)
+        for segment in waiting:  # nearly always there is a single place to be at
             child = node.texts.get(segment)
-            if node.forks or (child and node.one):
-                return self._follow(node, segments[at:])
-            child = child or node.one
+            if child is None:
+                child = node.one
+            elif node.one:
+                return self._follow(node, [segment, *waiting])
+            if node.forks:
+                return self._follow(node, [segment, *waiting])
             if child is None:
                 return None
             node = child
         return self._values[node.order if node.rest is None else min(node.order, node.rest.order)]
 
+    def find_routed(self, segments: Sequence[str]) -> _T | None:
+        """`/a/%0A` is routed as `/a/` where there is such a route, else as an item of `/a/{id}`."""
+        if segments and segments[-1] == "\n":
+            found = self.find(segments[:-1])
+            if found is not None:
+                return found
+        return self.find(segments)
+
     def _follow(self, node: _Node, segments: Sequence[str]) -> _T | None:
-        """All places at once that the segments may lead to from here."""
+        """All places at once that the segments may lead to from here; of very many those at the ends."""
+        if len(segments) > 2 * ENDS:
+            segments = [*segments[:ENDS], *segments[-ENDS:]]
         active = [node] if node.rest is None else [node, node.rest]
         for segment in segments:
             if len(active) == 1:
@@ -146,3 +181,18 @@ class Table(Generic[_T]):
             if not active:
                 return None
         return self._values[min(node.order for node in active)]
+
+    def meets(self, pattern: Sequence[Segment]) -> bool:
+        """Whether there may be a path that `pattern`, of texts and wild ones, matches and one of these as well."""
+        active = {*_with_rest([self._root])}
+        for segment in pattern:
+            if segment is Wild.REST:
+                further = active
+                while further:  # whatever is further down
+                    further = {child for node in further for child in node.children()} - active
+                    active |= further
+            elif segment is Wild.ONE:
+                active = {child for node in active for child in node.children()}
+            else:
+                active = {child for node in active for child in node.after(str(segment))}
+        return any(node.order < len(self._values) - 1 for node in active)

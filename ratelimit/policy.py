@@ -19,6 +19,7 @@ from ratelimit.model import (
     Identify,
     Identity,
     Limit,
+    Readings,
     Scope,
     Style,
 )
@@ -79,7 +80,7 @@ class Policy:
         object.__setattr__(self, "_instead", Instead(tuple(self.tiers), self.default_tier))
 
     def charges(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
-        """What a request takes, in the order of the tier's limits.
+        """What a request takes, in the order of the tier's limits; with Readings, the most that one of them takes.
 
         A caller of late gets the same tuple again, as long as nothing that a limit or an override goes by has changed,
         and its names are not kilobytes. A tier that the policy does not have (a rolling deploy) is the default tier,
@@ -100,7 +101,8 @@ class Policy:
         attributes = by_value(identity.attributes) if identity.attributes else ()
         if attributes is None:
             return self._charges(identity, operation)
-        asked = (operation if operation in self._named else None, identity.root, self._telling(identity), attributes)
+        told_apart = operation in self._named or isinstance(operation, Readings)
+        asked = (operation if told_apart else None, identity.root, self._telling(identity), attributes)
         charges = self._recent.get(asked)
         if charges is None:
             charges = self._charges(identity, operation)
@@ -116,10 +118,10 @@ class Policy:
         root_kind, root_name = identity.root
         root = f"{{{root_kind}={escaped(root_kind, root_name)}}}"  # all keys of a request are in one slot of a cluster
         overrides = self._matched(identity, tier_name) if self.overrides else ()
-        counters = tier.by_operation.get(operation, tier.others)
+        read_as = operation.operations if isinstance(operation, Readings) else (operation,)
         return tuple(
             Charge(c.limit, c.key(root, root_kind, identity), c.cost, _maxes(c.limit, overrides, identity.attributes))
-            for c in counters
+            for c in tier.counters(read_as)
         )
 
     def _is_memorable(self, identity: Identity, operation: str) -> bool:

@@ -4,8 +4,9 @@ And which tier counts for a caller of one that is not there."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from time import monotonic
 
 from ratelimit.keys import caller, ended, escaped, label_of, period_of, value_of
@@ -36,8 +37,21 @@ class Counter:
 
 @dataclass(frozen=True, slots=True)
 class Tier:
+    names: tuple[str, ...]  # of its limits
     by_operation: Mapping[str, tuple[Counter, ...]]  # for each that a limit of the tier names
     others: tuple[Counter, ...]  # any other operation: users' own names are without number, and need no memory here
+
+    def counters(self, operations: Sequence[str]) -> tuple[Counter, ...]:
+        """The limits that any of the operations reaches, each at its highest cost, in the order of the tier."""
+        reached = [self.by_operation.get(operation, self.others) for operation in operations]
+        if len(reached) == 1:
+            return reached[0]
+        highest: dict[str, Counter] = {}
+        for counter in chain.from_iterable(reached):
+            name = counter.limit.name
+            if name not in highest or counter.cost > highest[name].cost:
+                highest[name] = counter
+        return tuple(highest[name] for name in self.names if name in highest)
 
 
 def compile_tier(name: str, limits: tuple[Limit, ...]) -> Tier:
@@ -45,7 +59,9 @@ def compile_tier(name: str, limits: tuple[Limit, ...]) -> Tier:
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(f'the tier "{name}" has more than one limit named {listed(sorted(twice))}')
     operations = {operation for limit in limits for operation in _operations_of(limit)}
-    return Tier({operation: _counters(limits, operation) for operation in operations}, _counters(limits, None))
+    return Tier(
+        tuple(names), {operation: _counters(limits, operation) for operation in operations}, _counters(limits, None)
+    )
 
 
 def _operations_of(limit: Limit) -> frozenset[str]:

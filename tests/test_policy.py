@@ -23,6 +23,7 @@ from ratelimit.model import (
     Limit,
     Quota,
     Rate,
+    Readings,
     Style,
 )
 from ratelimit.policy import Override, Policy, StoreSettings
@@ -508,3 +509,40 @@ def test_no_secrets_in_a_repr() -> None:
     )
     assert "s3cret" not in repr(secret)
     assert KEY_HASH not in repr(secret)
+
+
+def test_readings_are_charged_the_most() -> None:
+    """Each limit that one of several operations reaches is charged once, at the highest cost, in the tier's order."""
+    made = policy(
+        limit("units", cost={"search": 5, "create": 2}),
+        limit("creates", operations=frozenset({"create"}), cost=3),
+        limit("off", mode="off"),
+        limit("reads", kind=Concurrency(), operations=frozenset({"search", "detail_read"})),
+        limit("writes", operations=frozenset({"write"})),
+    )
+
+    def costs(*operations: str, identity: Identity = ACME) -> list[tuple[str, int]]:
+        charged = made.charges(identity, Readings(operations) if len(operations) > 1 else operations[0])
+        return [(charge.limit.name, charge.cost) for charge in charged]
+
+    assert costs("create", "search") == costs("search", "create") == [("units", 5), ("creates", 3), ("reads", 1)]
+    assert costs("nothing", "detail_read") == [("units", 1), ("reads", 1)]
+    assert costs("nothing", "other") == costs("nothing") == [("units", 1)]
+    assert costs("create") == [("units", 2), ("creates", 3)]
+
+
+@pytest.mark.parametrize("identity", [ACME, ACME._replace(attributes={}), ACME._replace(attributes={"x": 1.5})])
+def test_readings_are_remembered_as_themselves(identity: Identity) -> None:
+    """A caller gets the same tuple for the same readings, and none of another operation, from a bounded memory."""
+    made = policy(limit(cost={"search": 5, "create": 2}), limit("creates", operations=frozenset({"create"})))
+    several = made.charges(identity, Readings(("create", "search")))
+    assert [charge.cost for charge in several] == [5, 1]
+    if identity.attributes.get("x") is None:
+        assert made.charges(identity, Readings(("create", "search"))) is several
+    assert [charge.cost for charge in made.charges(identity, "other")] == [1]
+    assert [charge.cost for charge in made.charges(identity, Readings(("one", "two")))] == [1]
+    assert made.charges(identity, Readings(("create", "search"))) == several
+    for number in range(3 * SIZE):
+        made.charges(identity, Readings((f"n{number}", "search")))
+    assert len(made._recent) <= 2 * SIZE
+    assert len(made._by_object) <= 2 * SIZE

@@ -28,13 +28,19 @@ LAYERS = (
         "address",
         "formula",
         "forwarded",
+        "declared",
         "identity",
+        "idle",
+        "items",
         "keys",
+        "malformed",
         "operations",
         "overrides",
         "paths",
         "policy",
+        "readings",
         "routes",
+        "rules",
         "stores",
         "styles",
         "tiers",
@@ -49,7 +55,11 @@ LAYERS = (
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
 SIDEWAYS = {
     ("address", "forwarded"),
-    *{("operations", "routes"), ("operations", "paths"), ("routes", "paths")},
+    ("address", "malformed"),
+    *{("operations", room) for room in ("items", "malformed", "paths", "readings", "rules")},
+    *{("items", "declared"), ("items", "idle"), ("items", "paths"), ("items", "routes"), ("items", "rules")},
+    *{("idle", "paths"), ("idle", "routes"), ("idle", "rules")},
+    *{("routes", "declared"), ("routes", "paths"), ("declared", "paths"), ("readings", "paths"), ("rules", "paths")},
     *{("policy", "keys"), ("policy", "overrides"), ("policy", "tiers"), ("overrides", "keys"), ("tiers", "keys")},
     *{("denials", "keys"), ("denials", "log")},
     *{("nesting", "keys"), ("nesting", "policy"), ("nesting", "stores")},
@@ -63,7 +73,7 @@ LONGEST = 215  # lines
 LONGER = {
     "stores/group.py": 245,  # the path of a decision in one file, with who waits, who is sent, who is told
     "stores/link.py": 245,  # the life of a connection in one file
-    "model.py": 280,  # seven nouns and four contracts, in the one file that is read first
+    "model.py": 300,  # seven nouns and four contracts, in the one file that is read first
 }
 
 FILES = {
@@ -158,7 +168,7 @@ def test_a_violation_is_found(path: str, text: str, expected: str) -> None:
     ("path", "text"),
     [
         ("config/build.py", "from ratelimit.policy import Policy\nfrom ratelimit.config.amounts import Amount"),
-        ("operations.py", "from ratelimit.paths import Table\nfrom ratelimit.routes import AppRoutes"),
+        ("operations.py", "from ratelimit.paths import Table\nfrom ratelimit.rules import Rule"),
         ("stores/redis.py", "if TYPE_CHECKING:\n  from redis.asyncio import Redis"),
         ("stores/connection.py", "from redis.asyncio import Connection"),
         ("middleware.py", "from ratelimit import log"),

@@ -9,12 +9,12 @@ proxy on loopback): do it there or here, never in both.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
-from itertools import islice
+from itertools import count, islice
 from typing import Literal, NamedTuple
 
 from ratelimit.forwarded import hops_of_forwarded, hops_of_x_forwarded_for
@@ -25,6 +25,7 @@ from ratelimit.networks import check_not_everybody, ipv4_of, is_near, read_addre
 MAX_HOPS = 100  # of forwarded headers that are walked, from the right
 MAX_TEXT = 128  # characters of a hop: an address with zone and port has 70; a longer peer is counted by its hash
 CACHED = 4096  # peers and hops; about 1.5 MB when full
+LOOKED = 100  # first requests of a private peer that are looked at for what a proxy sends, and then one in so many
 
 # What is said once.
 NO_ADDRESS, PROXY, OTHER_HEADER, FEWER = "no address", "a proxy", "the other header", "fewer hops"
@@ -69,6 +70,7 @@ class ClientAddress:
     _networks: tuple[tuple[int, int, int], ...] = field(init=False, repr=False, compare=False)
     _look: Callable[[str], _Hop] = field(init=False, repr=False, compare=False)
     _said: set[str] = field(init=False, repr=False, compare=False)
+    _near: Iterator[int] = field(init=False, repr=False, compare=False)  # numbers the requests from near
 
     def __post_init__(self) -> None:
         if isinstance(self.trusted_proxies, str):
@@ -89,6 +91,7 @@ class ClientAddress:
         object.__setattr__(self, "_networks", by_number)
         object.__setattr__(self, "_look", lru_cache(maxsize=CACHED)(self._read))
         object.__setattr__(self, "_said", set())
+        object.__setattr__(self, "_near", count())
 
     def __call__(self, scope: Scope) -> str:
         client = scope.get("client")
@@ -98,7 +101,7 @@ class ClientAddress:
         counted, known, trusted, near = peer = self._look(text) if len(text) <= MAX_TEXT else self._read(text)
         if trusted or self.trusted_hops:
             counted, known, _, _ = self._walk(peer, scope)
-        elif near and PROXY not in self._said:
+        elif near and PROXY not in self._said and ((n := next(self._near)) < LOOKED or not n % LOOKED):
             self._look_for_a_proxy(peer, text, scope)
         if not known and NO_ADDRESS not in self._said:
             self._say_no_address(text or counted)

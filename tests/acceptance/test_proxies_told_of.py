@@ -94,3 +94,17 @@ def test_once_said_no_header_is_looked_at() -> None:
     address = ClientAddress()
     address(scope("10.0.0.7", (XFF, CLIENT)))
     assert address({"type": "http", "client": ("10.0.0.7", 1)}) == "10.0.0.7"
+
+
+@pytest.mark.parametrize("before", [0, 99, 250])
+def test_a_proxy_that_comes_later(before: int, caplog: pytest.LogCaptureFixture) -> None:
+    """It is told of after thousands of requests without it as well, within a hundred of its own: to look at each one's
+    headers for ever would cost callers of a private network for nothing."""
+    address = ClientAddress()
+    with caplog.at_level(logging.WARNING, "ratelimit"):
+        for _ in range(before):
+            address(scope("10.0.0.7"))
+        assert not caplog.records
+        for _ in range(100):
+            address(scope("10.0.0.7", (XFF, CLIENT)))
+    assert len(caplog.records) == 1

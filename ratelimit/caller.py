@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Name = str | int | UUID | None
 
-LARGEST_BITS = 256  # of a number in a name: a UUID has 128, and Python writes no number of thousands of digits
+LARGEST_BITS = 14_000  # of a number: Python writes none of more than 4,300 digits, and each request would be an error
 
 _LARGEST = 1 << LARGEST_BITS
 _NONE: Mapping[str, str | int] = MappingProxyType({})

@@ -55,8 +55,8 @@ def override(match: Mapping[str, Any], maxes: Any, until_ms: Any) -> Mapping[str
     """Returns what it matches, numbers of names as an Identity has them."""
     for kind in match:
         _at(f"Override: {kind}", _value, match[kind])
-    if not isinstance(maxes, Mapping) or not maxes:
-        raise ValueError(f"Override: maxes: {shown(maxes)} changes nothing; write a max by name of limit")
+    if not isinstance(maxes, Mapping):
+        raise ValueError(f"Override: maxes: {shown(maxes)} is not a table of maxes by name of limit")  # noqa: TRY004
     for name, max_ in maxes.items():
         _at(f"Override: maxes: {name}", _formula, max_)
     _at("Override: until_ms", checks.whole, until_ms, -checks.LARGEST, 2 * checks.LARGEST)  # the store knows no later

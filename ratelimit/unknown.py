@@ -20,8 +20,8 @@ class KnownOperations:
     __slots__ = ("_once", "names")
 
     def __init__(self, declared: Iterable[str], named: Iterable[str], classify: Classify) -> None:
-        ruled = {getattr(rule, "operation", None) for rule in getattr(classify, "rules", ())} - {None}
-        self.names = frozenset((*BUILT_IN, *declared, *named, *ruled))
+        ruled = [getattr(rule, "operation", None) for rule in getattr(classify, "rules", ())]
+        self.names = frozenset((*BUILT_IN, *declared, *named, *filter(None, ruled)))
         self._once = Once()
 
     def tell(self, operation: str) -> None:

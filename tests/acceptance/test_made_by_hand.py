@@ -182,8 +182,8 @@ ALONE: list[tuple[Make, str]] = [
         "Override: maxes: requests: 5 is not a function of the caller's attributes; write lambda attributes: 5",
     ),
     (
-        lambda: Override({"organization": "a"}, {}),
-        "Override: maxes: a table changes nothing; write a max by name of limit",
+        lambda: Override({"organization": "a"}, 5),  # type: ignore[arg-type]
+        "Override: maxes: 5 is not a table of maxes by name of limit",
     ),
     (
         lambda: Override({"organization": None}, {"a": fixed}),  # type: ignore[dict-item]

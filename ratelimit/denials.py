@@ -16,7 +16,7 @@ from ratelimit import log
 from ratelimit.keys import caller
 from ratelimit.lines import in_a_line
 from ratelimit.loops import Loop, running
-from ratelimit.model import Decision, Identity, State, StoreUnavailable
+from ratelimit.model import Decision, Identity, Refused, State, StoreUnavailable
 from ratelimit.repeats import EVERY, Repeats
 
 logger = logging.getLogger("ratelimit")
@@ -31,7 +31,7 @@ class Whose(NamedTuple):
     """Whom a line is about: `denied limit=requests caller=organization=acme`."""
 
     verdict: str
-    limit: str
+    why: str  # "limit=requests"
     caller: str
 
 
@@ -65,6 +65,15 @@ class Denials:
                 if state.shadow and state.exceeded:
                     self._report("would deny", state, operation, identity, log_id)
 
+    def refused(self, why: Refused, ip: str, log_id: str) -> None:
+        """A request that was answered before anything was charged, as it could not be said who asks."""
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        whose = Whose("refused", f"code={in_a_line(why.code)}", caller(Identity(ip=ip or "unknown")))
+        level, others = self._counted(whose, self._by_address)
+        what = "refused status=%d %s log_id=%s caller=%s%s: %s"
+        logger.log(level, what, why.status, whose.why, log_id, whose.caller, others, in_a_line(why.message))
+
     def close(self) -> None:
         """Tell what is untold, as there may be no more."""
         with self._lock:
@@ -74,28 +83,31 @@ class Denials:
     def _report(self, verdict: str, state: State, operation: str, identity: Identity, log_id: str) -> None:
         if not logger.isEnabledFor(logging.INFO):
             return
-        whose = Whose(verdict, state.limit.name, caller(identity))
-        repeats = self._by_address if identity.root[0] == "ip" else self._known
-        with self._lock:
-            due = repeats.due(SWEPT, but=whose)
-            before = repeats.told(whose, Whose(verdict, state.limit.name, "others"))
-            if before is None:
-                self._tell_later()
-        _tell(due)
-        level = logging.DEBUG if before is None else logging.INFO
+        whose = Whose(verdict, f"limit={state.limit.name}", caller(identity))
+        level, others = self._counted(whose, self._by_address if identity.root[0] == "ip" else self._known)
         if logger.isEnabledFor(level):
             wait = "never" if state.retry_after_ms is None else f"{state.retry_after_ms / 1000:.3f}s"
             logger.log(
                 level,
-                "%s operation=%s limit=%s wait=%s log_id=%s caller=%s%s",
+                "%s operation=%s %s wait=%s log_id=%s caller=%s%s",
                 verdict,
                 in_a_line(operation),
-                whose.limit,
+                whose.why,
                 wait,
                 in_a_line(log_id),
                 whose.caller,
-                f" and {before:,} more" if before else "",
+                others,
             )
+
+    def _counted(self, whose: Whose, repeats: Repeats[Whose]) -> tuple[int, str]:
+        """At which level to tell of one, and with how many others."""
+        with self._lock:
+            due = repeats.due(SWEPT, but=whose)
+            before = repeats.told(whose, whose._replace(caller="others"))
+            if before is None:
+                self._tell_later()
+        _tell(due)
+        return logging.DEBUG if before is None else logging.INFO, f" and {before:,} more" if before else ""
 
     def _tell_later(self) -> None:
         if self._loop is None or self._loop.is_closed():
@@ -119,8 +131,8 @@ class Denials:
 
 
 def _tell(counts: list[tuple[Whose, int]]) -> None:
-    for (verdict, limit, whose), count in counts:
-        logger.info("%s limit=%s caller=%s and %s more", verdict, limit, whose, f"{count:,}")
+    for (verdict, why, whose), count in counts:
+        logger.info("%s %s caller=%s and %s more", verdict, why, whose, f"{count:,}")
 
 
 @atexit.register

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from inspect import isawaitable
 
 from ratelimit import log
 from ratelimit.cors import CorsInside
@@ -23,6 +22,7 @@ from ratelimit.model import (
     Identity,
     Message,
     Receive,
+    Refused,
     Scope,
     Send,
     Store,
@@ -36,7 +36,9 @@ from ratelimit.outage import Outage
 from ratelimit.policy import Policy
 from ratelimit.response import Reported
 from ratelimit.stores.local import local_of
+from ratelimit.telling import refusal, scoped
 from ratelimit.tracebacks import without_locals
+from ratelimit.who import asking, identity_of, operation_of
 
 
 class RateLimitMiddleware:
@@ -44,7 +46,9 @@ class RateLimitMiddleware:
 
     `policy` is a Policy or the path of a config file. `store` is a Store or its URL; without one the environment
     variable RATELIMIT_STORE_URL counts, then the policy's own, which is memory:// unless it says otherwise. `style`,
-    `identify` and `classify` take the place of the policy's; an `identify` that returns None leaves a request to it.
+    `identify` and `classify` take the place of the policy's. An `identify` that returns None leaves a request to it, a
+    `classify` that returns None exempts a request from every limit; one that returns anything else than a text is a
+    TypeError that names it.
 
     The app finds the Decision in `scope["ratelimit"]`, and who was counted in `scope["ratelimit.identity"]`.
     Raises PolicyError with every problem of the file, and ValueError for the URL of a store that is not supported.
@@ -65,9 +69,9 @@ class RateLimitMiddleware:
         self.policy = policy if isinstance(policy, Policy) else loaded(policy)
         self.store = opened(store, self.policy)
         self.style = style or self.policy.style
+        self._scoped = scoped(self.style)
         self._classify = classify or classify_for(self.policy.classify, app)
-        self._identify = identify or self.policy.identify
-        self._own_identify = identify is not None
+        self._identify = asking(identify, self.policy) if identify else self.policy.identify
         self._level = Level(self.policy, self.store)
         self._only = (self._level,)  # of all requests: to add it to no others makes no tuple anew
         self._leases = Leases(self.store)
@@ -86,14 +90,15 @@ class RateLimitMiddleware:
         scope["ratelimit.policies"] = outer + self._only
         operation = self._classify(scope)
         if type(operation) is not str:
-            operation = await _settled(operation)
+            operation = await operation_of(operation, self._classify)
             if operation is None:
                 return await self.app(scope, receive, send)
-        identity = self._identify(scope)
-        if type(identity) is not Identity:
-            identity = await self._identified(identity, scope)
-        elif self._own_identify:
-            identity = self._completed(identity, scope)
+        try:
+            identity = self._identify(scope)
+            if type(identity) is not Identity:
+                identity = await identity_of(identity, self.policy.identify)
+        except Refused as why:
+            return await self._refuse(why, scope, send)
         charges = self.policy.charges(identity, operation)
         charges = self._level.own(charges, outer) if outer else charges
         failure = None
@@ -106,19 +111,20 @@ class RateLimitMiddleware:
             self._outage.decided()
         notable = not decision.allowed or decision.unavailable or decision.exceeded
         log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
+        style = self._style(scope) if self._scoped else self.style
         if not decision.allowed:
             self._denials.report(decision, failure, operation, identity, log_id)
             denied = decision.states  # not so by a policy that denies without its store
-            refusal = self.style.denied(decision, identity, log_id) if denied else self.style.unavailable(log_id)
+            whole = style.denied(decision, identity, log_id) if denied else style.unavailable(log_id)
             self._cors.denied(scope)
-            return await answer(refusal, scope, send, decision)
+            return await answer(whole, scope, send, decision)
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
         if not (notable or decision.leases):
-            headers = self.style.headers(decision, identity, log_id)
+            headers = style.headers(decision, identity, log_id)
             return await self.app(scope, receive, with_headers(scope, send, headers, decision))
         report = partial(self._denials.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)
-        headers_of = partial(self.style.headers, decision, identity, log_id)
+        headers_of = partial(style.headers, decision, identity, log_id)
         leases = self._local_leases if decision.unavailable else self._leases
         return await attended(self.app, scope, receive, reported, headers_of, decision, leases)
 
@@ -131,25 +137,15 @@ class RateLimitMiddleware:
         self._outage.without(in_a_line(failure), "allowed" if allowed else "refused")
         return Decision(allowed, now_ms=0, unavailable=True)
 
-    async def _identified(self, found: Identity | Awaitable[Identity | None] | None, scope: Scope) -> Identity:
-        """The identity where `identify` is async, or leaves the request to the policy's own."""
-        identity = await found if isawaitable(found) else found
-        if self._own_identify:
-            if identity is not None:
-                return self._completed(identity, scope)
-            found = self.policy.identify(scope)
-            identity = await found if isawaitable(found) else found
-        if identity is None:
-            raise TypeError("the policy's identify returned None: there is nothing left to ask who is calling")
-        return identity
+    async def _refuse(self, why: Refused, scope: Scope, send: Send) -> None:
+        """A request of which it can't be said who asks: nothing is charged."""
+        log_id = os.urandom(12).hex()
+        self._denials.refused(why, self.policy.address(scope), log_id)
+        await answer(refusal(self._style(scope), why, log_id), scope, send)
 
-    def _completed(self, identity: Identity, scope: Scope) -> Identity:
-        """With the address and the tier that the user's own identify left to the policy."""
-        if identity.ip is not None and identity.tier:
-            return identity
-        organization, user, api_key, application, ip, tier, attributes = identity
-        ip = self.policy.address(scope) if ip is None else ip
-        return Identity(organization, user, api_key, application, ip, tier or self.policy.default_tier, attributes)
+    def _style(self, scope: Scope) -> Style:
+        """The style, with the scope for those of its methods that ask for it."""
+        return self._scoped(scope) if self._scoped else self.style
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not await refused(self.store, receive, send):
@@ -169,7 +165,3 @@ class RateLimitMiddleware:
             await send(message)
 
         return closing
-
-
-async def _settled(operation: str | Awaitable[str | None] | None) -> str | None:
-    return operation if operation is None or isinstance(operation, str) else await operation

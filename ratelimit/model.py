@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
+
+from ratelimit import checks, made
+from ratelimit.caller import Identity as Identity  # the first noun has a file of its own: it checks its values
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -22,53 +24,9 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 ANONYMOUS = "anonymous"  # the tier of callers without a known API key
-FOREVER = 2**53 - 1  # the largest instant, and the largest max and cost: beyond it Lua's doubles lose units
+FOREVER = checks.LARGEST  # the largest instant, and the largest max and cost: beyond it Lua's doubles lose units
 
-IDENTITY_KINDS = ("organization", "user", "api_key", "application", "ip")
-
-
-# What is made for every request is a NamedTuple, or plain slots: a frozen dataclass takes three times as long to make.
-class Identity(NamedTuple):
-    """Who is calling.
-
-    `api_key` is the SHA-256 of the credential in hexadecimal, never the credential. `attributes` are free: numbers for
-    the formulas of limits, and anything that a limit counts `per`.
-    """
-
-    organization: str | None = None
-    user: str | None = None
-    api_key: str | None = None
-    application: str | None = None
-    ip: str | None = None
-    tier: str | None = None
-    attributes: Mapping[str, str | int] = MappingProxyType({})
-
-    def __repr__(self) -> str:  # without the API key
-        return f"Identity({', '.join(f'{k}={v!r}' for k, v in self._asdict().items() if k != 'api_key')})"
-
-    def __reduce__(self) -> tuple[type[Identity], tuple[Any, ...]]:
-        return Identity, (*self[:-1], dict(self.attributes))  # the default can't be pickled, nor deeply copied
-
-    @property
-    def root(self) -> tuple[str, str]:
-        """The kind and name under which everything this caller uses is kept: `("organization", "acme")`.
-
-        Raises LookupError if nothing is known of the caller: without a name there is nothing to count by.
-        """
-        if self.organization is not None:
-            return "organization", self.organization
-        if self.user is not None:
-            return "user", self.user
-        if self.api_key is not None:
-            return "api_key", self.api_key
-        if self.ip is not None:
-            return "ip", self.ip
-        raise LookupError("an Identity needs one of organization, user, api_key or ip to be counted by; all are None")
-
-    @property
-    def anonymous(self) -> bool:
-        """Whether nothing but the address is known."""
-        return self.organization is None and self.user is None and self.api_key is None and self.application is None
+IDENTITY_KINDS = checks.KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +35,9 @@ class Rate:
 
     window_ms: int
     precision: int = 60  # a minute's limit frees within 1 s
+
+    def __post_init__(self) -> None:
+        made.rate(self.window_ms, self.precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +48,9 @@ class Quota:
     timezone: str = "UTC"
     anchor_day: int = 1  # 31 is the last day of a short month
 
+    def __post_init__(self) -> None:
+        made.quota(self.period, self.timezone, self.anchor_day)
+
 
 @dataclass(frozen=True, slots=True)
 class Concurrency:
@@ -94,11 +58,15 @@ class Concurrency:
 
     lease_ms: int = 60_000
 
+    def __post_init__(self) -> None:
+        made.concurrency(self.lease_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
     """One rule of a tier. `max` is computed from the caller's attributes and nothing else, for it is remembered:
-    `max({"registers": 3})` is 950 for `300 * registers + 50`."""
+    `max({"registers": 3})` is 950 for `300 * registers + 50`. ValueError for what a policy file may not say either.
+    """
 
     name: str
     kind: Rate | Quota | Concurrency
@@ -109,6 +77,9 @@ class Limit:
     mode: Literal["enforce", "shadow", "off"] = "enforce"
     enforce_from_ms: int = 0  # before this instant the limit is in shadow
     reserve: bool = False  # a process may take units of it ahead, for callers too hot for a trip a request
+
+    def __post_init__(self) -> None:
+        made.limit(self, (Rate, Quota, Concurrency), slots=isinstance(self.kind, Concurrency))
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +220,18 @@ class StoreUnavailable(Exception):
     """The store did not decide in time. Says why, without any credential."""
 
 
-# Both may be async. An Identify that returns None leaves the request to the policy's own; a Classify that returns None
-# exempts it.
+class Refused(Exception):
+    """A request of which it can't be said who asks: an Identify raises it. It is answered, and nothing is charged."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(status, code, message)
+        self.status = status
+        self.code = code  # "invalid_request"
+        self.message = message  # for the client: a sentence
+
+
+# Both may be async. An Identify that returns None leaves the request to the policy's own. A Classify that returns None
+# exempts it from every limit: what is to be limited has a name.
 Identify = Callable[[Scope], Identity | Awaitable[Identity | None] | None]
 Classify = Callable[[Scope], str | Awaitable[str | None] | None]
 
@@ -279,7 +260,12 @@ class Store(Protocol):
 
 
 class Style(Protocol):
-    """How a Decision is told to the client. `log_id` is the id of this request in the log."""
+    """How a Decision is told to the client. `log_id` is the id of this request in the log.
+
+    A method that has a parameter `scope` is given the scope of the request. There may be one method more,
+    `refused(status, code, message, log_id) -> Answer`, for a request that is answered before anything is charged: 400
+    "invalid_request" for the API keys of two callers. Without it, that is told in plain JSON.
+    """
 
     @property
     def log_id_header(self) -> bytes | None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from copy import copy
 
+from ratelimit.checks import BUILT_IN as BUILT_IN
 from ratelimit.items import Items
 from ratelimit.malformed import explained
 from ratelimit.model import Classify, Readings, Scope
@@ -14,8 +15,6 @@ from ratelimit.readings import is_odd, readings
 from ratelimit.rules import EXEMPT as EXEMPT
 from ratelimit.rules import Rule as Rule
 from ratelimit.rules import RuleTable
-
-BUILT_IN = ("detail_read", "search", "create", "write", "heavy_write")  # the last is no shape: only rules give it
 
 _USUAL = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _READING = frozenset({"GET", "HEAD"})

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ratelimit import made
 from ratelimit.keys import value_of
 from ratelimit.model import FOREVER, IDENTITY_KINDS, Identity
 
@@ -28,6 +29,7 @@ class Override:
     def __post_init__(self) -> None:
         if not self.match:
             raise ValueError("an override needs something to match; to change a limit for everybody, change the limit")
+        object.__setattr__(self, "match", made.override(self.match, self.maxes, self.until_ms))
 
 
 class Matched:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ratelimit import made
 from ratelimit.keys import by_value, escaped, getter_of, memorable
 from ratelimit.memo import Recent
 from ratelimit.model import (
@@ -25,6 +26,7 @@ from ratelimit.model import (
 )
 from ratelimit.overrides import Matched, Override
 from ratelimit.tiers import Instead, Tier, compile_tier, listed
+from ratelimit.unknown import KnownOperations
 
 __all__ = ["OnFailure", "Override", "Policy", "StoreSettings"]
 
@@ -40,13 +42,17 @@ class StoreSettings:
     timeout_ms: int = 100  # the longest a request waits for the store
     on_failure: OnFailure = "allow"  # local: this process enforces the limits until the store is back
 
+    def __post_init__(self) -> None:
+        made.store_settings(self.prefix, self.timeout_ms, self.on_failure)
+
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Policy:
     """Tiers of limits, and the parts that tell callers, operations and answers apart.
 
-    `origin` says where the policy comes from: two policies of one origin are the same policy. ValueError where the
-    tiers contradict themselves.
+    `origin` says where the policy comes from: two policies of one origin are the same policy. `operations` are those
+    that `classify` may give besides the built-in ones and those that limits name: of any other it is said once in the
+    log that limits with `operations` do not count it. ValueError where the tiers contradict themselves.
     """
 
     tiers: Mapping[str, tuple[Limit, ...]]
@@ -58,9 +64,11 @@ class Policy:
     default_tier: str | None = None
     store: StoreSettings = StoreSettings()
     origin: str = ""
+    operations: frozenset[str] = frozenset()
     _compiled: Mapping[str, Tier] = field(init=False, repr=False)
     _matched: Matched = field(init=False, repr=False)
     _named: frozenset[str] = field(init=False, repr=False)  # operations; users' own names for others are without number
+    _operations: KnownOperations = field(init=False, repr=False)
     _telling: Callable[[Identity], object] = field(init=False, repr=False)
     _recent: Recent[tuple[object, ...], tuple[Charge, ...]] = field(init=False, repr=False)
     _by_object: Recent[tuple[int, str], tuple[Identity, tuple[Charge, ...]]] = field(init=False, repr=False)
@@ -72,6 +80,7 @@ class Policy:
         compiled = {name: compile_tier(name, limits) for name, limits in self.tiers.items()}
         object.__setattr__(self, "_compiled", compiled)
         object.__setattr__(self, "_named", frozenset().union(*[tier.by_operation for tier in compiled.values()]))
+        object.__setattr__(self, "_operations", KnownOperations(self.operations, self._named, self.classify))
         object.__setattr__(self, "_matched", Matched(self.overrides))
         object.__setattr__(self, "_telling", getter_of(_told_apart_by(self.tiers, self.overrides)))
         object.__setattr__(self, "_recent", Recent())
@@ -98,11 +107,13 @@ class Policy:
         return charges
 
     def _by_fields(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
+        named = operation if operation in self._named or isinstance(operation, Readings) else None
+        if named is None and self._named and operation not in self._operations.names:
+            self._operations.tell(operation)
         attributes = by_value(identity.attributes) if identity.attributes else ()
         if attributes is None:
             return self._charges(identity, operation)
-        told_apart = operation in self._named or isinstance(operation, Readings)
-        asked = (operation if told_apart else None, identity.root, self._telling(identity), attributes)
+        asked = named, identity.root, self._telling(identity), attributes
         charges = self._recent.get(asked)
         if charges is None:
             charges = self._charges(identity, operation)

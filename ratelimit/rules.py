@@ -6,9 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ratelimit.checks import EXEMPT as EXEMPT
 from ratelimit.paths import Segment, Table, Wild, folded_pattern, split_path
-
-EXEMPT = "exempt"  # the name under which rules take requests out of every limit
 
 _ALLOWED = 'write a method in capitals or *, a space, and a path from /, such as "POST /v2/invoices" or "* /docs/**"'
 _METHOD = re.compile(r"\*|[A-Z][A-Z-]*")

@@ -101,7 +101,8 @@ class Instead:
         if now - self._told_at >= TOLD_EVERY:
             self._told_at = now
             logger.warning('%s; until it does, "%s" counts instead', self._missing(identity), self._tier)
-        return identity._replace(tier=self._tier)
+        *names, _, attributes = identity
+        return Identity.of_checked((*names, self._tier, attributes))
 
     def _missing(self, identity: Identity) -> str:
         has = f"it has {listed(self._tiers)}"

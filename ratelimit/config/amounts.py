@@ -10,10 +10,11 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from ratelimit.config.fields import LONGEST_MS, UNITS_MS
-from ratelimit.config.words import shown
+from ratelimit.checks import window_ms as checked_window
+from ratelimit.config.fields import UNITS_MS
 from ratelimit.formula import Formula, OutOfRangeError, parse_formula
 from ratelimit.model import FOREVER
+from ratelimit.words import shown
 
 Period = Literal["day", "week", "month", "year"]
 
@@ -86,9 +87,9 @@ def _per_period(value: Any) -> Amount | None:
     window = _WINDOW.fullmatch(behind)
     if period is None and window is None:
         return None
-    window_ms = None if window is None else int(window[1] or 1) * UNITS_MS[_UNITS[window[2]]]
-    if window_ms is not None and not 0 < window_ms <= LONGEST_MS:
-        raise ValueError(f"{shown(value)} is out of range; the shortest window is 1 second, the longest 36500 days")
+    window_ms = None
+    if window is not None:
+        window_ms = checked_window(int(window[1] or 1) * UNITS_MS[_UNITS[window[2]]], shown(value), "1 second")
     return Amount(value, _formula(text, value), window_ms, period)
 
 

@@ -43,6 +43,7 @@ def build(file: PolicyFile, origin: str) -> Policy:
         default_tier=identity.default_tier,
         store=StoreSettings(file.store.url, file.store.prefix, file.store.timeout, file.store.on_failure),
         origin=origin,
+        operations=frozenset(file.operations),
     )
 
 
@@ -59,17 +60,18 @@ def _identity(key: KeyTable) -> Identity:
 
 def _limit(limit: LimitTable) -> Limit:
     [(kind, amount)] = _kinds(limit)  # the checks have seen to it that there is one
-    return Limit(
+    made = Limit(
         name=limit.name,
         kind=kind,
         max=amount.max,
-        per=tuple(limit.per),
         operations=None if limit.operations is None else frozenset(limit.operations),
         cost=limit.cost,
         mode=limit.mode,
         enforce_from_ms=0 if limit.enforce_from is None else max(0, _milliseconds(limit.enforce_from)),
         reserve=limit.reserve,
     )
+    object.__setattr__(made, "per", tuple(limit.per))  # checked: an attribute of a key may be named nearly as a kind
+    return made
 
 
 def _kinds(limit: LimitTable) -> Iterator[tuple[Rate | Quota | Concurrency, Amount]]:

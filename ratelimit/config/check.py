@@ -16,9 +16,9 @@ from ratelimit.config.check_reserve import check_reserve
 from ratelimit.config.check_rules import check_rules
 from ratelimit.config.messages import Path, Problem, place
 from ratelimit.config.valid import Valid
-from ratelimit.config.words import one_of, shown
 from ratelimit.model import ANONYMOUS
 from ratelimit.networks import check_not_everybody, trusted_network
+from ratelimit.words import one_of, shown
 
 
 def check(valid: Valid) -> list[Problem]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from ratelimit.config.amounts import Amount
 from ratelimit.config.grammar import LimitTable
 from ratelimit.config.messages import Path, Problem, place
-from ratelimit.config.words import shown
+from ratelimit.words import shown
 
 Limits = Sequence[tuple[Path, LimitTable]]
 

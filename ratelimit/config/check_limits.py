@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ratelimit import checks
 from ratelimit.config.amounts import Amount
 from ratelimit.config.grammar import KeyTable, LimitTable
 from ratelimit.config.messages import Path, Problem, place
 from ratelimit.config.valid import Valid
-from ratelimit.config.words import did_you_mean, listed, one_of, shown
-from ratelimit.model import ANONYMOUS, IDENTITY_KINDS
+from ratelimit.model import ANONYMOUS
 from ratelimit.operations import BUILT_IN, EXEMPT
+from ratelimit.words import listed, one_of, shown
 
-PER = ("identity", *IDENTITY_KINDS)
-SPELLINGS = {kind.replace("_", ""): kind for kind in PER}
 KINDS = ("rate", "quota", "concurrency")
 ONLY_WITH = {"precision": "rate", "timezone": "quota", "anchor_day": "quota", "lease": "concurrency"}
 
@@ -46,15 +45,14 @@ def _check_fields(path: Path, given: set[str]) -> Iterator[Problem]:
         if field in given and kind not in kinds:
             yield Problem((*path, field), f"is for {kind} alone; this limit has {listed(kinds)}")
     if "cost" in given and kinds == ["concurrency"]:
-        yield Problem((*path, "cost"), "is not for concurrency, where each request takes one slot")
+        yield Problem((*path, "cost"), checks.NO_COST_OF_A_SLOT)
     if "reserve" in given and kinds == ["concurrency"]:
-        why = "a slot is held while a request runs, so there is nothing to take ahead"
-        yield Problem((*path, "reserve"), f"is not for concurrency: {why}")
+        yield Problem((*path, "reserve"), checks.NO_RESERVE_OF_A_SLOT)
 
 
 def _check_anchor(path: Path, limit: LimitTable) -> Iterator[Problem]:
     if limit.quota is not None and limit.anchor_day is not None and limit.quota.period != "month":
-        yield Problem((*path, "anchor_day"), f"is for quotas per month; this one is per {limit.quota.period}")
+        yield Problem((*path, "anchor_day"), checks.anchor_of(limit.quota.period))
 
 
 def _check_names(valid: Valid, tier: str) -> Iterator[Problem]:
@@ -76,29 +74,9 @@ def written_limits(valid: Valid, tier: str) -> list[dict[str, object]]:
 
 def _check_per(valid: Valid, path: Path, limit: LimitTable) -> Iterator[Problem]:
     known = {name for key in valid.file.keys for name in key.attributes}
-    for number, (part_path, part) in enumerate(valid.numbered((*path, "per"), limit.per)):
-        where = part_path if isinstance(valid.at((*path, "per")), list) else (*path, "per")
-        if part in limit.per[:number]:
-            yield Problem(where, f"{shown(part)} is there twice")
-        hint = _hint(part, known)
-        if hint or _plain(part) == "tier" or not part.isidentifier():
-            allowed = f"; write {listed(PER)}, the name of an attribute, or a list of these"
-            yield Problem(where, f"{shown(part)} can't be counted by{hint or allowed}")
-
-
-def _hint(part: str, attributes: set[str]) -> str:
-    """An attribute may come from the user's own identify, but one that is named nearly like a kind is a slip of the
-    pen, and would be counted per identity without a word: organisation is near at 0.92, organization_id not at 0.89."""
-    meant = SPELLINGS.get(_plain(part), part)
-    if meant != part:  # "API-Key", "apiKey"
-        return f'; did you mean "{meant}"?'
-    if part in PER or part in attributes:
-        return ""
-    return did_you_mean(part.lower(), PER, cutoff=0.9 if part.isidentifier() else 0.7)
-
-
-def _plain(word: str) -> str:
-    return word.lower().replace("-", "").replace("_", "")
+    paths = [part_path for part_path, _ in valid.numbered((*path, "per"), limit.per)]
+    for number, wrong in checks.wrong_per(limit.per, known):
+        yield Problem(paths[number] if isinstance(valid.at((*path, "per")), list) else (*path, "per"), wrong)
 
 
 def _check_operations(valid: Valid, path: Path, limit: LimitTable) -> Iterator[Problem]:
@@ -108,14 +86,12 @@ def _check_operations(valid: Valid, path: Path, limit: LimitTable) -> Iterator[P
     named = list(valid.numbered((*path, "operations"), limit.operations or []))
     named += [((*path, "cost", name), name) for name in (limit.cost if isinstance(limit.cost, dict) else ())]
     for where, name in named:
-        if name == EXEMPT:
-            yield Problem(where, f"{shown(name)} is what no limit applies to; write another operation")
-        elif name not in known:
+        if name != EXEMPT and name not in known:
             hint = one_of(name, known)
             declare = f"{' ' if hint.endswith('?') else '. '}If your own classify gives it, write {place((name,))} = []"
             yield Problem(where, f"{shown(name)} is not an operation{hint}{declare} in [operations]")
-        elif limit.operations is not None and name not in limit.operations:
-            yield Problem(where, f"{shown(name)} is not one of the operations of this limit")
+        elif wrong := checks.wrong_operation(name, limit.operations):
+            yield Problem(where, wrong)
 
 
 def _check_attributes(valid: Valid, path: Path, limit: LimitTable) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ratelimit.config.check_limits import written_limits
 from ratelimit.config.messages import Path, Problem, place
 from ratelimit.config.valid import Valid
-from ratelimit.config.words import shown
+from ratelimit.words import shown
 
 
 def check_names(valid: Valid) -> Iterator[Problem]:

@@ -13,8 +13,8 @@ from ratelimit.config.fields import client_ip
 from ratelimit.config.grammar import MATCHED, LimitTable, OverrideTable
 from ratelimit.config.messages import Path, Problem, place
 from ratelimit.config.valid import Valid
-from ratelimit.config.words import listed, one_of, shown
 from ratelimit.model import ANONYMOUS
+from ratelimit.words import listed, one_of, shown
 
 
 def check_overrides(valid: Valid) -> Iterator[Problem]:

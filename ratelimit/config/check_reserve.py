@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from ratelimit.config.grammar import LimitTable
 from ratelimit.config.messages import Path, Problem, place
 from ratelimit.config.valid import Valid
-from ratelimit.config.words import listed, shown
 from ratelimit.operations import BUILT_IN, EXEMPT
+from ratelimit.words import listed, shown
 
 _Limits = list[tuple[Path, LimitTable]]
 

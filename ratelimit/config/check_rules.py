@@ -8,8 +8,8 @@ from ratelimit.config.messages import Path, Problem, place
 from ratelimit.config.methods import KNOWN, meant
 from ratelimit.config.shadowed import Earlier
 from ratelimit.config.valid import Valid
-from ratelimit.config.words import shown
 from ratelimit.operations import BUILT_IN, EXEMPT, Rule
+from ratelimit.words import shown
 
 
 def check_rules(valid: Valid) -> Iterator[Problem]:

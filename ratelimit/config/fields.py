@@ -8,31 +8,26 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address, ip_network
-from typing import Any, get_args
-from zoneinfo import ZoneInfo, available_timezones
+from typing import Any
 
+from ratelimit import checks
 from ratelimit.address import ClientAddress
-from ratelimit.config.words import did_you_mean, listed, shown
-from ratelimit.identity import IdentifyByApiKey
-from ratelimit.model import FOREVER, IDENTITY_KINDS
+from ratelimit.identity import OF_NOTHING, IdentifyByApiKey
+from ratelimit.model import FOREVER
 from ratelimit.networks import trusted_network
 from ratelimit.operations import Rule
 from ratelimit.policy import OnFailure
 from ratelimit.stores import SCHEMES
 from ratelimit.stores.parts import split_url
 from ratelimit.stores.urls import problem_of
+from ratelimit.words import listed, shown
 
 UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-LONGEST_MS = 36_500 * UNITS_MS["d"]  # with 1000 sub-windows, now * 1000 + 1001 windows stay below 2**53 until 2150
 
 STORES = tuple(f"{scheme}://" for scheme in SCHEMES)
-ON_FAILURE: tuple[OnFailure, ...] = get_args(OnFailure)
 
-RESERVED = ("identity", *IDENTITY_KINDS, "tier")
+RESERVED = (*checks.PER, "tier")
 
-SHORTEST_LEASE_MS = UNITS_MS["s"]  # it is renewed while a request runs: one of milliseconds would be lost
-
-_OF_THE_MACHINE = re.compile("localtime|posixrules|(posix|right)/.*")
 _DURATION = re.compile(r"([0-9]{1,16})(ms|s|m|h|d)")
 
 
@@ -41,18 +36,12 @@ def duration(value: Any) -> int:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f'{shown(value)} is not a duration; write a whole number and ms, s, m, h or d: "100ms", "60s"')
-    milliseconds = int(match[1]) * UNITS_MS[match[2]]
-    if not 0 < milliseconds <= LONGEST_MS:
-        raise ValueError(f"{shown(value)} is out of range; the shortest duration is 1ms, the longest 36500d")
-    return milliseconds
+    return checks.duration_ms(int(match[1]) * UNITS_MS[match[2]], shown(value))
 
 
 def lease(value: Any) -> int:
     """A duration that a process can renew in time."""
-    milliseconds = duration(value)
-    if milliseconds < SHORTEST_LEASE_MS:
-        raise ValueError(f"{shown(value)} is out of range; the shortest lease is 1s, the longest 36500d")
-    return milliseconds
+    return checks.lease_ms(duration(value), shown(value))
 
 
 def store_url(value: Any) -> str:
@@ -68,28 +57,15 @@ def store_url(value: Any) -> str:
 
 
 def on_failure(value: Any) -> OnFailure:
-    for known in ON_FAILURE:
-        if value == known:
-            return known
-    raise ValueError(f'{shown(value)} is not known; write "allow", "deny" or "local"')
-
-
-def timezone(value: Any) -> str:
-    allowed = 'write one of the IANA database, such as "UTC" or "Europe/Berlin"'
-    if isinstance(value, str) and _OF_THE_MACHINE.fullmatch(value):
-        raise ValueError(f"{shown(value)} is not the same on every machine; {allowed}")
-    try:
-        return ZoneInfo(value).key
-    except (KeyError, ValueError, OSError, TypeError, AttributeError):  # by "Nowhere", "../x", "America", [], 5
-        hint = did_you_mean(value, available_timezones() - {"localtime"}) if isinstance(value, str) else ""
-    raise ValueError(f"{shown(value)} is not a time zone{hint or '; ' + allowed}")
+    known: OnFailure = checks.on_failure(value)  # type: ignore[assignment] # one of them
+    return known
 
 
 def attribute(value: Any) -> str | int:
     if isinstance(value, int) and abs(value) > FOREVER:
         raise ValueError(f"{shown(value)} is out of range; a whole number is from -{FOREVER} to {FOREVER}")
     if isinstance(value, int | str) and not isinstance(value, bool):
-        return value
+        return checks.not_blank(value) if isinstance(value, str) else value
     raise ValueError(f"{shown(value)} is not a value of an attribute; write a whole number or a text in quotes")
 
 
@@ -99,6 +75,12 @@ def attribute_name(value: str) -> str:
     if value in RESERVED:
         raise ValueError(f"{shown(value)} is not free for an attribute: {listed(RESERVED)} mean what they always mean")
     return value
+
+
+def sha256(value: str) -> str:
+    if value.lower() in OF_NOTHING:
+        raise ValueError("is the SHA-256 of an empty text; hash the API key itself, without a line's end")
+    return value.lower()
 
 
 def api_key_source(value: str) -> str:

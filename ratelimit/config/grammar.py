@@ -5,17 +5,20 @@ What one value alone shows to be wrong is refused here; what takes two of them t
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from ratelimit.config.settings import AnyStyle, IdentityTable, IetfStyle, StoreTable, StyleName
 from ratelimit.config.values import (
+    AnchorDay,
     AnyAmount,
     Attributes,
     ConcurrencyAmount,
     Lease,
+    Mode,
     Name,
+    Precision,
     QuotaAmount,
     RateAmount,
     RuleText,
@@ -85,9 +88,7 @@ class LimitTable(Table):
     ] = Field(
         default=1, description="Units a request takes, or a table of these by operation.", examples=[{"search": 5}]
     )
-    mode: Literal["enforce", "shadow", "off"] = Field(
-        default="enforce", description="shadow: only counted and reported."
-    )
+    mode: Mode = Field(default="enforce", description="shadow: only counted and reported.")
     enforce_from: AwareDatetime | None = Field(
         default=None, alias="from", description="Before it the limit is in shadow."
     )
@@ -96,10 +97,10 @@ class LimitTable(Table):
         description="Of a rate or a quota: a process may take units ahead for a very hot caller and spend them without"
         " asking the store. Has an effect where every limit of the request has it.",
     )
-    precision: int | None = Field(default=None, ge=1, le=1000, description="Of a rate: sub-windows. Default 60.")
+    precision: Precision | None = Field(default=None, description="Of a rate: sub-windows. Default 60.")
     timezone: TimeZone | None = Field(default=None, description="Of a quota. Default UTC.", examples=["Europe/Berlin"])
-    anchor_day: int | None = Field(
-        default=None, ge=1, le=31, description="Of a monthly quota: its first day; 31 is the last of a short month."
+    anchor_day: AnchorDay | None = Field(
+        default=None, description="Of a monthly quota: its first day; 31 is the last of a short month."
     )
     lease: Lease | None = Field(
         default=None,

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
+from ratelimit.checks import of_pattern
 from ratelimit.config.grammar import KeyTable, LimitTable, OverrideTable, PolicyFile, TierTable
 from ratelimit.config.settings import STYLES, IdentityTable, StoreTable
-from ratelimit.config.values import PATTERNS, SHA256, Table
-from ratelimit.config.words import did_you_mean, listed, one_of, shown
+from ratelimit.config.values import SHA256, Table
+from ratelimit.words import did_you_mean, listed, not_known, one_of, shown, too_large, too_small
 
 Path = tuple[str | int, ...]
 
@@ -104,7 +105,7 @@ def _message(path: Path, error: Mapping[str, Any]) -> str:
 def _of_pattern(value: str, pattern: str) -> str:
     if pattern == SHA256:
         return "is not a SHA-256, 64 hexadecimal digits; never write an API key itself in a file"
-    return f"{value} can't be used; {PATTERNS[pattern]}"
+    return of_pattern(value, pattern)
 
 
 # By pydantic's type of error: from the value as it is shown, and pydantic's context.
@@ -114,11 +115,11 @@ _WORDS: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
     "union_tag_not_found": lambda _, __: f"has no name; write one of {listed(STYLES)}",
     "union_tag_invalid": lambda _, context: f"{shown(context['tag'])} is not a style{one_of(context['tag'], STYLES)}",
     "timezone_aware": lambda value, _: f"{value} has no offset; write {_INSTANT}",
-    "literal_error": lambda value, context: f"{value} is not known; write {context['expected'].translate(_QUOTES)}",
+    "literal_error": lambda value, context: not_known(value, context["expected"].translate(_QUOTES)),
     "string_too_short": lambda _, __: "is empty",
     "too_short": lambda _, __: "is empty",
-    "greater_than_equal": lambda value, context: f"{value} is too small; the least is {context['ge']}",
-    "less_than_equal": lambda value, context: f"{value} is too large; the most is {context['le']}",
+    "greater_than_equal": lambda value, context: too_small(value, context["ge"]),
+    "less_than_equal": lambda value, context: too_large(value, context["le"]),
     "string_pattern_mismatch": lambda value, context: _of_pattern(value, context["pattern"]),
 }
 

@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema
 
+from ratelimit import checks
 from ratelimit.address import MAX_HOPS
+from ratelimit.checks import PREFIX
 from ratelimit.config import fields
-from ratelimit.config.values import PREFIX, Duration, Name, Proxy, Source, StoreUrl, Table, Text
+from ratelimit.config.values import Duration, Name, Proxy, Source, StoreUrl, Table, Text
 from ratelimit.identity import SOURCES
 from ratelimit.policy import OnFailure
 from ratelimit.styles import wire
@@ -65,7 +67,7 @@ class StoreTable(Table):
     prefix: str = Field(default="ratelimit", pattern=PREFIX, description="Of every key in Redis.")
     timeout: Duration = Field(default=100, description="The longest a request waits for the store.", examples=["100ms"])
     on_failure: Annotated[
-        OnFailure, PlainValidator(fields.on_failure), WithJsonSchema({"enum": list(fields.ON_FAILURE)})
+        OnFailure, PlainValidator(fields.on_failure), WithJsonSchema({"enum": list(checks.ON_FAILURE)})
     ] = Field(default="allow", description="What happens to requests while the store can't be reached.")
 
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
+from ratelimit import checks
+from ratelimit.checks import NAME
 from ratelimit.config import amounts, fields
 from ratelimit.config.amounts import Amount
-from ratelimit.config.words import shown
 from ratelimit.model import FOREVER
+from ratelimit.words import shown
 
-NAME = "^[ -~]+$"
-PREFIX = "^[!-z|~]+$"
 SHA256 = "^[0-9A-Fa-f]{64}$"
 ATTRIBUTE = "^[A-Za-z_][A-Za-z0-9_]*$"
 
-# What the patterns mean, for messages.
-PATTERNS = {
-    NAME: "a name is made of printable ASCII characters, at least one",
-    PREFIX: "a prefix is made of printable ASCII characters other than the space, { and }, at least one",
-}
+
+def _whole(least: int, most: int) -> WithJsonSchema:
+    return WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
+
 
 _MAX = "[-A-Za-z0-9_+*() ]+"
 _DURATION = WithJsonSchema({"type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$"})
@@ -41,16 +40,21 @@ _URL = WithJsonSchema(  # in any case, for which a pattern of JSON Schema has no
 )
 
 Name = Annotated[str, Field(pattern=NAME)]
-Text = Annotated[str, Field(min_length=1)]
-Sha256 = Annotated[str, Field(pattern=SHA256), AfterValidator(str.lower)]
-Units = Annotated[int, Field(ge=0, le=FOREVER)]
+Text = Annotated[str, Field(min_length=1), AfterValidator(checks.not_blank)]
+Sha256 = Annotated[str, Field(pattern=SHA256), AfterValidator(fields.sha256)]
+Units = Annotated[int, PlainValidator(checks.units), _whole(0, FOREVER)]
+Precision = Annotated[int, PlainValidator(checks.precision), _whole(1, checks.MOST_SUB_WINDOWS)]
+AnchorDay = Annotated[int, PlainValidator(checks.anchor_day), _whole(1, 31)]
+Mode = Annotated[
+    Literal["enforce", "shadow", "off"], PlainValidator(checks.mode), WithJsonSchema({"enum": [*checks.MODES]})
+]
 Duration = Annotated[int, PlainValidator(fields.duration), _DURATION]
 Lease = Annotated[int, PlainValidator(fields.lease), _DURATION]
 RateAmount = Annotated[Amount, PlainValidator(amounts.rate), _RATE]
 QuotaAmount = Annotated[Amount, PlainValidator(amounts.quota), _QUOTA]
 ConcurrencyAmount = Annotated[Amount, PlainValidator(amounts.concurrency), _CONCURRENCY]
 AnyAmount = Annotated[Amount, PlainValidator(amounts.of_any_kind), _ANY_AMOUNT]
-TimeZone = Annotated[str, PlainValidator(fields.timezone), WithJsonSchema({"type": "string"})]
+TimeZone = Annotated[str, PlainValidator(checks.timezone), WithJsonSchema({"type": "string"})]
 StoreUrl = Annotated[str, PlainValidator(fields.store_url), _URL]
 Proxy = Annotated[str, AfterValidator(fields.trusted_proxy)]
 RuleText = Annotated[str, AfterValidator(fields.rule)]

@@ -68,6 +68,10 @@ class Facturapi:
         headers = [wire.CONTENT_TYPE_JSON, wire.RETRY_IN_A_SECOND, (LOG_ID, log_id.encode("latin-1"))]
         return Answer(503, headers, body)
 
+    def refused(self, status: int, code: str, message: str, log_id: str) -> Answer:
+        headers = [wire.CONTENT_TYPE_JSON, (LOG_ID, log_id.encode("latin-1"))]
+        return Answer(status, headers, _body(status, code.upper(), message))
+
     def _thresholds(self, decision: Decision, denying: State | None = None) -> Headers:
         rate = decision.binding if self.expose_limits else None
         return [] if rate is None else wire.x_ratelimit(rate, wire.reset_at_ms(rate, denying))

@@ -8,6 +8,7 @@ draft-ietf-httpapi-ratelimit-headers-11, serialised as Lists of RFC 9651; proble
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -61,6 +62,10 @@ class Ietf:
         }
         return Answer(503, [CONTENT_TYPE_PROBLEM, wire.RETRY_IN_A_SECOND], wire.compact_json(problem))
 
+    def refused(self, status: int, code: str, message: str, log_id: str) -> Answer:
+        problem = {"type": "about:blank", "title": wire.phrase(status), "status": status, "detail": message}
+        return Answer(status, [CONTENT_TYPE_PROBLEM], wire.compact_json({**problem, "code": code}))
+
 
 @dataclass(frozen=True, slots=True)
 class WithIetfHeaders:
@@ -86,6 +91,11 @@ class WithIetfHeaders:
 
     def unavailable(self, log_id: str) -> Answer:
         return self.style.unavailable(log_id)
+
+    @property
+    def refused(self) -> Callable[..., Answer] | None:
+        """The style's own, if it has one."""
+        return getattr(self.style, "refused", None)
 
     def _with_fields(self, headers: Headers, decision: Decision, most: int = wire.MAX_RETRY_AFTER) -> Headers:
         # A List field that is sent twice is one longer List: each limit would be in it twice.

@@ -70,6 +70,10 @@ class Lendworks:
         body = wire.compact_json({"errors": [error]})
         return self._with_request_id(Answer(503, [wire.CONTENT_TYPE_JSON, wire.RETRY_IN_A_SECOND], body), log_id)
 
+    def refused(self, status: int, code: str, message: str, log_id: str) -> Answer:
+        body = wire.compact_json({"errors": [{"code": code.upper(), "message": message}]})
+        return self._with_request_id(Answer(status, [wire.CONTENT_TYPE_JSON], body), log_id)
+
     def _with_request_id(self, answer: Answer, log_id: str) -> Answer:
         if not self.request_id:
             return answer

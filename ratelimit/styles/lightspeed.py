@@ -61,6 +61,10 @@ class Lightspeed:
         retry_after = self._header(*self._wait(1000, wire.now_ms()))
         return Answer(503, [wire.CONTENT_TYPE_JSON, retry_after], wire.compact_json(body))
 
+    def refused(self, status: int, code: str, message: str, log_id: str) -> Answer:
+        body = wire.compact_json({"error": wire.phrase(status), "message": message})
+        return Answer(status, [wire.CONTENT_TYPE_JSON], body)
+
     def _wait(self, duration_ms: int, now: int) -> tuple[int, str]:
         """A wait in seconds, and as a date."""
         return (

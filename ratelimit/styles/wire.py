@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import lru_cache, wraps
+from http import HTTPStatus
 from time import time_ns
 from typing import Any, TypeVar
 
@@ -29,6 +30,7 @@ LARGEST_MAX_RETRY_AFTER = 2_147_000  # the timers of JavaScript fire at once abo
 LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z, the last instant that either date format can say
 
 _S = TypeVar("_S")
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -115,6 +117,11 @@ def _datetime(second: int) -> datetime:
 def compact_json(document: Mapping[str, Any]) -> bytes:
     """JSON without white space, in ASCII: a name with a lone surrogate must not turn a 429 into a 500."""
     return _compact(document).encode("ascii")
+
+
+def phrase(status: int) -> str:
+    """`Bad Request`, of 400; of a status that has no phrase, its number."""
+    return _PHRASES.get(status, str(status))
 
 
 def retry_after(duration_ms: int | None, most: int = MAX_RETRY_AFTER) -> Headers:

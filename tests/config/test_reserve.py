@@ -13,6 +13,7 @@ from ratelimit.config.messages import place
 from ratelimit.config.valid import read_valid
 from ratelimit.model import Concurrency, Identity
 
+NOBODY = Identity(ip="192.0.2.7", tier="anonymous")
 OPERATIONS = ("detail_read", "search", "create", "write", "heavy_write", "exports")
 
 
@@ -47,8 +48,7 @@ def test_is_refused_where_no_request_has_it_throughout(seed: int) -> None:
         assert not problems
         policy = build(valid.file, "x")
         requests = [
-            [charge.limit for charge in policy.charges(Identity(ip="", tier="anonymous"), operation) if charge.cost]
-            for operation in OPERATIONS
+            [charge.limit for charge in policy.charges(NOBODY, operation) if charge.cost] for operation in OPERATIONS
         ]
         expected = []
         for number, limit in enumerate(policy.tiers["anonymous"]):

@@ -57,6 +57,8 @@ BEYOND = {
     "keys-attribute-no-number",
     "keys-attribute-reserved",
     "keys-no-tier",
+    "keys-organization-blank",
+    "keys-sha256-of-nothing",
     "keys-sha256-twice",
     "keys-tier-unknown",
     "lease-beyond",

@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 
 from ratelimit.address import ClientAddress
 from ratelimit.identity import IdentifyByApiKey, hash_api_key
-from ratelimit.model import Identity
+from ratelimit.model import Identity, Refused
 from tests.fuzz import edited, fuzzed, grows_linearly
 
-ACME, GLOBEX = "sk_live_acme", "sk_live_globex"
-BY_HASH = {hash_api_key(api_key): api_key for api_key in (ACME, GLOBEX)}
+KEYS = ACME, GLOBEX = "sk_live_acme", "sk_live_globex"
+BY_HASH = {hash_api_key(api_key): api_key for api_key in KEYS}
 IDENTIFY = IdentifyByApiKey(
     {digest: Identity(organization=api_key, tier="basic") for digest, api_key in BY_HASH.items()},
     address=ClientAddress(),
 )
 SPACES = st.sampled_from([b"", b" ", b"\t", b"  ", b" \t "])
+NAMES = [b"x-api-key", b"x_api_key", b"x-api_key", b"X-API-Key", b"X_API-KEY", b"X-Api-Key"]
 NONSENSE = [
     (b"authorization", b"Bearer unknown"),
     (b"authorization", b"Basic !"),
@@ -29,7 +30,8 @@ NONSENSE = [
     (b"authorization", b"\xff\xfe"),
     (b"authorization", b"Digest username=sk_live_acme"),
     (b"x-api-key", b"x" * 3_000),
-    (b"X-API-Key", ACME.encode()),  # names are lower case in ASGI: this is another header
+    (b"x-api_keys", ACME.encode()),
+    (b"x api key", ACME.encode()),
     (b"cookie", ACME.encode()),
 ]
 PIECES = [
@@ -56,7 +58,7 @@ def presented(draw: st.DrawFn) -> tuple[bytes, bytes]:
     api_key = draw(st.sampled_from([ACME, GLOBEX])).encode()
     form = draw(st.sampled_from(["bearer", "basic", "header"]))
     if form == "header":
-        return b"x-api-key", draw(SPACES) + api_key + draw(SPACES)
+        return draw(st.sampled_from(NAMES)), draw(SPACES) + api_key + draw(SPACES)
     scheme = draw(st.sampled_from([form, form.title(), form.upper()])).encode()
     if form == "basic":
         api_key = base64.b64encode(api_key + draw(st.sampled_from([b"", b":", b":pass:word", b":\xff"])))
@@ -85,7 +87,11 @@ def test_nobody_is_known_without_it(lines: list[tuple[bytes, bytes]], data: st.D
     """Whoever is known has sent the API key itself, as it is or in base64; everybody else is anonymous by address."""
     if data:
         lines = [(name, data.draw(edited(st.just(value), PIECES))) for name, value in lines]
-    identity = IDENTIFY(scope(lines))
+    try:
+        identity = IDENTIFY(scope(lines))
+    except Refused:
+        assert all(any(key.encode() in value or key.encode() in _decoded(value) for _, value in lines) for key in KEYS)
+        return
     if identity.anonymous:
         assert identity == Identity(ip="192.0.2.7", tier="anonymous")
     else:
@@ -93,6 +99,19 @@ def test_nobody_is_known_without_it(lines: list[tuple[bytes, bytes]], data: st.D
         assert any(api_key in value or api_key in _decoded(value) for _, value in lines)
         if not data:
             raise AssertionError("these examples are anonymous")
+
+
+@fuzzed
+@given(st.lists(presented(), min_size=2, max_size=4), st.lists(st.sampled_from(NONSENSE), max_size=3))
+def test_two_callers_are_refused(lines: list[tuple[bytes, bytes]], others: list[tuple[bytes, bytes]]) -> None:
+    """Keys of both callers, in whatever forms and places: refused; of one of them, that one, whatever the order."""
+    there = {key for key in KEYS if any(key.encode() in value or key.encode() in _decoded(value) for _, value in lines)}
+    for sent in ([*others, *lines], [*reversed(lines), *others]):
+        if len(there) == len(KEYS):
+            with pytest.raises(Refused):
+                IDENTIFY(scope(sent))
+        else:
+            assert {IDENTIFY(scope(sent)).organization} == there
 
 
 def _decoded(value: bytes) -> bytes:

@@ -22,7 +22,11 @@ T = 1_772_359_200_000  # 2026-03-01T10:00:00Z
 
 
 def ahead(charge: Charge) -> Charge:
-    return replace(charge, limit=replace(charge.limit, reserve=True))
+    limit = replace(charge.limit)
+    object.__setattr__(
+        limit, "reserve", True
+    )  # also of concurrency, where nobody else can have it: a store sees to it too
+    return replace(charge, limit=limit)
 
 
 class Clock:

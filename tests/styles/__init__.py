@@ -32,13 +32,13 @@ def state(
     retry_ms: int | None = 0,
     shadow: bool = False,
 ) -> State:
-    limit = Limit(name=name, kind=kind, max=lambda _: max, cost=cost)
+    limit = Limit(name=name, kind=kind, max=lambda _: max)
     charge = Charge(limit=limit, key=f"{{organization=acme}}:{name}", cost=cost, maxes=((FOREVER, max),))
     return State(charge, max, used, reset_ms, window_ms, retry_ms != 0, retry_ms, shadow)
 
 
 def rate(name: str = "requests", *, window_ms: int = 60_000, **fields: Any) -> State:
-    return state(Rate(window_ms), name, window_ms=window_ms, **fields)
+    return state(Rate(window_ms, min(60, window_ms)), name, window_ms=window_ms, **fields)
 
 
 def quota(name: str = "monthly", *, period: Any = "month", window_ms: int = 31 * 86_400_000, **fields: Any) -> State:

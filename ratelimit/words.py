@@ -1,11 +1,10 @@
-"""The words of messages: values as the file has them, and what its author may have meant."""
+"""The words of messages: values as a file or a program has them, and what their author may have meant."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
 from datetime import date, time
-from difflib import get_close_matches
 from typing import Any
 
 
@@ -21,7 +20,9 @@ def shown(value: Any) -> str:
         return value.isoformat()
     if isinstance(value, Mapping):
         return "a table"
-    return "a list" if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return "a list"
+    return str(value) if isinstance(value, int | float) else f"a value of type {type(value).__name__}"
 
 
 def listed(names: Iterable[str]) -> str:
@@ -30,6 +31,8 @@ def listed(names: Iterable[str]) -> str:
 
 def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.7) -> str:
     """`; did you mean "minute"?`, or nothing where no known word is near."""
+    from difflib import get_close_matches  # some milliseconds of imports for who makes a mistake
+
     near = get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f'; did you mean "{near[0]}"?' if near else ""
 
@@ -38,3 +41,15 @@ def one_of(word: str, known: Iterable[str]) -> str:
     """`; did you mean "minute"?`, or all the known words where none is near."""
     names = sorted(known)
     return did_you_mean(word, names) or (f"; write one of {listed(names)}" if names else "")
+
+
+def too_small(value: str, least: object) -> str:
+    return f"{value} is too small; the least is {least}"
+
+
+def too_large(value: str, most: object) -> str:
+    return f"{value} is too large; the most is {most}"
+
+
+def not_known(value: str, allowed: str) -> str:
+    return f"{value} is not known; write {allowed}"

@@ -548,9 +548,12 @@ def test_readings_are_charged_the_most() -> None:
     assert costs("create") == [("units", 2), ("creates", 3)]
 
 
-@pytest.mark.parametrize("identity", [ACME, ACME._replace(attributes={}), ACME._replace(attributes={"x": 1.5})])
-def test_readings_are_remembered_as_themselves(identity: Identity) -> None:
+@pytest.mark.parametrize("attributes", [None, {}, {"x": 1.5}])
+def test_readings_are_remembered_as_themselves(attributes: dict[str, Any] | None) -> None:
     """A caller gets the same tuple for the same readings, and none of another operation, from a bounded memory."""
+    changed: dict[str, Any] = {}
+    identity = ACME if attributes is None else ACME._replace(attributes=changed)
+    changed.update(attributes or {})  # by the app, after it was checked
     made = policy(limit(cost={"search": 5, "create": 2}), limit("creates", operations=frozenset({"create"})))
     several = made.charges(identity, Readings(("create", "search")))
     assert [charge.cost for charge in several] == [5, 1]

@@ -6,8 +6,9 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import granian.server.embed
 import hypercorn.asyncio
@@ -18,6 +19,8 @@ from tests.acceptance import served
 from tests.servers import free_port
 
 SERVERS = ("uvicorn-h11", "uvicorn-httptools", "hypercorn", "granian")
+
+PATIENCE = 3.0  # seconds: from Python 3.12 on hypercorn waits for connections that an error of its own left open
 
 End = Callable[[], None]
 
@@ -37,8 +40,11 @@ def served_by(name: str, app: ASGIApp) -> Iterator[str]:
         running, end = serve(app, port)
         loop = asyncio.get_running_loop()
         ends.append(lambda: loop.call_soon_threadsafe(end))
+        task = asyncio.ensure_future(running)
+        ends.append(lambda: loop.call_soon_threadsafe(task.cancel))
         begun.set()
-        await running
+        await asyncio.wait([task])
+        assert task.cancelled() or task.result() is None
 
     thread = threading.Thread(target=asyncio.run, args=[run()])
     thread.start()
@@ -47,18 +53,22 @@ def served_by(name: str, app: ASGIApp) -> Iterator[str]:
         _wait_until_up(thread, port)
         yield f"http://127.0.0.1:{port}"
     finally:
-        ends[0]()
+        end, cancel = ends
+        end()
+        thread.join(PATIENCE)
+        if thread.is_alive():
+            cancel()
         thread.join()
 
 
-def _hypercorn(app: ASGIApp, port: int) -> tuple[Awaitable[None], End]:
+def _hypercorn(app: ASGIApp, port: int) -> tuple[Coroutine[Any, Any, None], End]:
     config, end = hypercorn.Config(), asyncio.Event()
     config.bind, config.loglevel = [f"127.0.0.1:{port}"], "WARNING"
     config.graceful_timeout = 0.1
     return hypercorn.asyncio.serve(app, config, shutdown_trigger=end.wait), end.set
 
 
-def _granian(app: ASGIApp, port: int) -> tuple[Awaitable[None], End]:
+def _granian(app: ASGIApp, port: int) -> tuple[Coroutine[Any, Any, None], End]:
     server = granian.server.embed.Server(app, port=port, interface="asgi", log_enabled=False)
     return server.serve(), server.stop
 

@@ -548,7 +548,9 @@ def test_readings_are_charged_the_most() -> None:
     assert costs("create") == [("units", 2), ("creates", 3)]
 
 
-@pytest.mark.parametrize("identity", [ACME, ACME._replace(attributes={}), ACME._replace(attributes={"x": 1.5})])
+@pytest.mark.parametrize(
+    "identity", [ACME, ACME._replace(attributes={}), Identity.of_checked((*ACME[:-1], {"x": 1.5}))]
+)
 def test_readings_are_remembered_as_themselves(identity: Identity) -> None:
     """A caller gets the same tuple for the same readings, and none of another operation, from a bounded memory."""
     made = policy(limit(cost={"search": 5, "create": 2}), limit("creates", operations=frozenset({"create"})))

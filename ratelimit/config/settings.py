@@ -85,7 +85,7 @@ class IdentityTable(Table):
 
     api_key: list[Source] = Field(
         default=list(SOURCES),
-        description="Where a key may be presented; the first that is known counts.",
+        description="Where a key may be presented; of several known ones of one caller the first counts.",
     )
     trusted_proxies: list[Proxy] = Field(
         default=[],

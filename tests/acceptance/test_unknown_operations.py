@@ -103,6 +103,7 @@ def test_a_policy_by_hand(lines: pytest.LogCaptureFixture) -> None:
     own.charges(Identity(user="ana", tier="basic"), "batch")
     assert said(lines) == []
     own.charges(Identity(user="ana", tier="basic"), "bath")
+    assert len(said(lines)) == 1
 
 
 def test_the_rules_of_a_policy_by_hand(lines: pytest.LogCaptureFixture) -> None:

@@ -11,6 +11,7 @@ import pytest
 from ratelimit import Identity, MemoryStore, Policy, RateLimitMiddleware
 from tests.acceptance import T, ask, limited, plain, policy, run, scope_of
 
+HEAVY = '[operations]\nheavy_write = ["POST /v2/invoices"]\n'
 SECRET = "sk_live_secret"
 
 
@@ -142,6 +143,23 @@ def test_an_enum_is_its_text() -> None:
 
     async def test() -> None:
         assert [(await ask(limiter))[0]["status"] for _ in range(2)] == [200, 429]
+
+    run(test())
+
+
+def test_what_the_policys_own_gives_may_be_handed_on() -> None:
+    """A classify that asks the policy's own, also later, hands on that a request may be read in several ways."""
+    made = policy('{ name = "requests", rate = "9/minute", cost = { heavy_write = 5 } }', HEAVY)
+
+    async def later(scope: Any) -> Any:
+        return made.classify(scope)
+
+    async def test() -> None:
+        for classify in (None, made.classify, later):
+            limiter = RateLimitMiddleware(plain, made, store=MemoryStore(clock=lambda: T), classify=classify)
+            request = scope_of("/x/../v2/invoices", "POST")
+            await ask(limiter, scope=request)
+            assert request["ratelimit"].states[0].used == 5
 
     run(test())
 

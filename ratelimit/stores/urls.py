@@ -25,7 +25,7 @@ OF_THE_SENTINELS = {"sentinel_username": "username", "sentinel_password": "passw
 def problem_of(url: str) -> str | None:
     """Why no store can be meant by a URL, without the URL: `has an address that can't be read; …`. None if one can."""
     parts = split_url(url)
-    if not _is_text(url):
+    if not _is_text(unquote(url, errors="surrogateescape")):
         return "is not in UTF-8; write what is not ASCII as %XX of its UTF-8"
     try:
         if parts.scheme == "memory":

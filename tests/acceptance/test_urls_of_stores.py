@@ -132,7 +132,7 @@ GOOD = [
 ]
 
 
-@pytest.mark.parametrize("rest", ["h?password=s3cret\udce9", ":s3cret\udce9@h/m", "h/m\udce9"])
+@pytest.mark.parametrize("rest", ["h?password=s3cret\udce9", ":s3cret\udce9@h/m", "h/m\udce9", ":s3cret%E9@h/m"])
 @pytest.mark.parametrize("scheme", ["redis", "rediss+sentinel", "redis+cluster", "unix"])
 def test_what_is_not_in_utf_8_is_refused(scheme: str, rest: str) -> None:
     """Where the environment that a URL is from is in another encoding: it could never be sent."""

@@ -25,6 +25,8 @@ OF_THE_SENTINELS = {"sentinel_username": "username", "sentinel_password": "passw
 def problem_of(url: str) -> str | None:
     """Why no store can be meant by a URL, without the URL: `has an address that can't be read; …`. None if one can."""
     parts = split_url(url)
+    if not _is_text(unquote(url, errors="surrogateescape")):
+        return "is not in UTF-8; write what is not ASCII as %XX of its UTF-8"
     try:
         if parts.scheme == "memory":
             _check_memory(url)
@@ -103,7 +105,16 @@ def with_credentials(url: str) -> str:
 
 def _of_environment(name: str, options: dict[str, str]) -> str:
     """As it is written in a URL; nothing where the URL has it among its options."""
-    return "" if name in options else quote(os.environ.get(f"RATELIMIT_STORE_{name.upper()}", ""), safe="")
+    variable = f"RATELIMIT_STORE_{name.upper()}"
+    text = "" if name in options else os.environ.get(variable, "")
+    if not _is_text(text):  # what Python says of it holds the text
+        raise ValueError(f"the environment variable {variable} is not in UTF-8")
+    return quote(text, safe="")
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be sent to anybody: of bytes that are not UTF-8 the environment makes half a character each."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,23 @@ GOOD = [
 ]
 
 
+@pytest.mark.parametrize("rest", ["h?password=s3cret\udce9", ":s3cret\udce9@h/m", "h/m\udce9", ":s3cret%E9@h/m"])
+@pytest.mark.parametrize("scheme", ["redis", "rediss+sentinel", "redis+cluster", "unix"])
+def test_what_is_not_in_utf_8_is_refused(scheme: str, rest: str) -> None:
+    """Where the environment that a URL is from is in another encoding: it could never be sent."""
+    with pytest.raises(ValueError, match="the URL of the store is not in UTF-8; write what is not ASCII as %XX of its"):
+        open_store(f"{scheme}://{rest}")
+
+
+@pytest.mark.parametrize("name", ["USERNAME", "PASSWORD", "SENTINEL_USERNAME", "SENTINEL_PASSWORD"])
+def test_the_same_of_what_stands_beside_the_url(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the variable, and neither it nor the error holds what is in it."""
+    monkeypatch.setenv(f"RATELIMIT_STORE_{name}", "s3cret\udce9")
+    with pytest.raises(ValueError, match=f"variable RATELIMIT_STORE_{name} is not in UTF-8") as raised:
+        open_store("redis+sentinel://h/m")
+    assert not isinstance(raised.value, UnicodeError)
+
+
 @pytest.mark.parametrize("url", GOOD)
 def test_what_is_meant_is_taken(url: str) -> None:
     """Every way to write a URL that redis-py has, and lists of hosts with IPv6 addresses among them."""

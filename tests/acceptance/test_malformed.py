@@ -71,8 +71,10 @@ def test_errors(fields: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [..., None, 5, [()], [None], [(b"host",)], [(b"x-api-key",)], [5], {b"host": b"x"}]
-    + [[(b"a", b"b", b"c")], [(b"x-api-key", None)], [(b"x-api-key", "x")], [(bytearray(b"a"), b"b")]],
+    [
+        *(..., None, 5, [()], [None], [(b"host",)], [(b"x-api-key",)], [5], {b"host": b"x"}, [(b"a", b"b", b"c")]),
+        *([(b"x-api-key", None)], [(b"x-api-key", "x")], [(bytearray(b"a"), b"b")]),
+    ],
 )
 def test_headers_that_are_none_pass_nobody(headers: Any) -> None:
     """Headers that can't be read are an error that says so, or the request is counted."""

@@ -82,8 +82,8 @@ def _names(headers: Headers) -> list[bytes]:
 
 
 def has_origin(scope: Scope) -> bool:
-    for name, _ in scope["headers"]:  # noqa: SIM110 - any() takes twice as long
-        if name == b"origin":
+    for header in scope["headers"]:  # noqa: SIM110 - any() takes twice as long
+        if header[0] == b"origin":
             return True
     return False
 

@@ -136,7 +136,7 @@ class Held:
     def _look(self) -> None:
         """It has run for half a lease: does somebody still wait?"""
         if self._body_read is None:
-            self._body_read = not any(name in _OF_A_BODY and value != b"0" for name, value in self._scope["headers"])
+            self._body_read = not any(line[0] in _OF_A_BODY and line[-1] != b"0" for line in self._scope["headers"])
         busy = self._listening and not self._listening.done()
         if self._body_read and not (busy or self._asking or self._received or self._hung_up):
             self._loop = running()

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 from ratelimit.credentials import Reader, plain, readers_of, readings_of, schemes_of
+from ratelimit.malformed import explained
 from ratelimit.model import ANONYMOUS, Identify, Identity, Refused, Scope
 from ratelimit.once import Once
 
@@ -22,6 +23,7 @@ _TWO_CALLERS = "The request carries API keys of two different callers. Send one 
 
 _log = logging.getLogger("ratelimit")
 
+_OF_A_MALFORMED_SCOPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -59,7 +61,7 @@ class IdentifyByApiKey:
 
     Known keys of two different roots in one request raise Refused: counted by one, it might be answered for the other
     (RFC 6750, section 3.1). The password of Basic counts there too. Of one root, as in a rotation, the first counts.
-    Raises ValueError for keys or sources that can't be right.
+    Raises ValueError for keys or sources that can't be right, and says what is wrong with headers that are not ASGI's.
     """
 
     keys: Mapping[str, Identity] = field(repr=False)
@@ -79,25 +81,31 @@ class IdentifyByApiKey:
         object.__setattr__(self, "_schemes", schemes_of(readers))
 
     def __call__(self, scope: Scope) -> Identity:
-        ip = self.address(scope)
-        schemes = self._schemes
-        presented = None
-        for line in scope["headers"]:
-            if line[0] in schemes:
-                if presented:
-                    return self._presented(scope["headers"], ip) or _anonymous(ip)
-                presented = line
-        if presented is None:
-            return _anonymous(ip)
-        name, value = presented
-        scheme = schemes[name]
-        # The first reading of all: the line as it is, or what is behind "Bearer ". If it is known, that is it.
-        api_key = value[len(scheme) :] if not scheme or value[:7].lower() == scheme else b""
-        # What begins or ends with white space, or is not ASCII, has other readings: see `readings_of`.
-        sound = api_key and api_key[0] > 32 and api_key[-1] > 32 and api_key.isascii()
-        if sound and (known := self._known_by(api_key, ip)):
-            return known
-        return self._presented([presented], ip) or _anonymous(ip)
+        try:
+            ip = self.address(scope)
+            schemes = self._schemes
+            presented = None
+            for line in scope["headers"]:
+                if line[0] in schemes:
+                    if presented:
+                        return self._presented(scope["headers"], ip) or _anonymous(ip)
+                    presented = line
+            if presented is None:
+                return _anonymous(ip)
+            name, value = presented
+            scheme = schemes[name]
+            # The first reading of all: the line as it is, or what is behind "Bearer ". If it is known, that is it.
+            api_key = value[len(scheme) :] if not scheme or value[:7].lower() == scheme else b""
+            # What begins or ends with white space, or is not ASCII, has other readings: see `readings_of`.
+            sound = api_key and api_key[0] > 32 and api_key[-1] > 32 and api_key.isascii()
+            if sound and (known := self._known_by(api_key, ip)):
+                return known
+            return self._presented([presented], ip) or _anonymous(ip)
+        except _OF_A_MALFORMED_SCOPE as error:
+            wrong = explained(scope, error)
+            if wrong is error:
+                raise
+            raise wrong from None
 
     def _presented(self, lines: list[tuple[bytes, bytes]], ip: str) -> Identity | None:
         """Whom the first known API key stands for. Of each line, each source hashes a fixed number of readings."""

@@ -12,7 +12,13 @@ from ratelimit.paths import Segment, Table, Wild, folded_pattern, split_path
 _ALLOWED = 'write a method in capitals or *, a space, and a path from /, such as "POST /v2/invoices" or "* /docs/**"'
 _METHOD = re.compile(r"\*|[A-Z][A-Z-]*")
 _PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_-]*\}")
-_NO_TEXT = re.compile(r"[*{}?#]|%[0-9A-Fa-f]{2}")
+_NO_TEXT = re.compile(r"[*{}?#\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}|\A\.\.?\Z")
+_WHY = {
+    "?": "the query is not looked at; write the path alone",
+    "#": "a fragment is never sent; write the path alone",
+    ".": "dot segments are resolved; write the path that they lead to",
+    "..": "dot segments are resolved; write the path that they lead to",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ class Rule:
             raise ValueError(f'"{written}" is no rule: {_ALLOWED}')
         for segment in split_path(self.path):
             if isinstance(_segment(segment), str) and (wrong := _NO_TEXT.search(segment)):
-                why = {"?": "the query is not looked at", "#": "a fragment is never sent"}.get(wrong[0])
+                why = _WHY.get(wrong[0])
                 if wrong[0].startswith("%"):
                     why = "write the character itself, as paths are matched decoded"
                 raise ValueError(

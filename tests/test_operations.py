@@ -222,7 +222,10 @@ def test_a_websocket_handshake_is_a_get() -> None:
         ("GET /a/b*", "a segment is plain text"),
         ("GET /a/***", "a segment is plain text"),
         ("GET /a/b?c=d", "the query is not looked at"),
-        ("GET /a/b#c", "a fragment is never sent"),
+        ("GET /a/b#c", "a fragment is never sent; write the path alone"),
+        ("GET /a/../b", "dot segments are resolved; write the path that they lead to"),
+        ("GET /a/.", "dot segments are resolved"),
+        ("GET /a/b\0", "a segment is plain text"),
         ("GET /a/caf%C3%A9", "write the character itself, as paths are matched decoded"),
     ],
 )

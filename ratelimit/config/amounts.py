@@ -14,7 +14,7 @@ from ratelimit.checks import window_ms as checked_window
 from ratelimit.config.fields import UNITS_MS
 from ratelimit.formula import Formula, OutOfRangeError, parse_formula
 from ratelimit.model import FOREVER
-from ratelimit.words import shown
+from ratelimit.words import shown, too_large, too_small
 
 Period = Literal["day", "week", "month", "year"]
 
@@ -58,7 +58,9 @@ def quota(value: Any) -> Amount:
 
 def concurrency(value: Any) -> Amount:
     """`10`, `"2 * seats"`"""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= FOREVER:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 0 <= value <= FOREVER:
+            raise ValueError(too_small(str(value), 0) if value < 0 else too_large(str(value), FOREVER))
         return Amount(value, parse_formula(str(value)))
     if isinstance(value, str) and "/" not in value:
         return Amount(value, _formula(value, value))

@@ -23,7 +23,8 @@ def check_rules(valid: Valid) -> Iterator[Problem]:
             matched = (rule.method, *rule.segments)
             same = first.setdefault(matched, path)
             if same != path:
-                yield Problem(path, f"{shown(text)} never matches: {place(same)} comes first and takes the same")
+                why = f"{place(same)} comes first and takes the same; leave one of them out"
+                yield Problem(path, f"{shown(text)} never matches: {why}")
             elif covering := earlier.covering(rule):
                 why = f"{place(covering)} comes first and takes all of it; write it above that one, or leave it out"
                 yield Problem(path, f"{shown(text)} never matches: {why}", odd=True)

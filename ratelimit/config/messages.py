@@ -15,6 +15,7 @@ from ratelimit.checks import of_pattern
 from ratelimit.config.grammar import KeyTable, LimitTable, OverrideTable, PolicyFile, TierTable
 from ratelimit.config.settings import STYLES, IdentityTable, StoreTable
 from ratelimit.config.values import SHA256, Table
+from ratelimit.operations import BUILT_IN, EXEMPT
 from ratelimit.words import did_you_mean, listed, not_known, one_of, shown, too_large, too_small
 
 Path = tuple[str | int, ...]
@@ -24,6 +25,8 @@ SECRET = {"sha256", "api_key", "url"}  # values that could be an API key or hold
 _BARE = re.compile(r"[A-Za-z0-9_-]+")  # a TOML key that needs no quotes
 _LONG = 32  # a key that can't be and is longer could be an API key in the wrong place: only its beginning is shown
 _LONG_IN_KEYS = 8  # likewise where API keys are the subject
+
+_OPERATIONS = (EXEMPT, *BUILT_IN)
 
 _QUOTES = str.maketrans("'", '"')  # pydantic writes values as Python does
 _INSTANT = "a date-time with an offset, such as 2026-12-31T00:00:00Z"
@@ -98,8 +101,15 @@ def _message(path: Path, error: Mapping[str, Any]) -> str:
     if kind == "list_type" and path in (("keys",), ("overrides",)):
         return f"is a list of tables; write [[{path[0]}]] above each"
     if kind in _TYPES:
-        return f"{value} is not {_TYPES[kind]}"
+        return f"{value} is not {_TYPES[kind]}{_misplaced(path)}"
     return _WORDS[kind](value, error.get("ctx", {}))
+
+
+def _misplaced(path: Path) -> str:
+    """Of a key that was written among names of one's own, where any is taken for an operation or a tier."""
+    among_names = len(path) == 2 and path[0] in ("operations", "tiers")
+    found = _places(str(path[1])) if among_names else ""
+    return f"; {path[1]} belongs {found}" if found else ""
 
 
 def _of_pattern(value: str, pattern: str) -> str:
@@ -143,11 +153,15 @@ def _hint(key: str, value: Any, table: type[Table]) -> str:
     near = did_you_mean(key, known)
     if near and isinstance(value, dict | list):  # [tier.basic]: what is called tier elsewhere is a text
         return near
+    if key in _OPERATIONS:
+        return " here; it belongs in [operations]"
     elsewhere = {other for _, place in _PLACES for other in _known_keys(place)}
     if key in elsewhere:
         return f" here; it belongs {_places(key)}"
     if near:
         return near
+    if isinstance(value, dict) and "limits" in value:
+        return " here; a tier is written as [tiers.NAME]"
     if far := get_close_matches(key.lower(), sorted(elsewhere), n=1, cutoff=0.85):
         return f'; did you mean "{far[0]}", which belongs {_places(far[0])}?'
     return f"; known here: {listed(known)}"

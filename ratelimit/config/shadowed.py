@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from ratelimit.config.messages import Path
 from ratelimit.operations import Rule
-from ratelimit.paths import Segment, Wild
+from ratelimit.paths import Segment, Wild, fold
 
 ASKED = 16  # of the rules that take the example: one of the first nearly always covers it
 STEPS = 1_000  # of a comparison: `/**/a/**/a/**/a` with one of its kind takes hundreds, and a longer one no end of them
@@ -87,7 +87,7 @@ def _methods_that_take(method: str) -> tuple[str, ...]:
 
 
 def _as_compared(segments: Sequence[Segment], *, exact: bool) -> list[Segment]:
-    return [segment.lower() if isinstance(segment, str) and not exact else segment for segment in segments]
+    return [fold(segment) if isinstance(segment, str) and not exact else segment for segment in segments]
 
 
 def _covers(pattern: list[Segment], other: list[Segment]) -> bool:

@@ -424,3 +424,14 @@ def test_a_client_of_uvicorn(valkey: servers.Server, caplog: pytest.LogCaptureFi
         assert released.wait(10)
         assert status() == b"200"
     assert lines(caplog).count(LINE) == 1
+
+
+def test_a_header_that_is_no_pair() -> None:
+    """One request with a malformed header does not end the renewals, which are of all slots together."""
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await asyncio.Event().wait()
+
+    scope = scope_of()
+    scope["headers"] = [*scope["headers"], (b"host",)]
+    assert held(app, Server(30, EMPTY), 29, 49, 71, scope=scope) == [1, 1, 0]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from ratelimit import RateLimitMiddleware, parse_policy
+from ratelimit.identity import IdentifyByApiKey
 from ratelimit.model import Scope
 from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import T, ask, names, plain
@@ -69,11 +69,31 @@ def test_errors(fields: dict[str, Any], message: str) -> None:
         asked(changed(**fields))
 
 
-@pytest.mark.parametrize("headers", [..., None, 5, [()], [None], [(b"host",)], [(b"x-api-key",)], [5]])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        *(..., None, 5, [()], [None], [(b"host",)], [(b"x-api-key",)], [5], {b"host": b"x"}, [(b"a", b"b", b"c")]),
+        *([(b"x-api-key", None)], [(b"x-api-key", "x")], [(bytearray(b"a"), b"b")]),
+    ],
+)
 def test_headers_that_are_none_pass_nobody(headers: Any) -> None:
-    """Without headers that can be read there is an error, or the request is counted."""
-    with suppress(KeyError, TypeError, ValueError, IndexError):
+    """Headers that can't be read are an error that says so, or the request is counted."""
+    try:
         assert asked(*[changed(headers=headers)] * 2) == [200, 429]
+    except ValueError as error:
+        assert "which is not ASGI" in str(error)  # noqa: PT017 - either will do
+
+
+def test_errors_of_an_address_are_the_errors_themselves() -> None:
+    """What the user's own address raises is not taken for the scope's fault."""
+    own = KeyError("mine")
+
+    def address(scope: Scope) -> str:
+        raise own
+
+    with pytest.raises(KeyError) as raised:
+        IdentifyByApiKey(keys={}, address=address)(GOOD)
+    assert raised.value is own
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,7 @@ HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
 SIDEWAYS = {
     ("address", "forwarded"),
     ("identity", "credentials"),
+    ("identity", "malformed"),
     ("address", "malformed"),
     *{("operations", room) for room in ("items", "malformed", "paths", "readings", "rules")},
     *{("items", "declared"), ("items", "idle"), ("items", "paths"), ("items", "routes"), ("items", "rules")},

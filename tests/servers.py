@@ -118,7 +118,7 @@ class Monitor:
     def __init__(self, server: Server) -> None:
         self._client = server.client(single_connection_client=True)
         self._client.ping()
-        self._monitor = server.client().monitor()
+        self._monitor = server.client(socket_timeout=None).monitor()  # silence is no error
         self.commands: list[str] = []
 
     def __enter__(self) -> Monitor:

@@ -37,6 +37,8 @@ ACQUIRE = "await self.store.acquire(charges)"
 ELSEWHERE = {
     ("middleware.py", "RateLimitMiddleware._closing_store.closing"): "at shutdown",
     ("middleware.py", "RateLimitMiddleware._lifespan"): "at start and shutdown",
+    ("middleware.py", "RateLimitMiddleware._refuse"): "before a store is asked: nothing is charged, and nothing held",
+    ("middleware.py", "await self._refuse(why, scope, send)"): "of that",
     ("opening.py", "refused"): "at start",
     ("ending.py", "_give_back"): "at the end of the process",
     ("holding.py", "GivenHere.release"): "without a store, where nothing is waited for",

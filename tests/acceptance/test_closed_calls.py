@@ -422,6 +422,8 @@ async def closed_everywhere(store: RedisStore | ClusterStore, end: str) -> None:
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
+        if end == "drop":
+            gc.collect()  # on Python 3.13 the call is in a circle with what has ended it
         await asyncio.sleep(0)
         assert (await ask(limiter))[0]["status"] == 200
     assert turns > 3

@@ -8,16 +8,17 @@ from collections.abc import Callable
 
 from ratelimit.lines import in_a_line
 from ratelimit.model import State
+from ratelimit.once import Once
 
 logger = logging.getLogger("ratelimit")
 
 SAID = 1_000  # things that are said once: no more are remembered
-_said: set[str] = set()
+_never = Once(SAID)  # limits that can never admit an operation
 
 
 def can_never_pass(state: State, operation: str) -> None:
     """A request that costs more than the max of a limit."""
-    if _first_time(f"{state.limit.name} {in_a_line(operation)}"):
+    if _never.first(f"{state.limit.name} {in_a_line(operation)}"):
         logger.warning(
             "limit %s can never admit an operation %s: it costs %d of a max of %d; raise the max or lower the cost",
             state.limit.name,
@@ -57,10 +58,3 @@ def loaded_twice(origin: str) -> None:
 def not_closed(error: Exception) -> None:
     """At shutdown, when nobody asks any more."""
     logger.warning("the store was not closed: %s", error)
-
-
-def _first_time(about: str) -> bool:
-    if about in _said or len(_said) >= SAID:
-        return False
-    _said.add(about)
-    return True

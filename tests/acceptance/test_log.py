@@ -28,7 +28,7 @@ from tests.test_leases import Clocked
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     caplog.set_level(logging.DEBUG, "ratelimit")
-    log._said.clear()
+    log._never._said.clear()
 
     class Lines(list):
         def __iter__(self):
@@ -76,7 +76,7 @@ def test_a_request_that_can_never_pass(lines: list[str]) -> None:
 
 def test_things_said_once_are_bounded(lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered as said has a bound, whatever names a caller's requests make up."""
-    monkeypatch.setattr(log, "SAID", 2)
+    monkeypatch.setattr(log._never, "_most", 2)
     names = iter("abcd")
 
     async def test() -> None:

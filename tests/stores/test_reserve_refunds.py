@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from redis.exceptions import ResponseError
 
 from ratelimit.model import Charge
+from ratelimit.stores.local import Local
 from ratelimit.stores.reserve import Pace
 from tests import servers
 from tests.stores import SCRIPTS, Subject, quota, rate
@@ -213,3 +216,25 @@ def test_an_error_stops_a_refund(server: servers.Server, clock: Clock) -> None:
         client.set(key, "text")
         with pytest.raises(ResponseError, match="WRONGTYPE"):
             client.eval(moved(SCRIPTS["refund"]).text, 1, key, T, *R)
+
+
+@pytest.mark.parametrize(("newest", "goes_back"), [(b"7", 9), (b"6", 0), (b"", 0)])
+def test_what_the_store_forgot(subject: Subject, clock: Clock, newest: bytes, goes_back: int) -> None:
+    """Nothing goes back of a call that is newer than the newest that the store knows of; it can still be spent."""
+    given: list[int] = []
+    local = SimpleNamespace(give_back=lambda _charges, units, *_: given.append(units))
+
+    async def test() -> None:
+        await spend(subject, BOTH, 2)
+        refunds = subject.store._group().refunds
+        refunds.keep_account(cast("Local", local), by_marker=True)
+        block = caller_of(subject, BOTH).block
+        assert block
+        block.number = b"7"
+        refunds.drop(after=newest)
+        assert left(subject, BOTH) == 9
+        clock.to(T + 1_000)
+        await settled(subject)
+        assert sum(given) == goes_back
+
+    subject.run(test())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ratelimit.identity import hash_api_key, identify_user
+from ratelimit.log.outage import requests_without_store
 from ratelimit.middleware import RateLimitMiddleware
 from ratelimit.model import (
     Answer,
@@ -21,7 +22,6 @@ from ratelimit.model import (
     StoreUnavailable,
     Style,
 )
-from ratelimit.outage import requests_without_store
 from ratelimit.policy import Policy
 from ratelimit.stores import open_store
 from ratelimit.stores.memory import MemoryStore

@@ -6,13 +6,14 @@ import os
 from collections.abc import Sequence
 from functools import partial
 
-from ratelimit import log
-from ratelimit.cors import CorsInside
-from ratelimit.ending import at_exit
-from ratelimit.headers import answer, with_headers
-from ratelimit.holding import GivenHere, attended
-from ratelimit.leases import Leases
-from ratelimit.lines import in_a_line
+from ratelimit.answers.cors import CorsInside
+from ratelimit.answers.headers import answer, with_headers
+from ratelimit.answers.response import Reported
+from ratelimit.answers.telling import refusal, scoped
+from ratelimit.ground.printable import in_a_line
+from ratelimit.ground.tracebacks import without_locals
+from ratelimit.log import lines as log
+from ratelimit.log.outage import Outage
 from ratelimit.model import (
     ASGIApp,
     Charge,
@@ -32,12 +33,11 @@ from ratelimit.model import (
 from ratelimit.nesting import Level
 from ratelimit.opening import denials_of, loaded, opened, refused
 from ratelimit.operations import classify_for
-from ratelimit.outage import Outage
 from ratelimit.policy import Policy
-from ratelimit.response import Reported
-from ratelimit.stores.local import local_of
-from ratelimit.telling import refusal, scoped
-from ratelimit.tracebacks import without_locals
+from ratelimit.slots.ending import at_exit
+from ratelimit.slots.holding import GivenHere, attended
+from ratelimit.slots.leases import Leases
+from ratelimit.stores import local_of
 from ratelimit.who import asking, identity_of, operation_of
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple, Protocol
 
-from ratelimit import checks, made
-from ratelimit.caller import Identity as Identity  # the first noun has a file of its own: it checks its values
+from ratelimit.checks import made
+from ratelimit.checks import values as checks
+from ratelimit.checks.caller import Identity as Identity  # the first noun has a file of its own: it checks its values
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ratelimit.keys import marked, period_of
-from ratelimit.memo import Recent
+from ratelimit.ground.memo import Recent
 from ratelimit.model import Charge, Store
 from ratelimit.policy import Policy
+from ratelimit.policy.keys import marked, period_of
 from ratelimit.stores.memory import MemoryStore
 
 Charges = tuple[Charge, ...]

@@ -6,15 +6,15 @@ import gc
 import os
 from weakref import WeakKeyDictionary
 
-from ratelimit import log
-from ratelimit.denials import Denials
-from ratelimit.loops import needs_asyncio, running
+from ratelimit.ground.loops import needs_asyncio, running
+from ratelimit.ground.tracebacks import without_locals
+from ratelimit.ground.trio_loop import TrioLoop
+from ratelimit.log import lines as log
+from ratelimit.log.denials import Denials
 from ratelimit.model import Receive, Send, Store
 from ratelimit.policy import Policy
 from ratelimit.stores import open_store
 from ratelimit.stores.memory import MemoryStore
-from ratelimit.tracebacks import without_locals
-from ratelimit.trio_loop import TrioLoop
 
 # The middlewares of one Policy object count in one memory, as they would in one Redis, and are one in the log: mounts
 # and routes of one app, or what a framework makes anew for each of them.

@@ -7,7 +7,7 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any
 
-from ratelimit.lines import in_a_line
+from ratelimit.ground.printable import in_a_line
 from ratelimit.model import Classify, Identify, Identity, Readings, Scope
 from ratelimit.policy import Policy
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 from redis import Redis
 
-from ratelimit.stores.topology import SLOTS
+from ratelimit.stores.routing.slotmap import SLOTS
 from tests import servers
 from tests.certificates import Certificate
 

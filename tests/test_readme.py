@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from starlette.testclient import TestClient
 
 from ratelimit import MemoryStore, RateLimitMiddleware, load_policy, open_store, parse_policy
-from ratelimit.config.settings import STYLES
+from ratelimit.config.grammar.settings import STYLES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

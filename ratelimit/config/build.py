@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ratelimit.address import ClientAddress
-from ratelimit.config.amounts import Amount
-from ratelimit.config.fields import client_ip
-from ratelimit.config.grammar import KeyTable, LimitTable, OverrideTable, PolicyFile
-from ratelimit.config.settings import AnyStyle, StyleName
+from ratelimit.config.grammar.amounts import Amount
+from ratelimit.config.grammar.fields import client_ip
+from ratelimit.config.grammar.settings import AnyStyle, StyleName
+from ratelimit.config.grammar.tables import KeyTable, LimitTable, OverrideTable, PolicyFile
 from ratelimit.identity import IdentifyByApiKey
+from ratelimit.identity.address import ClientAddress
 from ratelimit.model import FOREVER, Concurrency, Identity, Limit, Quota, Rate, Style
 from ratelimit.operations import ClassifyByRules, Rule
 from ratelimit.policy import Override, Policy, StoreSettings

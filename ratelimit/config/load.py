@@ -11,11 +11,11 @@ from hashlib import sha256
 from pathlib import Path as FilePath
 
 from ratelimit.config.build import build
-from ratelimit.config.check import check
-from ratelimit.config.messages import Path, PolicyError, Problem
-from ratelimit.config.valid import read_valid
+from ratelimit.config.checks.whole import check
+from ratelimit.config.grammar.messages import Path, PolicyError, Problem
+from ratelimit.config.grammar.valid import read_valid
+from ratelimit.ground.tracebacks import without_locals
 from ratelimit.policy import Policy
-from ratelimit.tracebacks import without_locals
 
 _log = logging.getLogger("ratelimit")
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from ratelimit.config.grammar import PolicyFile
+from ratelimit.config.grammar.tables import PolicyFile
 
 
 class _AsToml(GenerateJsonSchema):

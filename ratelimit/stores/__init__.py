@@ -1,13 +1,16 @@
-"""Where counters live: in memory, or in Redis."""
+"""Where counters live. The doors of this house are this file, memory.py and redis.py; read redis.py first."""
 
 from __future__ import annotations
 
+from ratelimit.ground.tracebacks import without_locals
 from ratelimit.model import Store
+from ratelimit.stores.fallback.local import LocalLimiter, local_of
 from ratelimit.stores.memory import MemoryStore
-from ratelimit.stores.parts import split_url
-from ratelimit.stores.topology import SCHEMES as CLUSTERS
-from ratelimit.stores.urls import SENTINELS, problem_of
-from ratelimit.tracebacks import without_locals
+from ratelimit.stores.routing.parts import split_url
+from ratelimit.stores.routing.slotmap import SCHEMES as CLUSTERS
+from ratelimit.stores.routing.urls import SENTINELS, problem_of
+
+__all__ = ["SCHEMES", "LocalLimiter", "local_of", "open_store", "problem_of", "split_url"]
 
 SCHEMES = ("memory", "redis", "rediss", "unix", *SENTINELS, *CLUSTERS)
 

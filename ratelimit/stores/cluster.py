@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from ratelimit.loops import PerLoop, needs_asyncio
+from ratelimit.ground.loops import PerLoop, needs_asyncio
+from ratelimit.ground.tracebacks import without_locals
 from ratelimit.model import Charge, Decision, Lease
-from ratelimit.stores.connection import connections
-from ratelimit.stores.local import Local
-from ratelimit.stores.nodes import Nodes
-from ratelimit.stores.parts import split_url
-from ratelimit.stores.scripts import Scripts
-from ratelimit.stores.topology import SCHEMES, ClusterUrl
-from ratelimit.stores.urls import problem_of, with_credentials
-from ratelimit.tracebacks import without_locals
+from ratelimit.stores.connection.dial import connections
+from ratelimit.stores.fallback.local import LocalLimiter
+from ratelimit.stores.lua.scripts import Scripts
+from ratelimit.stores.routing.cluster import ClusterRouter
+from ratelimit.stores.routing.parts import split_url
+from ratelimit.stores.routing.slotmap import SCHEMES, ClusterUrl
+from ratelimit.stores.routing.urls import problem_of, with_credentials
 
 
 class ClusterStore:
@@ -42,8 +42,8 @@ class ClusterStore:
         self.prefix = prefix
         self.scripts = Scripts()
         self._keeps_account = False
-        self._nodes = PerLoop(
-            lambda: Nodes(cluster, self.scripts, f"{prefix}:", timeout, keeps_account=self._keeps_account)
+        self._router = PerLoop(
+            lambda: ClusterRouter(cluster, self.scripts, f"{prefix}:", timeout, keeps_account=self._keeps_account)
         )
 
     def acquire(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, Decision]:
@@ -51,24 +51,24 @@ class ClusterStore:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             raise needs_asyncio(self) from None
-        return self._nodes[loop].acquire(charges)
+        return self._router[loop].acquire(charges)
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
-        return await self._nodes[asyncio.get_running_loop()].leasing.renew(leases)
+        return await self._router[asyncio.get_running_loop()].lease_writes.renew(leases)
 
     async def release(self, leases: Sequence[Lease]) -> None:
-        await self._nodes[asyncio.get_running_loop()].leasing.release(leases)
+        await self._router[asyncio.get_running_loop()].lease_writes.release(leases)
 
     async def close(self) -> None:
-        if nodes := self._nodes.pop(asyncio.get_running_loop(), None):
-            await nodes.close()
+        if router := self._router.pop(asyncio.get_running_loop(), None):
+            await router.close()
 
     def keep_account(self) -> None:
         """Before the first request: from now on `local` knows what was seen, and what it admits will be charged."""
         self._keeps_account = True
 
-    def local(self) -> Local:
+    def local(self) -> LocalLimiter:
         """What decides on this event loop while a node can't. Asked for after `keep_account`."""
-        accounts = self._nodes[asyncio.get_running_loop()].accounts
-        assert accounts  # noqa: S101 - they are kept
-        return accounts.local
+        gates = self._router[asyncio.get_running_loop()].gates
+        assert gates  # noqa: S101 - they are kept
+        return gates.local

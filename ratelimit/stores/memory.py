@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from ratelimit.model import FOREVER, Charge, Decision, Lease, Quota, Rate, State
-from ratelimit.stores.counters import Counter, Slots, Usage
-from ratelimit.stores.terms import KnownTerms, Terms, new_lease
-from ratelimit.stores.window import Window
+from ratelimit.stores.counting.counters import Counter, Slots, Usage
+from ratelimit.stores.counting.terms import KnownTerms, Terms, new_lease
+from ratelimit.stores.counting.window import Window
 
 View = tuple[Charge, Terms, Counter, int, bool]  # a counter as a request finds it: what is used, and whether too much
 

@@ -7,17 +7,17 @@ from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ratelimit.loops import PerLoop, needs_asyncio
+from ratelimit.ground.loops import PerLoop, needs_asyncio
+from ratelimit.ground.tracebacks import without_locals
 from ratelimit.model import Charge, Decision, Lease
-from ratelimit.stores.accounts import keep_account
-from ratelimit.stores.connection import ConnectionPool, connections, connections_to_master
-from ratelimit.stores.group import Group
-from ratelimit.stores.local import Local
-from ratelimit.stores.parts import split_url
-from ratelimit.stores.scripts import Scripts, called, without_room
-from ratelimit.stores.sentinel import Sentinels
-from ratelimit.stores.urls import SENTINELS, SentinelUrl, problem_of, with_credentials
-from ratelimit.tracebacks import without_locals
+from ratelimit.stores.batching.queue import DecisionQueue
+from ratelimit.stores.connection.dial import ConnectionPool, connections, connections_to_master
+from ratelimit.stores.fallback.gates import keep_account
+from ratelimit.stores.fallback.local import LocalLimiter
+from ratelimit.stores.lua.scripts import Scripts, called, without_room
+from ratelimit.stores.routing.parts import split_url
+from ratelimit.stores.routing.sentinel import Sentinels
+from ratelimit.stores.routing.urls import SENTINELS, SentinelUrl, problem_of, with_credentials
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -45,7 +45,7 @@ class RedisStore:
         self._timeout = timeout
         self.scripts = Scripts()
         self._keeps_account = False
-        self._groups = PerLoop(self._new_group)
+        self._queues = PerLoop(self._new_group)
 
     def acquire(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, Decision]:
         # Not `async` itself: one coroutine a request less.
@@ -53,39 +53,39 @@ class RedisStore:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             raise needs_asyncio(self) from None
-        return self._groups[loop].acquire(charges)
+        return self._queues[loop].acquire(charges)
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
         written = partial(self.scripts.renewal, self._prefix, leases)
-        return without_room(leases, await called(self._group().link, written, self._timeout))
+        return without_room(leases, await called(self._queue().link, written, self._timeout))
 
     async def release(self, leases: Sequence[Lease]) -> None:
-        group = self._group()
-        group.post_release(leases)
-        await group.link.wait_until_sent()
+        queue = self._queue()
+        queue.post_release(leases)
+        await queue.link.wait_until_sent()
 
     async def close(self) -> None:
-        if group := self._groups.pop(asyncio.get_running_loop(), None):
-            await group.close()
+        if queue := self._queues.pop(asyncio.get_running_loop(), None):
+            await queue.close()
 
     def keep_account(self) -> None:
         """Before the first request: from now on `local` knows what was seen, and what it admits will be charged."""
         self._keeps_account = True
 
-    def local(self) -> Local:
+    def local(self) -> LocalLimiter:
         """What decides on this event loop while the store can't. Asked for after `keep_account`."""
-        account = self._group().account
-        assert account  # noqa: S101 - it is kept
-        return account.local
+        gate = self._queue().gate
+        assert gate  # noqa: S101 - it is kept
+        return gate.local
 
-    def _new_group(self) -> Group:
-        group = Group(self._pool, self.scripts, self._prefix, self._timeout)
+    def _new_group(self) -> DecisionQueue:
+        queue = DecisionQueue(self._pool, self.scripts, self._prefix, self._timeout)
         if self._keeps_account:
-            keep_account(group, self.scripts, self._prefix, self._timeout)
-        return group
+            keep_account(queue, self.scripts, self._prefix, self._timeout)
+        return queue
 
-    def _group(self) -> Group:
-        return self._groups[asyncio.get_running_loop()]
+    def _queue(self) -> DecisionQueue:
+        return self._queues[asyncio.get_running_loop()]
 
 
 def _connections(url: str) -> ConnectionPool:

@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from ratelimit import RateLimitMiddleware, RedisStore, StoreUnavailable
-from ratelimit.denials import Denials
+from ratelimit.log.denials import Denials
 from ratelimit.model import Message
 from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.memory import MemoryStore
@@ -22,7 +22,7 @@ from tests.acceptance import ask, driven, plain, policy, run, scope_of
 from tests.acceptance.test_hang_ups import EMPTY, Server, drive, for_ever, slots_of
 
 CAP = '{ name = "in flight", concurrency = 1, lease = "20s" }'
-Call = Coroutine[Any, Any, None]
+Pending = Coroutine[Any, Any, None]
 
 
 async def endless(scope, receive, send) -> None:
@@ -33,7 +33,7 @@ def limiter_of(app=endless, store=None) -> RateLimitMiddleware:
     return RateLimitMiddleware(app, policy(CAP), store=store or MemoryStore())
 
 
-def begun(limiter: RateLimitMiddleware, server: Server | None = None) -> Call:
+def begun(limiter: RateLimitMiddleware, server: Server | None = None) -> Pending:
     """A call that waits for ever, of a server that takes its steps by itself."""
     server = server or Server(10_000, EMPTY)
     call = limiter(scope_of(), server.receive, server.send)
@@ -53,20 +53,20 @@ def _unraisable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert seen == []
 
 
-def close(call: list[Call]) -> None:
+def close(call: list[Pending]) -> None:
     call.pop().close()
 
 
-def throw(call: list[Call]) -> None:
+def throw(call: list[Pending]) -> None:
     with pytest.raises(GeneratorExit):
         call.pop().throw(GeneratorExit())
 
 
-def drop(call: list[Call]) -> None:
+def drop(call: list[Pending]) -> None:
     call.clear()
 
 
-def lose(call: list[Call]) -> None:
+def lose(call: list[Pending]) -> None:
     """In a circle that only the garbage collector finds."""
     circle: list[object] = [call.pop()]
     circle.append(circle)
@@ -78,7 +78,7 @@ ENDS = [close, throw, drop, lose]
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_while_its_loop_runs(end: Callable[[list[Call]], None]) -> None:
+def test_while_its_loop_runs(end: Callable[[list[Pending]], None]) -> None:
     """Closed or dropped in a task of its loop the slot is free at once, with what else the app leaves behind."""
 
     async def test() -> None:
@@ -91,7 +91,7 @@ def test_while_its_loop_runs(end: Callable[[list[Call]], None]) -> None:
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_while_it_is_listened_for(end: Callable[[list[Call]], None]) -> None:
+def test_while_it_is_listened_for(end: Callable[[list[Pending]], None]) -> None:
     """Nothing is asked of the server any more, and no task is left or destroyed."""
 
     async def main() -> None:
@@ -108,7 +108,7 @@ def test_while_it_is_listened_for(end: Callable[[list[Call]], None]) -> None:
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_after_its_last_message(end: Callable[[list[Call]], None]) -> None:
+def test_after_its_last_message(end: Callable[[list[Pending]], None]) -> None:
     """An app that goes on behind its response, and is dropped with all of its server's: no task is destroyed."""
 
     async def app(scope, receive, send) -> None:
@@ -185,7 +185,7 @@ def test_without_a_loop(factory: Callable[[], asyncio.AbstractEventLoop]) -> Non
     async def begin() -> None:
         calls.append(begun(limiter))
 
-    calls: list[Call] = []
+    calls: list[Pending] = []
     limiter, loop = limiter_of(), factory()
     for _ in range(2):
         loop.run_until_complete(begin())
@@ -202,7 +202,7 @@ def test_a_loop_that_was_closed_while_it_was_listened_for() -> None:
     """Also then nothing is raised, and the slot is free."""
     loop, limiter, server = asyncio.new_event_loop(), limiter_of(), Server(10_000, EMPTY)
     server.now = lambda: 0
-    calls: list[Call] = []
+    calls: list[Pending] = []
 
     async def main() -> None:
         calls.append(begun(limiter, server))
@@ -221,7 +221,7 @@ def test_a_loop_that_was_closed_while_it_was_listened_for() -> None:
 def test_what_a_loop_has_left_behind() -> None:
     """What is held by a loop that has ended is given back by the next one that holds anything."""
     limiter = RateLimitMiddleware(endless, policy(CAP.replace("= 1", "= 2")), store=MemoryStore())
-    calls: list[Call] = []
+    calls: list[Pending] = []
 
     async def begin() -> None:
         calls.append(begun(limiter))
@@ -431,5 +431,5 @@ async def closed_everywhere(store: RedisStore | ClusterStore, end: str) -> None:
     await store.close()
 
 
-async def _awaited(call: Call, end: str) -> None:
+async def _awaited(call: Pending, end: str) -> None:
     await driven(call, end)

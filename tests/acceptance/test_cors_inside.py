@@ -11,7 +11,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.testclient import TestClient
 
 from ratelimit import RateLimitMiddleware
-from ratelimit.cors import is_inside
+from ratelimit.answers.cors import is_inside
 from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import ANA, T, ask, limited, plain, policy, run
 

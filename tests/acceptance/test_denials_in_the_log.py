@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ratelimit import Identity, MemoryStore, Policy, RateLimitMiddleware, denials, opening
-from ratelimit.denials import Denials
-from ratelimit.repeats import Repeats
+from ratelimit import Identity, MemoryStore, Policy, RateLimitMiddleware, opening
+from ratelimit.ground.repeats import Repeats
+from ratelimit.log import denials
+from ratelimit.log.denials import Denials
 from tests.acceptance import ANA, BEN, T, ask, header, plain, policy, run
-from tests.test_leases import Clocked
+from tests.slots.test_leases import Clocked
 
 LIMITS = '{ name = "requests", rate = "0/minute" }'
 LINE = re.compile(

@@ -17,7 +17,7 @@ from ratelimit.model import ASGIApp, Message, Scope
 from ratelimit.stores.memory import MemoryStore
 from tests import servers
 from tests.acceptance import policy, scope_of, served
-from tests.test_leases import Clocked
+from tests.slots.test_leases import Clocked
 
 LEASE = 20
 CAP = f'{{ name = "in flight", concurrency = 1, lease = "{LEASE}s" }}'

@@ -12,9 +12,9 @@ from urllib.parse import unquote
 import pytest
 
 from ratelimit import Identity, RateLimitMiddleware
-from ratelimit.address import CACHED
-from ratelimit.identity import _anonymous
-from ratelimit.memo import SIZE
+from ratelimit.ground.memo import SIZE
+from ratelimit.identity.address import CACHED
+from ratelimit.identity.api_keys import _anonymous
 from ratelimit.model import Charge, Decision, Scope
 from tests.acceptance import ANA, ask, limited, plain, policy, run, scope_of
 

@@ -13,7 +13,8 @@ from uuid import UUID
 
 import pytest
 
-from ratelimit import Identity, MemoryStore, RateLimitMiddleware, caller
+from ratelimit import Identity, MemoryStore, RateLimitMiddleware
+from ratelimit.checks import caller
 from tests.acceptance import T, ask, header, plain, policy, run, scope_of
 
 NAMES = ("organization", "user", "api_key", "application", "ip", "tier")

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from ratelimit import MemoryStore, RateLimitMiddleware, RedisStore, requests_without_store
-from ratelimit.stores.held import Held
+from ratelimit.stores.fallback.slots import KnownSlots
 from tests import servers
 from tests.acceptance import ask, header, limited, plain, policy, run
 from tests.acceptance.test_path_of_a_request import Away
@@ -37,14 +37,14 @@ def test_a_store_that_is_away() -> None:
 def test_slots_that_are_given_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slot is given back when its request ends, here and not to the store, which never heard of it."""
     taken: list[int] = []
-    held: list[Held] = []
-    make = Held.__init__
+    held: list[KnownSlots] = []
+    make = KnownSlots.__init__
 
-    def made(self: Held) -> None:
+    def made(self: KnownSlots) -> None:
         make(self)
         held.append(self)
 
-    monkeypatch.setattr(Held, "__init__", made)
+    monkeypatch.setattr(KnownSlots, "__init__", made)
 
     async def app(scope, receive, send) -> None:
         taken.append(sum(map(len, held[0]._given.values())))

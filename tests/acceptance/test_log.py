@@ -16,13 +16,13 @@ from ratelimit import (
     MemoryStore,
     RateLimitMiddleware,
     StoreUnavailable,
-    log,
-    outage,
     requests_without_store,
 )
+from ratelimit.log import lines as log
+from ratelimit.log import outage
 from tests.acceptance import ANA, BEN, ask, header, limited, plain, policy, run
 from tests.acceptance.test_path_of_a_request import Away
-from tests.test_leases import Clocked
+from tests.slots.test_leases import Clocked
 
 
 @pytest.fixture

@@ -158,9 +158,9 @@ def test_errors_of_others_are_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> None:
         raise LookupError("of something else")
 
-    monkeypatch.setattr("ratelimit.items.Items.operation", broken)
+    monkeypatch.setattr("ratelimit.operations.items.Items.operation", broken)
     with pytest.raises(LookupError, match="of something else"):
         asked(changed(method="GET"))
-    monkeypatch.setattr("ratelimit.items.Items.operation", lambda *_: {}["missing"])
+    monkeypatch.setattr("ratelimit.operations.items.Items.operation", lambda *_: {}["missing"])
     with pytest.raises(KeyError, match="missing"):
         asked(changed(method="GET"))

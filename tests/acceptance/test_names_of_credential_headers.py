@@ -10,9 +10,9 @@ from a2wsgi import WSGIMiddleware
 from starlette.requests import Request
 
 from ratelimit import Identity, MemoryStore, RateLimitMiddleware, hash_api_key
-from ratelimit.address import ClientAddress
-from ratelimit.credentials import MOST_SEPARATORS
 from ratelimit.identity import IdentifyByApiKey
+from ratelimit.identity.address import ClientAddress
+from ratelimit.identity.credentials import MOST_SEPARATORS
 from tests.acceptance import ANA, T, ask, policy, run, scope_of
 
 LONG = "X-The-Key-Of-Our-Own-Till-API"  # more separators than are listed beforehand

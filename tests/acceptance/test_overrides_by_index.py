@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ratelimit import parse_policy
-from ratelimit.config import callers
+from ratelimit.config.checks import callers
 from ratelimit.model import IDENTITY_KINDS, Identity
-from ratelimit.overrides import Matched, Override
+from ratelimit.policy.overrides import Matched, Override
 
 MANY = 2_000  # counted, not timed: of 20,000 there is no more to see
 SHAPES: dict[str, Callable[[int], dict[str, str | int]]] = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ratelimit.address import ClientAddress
+from ratelimit.identity.address import ClientAddress
 
 XFF, FWD, CLIENT = b"x-forwarded-for", b"forwarded", b"203.0.113.9"
 

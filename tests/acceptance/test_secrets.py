@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ratelimit import RateLimitMiddleware, RedisStore, load_policy, parse_policy
-from ratelimit.config.valid import read_valid
+from ratelimit.config.grammar.valid import read_valid
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores import SCHEMES, open_store
 from ratelimit.stores.cluster import ClusterStore

@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from ratelimit import RateLimitMiddleware, RedisStore
-from ratelimit.leases import Leases
+from ratelimit.slots.leases import Leases
 from ratelimit.stores.memory import MemoryStore
 from tests import servers
 from tests.acceptance import T, ask, limited, policy, run, scope_of

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores import mistaken, open_store
-from ratelimit.stores.topology import Address
+from ratelimit.stores import open_store
+from ratelimit.stores.connection import mistaken
+from ratelimit.stores.routing.slotmap import Address
 from tests import servers
 from tests.stores import rate
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ratelimit import Answer, Decision, Identity, MemoryStore, RateLimitMiddleware, StoreUnavailable
+from ratelimit.answers.telling import scoped
 from ratelimit.model import Headers, Refused, Scope
 from ratelimit.styles import Ietf, WithIetfHeaders
-from ratelimit.telling import scoped
 from tests.acceptance import T, ask, header, plain, policy, run, scope_of
 
 JSON = (b"content-type", b"application/json")

@@ -21,9 +21,9 @@ from hypercorn.trio import serve
 from trio.testing import MockClock
 
 from ratelimit import RateLimitMiddleware, RedisStore, StoreUnavailable
-from ratelimit.loops import running
+from ratelimit.ground.loops import running
+from ratelimit.ground.repeats import Repeats
 from ratelimit.model import Message
-from ratelimit.repeats import Repeats
 from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.memory import MemoryStore
 from tests import servers

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratelimit import parse_policy
-from ratelimit.address import MAX_HOPS, ClientAddress
+from ratelimit.identity.address import MAX_HOPS, ClientAddress
 
 PEER, CLIENT, CLAIM = "35.191.0.7", "203.0.113.9", "198.51.100.1"
 XFF, FWD = "x-forwarded-for", "forwarded"

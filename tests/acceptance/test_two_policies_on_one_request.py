@@ -9,10 +9,10 @@ from itertools import count
 import pytest
 
 from ratelimit import Charge, Decision, Identity, Lease, MemoryStore, Policy, RateLimitMiddleware, RedisStore, Store
-from ratelimit.memo import SIZE
+from ratelimit.ground.memo import SIZE
 from ratelimit.model import ASGIApp, Scope
 from ratelimit.nesting import Level
-from ratelimit.stores.topology import slot_of
+from ratelimit.stores.routing.slotmap import slot_of
 from tests import servers
 from tests.acceptance import ask, header, plain, policy, run, scope_of
 from tests.acceptance.test_path_of_a_request import Away

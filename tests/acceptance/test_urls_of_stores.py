@@ -20,9 +20,9 @@ from redis.asyncio.connection import (
 from ratelimit import PolicyError, RateLimitMiddleware, RedisStore, open_store, parse_policy
 from ratelimit.stores import SCHEMES
 from ratelimit.stores.cluster import ClusterStore
-from ratelimit.stores.options import OF_ALL, OF_SENTINELS, OF_TCP, OF_TLS
-from ratelimit.stores.topology import ClusterUrl
-from ratelimit.stores.urls import SentinelUrl
+from ratelimit.stores.routing.options import OF_ALL, OF_SENTINELS, OF_TCP, OF_TLS
+from ratelimit.stores.routing.slotmap import ClusterUrl
+from ratelimit.stores.routing.urls import SentinelUrl
 from tests.acceptance import plain
 
 MISTAKES = [

@@ -14,14 +14,14 @@ from typing import get_args
 import pytest
 
 from ratelimit import RateLimitMiddleware
-from ratelimit.leases import Leases
 from ratelimit.model import Charge, Decision, Message, Store, StoreUnavailable
-from ratelimit.stores.batch import Batch
+from ratelimit.slots.leases import Leases
+from ratelimit.stores.batching.batch import Batch
+from ratelimit.stores.batching.queue import DecisionQueue
 from ratelimit.stores.cluster import ClusterStore
-from ratelimit.stores.group import Group
+from ratelimit.stores.connection.socket import Reply
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore
-from ratelimit.stores.wire import Reply
 from tests import clusters, servers
 from tests.acceptance import ANA, BEN, scope_of
 from tests.cancellation import ROOT, Cancellation, Place, When, waits
@@ -40,59 +40,65 @@ ELSEWHERE = {
     ("middleware.py", "RateLimitMiddleware._refuse"): "before a store is asked: nothing is charged, and nothing held",
     ("middleware.py", "await self._refuse(why, scope, send)"): "of that",
     ("opening.py", "refused"): "at start",
-    ("ending.py", "_give_back"): "at the end of the process",
-    ("holding.py", "GivenHere.release"): "without a store, where nothing is waited for",
-    ("holding.py", "Held._listen"): "a task of its own",
-    ("holding.py", "await ended(self._listening)"): "of requests that run for half a lease: tests/fuzz/test_slots.py",
-    ("holding.py", "await stopped(listening)"): "of these requests",
-    ("leases.py", "Leases.close"): "at shutdown",
-    ("leases.py", "Leases.give_all_back"): "at the end of the process",
-    ("loops.py", "ended"): "of requests that run for half a lease",
-    ("loops.py", "stopped"): "of these requests, and at shutdown",
-    ("renewals.py", "Renewals.close"): "at shutdown",
-    ("renewals.py", "Renewals._renew"): "a task of its own, which no request waits for",
-    ("trio_loop.py", "TrioTask.wait"): "on trio: tests/acceptance/test_trio.py",
-    ("trio_loop.py", "TrioTask.wait_shielded"): "on trio",
-    ("trio_loop.py", "TrioTask._run"): "on trio",
-    ("trio_loop.py", "_later"): "on trio",
+    ("slots/ending.py", "_give_back"): "at the end of the process",
+    ("slots/holding.py", "GivenHere.release"): "without a store, where nothing is waited for",
+    ("slots/holding.py", "Held._listen"): "a task of its own",
+    (
+        "slots/holding.py",
+        "await ended(self._listening)",
+    ): "of requests that run for half a lease: tests/fuzz/test_slots.py",
+    ("slots/holding.py", "await stopped(listening)"): "of these requests",
+    ("slots/leases.py", "Leases.close"): "at shutdown",
+    ("slots/leases.py", "Leases.give_all_back"): "at the end of the process",
+    ("ground/loops.py", "ended"): "of requests that run for half a lease",
+    ("ground/loops.py", "stopped"): "of these requests, and at shutdown",
+    ("slots/renewals.py", "Renewals.close"): "at shutdown",
+    ("slots/renewals.py", "Renewals._renew"): "a task of its own, which no request waits for",
+    ("ground/trio_loop.py", "TrioTask.wait"): "on trio: tests/acceptance/test_trio.py",
+    ("ground/trio_loop.py", "TrioTask.wait_shielded"): "on trio",
+    ("ground/trio_loop.py", "TrioTask._run"): "on trio",
+    ("ground/trio_loop.py", "_later"): "on trio",
     ("stores/redis.py", "RedisStore.renew"): "of that task",
-    ("stores/scripts.py", "called"): "of that task, and of the one that settles",
+    ("stores/lua/scripts.py", "called"): "of that task, and of the one that settles",
     ("stores/redis.py", "RedisStore.close"): "at shutdown",
-    ("stores/group.py", "Group.close"): "at shutdown",
+    ("stores/batching/queue.py", "DecisionQueue.close"): "at shutdown",
     ("stores/cluster.py", "ClusterStore.renew"): "of that task",
     ("stores/cluster.py", "ClusterStore.close"): "at shutdown",
-    ("stores/nodes.py", "Nodes.close"): "at shutdown",
-    ("stores/nodes.py", "Nodes._learn"): "a task of its own: a request waits for its end by a future",
-    ("stores/nodes.py", "Nodes._learn_from"): "of that task",
-    ("stores/nodes.py", "Nodes._ask"): "of that task",
-    ("stores/link.py", "Link.call"): "of renewals, and of the look at who has which slots",
-    ("stores/link.py", "Link.close"): "at shutdown",
-    ("stores/link.py", "Link._run"): "the task of a connection: a request waits for what it brings by a future",
-    ("stores/link.py", "Link._live"): "of that task",
-    ("stores/connection.py", "connect"): "of that task",
-    ("stores/connection.py", "_prove"): "of that task",
-    ("stores/connection.py", "_Generic._run"): "a task of its own, where redis-py has no transport (fakeredis)",
-    ("stores/connection.py", "_read"): "of the task of fakeredis",
-    ("stores/lookup.py", "looked_up"): "of the task of a connection",
-    ("stores/sentinel.py", "Sentinels.discover_master"): "of the task of a connection",
-    ("stores/sentinel.py", "Sentinels._named"): "of the task of a connection",
-    ("stores/sentinel.py", "Sentinels._ask"): "a task of its own, one a sentinel",
-    ("stores/sentinel.py", "ask"): "of these tasks",
-    ("stores/leasing.py", "Leasing.renew"): "of the task that renews",
-    ("stores/leasing.py", "Leasing._renew"): "of the task that renews",
-    ("stores/pipeline.py", "Pipeline.call"): "of the task that renews",
-    ("stores/settlement.py", "Settlement.settle"): "a task of its own, which no request waits for",
-    ("stores/settlement.py", "Settlement._check_refunds"): "of that task",
-    ("stores/settlement.py", "Settlement._resolve"): "of that task",
-    ("stores/settlement.py", "Settlement.close"): "at shutdown",
-    ("stores/charging.py", "Charging.charge"): "of the task that settles",
-    ("stores/charging.py", "Charging._charge"): "of the task that settles",
-    ("stores/account.py", "Account.call"): "of the task that settles",
-    ("stores/account.py", "Account.close"): "at shutdown",
-    ("stores/accounts.py", "Accounts.close"): "at shutdown",
+    ("stores/routing/cluster.py", "ClusterRouter.close"): "at shutdown",
+    ("stores/routing/cluster.py", "ClusterRouter._learn"): "a task of its own: a request waits for its end by a future",
+    ("stores/routing/cluster.py", "ClusterRouter._learn_from"): "of that task",
+    ("stores/routing/cluster.py", "ClusterRouter._ask"): "of that task",
+    ("stores/connection/link.py", "Link.call"): "of renewals, and of the look at who has which slots",
+    ("stores/connection/link.py", "Link.close"): "at shutdown",
+    (
+        "stores/connection/link.py",
+        "Link._run",
+    ): "the task of a connection: a request waits for what it brings by a future",
+    ("stores/connection/link.py", "Link._live"): "of that task",
+    ("stores/connection/dial.py", "connect"): "of that task",
+    ("stores/connection/dial.py", "_prove"): "of that task",
+    ("stores/connection/dial.py", "_Generic._run"): "a task of its own, where redis-py has no transport (fakeredis)",
+    ("stores/connection/dial.py", "_read"): "of the task of fakeredis",
+    ("stores/connection/lookup.py", "looked_up"): "of the task of a connection",
+    ("stores/routing/sentinel.py", "Sentinels.discover_master"): "of the task of a connection",
+    ("stores/routing/sentinel.py", "Sentinels._named"): "of the task of a connection",
+    ("stores/routing/sentinel.py", "Sentinels._ask"): "a task of its own, one a sentinel",
+    ("stores/routing/sentinel.py", "ask"): "of these tasks",
+    ("stores/routing/lease_writes.py", "LeaseWrites.renew"): "of the task that renews",
+    ("stores/routing/lease_writes.py", "LeaseWrites._renew"): "of the task that renews",
+    ("stores/connection/pipeline.py", "Pipeline.call"): "of the task that renews",
+    ("stores/fallback/reconcile.py", "Reconciliation.settle"): "a task of its own, which no request waits for",
+    ("stores/fallback/reconcile.py", "Reconciliation._check_refunds"): "of that task",
+    ("stores/fallback/reconcile.py", "Reconciliation._resolve"): "of that task",
+    ("stores/fallback/reconcile.py", "Reconciliation.close"): "at shutdown",
+    ("stores/fallback/debts.py", "DebtWriter.charge"): "of the task that settles",
+    ("stores/fallback/debts.py", "DebtWriter._charge"): "of the task that settles",
+    ("stores/fallback/gate.py", "NodeGate.call"): "of the task that settles",
+    ("stores/fallback/gate.py", "NodeGate.close"): "at shutdown",
+    ("stores/fallback/gates.py", "NodeGates.close"): "at shutdown",
 }
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
-IN_THE_BACKGROUND = {"Link._run", "Nodes._learn", "Nodes._ask"}
+IN_THE_BACKGROUND = {"Link._run", "ClusterRouter._learn", "ClusterRouter._ask"}
 
 
 KINDS = ("memory", *ON_SERVERS)
@@ -338,7 +344,7 @@ async def keeps(*_: object) -> None:
     """In the place of what gives slots back."""
 
 
-async def charges_again(group: Group, charges: Sequence[Charge]) -> Decision:
+async def charges_again(group: DecisionQueue, charges: Sequence[Charge]) -> Decision:
     """In the place of what decides: asks once more for who is gone."""
     try:
         return await decide(group, charges)
@@ -355,15 +361,15 @@ def disturbs(batch: Batch, reply: Reply, now: float) -> None:
         resolve(batch, reply, now)
 
 
-decide, resolve = Group.acquire, Batch.resolve
+decide, resolve = DecisionQueue.acquire, Batch.resolve
 
 
 @pytest.mark.parametrize(
     ("owner", "name", "other", "error"),
     [
         (Leases, "release", keeps, TimeoutError),
-        (Group, "post_release", lambda group, leases: None, TimeoutError),
-        (Group, "acquire", charges_again, AssertionError),
+        (DecisionQueue, "post_release", lambda group, leases: None, TimeoutError),
+        (DecisionQueue, "acquire", charges_again, AssertionError),
         (Batch, "resolve", disturbs, AssertionError),
     ],
     ids=["kept after the app", "kept after a call", "charged twice", "disturbed"],

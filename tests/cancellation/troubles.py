@@ -15,9 +15,9 @@ from redis.exceptions import ResponseError
 from ratelimit import RateLimitMiddleware
 from ratelimit.model import Scope
 from ratelimit.stores.cluster import ClusterStore
-from ratelimit.stores.nodes import Nodes
+from ratelimit.stores.connection.socket import command
 from ratelimit.stores.redis import RedisStore
-from ratelimit.stores.wire import command
+from ratelimit.stores.routing.cluster import ClusterRouter
 from tests import clusters, servers
 from tests.cancellation import Place
 from tests.stores.clustered import slot
@@ -42,7 +42,7 @@ class Site:
         return self.server.of(slot("ana")) if isinstance(self.server, clusters.Cluster) else self.server
 
     @property
-    def map(self) -> Nodes | None:
+    def map(self) -> ClusterRouter | None:
         """Who has which slots, on a cluster that was asked before."""
         store = self.limiter.store
         return next(iter(store._nodes.values()), None) if isinstance(store, ClusterStore) else None

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ratelimit.address import ClientAddress
 from ratelimit.config import PolicyError, load_policy, parse_policy
 from ratelimit.identity import IdentifyByApiKey, hash_api_key
+from ratelimit.identity.address import ClientAddress
 from ratelimit.model import FOREVER, Concurrency, Identity, Quota, Rate
 from ratelimit.operations import ClassifyByRules
 from ratelimit.policy import Policy, StoreSettings

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratelimit import Policy, PolicyError, parse_policy
-from ratelimit.address import MAX_HOPS, ClientAddress
+from ratelimit.identity.address import MAX_HOPS, ClientAddress
 from ratelimit.model import FOREVER, Concurrency, Identity, Quota, Rate
 from ratelimit.stores.memory import MemoryStore
 from tests.fuzz import fuzzed

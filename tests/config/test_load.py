@@ -14,9 +14,9 @@ import pytest
 
 from ratelimit.config import PolicyError, load_policy, parse_policy
 from ratelimit.config.build import build
-from ratelimit.config.check import check
-from ratelimit.config.messages import place
-from ratelimit.config.valid import read_valid
+from ratelimit.config.checks.whole import check
+from ratelimit.config.grammar.messages import place
+from ratelimit.config.grammar.valid import read_valid
 
 GOOD = Path(__file__).parent / "good"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ratelimit.config import PolicyError, load_policy, parse_policy
+from ratelimit.config.checks.methods import KNOWN, USUAL, meant, one_edit
 from ratelimit.config.load import WARNED
-from ratelimit.config.methods import KNOWN, USUAL, meant, one_edit
 
 ODD = sorted((Path(__file__).parent / "odd").glob("*.toml"))
 GOOD = sorted((Path(__file__).parent / "good").glob("*.toml"))

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from ratelimit.config.build import build
-from ratelimit.config.check import check
-from ratelimit.config.messages import place
-from ratelimit.config.valid import read_valid
+from ratelimit.config.checks.whole import check
+from ratelimit.config.grammar.messages import place
+from ratelimit.config.grammar.valid import read_valid
 from ratelimit.model import Concurrency, Identity
 
 NOBODY = Identity(ip="192.0.2.7", tier="anonymous")

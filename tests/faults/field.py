@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from ratelimit import hash_api_key
-from ratelimit.stores.topology import slot_of
+from ratelimit.stores.routing.slotmap import slot_of
 from tests import clusters
 from tests.acceptance import workers
 from tests.faults.load import Client

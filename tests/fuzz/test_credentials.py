@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ratelimit.address import ClientAddress
 from ratelimit.identity import IdentifyByApiKey, hash_api_key
+from ratelimit.identity.address import ClientAddress
 from ratelimit.model import Identity, Refused
 from tests.fuzz import edited, fuzzed, grows_linearly
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ratelimit.address import MAX_HOPS, ClientAddress
+from ratelimit.identity.address import MAX_HOPS, ClientAddress
 from tests.fuzz import edited, fuzzed, grows_linearly
 
 PEER = "10.0.0.1"

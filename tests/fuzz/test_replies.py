@@ -12,12 +12,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ratelimit.model import Charge, Decision, Identity, Lease, StoreUnavailable
-from ratelimit.stores import link as link_module
-from ratelimit.stores.nodes import Nodes
+from ratelimit.stores.connection import link as link_module
+from ratelimit.stores.connection.socket import Redirected, Socket, error_of
+from ratelimit.stores.lua.scripts import Scripts
 from ratelimit.stores.redis import RedisStore
-from ratelimit.stores.scripts import Scripts
-from ratelimit.stores.topology import SLOTS, Address, ClusterUrl, ranges_of
-from ratelimit.stores.wire import Elsewhere, Socket, error_of
+from ratelimit.stores.routing.cluster import ClusterRouter
+from ratelimit.stores.routing.slotmap import SLOTS, Address, ClusterUrl, ranges_of
 from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed
 from tests.fuzz import edited, fuzzed, grows_linearly
 from tests.stores import concurrency, quota, rate
@@ -261,14 +261,14 @@ def test_where_a_slot_has_gone(text: str) -> None:
     """What a node says of where a slot is leads to a node or nowhere, and never says the password."""
 
     async def test() -> None:
-        nodes = Nodes(ClusterUrl.of("redis+cluster://ana:s3cret@h:7000"), Scripts(), "p:", 0.1)
-        nodes.refresh = lambda: None  # type: ignore[method-assign]
+        router = ClusterRouter(ClusterUrl.of("redis+cluster://ana:s3cret@h:7000"), Scripts(), "p:", 0.1)
+        router.refresh = lambda: None  # type: ignore[method-assign]
         reply = error_of(text.encode())
         assert "s3cret" not in str(reply)
-        group = nodes._at(Address("h", 7000))
-        if isinstance(reply, Elsewhere):
-            nodes.follow(group, 7, reply)
-        await nodes.close()
+        queue = router._at(Address("h", 7000))
+        if isinstance(reply, Redirected):
+            router.follow(queue, 7, reply)
+        await router.close()
 
     asyncio.run(test())
 

@@ -17,7 +17,7 @@ from ratelimit.model import Message, Receive, Scope, Send
 from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import driven, policy, scope_of
 from tests.fuzz import fuzzed
-from tests.test_leases import Clocked
+from tests.slots.test_leases import Clocked
 
 LEASE = 20
 CAP = policy(f'{{ name = "in flight", concurrency = 1, lease = "{LEASE}s" }}')

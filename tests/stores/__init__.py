@@ -11,9 +11,9 @@ from typing import Any
 import uvloop
 
 from ratelimit.model import FOREVER, Charge, Concurrency, Decision, Lease, Limit, Quota, Rate
+from ratelimit.stores.lua.scripts import PARTS, Script
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore
-from ratelimit.stores.scripts import PARTS, Script
 
 CLOCK_LINE = "local time = redis.call('TIME')"
 STORES = ("memory", "fakeredis", "valkey", "redis")

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from ratelimit.model import Charge
-from ratelimit.stores import group as group_module
-from ratelimit.stores import refunds as refunds_module
-from ratelimit.stores.callers import Caller
-from ratelimit.stores.wire import command
+from ratelimit.stores.batching import queue as queue_module
+from ratelimit.stores.batching import refunds as refunds_module
+from ratelimit.stores.batching.callers import Caller
+from ratelimit.stores.connection.socket import command
 from tests import servers
 from tests.stores import SCRIPTS, Subject
 from tests.stores.simulation import moved
@@ -36,7 +36,7 @@ class Clock:
         self._client = server.client()
         self._timers: dict[object, tuple[float, Callable[[], object]]] = {}
         time = SimpleNamespace(monotonic=lambda: self.process_ms / 1_000, time_ns=lambda: int(self.process_ms * 1e6))
-        patch.setattr(group_module, "time", time)
+        patch.setattr(queue_module, "time", time)
         patch.setattr(refunds_module, "time", time)
         patch.setattr(refunds_module, "asyncio", SimpleNamespace(get_running_loop=lambda: self))
         self.to(T)
@@ -67,19 +67,19 @@ def clocked(server: servers.Server) -> Subject:
 
 
 def caller_of(subject: Subject, charges: tuple[Charge, ...]) -> Caller:
-    caller = subject.store._group()._callers.get(id(charges))
+    caller = subject.store._queue()._callers.get(id(charges))
     assert caller
     return caller
 
 
 def left(subject: Subject, charges: tuple[Charge, ...]) -> int:
-    block = caller_of(subject, charges).block
-    return block.left if block else 0
+    allotment = caller_of(subject, charges).allotment
+    return allotment.left if allotment else 0
 
 
 async def settled(subject: Subject) -> None:
     """What was sent has been applied: replies come in order."""
-    await subject.store._group().link.call(command("PING"))
+    await subject.store._queue().link.call(command("PING"))
 
 
 def script_calls(server: servers.Server) -> int:

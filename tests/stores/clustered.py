@@ -12,13 +12,13 @@ import hiredis
 import pytest
 
 from ratelimit.model import Charge
-from ratelimit.stores import link as link_module
+from ratelimit.stores.batching.queue import DecisionQueue
 from ratelimit.stores.cluster import ClusterStore
-from ratelimit.stores.connection import ConnectionPool
-from ratelimit.stores.group import Group
-from ratelimit.stores.nodes import Nodes
-from ratelimit.stores.topology import slot_of
-from ratelimit.stores.wire import Elsewhere, Reply, error_of
+from ratelimit.stores.connection import link as link_module
+from ratelimit.stores.connection.dial import ConnectionPool
+from ratelimit.stores.connection.socket import Redirected, Reply, error_of
+from ratelimit.stores.routing.cluster import ClusterRouter
+from ratelimit.stores.routing.slotmap import slot_of
 from tests import clusters
 from tests.stores import SCRIPTS, Subject, _prefixes, at
 from tests.stores.wires import FakeWire, never_paused
@@ -58,13 +58,13 @@ def slot(user: str) -> int:
 def told(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often nodes have sent calls elsewhere, and by which reply."""
     seen: Counter[str] = Counter()
-    follow = Nodes.follow
+    follow = ClusterRouter.follow
 
-    def counted(nodes: Nodes, group: Group, number: int, reply: Elsewhere) -> Group | None:
+    def counted(router: ClusterRouter, queue: DecisionQueue, number: int, reply: Redirected) -> DecisionQueue | None:
         seen[type(reply).__name__] += 1
-        return follow(nodes, group, number, reply)
+        return follow(router, queue, number, reply)
 
-    monkeypatch.setattr(Nodes, "follow", counted)
+    monkeypatch.setattr(ClusterRouter, "follow", counted)
     return seen
 
 

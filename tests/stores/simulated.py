@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ratelimit.model import Charge, StoreUnavailable
-from ratelimit.stores.breaker import Breaker
-from ratelimit.stores.group import Group
+from ratelimit.stores.batching.queue import DecisionQueue
+from ratelimit.stores.connection.breaker import Breaker
 
 if TYPE_CHECKING:
     from tests.stores.simulation import World
@@ -27,7 +27,7 @@ class Process:
         self._skew_ms = world.dice.choice([0, world.dice.randint(-3_000, 3_000), 86_400_000])
         self._soon = 0.0
         with self.entered():
-            self.group = Group(self, world.scripts, f"{world.prefix}:", world.dice.choice([0.02, 0.1, 0.5]))
+            self.queue = DecisionQueue(self, world.scripts, f"{world.prefix}:", world.dice.choice([0.02, 0.1, 0.5]))
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -46,7 +46,7 @@ class Process:
     async def _ask(self) -> None:
         world = self.world
         with suppress(StoreUnavailable):
-            decision = await self.group.acquire(self.charges)
+            decision = await self.queue.acquire(self.charges)
             ahead = decision is world.spent
             world.seen["asked"] += 1
             world.seen["spent"] += ahead
@@ -103,13 +103,13 @@ class Line:
     ) -> None:
         self._process, self._world = process, process.world
         self._on_ready, self._on_failure = on_ready, on_failure
-        self._unanswered: list[Callable[[Any], None]] = []
+        self._in_flight: list[Callable[[Any], None]] = []
         self.ready, self.number = True, 1
         self.breaker = Breaker(timeout)
 
     def send(self, request: bytes, *waiting: Callable[[Any], None]) -> None:
         (done,) = waiting  # one call at a time
-        self._unanswered.append(done)
+        self._in_flight.append(done)
         self._world.after(self._world.delay(), partial(self._applied, request, done, self.number))
         if self._world.dice.random() < self._world.setting.loss:
             self._world.after(self._world.delay(), partial(self.drop, "lost"), self._process)
@@ -120,14 +120,14 @@ class Line:
 
     def _answered(self, done: Callable[[Any], None], number: int, reply: Any) -> None:
         if self.ready and number == self.number:
-            self._unanswered.remove(done)
+            self._in_flight.remove(done)
             done(reply)
 
     def drop(self, why: str) -> None:
         if self.ready:
             self.ready = False
-            unanswered, self._unanswered = self._unanswered, []
-            for done in unanswered:
+            in_flight, self._in_flight = self._in_flight, []
+            for done in in_flight:
                 done(StoreUnavailable(why))
             self._on_failure(StoreUnavailable(why))
             self._world.after(self._world.delay(), self._again, self._process)

@@ -23,13 +23,13 @@ import hiredis
 import pytest
 
 from ratelimit.model import FOREVER, Charge, Decision, Rate
-from ratelimit.stores import group as group_module
-from ratelimit.stores import refunds as refunds_module
-from ratelimit.stores.callers import Caller
-from ratelimit.stores.refunds import Refunds
-from ratelimit.stores.reserve import Block
-from ratelimit.stores.scripts import Script, Scripts
-from ratelimit.stores.wire import command, error_of
+from ratelimit.stores.batching import queue as queue_module
+from ratelimit.stores.batching import refunds as refunds_module
+from ratelimit.stores.batching.allotments import Allotment
+from ratelimit.stores.batching.callers import Caller
+from ratelimit.stores.batching.refunds import Refunds
+from ratelimit.stores.connection.socket import command, error_of
+from ratelimit.stores.lua.scripts import Script, Scripts
 from tests import servers
 from tests.stores import CLOCK_LINE, SCRIPTS, quota, rate
 from tests.stores.simulated import Line, Process
@@ -169,7 +169,7 @@ class World:
             for number in range(burst):
                 self.after(max(0, at + number * gap), process.ask, process)
         for _ in range(self.dice.choice([0, 0, 3, 20])):
-            self.after(self.dice.uniform(0, self.lasts_ms), process.group.refunds.give_all_back, process)
+            self.after(self.dice.uniform(0, self.lasts_ms), process.queue.refunds.give_all_back, process)
 
     def overdrawn(self) -> int:
         """By how many units the worst interval, or the worst period of a quota, is above the max at its end."""
@@ -190,24 +190,24 @@ def run(setting: Setting, store: Store) -> World:
     world = World.__new__(World)
     with pytest.MonkeyPatch.context() as patch:
         clock = SimpleNamespace(monotonic=lambda: world.running.monotonic(), time_ns=lambda: world.running.time_ns())
-        patch.setattr(group_module, "time", clock)
+        patch.setattr(queue_module, "time", clock)
         patch.setattr(refunds_module, "time", clock)
-        patch.setattr(group_module, "Link", Line)
-        spend, expect, refund = Block.spend, Refunds.expect, Refunds._command
+        patch.setattr(queue_module, "Link", Line)
+        spend, expect, refund = Allotment.spend, Refunds.expect, Refunds._command
 
-        def spending(block: Block, now: float) -> Decision | None:
-            world.spent = decision = spend(block, now)
+        def spending(allotment: Allotment, now: float) -> Decision | None:
+            world.spent = decision = spend(allotment, now)
             return decision
 
         def expecting(refunds: Refunds, callers: list[Caller]) -> None:
             world.seen["blocks"] += len(callers)
             expect(refunds, callers)
 
-        def refunding(refunds: Refunds, held: Any, block: Block, units: int) -> bytes:
+        def refunding(refunds: Refunds, held: Any, allotment: Allotment, units: int) -> bytes:
             world.seen["refunded"] += units
-            return refund(refunds, held, block, units)
+            return refund(refunds, held, allotment, units)
 
-        patch.setattr(Block, "spend", spending)
+        patch.setattr(Allotment, "spend", spending)
         patch.setattr(Refunds, "expect", expecting)
         patch.setattr(Refunds, "_command", refunding)
         world.__init__(setting, store)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ratelimit.model import Charge, Decision, Lease
-from ratelimit.stores.scripts import Script
+from ratelimit.stores.lua.scripts import Script
 from tests.stores import Subject, concurrency, quota, rate
 from tests.stores.conftest import subject_of
 

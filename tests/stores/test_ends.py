@@ -10,8 +10,8 @@ import pytest
 import uvloop
 
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores import link as link_module
-from ratelimit.stores import wire as wire_module
+from ratelimit.stores.connection import link as link_module
+from ratelimit.stores.connection import socket as wire_module
 from ratelimit.stores.redis import RedisStore
 from tests import servers
 from tests.stores import Subject, concurrency, quota, rate

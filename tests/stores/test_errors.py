@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from ratelimit.model import Charge, StoreUnavailable
-from ratelimit.stores.advice import ADVICE
+from ratelimit.stores.connection.errors import ADVICE
 from ratelimit.stores.redis import RedisStore
 from tests import servers
 from tests.stores import concurrency, quota, rate
@@ -123,7 +123,7 @@ def test_a_server_that_loads_its_data() -> None:
         try:
             with pytest.raises(StoreUnavailable, match="LOADING"):
                 await store.acquire(WARM)
-            assert store._group().link.breaker.down
+            assert store._queue().link.breaker.down
             liar.loading = False
             assert (await eventually(store)).allowed
             liar.loading, liar.tries = True, 0

@@ -10,10 +10,10 @@ import hiredis
 import pytest
 
 from ratelimit.model import Charge, Decision
-from ratelimit.stores import link as link_module
-from ratelimit.stores import rest
+from ratelimit.stores.connection import link as link_module
+from ratelimit.stores.connection import rest
+from ratelimit.stores.connection.socket import Reply
 from ratelimit.stores.redis import RedisStore
-from ratelimit.stores.wire import Reply
 from tests.stores import rate
 
 T = 1_772_359_200_000  # 2026-03-01T10:00:00Z
@@ -139,7 +139,7 @@ async def turns(number: int = 4) -> None:
 def spy(store: RedisStore, before: Callable[[int], Any] = lambda number: None) -> list[list[bytes]]:
     """What this loop's connection sends from now on, but for a script that is sent again as a text; fails where a
     decision is sent while another is under way. `before` is called with the number of each before it goes."""
-    link, calls, under_way = store._group().link, [], []
+    link, calls, under_way = store._queue().link, [], []
     send = link.send
 
     def sent(commands: bytes, *done: Callable[[Reply], None]) -> None:

@@ -1,0 +1,136 @@
+"""What goes out: the answer to a denied request, and the app's response to an allowed one with headers added.
+
+Headers are of families, and a family is told whole or not at all: what a proxied upstream counts and what we count
+never mix. Where two policies limit one request, one of them tells its limits: the tighter one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable
+from types import MethodType
+
+from ratelimit.answers.awaited import awaited
+from ratelimit.model import Answer, Decision, Headers, Message, Scope, Send
+
+# What browsers show to a script of another origin anyway, or what is none of its business.
+_NOT_EXPOSED = frozenset({b"content-type", b"content-length", b"cache-control"})
+_EXPOSE = b"access-control-expose-headers"
+_OF_LIMITS = frozenset({b"x-ratelimit", b"ratelimit", b"retry-after"})  # the families that tell of limits
+
+_NAMES = {b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset", b"x-ratelimit-window"}
+_NAMES |= {b"ratelimit", b"ratelimit-policy"}
+_BEGINNINGS = frozenset({b"x-ratelimi", b"ratelimit", b"ratelimit-", b"retry-afte"})  # of any of these families
+
+# What a limiter has told in the response on its way out, for those around it. The list is the outermost's: whoever
+# copies the scope on the way in copies the reference.
+_TOLD = "ratelimit.told"
+_Told = list[tuple[Decision, Headers]]
+
+
+async def answer(whole: Answer, scope: Scope, send: Send, decision: Decision | None = None) -> None:
+    """Send a whole response, without a body to a HEAD. `decision` is the denial that it tells."""
+    headers = [*whole.headers, (b"content-length", b"%d" % len(whole.body)), (b"cache-control", b"no-store")]
+    if has_origin(scope):
+        headers += _exposing(headers)
+    if decision is not None and _TOLD in scope:
+        scope[_TOLD][:] = [(decision, [*headers])]  # the list that is sent is others' to change
+    await send({"type": "http.response.start", "status": whole.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope.get("method") in ("HEAD", "head") else whole.body})
+
+
+def with_headers(scope: Scope, send: Send, headers: Headers, decision: Decision) -> Send:
+    """A `send` that adds headers to an allowed response. What it returns is the server's own awaitable."""
+    if not headers:
+        return send
+    told: _Told | None = scope.get(_TOLD)
+    if told is None:
+        scope[_TOLD] = told = []
+    else:
+        told.append((decision, []))  # nothing yet
+
+    return MethodType(_send_with_headers, (send, headers, decision, told, scope))  # is made faster than a closure
+
+
+@awaited
+def _send_with_headers(of: tuple[Send, Headers, Decision, _Told, Scope], message: Message) -> Awaitable[None]:
+    send, headers, decision, told, scope = of
+    if message["type"] == "http.response.start":
+        message = _added(message, headers, decision, told, scope)
+    return send(message)
+
+
+def _added(message: Message, ours: Headers, decision: Decision, told: _Told, scope: Scope) -> Message:
+    headers = [*message.get("headers", ())]  # ASGI lets an app send them as any iterable, or not at all
+    meet = bool(told)
+    for name, _ in headers:
+        if name[:10].lower() in _BEGINNINGS:
+            meet = True
+    for name, _ in ours:
+        if name not in _NAMES and name in _names(headers):
+            meet = True
+    if meet:  # seldom
+        headers = _joined(headers, ours, decision, told, scope)
+    elif has_origin(scope) and _EXPOSE not in _names(headers):
+        headers += ours + _exposing(ours)
+    else:
+        headers += ours
+    return {**message, "headers": headers}
+
+
+def _names(headers: Headers) -> list[bytes]:
+    return [name.lower() for name, _ in headers]
+
+
+def has_origin(scope: Scope) -> bool:
+    for header in scope["headers"]:  # noqa: SIM110 - any() takes twice as long
+        if header[0] == b"origin":
+            return True
+    return False
+
+
+def _joined(headers: Headers, ours: Headers, decision: Decision, told: _Told, scope: Scope) -> Headers:
+    """The app's headers and what is told of ours; of an inner limiter's what stays."""
+    inner, theirs = told.pop() if told else (None, [])
+    theirs = [field for field in theirs if any(field == (name.lower(), value) for name, value in headers)]
+    apps = {_family(name) for name, value in headers if (name.lower(), value) not in theirs}
+    ours = [field for field in ours if _family(field[0]) not in apps]
+    gone = [field for field in theirs if field[0] == _EXPOSE]  # to be made anew
+    limits = [field for field in theirs if _tells(field)]
+    if inner is not None and theirs and (limits or not inner.allowed):
+        if any(map(_tells, ours)) and _tightness(decision) > _tightness(inner):
+            gone += limits
+        else:
+            decision, ours = inner, [field for field in ours if not _tells(field)]
+    theirs = [field for field in theirs if field not in gone]
+    both = {_family(name) for name, _ in theirs}  # a log id: the inner limiter's, as the app's own would be kept
+    ours = [field for field in ours if _family(field[0]) not in both]
+    if _EXPOSE not in apps and has_origin(scope):
+        ours += _exposing([*theirs, *ours])
+    told.append((decision, [*theirs, *ours]))
+    return [(name, value) for name, value in headers if (name.lower(), value) not in gone] + ours
+
+
+def _family(name: bytes) -> bytes:
+    """`RateLimit-Limit`, `-Remaining` and `-Reset` of earlier drafts tell of the same as `RateLimit`. What tells of no
+    limit is a family by itself."""
+    name = name.lower()
+    if name.startswith(b"x-ratelimit-"):
+        return b"x-ratelimit"
+    return b"ratelimit" if name == b"ratelimit" or name.startswith(b"ratelimit-") else name
+
+
+def _tells(field: tuple[bytes, bytes]) -> bool:
+    return _family(field[0]) in _OF_LIMITS
+
+
+def _tightness(decision: Decision) -> tuple[bool, bool, float, float]:
+    """In the order of what a client has to mind more. By the rate that headers speak of, else by the tightest limit."""
+    states = decision.states if decision.binding is None else (decision.binding,)
+    orders = [(s.exceeded, s.wait, -s.share) for s in states if not s.shadow]
+    return not decision.allowed, *max(orders, default=(False, 0, -1.0))
+
+
+def _exposing(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Access-Control-Expose-Headers, for a request of another origin: without it, a browser hides our headers."""
+    names = [name for name, _ in headers if name not in _NOT_EXPOSED]
+    return [(_EXPOSE, b", ".join(names))] if names else []

@@ -1,0 +1,142 @@
+"""What a program makes by hand is checked where it is made, by the checks of a policy file and in their words.
+
+Each function raises ValueError: `Limit "requests": cost: -1 is too small; the least is 0`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+from typing import Any
+
+from ratelimit.checks import values as checks
+from ratelimit.ground.words import shown
+
+
+def rate(window_ms: Any, precision: Any) -> None:
+    _at("Rate: window_ms", _whole_window, window_ms)
+    _at("Rate: precision", checks.precision, precision)
+    if precision > window_ms:
+        raise ValueError(f"Rate: precision: {precision} is too large; a sub-window is a millisecond at least")
+
+
+def quota(period: Any, timezone: Any, anchor_day: Any) -> None:
+    _at("Quota: period", checks.one_of_these, period, checks.PERIODS)
+    _at("Quota: timezone", checks.timezone, timezone)
+    _at("Quota: anchor_day", checks.anchor_day, anchor_day)
+    if period != "month" and anchor_day != 1:
+        raise ValueError(f"Quota: anchor_day: {checks.anchor_of(period)}")
+
+
+def concurrency(lease_ms: Any) -> None:
+    _at("Concurrency: lease_ms", _whole_lease, lease_ms)
+
+
+def limit(made: Any, kinds: tuple[type, ...], *, slots: bool) -> None:
+    """A Limit. `kinds` are what it may be, `slots` says whether it is one of concurrency."""
+    _at("Limit: name", checks.text, made.name)
+    place = f"Limit {shown(made.name)}"
+    if not isinstance(made.kind, kinds):
+        names = ", ".join(kind.__name__ for kind in kinds)
+        raise ValueError(f"{place}: kind: {shown(made.kind)} limits nothing; write one of {names}")  # noqa: TRY004
+    _at(f"{place}: max", _formula, made.max)
+    _at(f"{place}: per", _per, made.per)
+    _at(f"{place}: operations", _operations, made.operations)
+    _at(f"{place}: mode", checks.mode, made.mode)
+    _at(f"{place}: enforce_from_ms", checks.whole, made.enforce_from_ms, 0, checks.LARGEST)
+    _at(f"{place}: reserve", checks.boolean, made.reserve)
+    _cost(f"{place}: cost", made.cost, made.operations)
+    if slots and made.cost != 1:
+        raise ValueError(f"{place}: cost: {checks.NO_COST_OF_A_SLOT}")
+    if slots and made.reserve:
+        raise ValueError(f"{place}: reserve: {checks.NO_RESERVE_OF_A_SLOT}")
+
+
+def override(match: Mapping[str, Any], maxes: Any, until_ms: Any) -> Mapping[str, str | int]:
+    """Returns what it matches, numbers of names as an Identity has them."""
+    for kind in match:
+        _at(f"Override: {kind}", _value, match[kind])
+    if not isinstance(maxes, Mapping):
+        raise ValueError(f"Override: maxes: {shown(maxes)} is not a table of maxes by name of limit")  # noqa: TRY004
+    for name, max_ in maxes.items():
+        _at(f"Override: maxes: {name}", _formula, max_)
+    _at("Override: until_ms", checks.whole, until_ms, -checks.LARGEST, 2 * checks.LARGEST)  # the store knows no later
+    numbers = [kind for kind in (*checks.KINDS, "tier") if type(match.get(kind)) is int]
+    return {**match, **{kind: str(match[kind]) for kind in numbers}} if numbers else match
+
+
+def store_settings(prefix: Any, timeout_ms: Any, on_failure: Any) -> None:
+    _at("StoreSettings: prefix", checks.text, prefix, checks.PREFIX)
+    _at("StoreSettings: timeout_ms", _whole_duration, timeout_ms)
+    _at("StoreSettings: on_failure", checks.on_failure, on_failure)
+
+
+def _at(place: str, check: Callable[..., object], *values: Any) -> None:
+    try:
+        check(*values)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+
+
+def _whole_window(value: Any) -> None:
+    checks.window_ms(_whole(value), shown(value))
+
+
+def _whole_lease(value: Any) -> None:
+    checks.lease_ms(_whole(value), shown(value))
+
+
+def _whole_duration(value: Any) -> None:
+    checks.duration_ms(_whole(value), shown(value))
+
+
+def _whole(value: Any) -> int:
+    return checks.whole(value, -checks.LARGEST, checks.LARGEST)
+
+
+def _formula(value: Any) -> None:
+    if not callable(value):
+        example = f"lambda attributes: {value}" if isinstance(value, int) else 'lambda attributes: attributes["seats"]'
+        raise ValueError(f"{shown(value)} is not a function of the caller's attributes; write {example}")  # noqa: TRY004
+
+
+def _value(value: Any) -> None:
+    if not isinstance(value, str | int) or (isinstance(value, str) and not value.strip()):
+        raise ValueError(f"{shown(value)} matches nobody; write a text or a whole number")
+
+
+def _per(value: Any) -> None:
+    if not isinstance(value, tuple):
+        example = value if isinstance(value, str) else "identity"
+        raise ValueError(f"{shown(value)} is not a tuple of texts; write ({shown(example)},)")  # noqa: TRY004
+    if not value:
+        raise ValueError("is empty")
+    for part in value:
+        if not isinstance(part, str):
+            raise ValueError(f"{shown(part)} is not a text in quotes")  # noqa: TRY004
+    for _, wrong in checks.wrong_per(value):
+        raise ValueError(wrong)
+
+
+def _operations(value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, Set):
+        example = value if isinstance(value, str) else "search"
+        raise ValueError(f"{shown(value)} is not a set of texts; write frozenset({{{shown(example)}}})")  # noqa: TRY004
+    if not value:
+        raise ValueError("is empty")
+    for name in value:
+        checks.text(name)
+        if wrong := checks.wrong_operation(name, None):
+            raise ValueError(wrong)
+
+
+def _cost(place: str, cost: Any, operations: Set[str] | None) -> None:
+    if not isinstance(cost, Mapping):
+        _at(place, checks.units, cost)
+        return
+    for name, units in cost.items():
+        _at(place, checks.text, name)
+        if wrong := checks.wrong_operation(name, operations):
+            raise ValueError(f"{place}: {wrong}")
+        _at(f"{place}: {name}", checks.units, units)

@@ -1,0 +1,1 @@
+"""What a policy file may say: tables.py first, then the values in its fields."""

@@ -1,0 +1,109 @@
+"""The tables of a policy file that are there once: [style], [store] and [identity]."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema
+
+from ratelimit.checks import values as checks
+from ratelimit.checks.values import PREFIX
+from ratelimit.config.grammar import fields
+from ratelimit.config.grammar.values import Duration, Name, Proxy, Source, StoreUrl, Table, Text
+from ratelimit.identity import SOURCES
+from ratelimit.identity.address import MAX_HOPS
+from ratelimit.policy import OnFailure
+from ratelimit.styles import wire
+
+
+class StyleTable(Table):
+    ietf_headers: bool = Field(default=False, description="Add RateLimit and RateLimit-Policy to the style's headers.")
+    max_retry_after: int | None = Field(
+        default=None,
+        ge=1,
+        le=wire.LARGEST_MAX_RETRY_AFTER,
+        description="A wait is told as so many seconds at most. Timers of JavaScript fire at once above 2147483.",
+    )
+    never: Literal[403, 429] | None = Field(default=None, description="The status of what can never pass.")
+
+
+class FacturapiStyle(StyleTable):
+    name: Literal["facturapi"]
+    code: Text | None = Field(default=None, description="Of a 429.", examples=["rate_limit_exceeded"])
+    message: Text | None = Field(default=None, description="Of a 429.")
+    expose_limits: bool | None = Field(default=None, description="Add X-RateLimit headers; this API has none.")
+
+
+class LightspeedStyle(StyleTable):
+    name: Literal["lightspeed"]
+    reset_header: bool | None = Field(default=None, description="Add X-RateLimit-Reset.")
+    legacy_body: bool | None = Field(default=None, description="The body that older clients of this API parse.")
+    retry_after: Literal["date", "seconds"] | None = Field(default=None, description="How Retry-After is written.")
+
+
+class LendworksStyle(StyleTable):
+    name: Literal["lendworks"]
+    request_id: bool | None = Field(default=None, description="Add meta.requestId to the body.")
+
+
+class IetfStyle(StyleTable):
+    name: Literal["ietf"]
+
+
+StyleName = Literal["facturapi", "lightspeed", "lendworks", "ietf"]
+AnyStyle = Annotated[FacturapiStyle | LightspeedStyle | LendworksStyle | IetfStyle, Field(discriminator="name")]
+STYLES: dict[StyleName, type[StyleTable]] = {
+    "facturapi": FacturapiStyle,
+    "lightspeed": LightspeedStyle,
+    "lendworks": LendworksStyle,
+    "ietf": IetfStyle,
+}
+
+
+class StoreTable(Table):
+    """Where counters live."""
+
+    url: StoreUrl = Field(default="memory://", repr=False, examples=["redis://127.0.0.1:6379/0"])
+    prefix: str = Field(default="ratelimit", pattern=PREFIX, description="Of every key in Redis.")
+    timeout: Duration = Field(default=100, description="The longest a request waits for the store.", examples=["100ms"])
+    on_failure: Annotated[
+        OnFailure, PlainValidator(fields.on_failure), WithJsonSchema({"enum": list(checks.ON_FAILURE)})
+    ] = Field(default="allow", description="What happens to requests while the store can't be reached.")
+
+
+class IdentityTable(Table):
+    """How callers are told apart."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "required": ["trusted_hops", "trusted_proxies"],
+                "properties": {"trusted_proxies": {"minItems": 1}},
+            }
+        }
+    )
+
+    api_key: list[Source] = Field(
+        default=list(SOURCES),
+        description="Where a key may be presented; of several known ones of one caller the first counts.",
+    )
+    trusted_proxies: list[Proxy] = Field(
+        default=[],
+        description='Networks of the proxies whose header counts; "unix" is a proxy on a Unix socket.',
+        examples=[["10.0.0.0/8"]],
+    )
+    trusted_hops: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_HOPS,
+        description="Instead of trusted_proxies, where these have no fixed addresses: how many proxies there are, each"
+        " of which appends to the header; the client is that hop from the right. Then nobody may reach the app around"
+        " them.",
+    )
+    forwarded: Literal["x-forwarded-for", "forwarded"] = Field(
+        default="x-forwarded-for", description="The one header that the proxy writes."
+    )
+    ipv6_prefix: int = Field(
+        default=64, ge=1, le=128, description="IPv6 clients are counted by networks of so many bits."
+    )
+    default_tier: Name | None = Field(default=None, description="Of an identity that names no tier.")

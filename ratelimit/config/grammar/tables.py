@@ -1,0 +1,155 @@
+"""A policy file, table by table and field by field. The JSON Schema is generated from the same definitions.
+
+What one value alone shows to be wrong is refused here; what takes two of them to see is in `check.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+
+from ratelimit.config.grammar.settings import AnyStyle, IdentityTable, IetfStyle, StoreTable, StyleName
+from ratelimit.config.grammar.values import (
+    AnchorDay,
+    AnyAmount,
+    Attributes,
+    ConcurrencyAmount,
+    Lease,
+    Mode,
+    Name,
+    Precision,
+    QuotaAmount,
+    RateAmount,
+    RuleText,
+    Sha256,
+    Table,
+    Text,
+    TimeZone,
+    Units,
+    in_a_list,
+    in_a_table,
+    shape,
+)
+
+Texts = Annotated[list[Text], Field(min_length=1)]
+MATCHED = ("organization", "user", "api_key", "application", "ip", "tier", "attributes")
+
+
+class KeyTable(Table):
+    """A known API key, by its hash."""
+
+    name: Text | None = Field(default=None, description="For people, never counted by.")
+    sha256: Sha256 = Field(description="Of the API key, in hexadecimal. The key itself is never written anywhere.")
+    tier: Name | None = Field(default=None, description="One of the tiers; without it the default_tier.")
+    organization: Text | None = None
+    user: Text | None = None
+    application: Text | None = None
+    attributes: Attributes = Field(default={}, description="For formulas and `per`.", examples=[{"registers": 3}])
+
+
+class LimitTable(Table):
+    """One rule of a tier: exactly one of rate, quota and concurrency."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": ["rate"]}, {"required": ["quota"]}, {"required": ["concurrency"]}],
+            "dependentRequired": {
+                "precision": ["rate"],
+                "timezone": ["quota"],
+                "anchor_day": ["quota"],
+                "lease": ["concurrency"],
+            },
+            "not": {"required": ["concurrency", "reserve"]},
+        }
+    )
+
+    name: Name = Field(description="Unique in its tier.")
+    rate: RateAmount | None = Field(
+        default=None,
+        description="So many units in any window of that length.",
+        examples=["100/minute", "(300 * registers + 50)/5 minutes"],
+    )
+    quota: QuotaAmount | None = Field(
+        default=None, description="So many units in a calendar period.", examples=["50000/month"]
+    )
+    concurrency: ConcurrencyAmount | None = Field(
+        default=None, description="So many requests at a time.", examples=[10, "2 * seats"]
+    )
+    per: Annotated[Texts, BeforeValidator(in_a_list, json_schema_input_type=Text | Texts)] = Field(
+        default=["identity"],
+        description="identity, organization, user, api_key, application, ip, or a list of these or of attributes.",
+    )
+    operations: list[Name] | None = Field(
+        default=None, min_length=1, description="Those that it limits, counted together; all where it is not given."
+    )
+    cost: Annotated[
+        Annotated[Units, Tag("(number)")] | Annotated[dict[Name, Units], Tag("(table)")], Discriminator(shape)
+    ] = Field(
+        default=1, description="Units a request takes, or a table of these by operation.", examples=[{"search": 5}]
+    )
+    mode: Mode = Field(default="enforce", description="shadow: only counted and reported.")
+    enforce_from: AwareDatetime | None = Field(
+        default=None, alias="from", description="Before it the limit is in shadow."
+    )
+    reserve: bool = Field(
+        default=False,
+        description="Of a rate or a quota: a process may take units ahead for a very hot caller and spend them without"
+        " asking the store. Has an effect where every limit of the request has it.",
+    )
+    precision: Precision | None = Field(default=None, description="Of a rate: sub-windows. Default 60.")
+    timezone: TimeZone | None = Field(default=None, description="Of a quota. Default UTC.", examples=["Europe/Berlin"])
+    anchor_day: AnchorDay | None = Field(
+        default=None, description="Of a monthly quota: its first day; 31 is the last of a short month."
+    )
+    lease: Lease | None = Field(
+        default=None,
+        description="Of concurrency: how long a process that died keeps its slots, 1s or more. Default 60s.",
+    )
+
+
+class TierTable(Table):
+    limits: list[LimitTable]
+
+
+class OverrideTable(Table):
+    """A raised or lowered limit for the callers that have every value given here."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": [kind]} for kind in MATCHED]})
+
+    organization: Text | None = None
+    user: Text | None = None
+    api_key: Sha256 | None = Field(default=None, description="The SHA-256 of the API key, in hexadecimal.")
+    application: Text | None = None
+    ip: Text | None = Field(default=None, examples=["192.0.2.7", "2001:db8:1:2::/64"])
+    tier: Name | None = None
+    attributes: Attributes = Field(default={}, min_length=1, examples=[{"mode": "test"}])
+    limits: dict[Name, AnyAmount] = Field(
+        min_length=1,
+        description="By name of limit, each in the limit's own kind and period.",
+        examples=[{"requests": "5000/minute"}],
+    )
+    until: AwareDatetime | None = Field(default=None, description="When the override ends.")
+
+
+class PolicyFile(Table):
+    """Who may call an API how often: a policy of `ratelimit`."""
+
+    model_config = ConfigDict(title="ratelimit policy")
+
+    style: Annotated[AnyStyle, BeforeValidator(in_a_table, json_schema_input_type=StyleName | AnyStyle)] = Field(
+        default=IetfStyle(name="ietf"), description="How denials are told to clients. Default ietf."
+    )
+    store: StoreTable = StoreTable()
+    identity: IdentityTable = IdentityTable()
+    operations: dict[Name, list[RuleText]] = Field(
+        default={},
+        description="Rules by operation, the first that matches wins; what is `exempt` is not limited.",
+        examples=[{"exempt": ["GET /health"], "search": ["GET /v2/catalogs/*"]}],
+    )
+    keys: list[KeyTable] = Field(default=[], description="Known API keys.")
+    tiers: dict[Name, TierTable] = Field(
+        description="Limits by tier; `anonymous` is for callers without a known key.",
+        json_schema_extra={"required": ["anonymous"]},
+    )
+    overrides: list[OverrideTable] = Field(default=[], description="The last that matches wins, limit by limit.")

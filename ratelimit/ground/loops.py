@@ -1,0 +1,93 @@
+"""The event loop that runs, asyncio's or trio's; one of something for each, as timers and connections belong to it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, TypeVar
+
+from ratelimit.ground.trio_loop import TrioLoop, TrioTask
+
+Loop = asyncio.AbstractEventLoop | TrioLoop
+Task = asyncio.Task[None] | TrioTask
+T = TypeVar("T")
+
+
+class PerLoop(dict[Loop, T]):
+    """Makes what a loop asks for and does not have yet. Of loops that have ended, none is kept beyond the next one.
+
+    Not a WeakKeyDictionary: what belongs to a loop refers to it, so that a loop would never be dropped.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, loop: Loop) -> T:
+        made = self._make()  # may look at what the ended ones have left
+        for ended in [other for other in list(self) if other.is_closed()]:  # another thread may add one meanwhile
+            self.pop(ended, None)
+        self[loop] = made
+        return made
+
+
+def running() -> Loop:
+    """Raises RuntimeError where no event loop runs in this thread."""
+    trio: Any = sys.modules.get("trio")  # only who runs trio needs it
+    if trio and trio.lowlevel.in_trio_run():
+        return TrioLoop(trio.lowlevel.current_trio_token())
+    return asyncio.get_running_loop()
+
+
+def runs(loop: Loop) -> bool:
+    """Whether it is the one that runs in this thread."""
+    try:
+        return running() == loop
+    except RuntimeError:
+        return False
+
+
+def interrupted(frame: FrameType | None) -> bool:
+    """Whether something of the limiter's is under way in this thread, by the frames that led to this one: the garbage
+    collector may have come in the middle of it, with a lock held or a line half written."""
+    while frame:
+        if frame.f_globals.get("__name__", "").startswith("ratelimit."):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def hand_over(loop: Loop, callback: Callable[..., None], *arguments: object) -> bool:
+    """Have a loop call it when it is next at it: from another thread, or from the garbage collector, which may have
+    come in the middle of anything. False where the loop has ended."""
+    try:
+        loop.call_soon_threadsafe(callback, *arguments)
+    except RuntimeError:
+        return False
+    return True
+
+
+async def ended(task: Task) -> None:
+    """Wait until it has, whatever came of it."""
+    if isinstance(task, TrioTask):
+        await task.wait()
+    else:
+        await asyncio.wait([task])
+
+
+async def stopped(task: Task) -> None:
+    """The same for one that was cancelled, also where who waits is cancelled too."""
+    if isinstance(task, TrioTask):
+        await task.wait_shielded()
+    else:
+        await asyncio.wait([task])
+
+
+def needs_asyncio(store: object) -> RuntimeError:
+    """What a store says that can't be used on the loop that runs."""
+    return RuntimeError(
+        f"{type(store).__name__} runs on asyncio, and this server runs trio: have it run asyncio (hypercorn "
+        "--worker-class asyncio, or uvloop), or take the store memory://, which counts in one process"
+    )

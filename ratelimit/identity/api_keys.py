@@ -1,0 +1,180 @@
+"""Who is calling: a known API key makes an organization, user and tier; everyone else is anonymous, by address."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+from ratelimit.ground.malformed import explained
+from ratelimit.ground.once import Once
+from ratelimit.identity.credentials import Reader, plain, readers_of, readings_of, schemes_of
+from ratelimit.model import ANONYMOUS, Identify, Identity, Refused, Scope
+
+SOURCES = ("bearer", "basic", "header:X-API-Key")  # where an API key may be presented, if nothing else is said
+
+OF_NOTHING = frozenset(sha256(text).hexdigest() for text in (b"", b"\n"))
+
+_TWO_CALLERS = "The request carries API keys of two different callers. Send one of them."
+
+_log = logging.getLogger("ratelimit")
+
+_OF_A_MALFORMED_SCOPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+_SHA256_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+def hash_api_key(api_key: str | bytes) -> str:
+    """SHA-256 of an API key in lower-case hexadecimal: the only form in which it is kept. A text is hashed as UTF-8.
+
+    ValueError for an empty or blank one, which is what a variable that is not set gives.
+    """
+    if not api_key.strip():
+        raise ValueError("the API key is empty or blank: there is nothing to know a caller by")
+    if isinstance(api_key, str):
+        api_key = api_key.encode("utf-8", "surrogatepass")  # an encoding error would carry the key in clear
+    return sha256(api_key).hexdigest()
+
+
+_NO_USER = (
+    'the request has no scope["user"], so that identify_user takes the caller for anonymous: the authentication has to '
+    "run before the limiter. app.add_middleware puts what is added last outside: add RateLimitMiddleware first, and "
+    "AuthenticationMiddleware after it. This is logged once."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifyByApiKey:
+    """Called with a scope, returns the Identity of the first known API key, or an anonymous one with the address alone.
+
+    `keys` maps the SHA-256 of an API key, 64 hexadecimal digits, to whom it stands for; `api_key` and `ip` are filled
+    in for each request. `sources` are tried in their order: "bearer" and "basic" read Authorization (RFC 6750; RFC 7617
+    with the API key as the user name, whatever the password), "header:NAME" takes the value of that header as it is.
+
+    What is presented is read leniently: every line of a header that is sent more than once, without the white space
+    around it, base64 with whatever Python's own decoder passes over, and the header's name with `_` as with `-`, for
+    behind WSGI they are one. A key must be known to count, so that gives nothing away, and no form of a key that the
+    app takes is anonymous here.
+
+    Known keys of two different roots in one request raise Refused: counted by one, it might be answered for the other
+    (RFC 6750, section 3.1). The password of Basic counts there too. Of one root, as in a rotation, the first counts.
+    Raises ValueError for keys or sources that can't be right, and says what is wrong with headers that are not ASGI's.
+    """
+
+    keys: Mapping[str, Identity] = field(repr=False)
+    _: KW_ONLY
+    address: Callable[[Scope], str]
+    sources: tuple[str, ...] = SOURCES
+    _known: dict[bytes, Identity] = field(init=False, repr=False, compare=False)
+    _readers: tuple[Reader, ...] = field(init=False, repr=False, compare=False)
+    _schemes: dict[bytes, bytes] = field(init=False, repr=False, compare=False)  # by header, what stands before a key
+
+    def __post_init__(self) -> None:
+        if isinstance(self.sources, str):
+            raise ValueError(f"api_key is the text {self.sources!r}; it must be a list")  # noqa: TRY004
+        readers = [reader for source in self.sources for reader in readers_of(source)]
+        object.__setattr__(self, "_known", _normalised(self.keys))
+        object.__setattr__(self, "_readers", tuple(reader._replace(header=plain(reader.header)) for reader in readers))
+        object.__setattr__(self, "_schemes", schemes_of(readers))
+
+    def __call__(self, scope: Scope) -> Identity:
+        try:
+            ip = self.address(scope)
+            schemes = self._schemes
+            presented = None
+            for line in scope["headers"]:
+                if line[0] in schemes:
+                    if presented:
+                        return self._presented(scope["headers"], ip) or _anonymous(ip)
+                    presented = line
+            if presented is None:
+                return _anonymous(ip)
+            name, value = presented
+            scheme = schemes[name]
+            # The first reading of all: the line as it is, or what is behind "Bearer ". If it is known, that is it.
+            api_key = value[len(scheme) :] if not scheme or value[:7].lower() == scheme else b""
+            # What begins or ends with white space, or is not ASCII, has other readings: see `readings_of`.
+            sound = api_key and api_key[0] > 32 and api_key[-1] > 32 and api_key.isascii()
+            if sound and (known := self._known_by(api_key, ip)):
+                return known
+            return self._presented([presented], ip) or _anonymous(ip)
+        except _OF_A_MALFORMED_SCOPE as error:
+            wrong = explained(scope, error)
+            if wrong is error:
+                raise
+            raise wrong from None
+
+    def _presented(self, lines: list[tuple[bytes, bytes]], ip: str) -> Identity | None:
+        """Whom the first known API key stands for. Of each line, each source hashes a fixed number of readings."""
+        schemes = self._schemes
+        sent = [(plain(name), value.decode("latin-1")) for name, value in lines if name in schemes]
+        first = other = None
+        clash = False
+        for header, credential, counts in self._readers:
+            for name, line in sent:
+                if name == header:
+                    for reading in readings_of(credential(line)):
+                        if known := self._known_by(reading, ip):
+                            clash = clash or (other is not None and known.root != other.root)
+                            other = known
+                            first = known if first is None and counts else first
+        if first is not None and clash:
+            raise Refused(400, "invalid_request", _TWO_CALLERS)
+        return first
+
+    def _known_by(self, presented: bytes, ip: str) -> Identity | None:
+        """Whom an API key stands for, at an address; kept in the other's place: its next request most likely comes from
+        there."""
+        digest = sha256(presented).digest()
+        known = self._known.get(digest)
+        if known is None or known.ip == ip:
+            return known
+        organization, user, api_key, application, _, tier, attributes = known
+        values = organization, user, api_key, application, ip, tier, attributes
+        made = self._known[digest] = Identity.of_checked(values)
+        return made
+
+
+@lru_cache(maxsize=4096)
+def _anonymous(ip: str) -> Identity:
+    return Identity(ip=ip, tier=ANONYMOUS)
+
+
+def identify_user(to_identity: Callable[[Any, Any], Identity | Awaitable[Identity | None] | None]) -> Identify:
+    """An `identify` for an authentication middleware in front, such as Starlette's AuthenticationMiddleware.
+
+    `to_identity(user, auth)` gets `scope["user"]` and `scope["auth"]`, and may be async. Without a user, or with one
+    whose `is_authenticated` is false, and where it returns None, the policy's own identification applies. If the
+    authentication runs after this, there is never a user here, which is said once in the log: add it outside.
+    """
+    without_user = Once()
+
+    def identify(scope: Scope) -> Identity | Awaitable[Identity | None] | None:
+        user = scope.get("user")
+        if user is None or not getattr(user, "is_authenticated", True):
+            if "user" not in scope and without_user.first("user"):
+                _log.warning(_NO_USER)
+            return None
+        return to_identity(user, scope.get("auth"))
+
+    return identify
+
+
+def _normalised(keys: Mapping[str, Identity]) -> dict[bytes, Identity]:
+    """The keys as bytes. Messages count keys from 0 and never show one: it could be an API key in clear."""
+    known: dict[bytes, Identity] = {}
+    for index, (digest, identity) in enumerate(keys.items()):
+        if not _SHA256_HEX.fullmatch(digest.lower()):
+            raise ValueError(
+                f"keys[{index}] is no SHA-256, which is 64 hexadecimal digits: write hash_api_key(API key), never the "
+                "API key itself"
+            )
+        if bytes.fromhex(digest) in known:
+            raise ValueError(f"keys[{index}] is there twice, once in upper and once in lower case")
+        if digest.lower() in OF_NOTHING:
+            raise ValueError(f"keys[{index}] is the SHA-256 of an empty text; hash the API key itself")
+        known[bytes.fromhex(digest)] = identity._replace(api_key=digest.lower(), ip=None)
+    return known

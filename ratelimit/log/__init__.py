@@ -1,0 +1,1 @@
+"""What is said to the operator: lines.py once, denials.py and outage.py counted once a second."""

@@ -1,0 +1,60 @@
+"""Lines in the log (logger `ratelimit`): at level DEBUG one for an answer given without the store, and what is said
+once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from ratelimit.ground.once import Once
+from ratelimit.ground.printable import in_a_line
+from ratelimit.model import State
+
+logger = logging.getLogger("ratelimit")
+
+SAID = 1_000  # things that are said once: no more are remembered
+_never = Once(SAID)  # limits that can never admit an operation
+
+
+def can_never_pass(state: State, operation: str) -> None:
+    """A request that costs more than the max of a limit."""
+    if _never.first(f"{state.limit.name} {in_a_line(operation)}"):
+        logger.warning(
+            "limit %s can never admit an operation %s: it costs %d of a max of %d; raise the max or lower the cost",
+            state.limit.name,
+            in_a_line(operation),
+            state.charge.cost,
+            state.max,
+        )
+
+
+def without_store(reason: object, operation: str, caller: Callable[[], str], log_id: str, *, allowed: bool) -> None:
+    """A request that was let through or refused because the store could not be reached. outage.py counts them."""
+    if logger.isEnabledFor(logging.DEBUG):
+        verdict = "allowed" if allowed else "refused"
+        what = "%s without the store operation=%s log_id=%s caller=%s: %s"
+        logger.debug(what, verdict, in_a_line(operation), in_a_line(log_id), caller(), in_a_line(reason))
+
+
+def bad_policy(error: Exception) -> None:
+    """Every problem of a policy file, a line each."""
+    logger.critical("%s", error)
+
+
+def no_store(where: str, error: Exception) -> None:
+    """A store that can't be opened, and who names it."""
+    logger.critical("%s: %s", where, error)
+
+
+def loaded_twice(origin: str) -> None:
+    """Two objects of one file, each with counters of its own in memory."""
+    logger.warning(
+        "%s is loaded more than once in this process, and each load counts by itself in memory: a caller of both has"
+        " every limit twice; load it once, with load_policy, and pass that object to each RateLimitMiddleware",
+        in_a_line(origin.rpartition("#")[0]),
+    )
+
+
+def not_closed(error: Exception) -> None:
+    """At shutdown, when nobody asks any more."""
+    logger.warning("the store was not closed: %s", error)

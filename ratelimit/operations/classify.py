@@ -1,0 +1,144 @@
+"""What kind of call it is: by the rules of the policy, else by the shape of the request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from copy import copy
+
+from ratelimit.ground.malformed import explained
+from ratelimit.model import Classify, Readings, Scope
+from ratelimit.operations.items import Items
+from ratelimit.operations.paths import client_path, fold, split_path
+from ratelimit.operations.readings import is_odd, readings
+from ratelimit.operations.rules import Rule as Rule
+from ratelimit.operations.rules import RuleTable
+
+_USUAL = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_READING = frozenset({"GET", "HEAD"})
+_PREFLIGHT = "preflight"  # stands for its method: only rules of OPTIONS by name take it
+_BY_METHOD: Mapping[str, str | None] = {
+    "POST": "create",
+    "PUT": "write",
+    "PATCH": "write",
+    "DELETE": "write",
+    _PREFLIGHT: None,
+}
+_NOT_SIMPLE = re.compile(r"[^a-z0-9/_-]").search  # what is simple is read in one way, whatever the case
+
+
+class ClassifyByRules:
+    """Called with a scope, returns the operation, or None for a request that is exempt.
+
+    The first rule that matches decides; a GET rule also takes HEAD, and the handshake of a WebSocket is a GET. Rules
+    see the path that the client sees, under a mount and behind a `root_path` too: those that charge whatever the case,
+    those that exempt as it is written. A CORS preflight is exempt where no rule of the method OPTIONS takes it.
+
+    What matches no rule goes by its shape: GET or HEAD of an item is `detail_read`, of anything else `search`, POST is
+    `create`, PUT, PATCH and DELETE are `write`, any other method is `search`. What the routes of the app say of a path
+    is known: one that ends in a parameter is an item's, one that is spelled out is not. A mounted app and a route that
+    takes any path say nothing. Then an item's path ends in an identifier, a segment with a digit in it that is no
+    version (`v2`, `2.0`), or in the parameter of a rule, whatever its method.
+
+    A path that what is behind may read in several ways is exempt where all of them are, and otherwise all that it may
+    be: `Readings`, if that is more than one operation. ValueError says what is wrong with a scope that is not ASGI's.
+    """
+
+    __slots__ = ("_by_method", "_gets", "_items", "_other_methods", "rules")
+
+    def __init__(self, rules: Sequence[Rule] = ()) -> None:
+        self.rules = tuple(rules)
+        self._by_method = {
+            method: RuleTable(self.rules, methods)
+            for method, methods in {
+                **{rule.method: {"*", rule.method} for rule in self.rules},
+                "GET": {"*", "GET"},
+                "HEAD": {"*", "GET", "HEAD"},
+                _PREFLIGHT: {"OPTIONS"},
+            }.items()
+        }
+        self._other_methods = RuleTable(self.rules, {"*"})
+        self._gets = self._by_method["GET"]
+        self._items = Items(self.rules)
+
+    def for_app(self, app: object) -> ClassifyByRules:
+        """The same, for the middleware that wraps `app`: its routes are known, also without an app in the scope. The
+        first request says which rules are for none of them."""
+        bound = copy(self)
+        bound._items = Items(self.rules, app)
+        return bound
+
+    def __call__(self, scope: Scope) -> str | None:
+        try:
+            path, root, method = scope["path"], scope.get("root_path"), scope.get("method", "GET")
+            if root:
+                path = client_path(path, root)
+            if method == "GET":
+                table = self._gets
+            else:
+                method = method if method in _USUAL else _unusual(method, scope)
+                table = self._by_method.get(method, self._other_methods)
+            if _NOT_SIMPLE(path) or "//" in path:
+                return self._of_readings(scope, method) if is_odd(path) else self._of_letters(scope, method, path)
+            plain = path.strip("/")
+            segments = plain.split("/") if plain else []
+            rule = table.find(segments)
+            if rule is None and (method == "GET" or method == "HEAD"):
+                return self._items.operation(scope, root, path, segments, segments)
+            if self._items.unread:
+                self._items.routes(scope)
+            return rule.operation if rule else _BY_METHOD.get(method, "search")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise explained(scope, error) from None
+
+    def _of_readings(self, scope: Scope, method: str) -> str | None:
+        paths = readings(scope["path"], scope.get("root_path") or "", scope.get("raw_path"))
+        if paths is None:
+            found = self._all(method)
+        else:
+            told_apart = {tuple(split_path(path)): path for path in reversed(paths)}
+            found = [self._of_reading(scope, method, path) for path in reversed(told_apart.values())]
+        charged = tuple(dict.fromkeys(name for one in found if one is not None for name in _operations_of(one)))
+        return Readings(charged) if len(charged) > 1 else next(iter(charged), None)
+
+    def _of_letters(self, scope: Scope, method: str, path: str) -> str | None:
+        """Of a path with capitals, or other characters that are read in one way."""
+        plain = path.strip("/")
+        return self._any_case(scope, method, path, plain.split("/"), plain.lower().split("/"))
+
+    def _of_reading(self, scope: Scope, method: str, path: str) -> str | None:
+        return self._any_case(scope, method, path, split_path(path), split_path(fold(path)))
+
+    def _any_case(self, scope: Scope, method: str, path: str, segments: list[str], folded: list[str]) -> str | None:
+        rule = self._by_method.get(method, self._other_methods).first(segments, folded)
+        if rule is None and (method == "GET" or method == "HEAD"):
+            return self._items.operation(scope, scope.get("root_path"), path, segments, folded)
+        if self._items.unread:
+            self._items.routes(scope)
+        return rule.operation if rule else _BY_METHOD.get(method, "search")
+
+    def _all(self, method: str) -> list[str | None]:
+        """Every operation that a request with this method may be."""
+        table = self._by_method.get(method, self._other_methods)
+        shapes = ["detail_read", "search"] if method in _READING else [_BY_METHOD.get(method, "search")]
+        return [*shapes, *table.operations]
+
+
+def classify_for(classify: Classify, app: object) -> Classify:
+    """The same for the middleware that wraps `app`, if it is one that goes by the routes of an app."""
+    return classify.for_app(app) if isinstance(classify, ClassifyByRules) else classify
+
+
+def _unusual(method: str, scope: Scope) -> str:
+    method = str.upper(method)  # one server hands on "get" as it came, and some apps answer it
+    return _PREFLIGHT if method == "OPTIONS" and _is_preflight(scope) else method
+
+
+def _is_preflight(scope: Scope) -> bool:
+    """The Fetch standard, section 3.2.1: OPTIONS with Origin and Access-Control-Request-Method."""
+    names = {name for name, _ in scope["headers"]}
+    return b"origin" in names and b"access-control-request-method" in names
+
+
+def _operations_of(operation: str) -> tuple[str, ...]:
+    return operation.operations if isinstance(operation, Readings) else (operation,)

@@ -1,0 +1,163 @@
+"""From who is calling and what kind of operation it is to the charges to make: a pure look-up.
+
+Everything that does not depend on the caller is computed when a Policy is made: which limits apply to which operation,
+their costs, the fixed parts of their keys, and where an override is found (overrides.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ratelimit.checks import made
+from ratelimit.ground.memo import Recent
+from ratelimit.model import (
+    FOREVER,
+    Charge,
+    Classify,
+    Identify,
+    Identity,
+    Limit,
+    Readings,
+    Scope,
+    Style,
+)
+from ratelimit.policy.keys import by_value, escaped, getter_of, memorable
+from ratelimit.policy.overrides import Matched, Override
+from ratelimit.policy.tiers import Instead, Tier, compile_tier, listed
+from ratelimit.policy.unknown import KnownOperations
+
+__all__ = ["OnFailure", "Override", "Policy", "StoreSettings"]
+
+OnFailure = Literal["allow", "deny", "local"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Where counters live, and how long a request waits for them. The URL may hold a password, so no repr shows it."""
+
+    url: str = field(default="memory://", repr=False)
+    prefix: str = "ratelimit"  # of every key in Redis
+    timeout_ms: int = 100  # the longest a request waits for the store
+    on_failure: OnFailure = "allow"  # local: this process enforces the limits until the store is back
+
+    def __post_init__(self) -> None:
+        made.store_settings(self.prefix, self.timeout_ms, self.on_failure)
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Policy:
+    """Tiers of limits, and the parts that tell callers, operations and answers apart.
+
+    `origin` says where the policy comes from: two policies of one origin are the same policy. `operations` are those
+    that `classify` may give besides the built-in ones and those that limits name: of any other it is said once in the
+    log that limits with `operations` do not count it. ValueError where the tiers contradict themselves.
+    """
+
+    tiers: Mapping[str, tuple[Limit, ...]]
+    identify: Identify
+    classify: Classify
+    style: Style
+    address: Callable[[Scope], str]
+    overrides: tuple[Override, ...] = ()
+    default_tier: str | None = None
+    store: StoreSettings = StoreSettings()
+    origin: str = ""
+    operations: frozenset[str] = frozenset()
+    _compiled: Mapping[str, Tier] = field(init=False, repr=False)
+    _matched: Matched = field(init=False, repr=False)
+    _named: frozenset[str] = field(init=False, repr=False)  # operations; users' own names for others are without number
+    _operations: KnownOperations = field(init=False, repr=False)
+    _telling: Callable[[Identity], object] = field(init=False, repr=False)
+    _recent: Recent[tuple[object, ...], tuple[Charge, ...]] = field(init=False, repr=False)
+    _by_object: Recent[tuple[int, str], tuple[Identity, tuple[Charge, ...]]] = field(init=False, repr=False)
+    _instead: Instead = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.default_tier is not None and self.default_tier not in self.tiers:
+            raise ValueError(f'default_tier is "{self.default_tier}", but the policy has only {listed(self.tiers)}')
+        compiled = {name: compile_tier(name, limits) for name, limits in self.tiers.items()}
+        object.__setattr__(self, "_compiled", compiled)
+        object.__setattr__(self, "_named", frozenset().union(*[tier.by_operation for tier in compiled.values()]))
+        object.__setattr__(self, "_operations", KnownOperations(self.operations, self._named, self.classify))
+        object.__setattr__(self, "_matched", Matched(self.overrides))
+        object.__setattr__(self, "_telling", getter_of(_told_apart_by(self.tiers, self.overrides)))
+        object.__setattr__(self, "_recent", Recent())
+        # Built-in identification gives the same object again. The entry holds it: its id is not another's meanwhile.
+        object.__setattr__(self, "_by_object", Recent())
+        object.__setattr__(self, "_instead", Instead(tuple(self.tiers), self.default_tier))
+
+    def charges(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
+        """What a request takes, in the order of the tier's limits; with Readings, the most that one of them takes.
+
+        A caller of late gets the same tuple again, as long as nothing that a limit or an override goes by has changed,
+        and its names are not kilobytes. A tier that the policy does not have (a rolling deploy) is the default tier,
+        else "anonymous": nothing is unlimited by accident, and nobody gets an error for it. Raises LookupError if the
+        policy has neither, or the identity names no tier and there is no default.
+        """
+        if identity.attributes:  # they may be a mapping that somebody changes
+            return self._by_fields(identity, operation)
+        known = self._by_object.young.get((id(identity), operation))
+        if known is not None and known[0] is identity:
+            return known[1]
+        charges = self._by_fields(identity, operation)
+        if self._is_memorable(identity, operation):
+            self._by_object.put((id(identity), operation), (identity, charges))
+        return charges
+
+    def _by_fields(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
+        named = operation if operation in self._named or isinstance(operation, Readings) else None
+        if named is None and self._named and operation not in self._operations.names:
+            self._operations.tell(operation)
+        attributes = by_value(identity.attributes) if identity.attributes else ()
+        if attributes is None:
+            return self._charges(identity, operation)
+        asked = named, identity.root, self._telling(identity), attributes
+        charges = self._recent.get(asked)
+        if charges is None:
+            charges = self._charges(identity, operation)
+            if self._is_memorable(identity, operation):
+                self._recent.put(asked, charges)
+        return charges
+
+    def _charges(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
+        tier_name = self.default_tier if identity.tier is None else identity.tier
+        tier = self._compiled.get(tier_name) if tier_name is not None else None
+        if tier is None:
+            return self._by_fields(self._instead.of(identity), operation)
+        root_kind, root_name = identity.root
+        root = f"{{{root_kind}={escaped(root_kind, root_name)}}}"  # all keys of a request are in one slot of a cluster
+        overrides = self._matched(identity, tier_name) if self.overrides else ()
+        read_as = operation.operations if isinstance(operation, Readings) else (operation,)
+        return tuple(
+            Charge(c.limit, c.key(root, root_kind, identity), c.cost, _maxes(c.limit, overrides, identity.attributes))
+            for c in tier.counters(read_as)
+        )
+
+    def _is_memorable(self, identity: Identity, operation: str) -> bool:
+        """Not under a tier that is not there: what is remembered is the tier's in its place, so each request comes by
+        where that is told."""
+        return (identity.tier is None or identity.tier in self._compiled) and memorable(identity, operation)
+
+
+def _maxes(
+    limit: Limit, overrides: Sequence[Override], attributes: Mapping[str, str | int]
+) -> tuple[tuple[int, int], ...]:
+    """The max until each of some instants: the last override first, and after its end the one before it."""
+    steps = []
+    covered = 0
+    for override in overrides:
+        own = override.maxes.get(limit.name)
+        if own is not None and override.until_ms > covered:
+            covered = min(override.until_ms, FOREVER)
+            steps.append((covered, own(attributes)))
+    if covered < FOREVER:
+        steps.append((FOREVER, limit.max(attributes)))
+    return tuple(steps)
+
+
+def _told_apart_by(tiers: Mapping[str, tuple[Limit, ...]], overrides: Sequence[Override]) -> set[str]:
+    """What limits and overrides look at of a caller besides its root and its attributes."""
+    per = {kind for limits in tiers.values() for limit in limits for kind in limit.per}
+    return {"tier"}.union(per, *[override.match for override in overrides])

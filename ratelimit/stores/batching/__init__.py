@@ -1,0 +1,1 @@
+"""Concurrent requests share one round trip. Read queue.py first, then batch.py and callers.py."""

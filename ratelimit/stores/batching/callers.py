@@ -1,0 +1,180 @@
+"""What is kept of a caller between its requests: its keys as they are sent, its last denial, its units ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ratelimit.ground.memo import Recent
+from ratelimit.model import Charge, Concurrency, Decision, Lease, Rate
+from ratelimit.stores.batching.allotments import Allotment, Demand, later
+from ratelimit.stores.connection.socket import bulk
+from ratelimit.stores.counting.terms import LETTERS, new_lease, terms_at
+
+BEHIND_MS = 1_000  # a denial is remembered no longer: by then a reset, a refund or returned units are seen
+
+Charges = tuple[Charge, ...]
+
+
+class TermSet:
+    """The terms of a set of charges while nothing of them changes. In a call, callers share one that is sent once."""
+
+    __slots__ = (
+        "_resets", "lengths", "maxes", "parts", "reserves", "shadows", "since_ms", "size", "terms",
+        "until_ms", "weight", "wire",
+    )  # fmt: skip
+
+    def __init__(self, charges: Charges, now_ms: int) -> None:
+        self.terms = terms = tuple([terms_at(charge, now_ms) for charge in charges])
+        self.size = len(terms)
+        self.maxes = tuple([term.max for term in terms])
+        self.lengths = tuple([term.length_ms for term in terms])
+        self.shadows = tuple([term.shadow for term in terms])
+        self.since_ms = max(term.since_ms for term in terms)
+        self.until_ms = min(term.until_ms for term in terms)
+        self.reserves = reservable(charges) and not any(term.shadow for term in terms)
+        parts: list[str | int] = [self.since_ms, self.until_ms, int(self.reserves), self.size]
+        for charge, term in zip(charges, terms, strict=True):
+            parts += (LETTERS[term.kind], charge.cost, term.max, int(term.shadow), term.first, term.second)
+        later_maxes = [number for c, term in enumerate(terms, 1) for step in term.later for number in (c, *step)]
+        parts += (len(later_maxes) // 3, *later_maxes)
+        self.parts = len(parts)
+        # A denial reads all sub-windows: with 1,000 of them as much as eight decisions take.
+        self.weight = 1 + sum(term.second // 120 for term in terms if term.kind is Rate)
+        self.wire = b"".join(map(bulk, parts))
+        self._resets: tuple[int, tuple[int, ...]] = (-1, ())  # of an instant; one object, as threads ask too
+
+    def resets(self, now_ms: int) -> tuple[int, ...]:
+        """`reset_after_ms` of each charge that was just charged: the same for all callers of a call."""
+        at_ms, resets = self._resets
+        if now_ms != at_ms:
+            resets = tuple([term.resets_after(now_ms) for term in self.terms])
+            self._resets = now_ms, resets
+        return resets
+
+
+class TermSets:
+    """Those of late: the same object for the same terms."""
+
+    def __init__(self) -> None:
+        self._recent: Recent[bytes, TermSet] = Recent()
+
+    def at(self, charges: Charges, now_ms: int) -> TermSet:
+        made = TermSet(charges, now_ms)
+        term_set = self._recent.get(made.wire)
+        if term_set is None:
+            self._recent.put(made.wire, made)
+        return term_set or made
+
+
+class Caller:
+    """A set of charges that comes again: the same object, for as long as the policy is the same."""
+
+    __slots__ = (
+        "_refused_at",
+        "_refused_until",
+        "_told",
+        "_told_after_ms",
+        "allotment",
+        "caps",
+        "charges",
+        "demand",
+        "keys",
+        "refusal",
+        "seen",
+        "slot",
+        "term_set",
+    )
+
+    def __init__(self, charges: Charges, prefix: str, term_set: TermSet, slot: int = 0) -> None:
+        self.charges = charges
+        self.slot = slot  # of all its keys, on a cluster
+        self.keys = b"".join([bulk(prefix + charge.key) for charge in charges])
+        self.term_set = term_set
+        taking = [(c, charge.key, charge.limit.kind) for c, charge in enumerate(charges) if charge.cost]
+        self.caps = [(c, key, kind.lease_ms) for c, key, kind in taking if isinstance(kind, Concurrency)]
+        self.refusal: Decision | None = None
+        self.seen: Decision | None = None  # what the store decided last, where this process may have to go on from it
+        self._told: Decision | None = None  # the refusal as it was in one millisecond: a flood asks many times in it
+        self._told_after_ms = 0
+        self._refused_at = self._refused_until = 0.0
+        self.allotment: Allotment | None = None
+        self.demand = Demand(_sub_window_ms(charges)) if reservable(charges) else None
+
+    def new_leases(self) -> tuple[Lease, ...]:
+        maxes = self.term_set.maxes
+        return tuple([new_lease(key, lease_ms, maxes[c]) for c, key, lease_ms in self.caps])
+
+    def refused(self, decision: Decision, sent: float, now: float) -> None:
+        """Remember a denial for as long as it is certain. Of a concurrency cap never: a slot can free at any time."""
+        certain_ms = BEHIND_MS
+        for state in decision.states:
+            if state.exceeded and isinstance(state.limit.kind, Concurrency):
+                return
+            changes_ms = state.retry_after_ms if state.exceeded else state.reset_after_ms
+            certain_ms = min(certain_ms, changes_ms or BEHIND_MS)
+        self.refusal, self._refused_at, self._told, self._told_after_ms = decision, now, decision, 0
+        self._refused_until = sent + certain_ms / 1000  # in the store no more has passed by then
+
+    def decide(self, now: float) -> Decision | None:
+        """The decision that needs no trip: denied a moment ago, or on a unit taken ahead. Then there is no `await`
+        between this and the app."""
+        if self.refusal and (refusal := self.refusal_at(now)):
+            return refusal
+        if self.allotment and self.demand and (spent := self.allotment.spend(now)):
+            self.demand.count += 1
+            return spent
+        return None
+
+    def refusal_at(self, now: float) -> Decision | None:
+        """The denial as it is now; None where this caller could succeed by now."""
+        if self.refusal is None or now >= self._refused_until:
+            self.refusal = None
+            return None
+        after_ms = int((now - self._refused_at) * 1000)
+        if after_ms != self._told_after_ms:
+            self._told, self._told_after_ms = later(self.refusal, after_ms), after_ms
+        return self._told
+
+
+class CallerCache:
+    """Finds those of late, by the id of their charges, and makes others. `slot_of` says the slot of charges, on a
+    cluster."""
+
+    def __init__(
+        self,
+        recent: Recent[int, Caller],
+        prefix: str,
+        tariff_at: Callable[[Charges, int], TermSet],
+        slot_of: Callable[[Charges], int] | None,
+    ) -> None:
+        self._recent = recent
+        self._prefix = prefix
+        self._tariff_at = tariff_at
+        self._slot_of = slot_of
+
+    def of(self, charges: Sequence[Charge], now_ms: int) -> Caller:
+        caller = self._recent.get(id(charges))
+        if caller is not None and caller.charges is charges:
+            return caller
+        own = tuple(charges)  # the same object if it is a tuple; a list may hold something else the next time
+        slot = self._slot_of(own) if self._slot_of else 0
+        caller = Caller(own, self._prefix, self._tariff_at(own, now_ms), slot)
+        if own is charges:
+            self._recent.put(id(own), caller)
+        return caller
+
+    def seen(self, charges: Sequence[Charge]) -> Decision | None:
+        """What the store decided last on these, where that is kept."""
+        caller = self._recent.get(id(charges))
+        return caller.seen if caller and caller.charges is charges else None
+
+
+def reservable(charges: Charges) -> bool:
+    """Whether units may be taken ahead: where one limit is left that has to be asked for, nothing would be saved."""
+    limits = [charge.limit for charge in charges if charge.cost]
+    return bool(limits) and all(limit.reserve and not isinstance(limit.kind, Concurrency) for limit in limits)
+
+
+def _sub_window_ms(charges: Charges) -> int:
+    kinds = (charge.limit.kind for charge in charges if charge.cost)
+    return min([BEHIND_MS, *(-(-kind.window_ms // kind.precision) for kind in kinds if isinstance(kind, Rate))])

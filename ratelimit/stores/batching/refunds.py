@@ -1,0 +1,85 @@
+"""Gives back what was taken ahead and not spent when its sub-window ends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ratelimit.stores.batching.allotments import Allotment
+from ratelimit.stores.batching.callers import Caller, TermSet
+from ratelimit.stores.connection.inflight import unheard
+from ratelimit.stores.connection.link import Link
+from ratelimit.stores.connection.socket import bulk
+from ratelimit.stores.counting.terms import LETTERS
+from ratelimit.stores.fallback.local import LocalLimiter
+from ratelimit.stores.lua.scripts import Scripts
+
+
+class _Held(NamedTuple):
+    caller: Caller
+    term_set: TermSet
+    connection: int
+    timer: asyncio.TimerHandle
+
+
+class Refunds:
+    """Of one event loop.
+
+    A refund is sent at most once, and over the connection over which the units were charged: behind a reconnect there
+    may be a server that never heard of them.
+    """
+
+    def __init__(self, link: Link, scripts: Scripts) -> None:
+        self._local: LocalLimiter | None = None
+        self._by_marker = False
+        self._link = link
+        self._scripts = scripts
+        self._held: dict[Allotment, _Held] = {}
+
+    def keep_account(self, local: LocalLimiter, *, by_marker: bool) -> None:
+        """What goes back is owed like anything else, and lost with no reply. Behind a reconnect it is dropped, unless a
+        marker tells whether what was charged is still there."""
+        self._local, self._by_marker = local, by_marker
+
+    @property
+    def by_marker(self) -> bool:
+        """Whether a marker has to tell of something."""
+        return self._by_marker and bool(self._held)
+
+    def drop(self, after: bytes) -> None:
+        """Of calls later than that what was charged is gone."""
+        for allotment in self._held:
+            if allotment.number > after:
+                allotment.number = b""  # it can still be spent
+
+    def expect(self, allotments: Mapping[Caller, Allotment]) -> None:
+        """These were just given units. What came too late goes back at once."""
+        loop = asyncio.get_running_loop()
+        for caller, allotment in allotments.items():
+            timer = loop.call_later(max(0.0, allotment.deadline - time.monotonic()), self._give_back, allotment)
+            self._held[allotment] = _Held(caller, caller.term_set, self._link.number, timer)
+
+    def give_all_back(self) -> None:
+        for allotment in list(self._held):
+            self._give_back(allotment)
+
+    def _give_back(self, allotment: Allotment) -> None:
+        held = self._held.pop(allotment)
+        held.timer.cancel()
+        units = allotment.take_back()  # first: what was sent back must never be spent
+        same = self._link.number == held.connection
+        if units and self._local and allotment.number and (same or self._by_marker):
+            self._local.give_back(held.caller.charges, units, allotment.charged_at_ms, allotment.number)
+        elif units and same and self._link.ready:
+            self._link.send(self._command(held, allotment, units), unheard)
+
+    def _command(self, held: _Held, allotment: Allotment, units: int) -> bytes:
+        """With the script's text: after EVALSHA it would have to be sent a second time where the cache lost it."""
+        arguments = [bulk(allotment.charged_at_ms)]
+        for charge, term in zip(held.caller.charges, held.term_set.terms, strict=True):
+            letter = LETTERS[term.kind]
+            arguments += (bulk(letter), bulk(units * charge.cost), bulk(term.first), bulk(term.second))
+        head = self._scripts.refund.head(held.term_set.size, len(arguments), text=True)
+        return b"".join([head, held.caller.keys, *arguments])

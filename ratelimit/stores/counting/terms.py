@@ -1,0 +1,108 @@
+"""What a charge comes to at an instant: its max, whether it is in shadow, the period it counts in."""
+
+from __future__ import annotations
+
+import secrets
+from itertools import pairwise
+from typing import NamedTuple
+
+from ratelimit.ground.memo import Recent
+from ratelimit.model import Charge, Concurrency, Lease, Quota, Rate
+from ratelimit.stores.counting.calendar import period
+
+LETTERS = {Rate: "r", Quota: "q", Concurrency: "c"}  # of the kinds, in the scripts
+
+
+class Terms(NamedTuple):
+    """A charge between `since_ms` and `until_ms`, an interval in which nothing of it changes.
+
+    `first` and `second` depend on the kind: window and precision of a rate, start and end of a quota's period,
+    lease and 0 of a concurrency cap.
+    """
+
+    kind: type[Rate | Quota | Concurrency]
+    max: int
+    shadow: bool
+    first: int
+    second: int
+    length_ms: int  # of the window, the period or the lease
+    since_ms: int
+    until_ms: int
+    later: tuple[tuple[int, int], ...] = ()  # instants from which on the max is another one, and that max
+
+    @property
+    def start(self) -> int:
+        """Of a quota's period."""
+        return self.first
+
+    @property
+    def end(self) -> int:
+        """Of a quota's period."""
+        return self.second
+
+    @property
+    def lease_ms(self) -> int:
+        return self.first
+
+    def resets_after(self, now_ms: int) -> int:
+        """Until all is free again, of what is charged at `now_ms`: a rate's sub-window, a quota's period, a lease."""
+        if self.kind is Rate:
+            return leaves(now_ms * self.second // self.first, self.first, self.second) - now_ms
+        return self.first if self.kind is Concurrency else self.end - now_ms
+
+
+def leaves(sub_window: int, window_ms: int, precision: int) -> int:
+    """The instant at which a sub-window has left the window: start(i + k + 1)."""
+    return -(-(sub_window + precision + 1) * window_ms // precision)
+
+
+def new_lease(key: str, lease_ms: int, maximum: int) -> Lease:
+    """With 128 random bits, and its length: an edit of the limit does not change what is held."""
+    return Lease(key, f"{secrets.token_hex(16)}/{lease_ms}", lease_ms, maximum)
+
+
+def terms_at(charge: Charge, now_ms: int) -> Terms:
+    """The terms of `charge` at `now_ms`, and the longest interval around it in which they hold."""
+    limit = charge.limit
+    since = 0
+    for until, maximum in charge.maxes[:-1]:  # noqa: B007 - the step in force is what the loop ends with
+        if now_ms < until:
+            break
+        since = until
+    else:
+        until, maximum = charge.maxes[-1]
+    later = () if until == charge.maxes[-1][0] else _later(charge, until)
+    shadow = limit.mode == "shadow"
+    if limit.enforce_from_ms:
+        if now_ms < limit.enforce_from_ms:
+            shadow, until = True, min(until, limit.enforce_from_ms)
+        else:
+            since = max(since, limit.enforce_from_ms)
+    match limit.kind:
+        case Rate(window_ms, precision):
+            return Terms(Rate, maximum, shadow, window_ms, precision, window_ms, since, until, later)
+        case Concurrency(lease_ms):
+            return Terms(Concurrency, maximum, shadow, lease_ms, 0, lease_ms, since, until, later)
+        case quota:
+            start, end = period(quota, now_ms)
+            return Terms(Quota, maximum, shadow, start, end, end - start, max(since, start), min(until, end), later)
+
+
+class KnownTerms:
+    """`terms_at`, remembered while they hold for the charges of late: a policy gives the same objects again."""
+
+    def __init__(self) -> None:
+        self._known: Recent[int, tuple[Charge, Terms]] = Recent()
+
+    def __call__(self, charge: Charge, now_ms: int) -> Terms:
+        known = self._known.get(id(charge))
+        if known and known[0] is charge and known[1].since_ms <= now_ms < known[1].until_ms:
+            return known[1]
+        terms = terms_at(charge, now_ms)
+        self._known.put(id(charge), (charge, terms))
+        return terms
+
+
+def _later(charge: Charge, until_ms: int) -> tuple[tuple[int, int], ...]:
+    """The maxes that come after the one that holds until an instant. Most charges have one max for ever."""
+    return tuple((ends, following) for (ends, _), (_, following) in pairwise(charge.maxes) if ends >= until_ms)

@@ -1,0 +1,106 @@
+"""Charges what is owed to a node, with calls of lua/settle.lua."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ratelimit.model import StoreUnavailable
+from ratelimit.stores.connection.socket import Part, Replied, error_of
+from ratelimit.stores.fallback.journal import Item
+from ratelimit.stores.lua.scripts import Scripts
+
+if TYPE_CHECKING:
+    from ratelimit.stores.fallback.gate import NodeGate
+    from ratelimit.stores.fallback.reconcile import Reconciliation
+
+logger = logging.getLogger("ratelimit")
+
+ITEMS = 512  # a call: a millisecond or two of the server's time
+TOGETHER = 64  # calls to different slots of a node that are under way at a time
+OVER, DONE = 0, 1  # what lua/settle.lua says of an item; anything else: it is still owed
+DAMAGED = "WRONGTYPE"  # what else keeps a counter from being charged goes away: no memory, a replica, a full disk
+
+
+class DebtWriter:
+    """Of one event loop. `patience` in seconds."""
+
+    def __init__(self, reconciliation: Reconciliation, scripts: Scripts, patience: float) -> None:
+        self._reconciliation = reconciliation
+        self._tickets = reconciliation.tickets
+        self._local = reconciliation.local
+        self._scripts = scripts
+        self._patience = patience
+
+    async def charge(self, gate: NodeGate, wanted: Callable[[int], bool]) -> bool:
+        """What is owed in slots that are wanted. True where all of it was charged."""
+        by_slot: defaultdict[int, list[Item]] = defaultdict(list)
+        for slot, item in self._local.journal.take(wanted):
+            by_slot[slot].append(item)
+        chunks = [(slot, items[n : n + ITEMS]) for slot, items in by_slot.items() for n in range(0, len(items), ITEMS)]
+        together = TOGETHER if self._tickets.cluster else 1  # with one marker, one call at a time
+        lost, done = False, True
+        for n in range(0, len(chunks), together):
+            if lost:  # with one marker, no number may pass that of a call in doubt
+                done = False
+                for _, items in chunks[n : n + together]:
+                    self._owe(items)
+            else:
+                calls = [self._charge(gate, slot, items) for slot, items in chunks[n : n + together]]
+                outcomes = await asyncio.gather(*calls)
+                lost, done = None in outcomes, done and all(outcomes)
+        return done
+
+    async def _charge(self, gate: NodeGate, slot: int, items: Sequence[Item]) -> bool | None:
+        """Whether all of it was charged; None: nobody knows yet."""
+        ticket = self._tickets.next("settled", items[0].key)
+        keys = [*[self._tickets.prefix + item.key for item in items], ticket.marker]
+        arguments: list[Part] = []
+        for item in items:
+            letter, first, second, sub_window = item.place
+            arguments += (letter, b"%d" % item.units, first, second, sub_window)
+        sent = time.monotonic()
+        try:
+            reply = await gate.call(slot, self._scripts.settle, keys, [*arguments, ticket.number], self._patience)
+            if not (isinstance(reply, list) and len(reply) == 1 + len(items)):
+                raise gate.unreadable()
+        except Replied:  # nothing was done
+            self._owe(items)
+            return False
+        except StoreUnavailable:
+            self._reconciliation.lose(ticket, slot, sent, partial(self._told, items))
+            return None
+        gate.answered(ticket)
+        return self._charged(items, reply[1:])
+
+    def _told(self, items: Sequence[Item], told: list[bytes] | None) -> None:
+        """What became of a lost call."""
+        if told is None:
+            self._owe(items)
+        else:  # nobody knows: then it counts as charged
+            self._charged(items, [int(digit) for digit in told[0].decode()] if told else [DONE] * len(items))
+
+    def _charged(self, items: Sequence[Item], outcomes: Sequence[int | bytes]) -> bool:
+        again = []
+        for item, outcome in zip(items, outcomes, strict=True):
+            why = "" if isinstance(outcome, int) else str(error_of(outcome))
+            if outcome == DONE:
+                self._local.settled(item)
+            elif outcome == OVER:
+                self._local.journal.forget(item)
+            elif why.startswith(DAMAGED):
+                logger.error("%d units are not charged, the counter %s is damaged: %s", item.units, item.key, why)
+                self._local.journal.forget(item)
+            else:
+                again.append(item)
+        self._owe(again)
+        return not again
+
+    def _owe(self, items: Iterable[Item]) -> None:
+        for item in items:
+            self._local.journal.owe(item)

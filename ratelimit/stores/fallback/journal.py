@@ -1,0 +1,163 @@
+"""What was admitted without the store and is owed to it, until it is charged there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ratelimit.stores.counting.terms import Terms
+
+logger = logging.getLogger("ratelimit")
+
+MOST = 50_000  # entries of 0.53 kB, and 0.15 kB for each further one of a counter: 27 MB an event loop
+
+
+class Place(NamedTuple):
+    """Where units count, as lua/settle.lua has it: a sub-window of a rate, "r"; the period of a quota, "q"."""
+
+    letter: str
+    first: int
+    second: int
+    sub_window: int
+
+    @classmethod
+    def at(cls, terms: Terms, letter: str, now_ms: int) -> Place:
+        sub_window = now_ms * terms.second // terms.first if letter == "r" else 0
+        return cls(letter, terms.first, terms.second, sub_window)
+
+
+class Item(NamedTuple):
+    """Units that are owed, or below 0 to be given back, in one place of one counter."""
+
+    key: str
+    place: Place
+    units: int
+
+
+class _Debt:
+    """Of one counter."""
+
+    __slots__ = ("places", "slot")
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+        self.places: dict[Place, int] = {}
+
+
+class Journal:
+    """Of one event loop. `slot_of` gives the slot of a key. Of `most` entries the oldest callers are dropped first."""
+
+    def __init__(self, slot_of: Callable[[str], int] = lambda _: 0, most: int = MOST) -> None:
+        self._slot_of = slot_of
+        self._most = most
+        self._debts: dict[str, _Debt] = {}  # by counter, the one that owes for the longest time first
+        self._size = 0
+        self._open: dict[str, int] = {}  # units by counter, also those that are being settled or may be owed
+        self._dropped = [0, 0]  # counters and units
+        self._given_back = b""  # the number of the newest call of which something is to be given back
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def open_units(self) -> int:
+        """All that the store may not know of."""
+        return sum(units for units in self._open.values() if units > 0)
+
+    def open(self, key: str) -> int:
+        """The same of one counter, less what is to be given back."""
+        return self._open.get(key, 0)
+
+    def expect(self, item: Item) -> None:
+        """It was admitted; whether it is owed is not known yet."""
+        self._count(item.key, item.units)
+
+    def forget(self, item: Item) -> None:
+        """What was expected is not owed, or not any more."""
+        self._count(item.key, -item.units)
+
+    def owe(self, item: Item) -> None:
+        """What was expected is owed."""
+        key, place, units = item
+        debt = self._debts.get(key)
+        if debt is None:
+            debt = self._debts[key] = _Debt(self._slot_of(key))
+        if place in debt.places:
+            debt.places[place] += units
+            if not debt.places[place]:  # given back before it was charged
+                self._drop(key, place)
+            return
+        debt.places[place] = units
+        self._size += 1
+        for older in [old for old in debt.places if _over(old, place)]:
+            self._drop(key, older)
+        if self._size > self._most:
+            self._drop_oldest()
+
+    def give_back(self, item: Item, number: bytes) -> None:
+        """A call of this number has charged it for nothing."""
+        self._given_back = max(self._given_back, number)
+        self.expect(item)
+        self.owe(item)
+
+    def take(self, wanted: Callable[[int], bool]) -> list[tuple[int, Item]]:
+        """What is owed in slots that are wanted, the oldest first. Who takes it says what became of it."""
+        taken: list[tuple[int, Item]] = []
+        for key, debt in [entry for entry in self._debts.items() if wanted(entry[1].slot)]:
+            del self._debts[key]
+            taken += [(debt.slot, Item(key, place, units)) for place, units in debt.places.items()]
+        self._size -= len(taken)
+        return taken
+
+    @property
+    def refunds(self) -> bool:
+        """Whether something may have to be given back."""
+        return bool(self._given_back)
+
+    def drop_refunds(self, after: bytes) -> None:
+        """What is to be given back may not be there any more, unless a marker tells of a call as late as that."""
+        if after >= self._given_back:
+            return
+        self._given_back = b""
+        for _, item in self.take(lambda _: True):
+            if item.units > 0:
+                self.owe(item)
+            else:
+                self.forget(item)
+
+    def report(self) -> None:
+        """What was dropped is said once, when it is over."""
+        if self._dropped[0]:
+            logger.error("admitted without the store and dropped: %d counters, %d units in all", *self._dropped)
+            self._dropped = [0, 0]
+
+    def _count(self, key: str, units: int) -> None:
+        left = self._open.get(key, 0) + units
+        if left:
+            self._open[key] = left
+        else:
+            self._open.pop(key, None)
+
+    def _drop(self, key: str, place: Place) -> int:
+        debt = self._debts[key]
+        units = debt.places.pop(place)
+        self._count(key, -units)
+        self._size -= 1
+        if not debt.places:
+            del self._debts[key]
+        return units
+
+    def _drop_oldest(self) -> None:
+        key, debt = next(iter(self._debts.items()))
+        if not self._dropped[0]:
+            logger.error("more callers than can be kept account of without the store: the oldest will not be charged")
+        self._dropped[0] += 1
+        self._dropped[1] += sum([self._drop(key, place) for place in list(debt.places)])
+
+
+def _over(old: Place, new: Place) -> bool:
+    """Whether what was counted in one place does not count any more where the other is now."""
+    if old.letter == "q":
+        return old.second <= new.first
+    return new.sub_window - old.sub_window > new.second

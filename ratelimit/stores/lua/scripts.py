@@ -1,0 +1,106 @@
+"""The scripts that run inside Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from ratelimit.model import Lease, StoreUnavailable
+from ratelimit.stores.connection.socket import NoScript, Reply, bulk
+
+if TYPE_CHECKING:
+    from ratelimit.stores.connection.link import Link
+
+FAILED = -2  # of a caller; why is behind it
+LATEST_MS = 2**47  # in the year 6429: further on there is soon no calendar
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    text: str
+    sha: str
+
+    @classmethod
+    def of(cls, text: str) -> Script:
+        return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+    @classmethod
+    def load(cls, *parts: str) -> Script:
+        """A script of `ratelimit/stores/lua`; one of several parts is their text in this order."""
+        folder = files("ratelimit.stores") / "lua"
+        return cls.of("\n".join([(folder / f"{part}.lua").read_text("utf-8") for part in parts]))
+
+    def head(self, keys: int, arguments: int, *, text: bool = False) -> bytes:
+        """A call up to its keys: with the script's digest, or with its text, which fills the server's cache."""
+        name, script = ("EVAL", self.text) if text else ("EVALSHA", self.sha)
+        return b"*%d\r\n%b%b%b" % (3 + keys + arguments, bulk(name), bulk(script), bulk(keys))
+
+
+async def called(link: Link, written: Callable[..., bytes], patience: float) -> Reply:
+    """The reply to a script call; `written` with its text where the server has lost it. Raises StoreUnavailable."""
+    now = asyncio.get_running_loop().time
+    deadline = now() + patience
+    try:
+        return await link.call(written(), patience)
+    except NoScript:  # nothing was done
+        return await link.call(written(text=True), deadline - now())
+
+
+def without_room(leases: Sequence[Lease], reply: Reply) -> list[Lease]:
+    """The leases that were taken again above the max. Raises StoreUnavailable if it is no reply of renew.lua."""
+    if not isinstance(reply, list) or len(reply) != len(leases) or any(type(room) is not int for room in reply):
+        raise StoreUnavailable("what the server sent is no reply to the script that renews leases")
+    return [lease for lease, room in zip(leases, reply, strict=True) if not room]
+
+
+def time_of(reply: Reply) -> int:
+    """The store's time of a reply to acquire. ValueError for what would come out in the app, as a 500: no numbers."""
+    try:
+        numbers = type(sum(reply)) is int  # takes a third of looking at each
+    except TypeError:  # why one FAILED is a text
+        numbers = all(type(part) is int or before == FAILED for before, part in pairwise([0, *reply]))
+    now_ms: int = reply[0]
+    if not numbers:
+        raise ValueError("it is not made of whole numbers")
+    if not 0 <= now_ms < LATEST_MS:
+        raise ValueError(f"its time is {now_ms} ms, and no calendar goes beyond the year 6429 here")
+    return now_ms
+
+
+_KINDS = ["leaves", "acquire/rate", "acquire/quota", "acquire/concurrency"]
+_DECIDING = ["acquire/arguments", *_KINDS, "acquire/wait", "acquire/ahead", "acquire/decide"]
+PARTS = {
+    "acquire": [*_DECIDING, "acquire/all", "acquire/reply"],
+    "acquire_once": ["fence", *_DECIDING, "acquire/note", "acquire/all", "acquire/mark"],
+    "renew": ["renew"],
+    "refund": ["refund"],
+    "resolve": ["resolve"],
+    "settle": ["fence", "leaves", "settle"],
+}
+
+
+def _loaded(name: str) -> Callable[[], Script]:
+    return lambda: Script.load(*PARTS[name])
+
+
+@dataclass(slots=True)
+class Scripts:
+    """`acquire_once` is `acquire` with a number, of which `resolve` says later whether it was applied."""
+
+    acquire: Script = field(default_factory=_loaded("acquire"))
+    acquire_once: Script = field(default_factory=_loaded("acquire_once"))
+    renew: Script = field(default_factory=_loaded("renew"))
+    refund: Script = field(default_factory=_loaded("refund"))
+    resolve: Script = field(default_factory=_loaded("resolve"))
+    settle: Script = field(default_factory=_loaded("settle"))
+
+    def renewal(self, prefix: str, leases: Sequence[Lease], *, text: bool = False) -> bytes:
+        """A call of renew.lua for leases in one slot."""
+        keys = [bulk(prefix + lease.key) for lease in leases]
+        arguments = [bulk(part) for lease in leases for part in (lease.id, lease.lease_ms, lease.max)]
+        return b"".join([self.renew.head(len(keys), len(arguments), text=text), *keys, *arguments])

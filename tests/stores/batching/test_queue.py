@@ -1,0 +1,327 @@
+"""What group commit promises: many decisions a call, each caller's result its own, and nobody waits for a timer."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ratelimit.model import Charge, Decision, StoreUnavailable
+from ratelimit.stores.batching.batch import Batch
+from ratelimit.stores.connection.socket import command
+from ratelimit.stores.redis import RedisStore
+from tests import servers
+from tests.slots.test_leases import Clocked
+from tests.stores import Subject, concurrency, quota, rate
+from tests.stores.clock import script_calls
+from tests.stores.test_differential import comparable
+from tests.stores.wires import WARM, T, ask, connected, fake_store, never_paused, run, spy, turns
+
+MIDNIGHT = 1_772_409_600_000  # 2026-03-02T00:00:00Z
+
+
+@pytest.fixture
+def subject(server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> Subject:
+    never_paused(monkeypatch)
+    return Subject(server.name, server.unix_url)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> RedisStore:
+    return fake_store(monkeypatch)
+
+
+def test_many_decisions_share_a_call(server: servers.Server, subject: Subject) -> None:
+    """64 workers with 64 callers take at most a script call for 16 decisions, and every one is charged."""
+
+    async def worker(number: int) -> list[int]:
+        charges = (rate(99, 60_000, key=f"r{number}"), quota(99, key=f"q{number}"))
+        return [(await subject.store.acquire(charges)).states[0].used for _ in range(20)]
+
+    async def test() -> None:
+        await subject.store.acquire(WARM)
+        before = script_calls(server)
+        seen = await asyncio.gather(*map(worker, range(64)))
+        assert seen == [list(range(1, 21))] * 64
+        assert script_calls(server) - before <= 64 * 20 / 16
+
+    subject.run(test())
+
+
+def test_a_lone_request_waits_for_nobody(fake: RedisStore) -> None:
+    """Who comes alone is one EVALSHA that goes in the next turn of the loop: no timer is passed on the way."""
+
+    async def test() -> None:
+        wire = await connected(fake)
+        call = ask(fake, rate(9, 60_000))
+        await turns(2)  # it comes in the first
+        ((name, *_),) = wire.written
+        assert name == b"EVALSHA"
+        wire.reply([T, 1, 1])
+        assert (await call).allowed
+
+    run(fake, test())
+
+
+def test_what_comes_together_goes_together(fake: RedisStore) -> None:
+    """All of one turn go in one call, all that come while it is under way in the next; never two are under way."""
+
+    async def test() -> None:
+        wire = await connected(fake)
+        first = [ask(fake, rate(9, 60_000, key=key)) for key in "abc"]
+        await turns()
+        second = []
+        for key in "defg":
+            second.append(ask(fake, rate(9, 60_000, key=key)))
+            await turns()
+        assert wire.keys == [["a", "b", "c"]]
+        wire.reply([T, 1, 1, 1, 2, 1, 3])
+        await asyncio.gather(*first)
+        assert wire.keys == [["a", "b", "c"], ["d", "e", "f", "g"]]
+        wire.reply([T, 1, 4, 1, 5, 1, 6, 1, 7])
+        decisions = await asyncio.gather(*first, *second)
+        assert [d.states[0].used for d in decisions] == [1, 2, 3, 4, 5, 6, 7]
+        assert [d.states[0].charge.key for d in decisions] == [f"{{user=ana}}:{key}" for key in "abcdefg"]
+
+    run(fake, test())
+
+
+def test_many_of_one_turn(fake: RedisStore) -> None:
+    """When 16 of one turn have come they are on their way: the store decides for them while the others still run."""
+
+    async def test() -> None:
+        wire = await connected(fake)
+        sent: list[int] = []
+
+        async def come(number: int) -> Decision:
+            sent.append(len(wire.keys))
+            return await fake.acquire((rate(99, 60_000, key=f"r{number}"),))
+
+        calls = [asyncio.ensure_future(come(number)) for number in range(20)]
+        await turns()
+        assert sent == [0] * 16 + [1] * 4
+        assert [len(keys) for keys in wire.keys] == [16]
+        wire.reply([T, *[1, 1] * 16])
+        assert [len(keys) for keys in wire.keys] == [16, 4]
+        wire.reply([T, *[1, 1] * 4])
+        assert all(d.allowed for d in await asyncio.gather(*calls))
+
+    run(fake, test())
+
+
+def test_two_reasons_to_send(fake: RedisStore) -> None:
+    """Where the connection is ready again in the turn in which somebody comes, still one call is under way."""
+
+    async def test() -> None:
+        wire = await connected(fake)
+        wire.drained = drained = asyncio.get_running_loop().create_future()
+        fake._queue().link.send(command("ECHO", "much"), lambda _: None)
+        calls = [ask(fake, rate(9, 60_000, key="a"))]
+        await turns()
+        wire.drained = None
+        calls.append(ask(fake, rate(9, 60_000, key="b")))  # is to be sent at the end of this turn
+        drained.set_result(None)  # which sends at once
+        calls.append(ask(fake, rate(9, 60_000, key="c")))
+        await turns()
+        assert wire.keys == [["a", "b"]]
+        wire.reply(b"much")
+        wire.reply([T, 1, 1, 1, 2])
+        assert wire.keys == [["a", "b"], ["c"]]
+        wire.reply([T, 1, 3])
+        assert [d.states[0].used for d in await asyncio.gather(*calls)] == [1, 2, 3]
+
+    run(fake, test())
+
+
+def test_a_burst(subject: Subject) -> None:
+    """A burst of 1,000 callers is a call of 16 and 8 of 128 at most; fewer a call where a denial would be much work."""
+
+    async def test() -> None:
+        await subject.store.acquire(WARM)
+        calls = spy(subject.store)
+        many = [(rate(1, 60_000, key=f"r{number}"),) for number in range(1_000)]
+        assert all(d.allowed for d in await asyncio.gather(*map(subject.store.acquire, many)))
+        assert [int(call[2]) for call in calls] == [16] + [128] * 7 + [88]
+        fine = [(rate(1, 60_000, 1_000, key=f"p{number}"),) for number in range(30)]
+        assert all(d.allowed for d in await asyncio.gather(*map(subject.store.acquire, fine)))
+        assert [int(call[2]) for call in calls[9:]] == [15, 15]
+
+    subject.run(test())
+
+
+def test_a_burst_of_one_caller(subject: Subject) -> None:
+    """Who came first is served first, and who waits when the caller is denied is not even sent."""
+    charges = (rate(300, 60_000), quota(500))
+
+    async def test() -> None:
+        await subject.store.acquire(WARM)
+        calls = spy(subject.store)
+        decisions = await asyncio.gather(*(subject.store.acquire(charges) for _ in range(1_000)))
+        assert [d.allowed for d in decisions] == [True] * 300 + [False] * 700
+        assert [d.states[0].used for d in decisions[:300]] == list(range(1, 301))
+        assert [int(call[2]) // 2 for call in calls] == [16] + [128] * 3
+
+    subject.run(test())
+
+
+def test_each_has_its_own_result(server: servers.Server, subject: Subject) -> None:
+    """In one call one is admitted, one denied, one fails, and each is told what is its own, as without the others."""
+    wrong = (rate(9, 60_000, key="beside"), quota(9, key="wrong"))
+    requests: list[tuple[Charge, ...]] = [
+        (rate(9, 60_000, key="a"),),
+        (rate(9, 60_000, key="a", cost=3), rate(0, 60_000, key="none")),
+        wrong,
+        (rate(5, 1_000, key="a2"), rate(5, 60_000, key="a"), quota(5, key="m"), quota(5, "year", key="y")),
+        (concurrency(1, key="c"), rate(9, 60_000, key="a")),
+        (concurrency(1, key="c"),),
+        (concurrency(5, key="c"), rate(9, 60_000, key="a", cost=0)),
+        (rate(0, 60_000, key="s", mode="shadow"), rate(9, 60_000, key="a")),
+        (quota(9, "day", key="d"),),  # in the period of yesterday, as far as is known here
+        (rate(9, 60_000, key="a"),),
+    ]
+    memory = Subject("memory")
+
+    async def test() -> None:
+        with server.client() as client:
+            client.set(f"{subject.prefix}:{{user=ana}}:wrong", "x", ex=60)
+            await subject.at(MIDNIGHT - 3_600_000).acquire(*WARM)
+            subject.at(MIDNIGHT + 5)
+            calls = spy(subject.store)
+            said = await asyncio.gather(*map(subject.store.acquire, requests), return_exceptions=True)
+            assert not client.exists(f"{subject.prefix}:{{user=ana}}:beside")
+            assert client.zcard(f"{subject.prefix}:{{user=ana}}:c") == 2
+        # The replaced script is not in the cache at first; the last call is of the one that is asked for today.
+        assert [call[0] for call in calls] == [b"EVALSHA", b"EVAL", b"EVALSHA"]
+        assert [int(call[2]) for call in calls] == [18, 18, 1]
+        memory.at(MIDNIGHT + 5)
+        for charges, decision in zip(requests, said, strict=True):
+            if charges is wrong:
+                assert isinstance(decision, StoreUnavailable)
+                assert "WRONGTYPE" in str(decision)
+            else:
+                assert isinstance(decision, Decision)
+                assert comparable(decision) == comparable(await memory.acquire(*charges))
+        assert len({lease.id for d in said if isinstance(d, Decision) for lease in d.leases}) == 2
+
+    subject.run(test())
+
+
+def test_cancelled_while_it_waits(fake: RedisStore) -> None:
+    """Who is cancelled before its turn has come is not sent at all."""
+
+    async def test() -> None:
+        wire = await connected(fake)
+        calls = [ask(fake, rate(9, 60_000, key="a"))]
+        await turns()
+        calls += [ask(fake, rate(9, 60_000, key=key)) for key in "bcd"]
+        await turns()
+        calls[2].cancel()
+        await turns()
+        wire.reply([T, 1, 1])
+        wire.reply([T, 1, 1, 1, 1])
+        await asyncio.wait(calls)
+        assert wire.keys == [["a"], ["b", "d"]]
+        assert [call.cancelled() for call in calls] == [False, False, True, False]
+        alone = ask(fake, rate(9, 60_000, key="e"))
+        await turns(1)
+        alone.cancel()
+        await turns()
+        assert len(wire.keys) == 2  # all that came is gone: not even an empty call
+
+    run(fake, test())
+
+
+def test_cancelled_under_way(server: servers.Server, subject: Subject) -> None:
+    """Who is cancelled when it is on the wire gives its slot back, and the others of its call have their answers."""
+
+    async def test() -> None:
+        await subject.store.acquire(WARM)
+        spy(subject.store, before=lambda _: calls[1].cancel())
+        calls = [ask(subject.store, concurrency(9, key="c")) for _ in range(3)]
+        await asyncio.wait(calls)
+        assert [call.cancelled() for call in calls] == [False, True, False]
+        assert [calls[c].result().states[0].used for c in (0, 2)] == [1, 3]
+        after = await subject.acquire(concurrency(9, key="c"))
+        assert after.states[0].used == 3
+
+    subject.run(test())
+
+
+def test_who_waits_too_long_fails_alone(fake: RedisStore) -> None:
+    """When the time of one is up, those with more time left go on waiting, and have their answers."""
+
+    async def test() -> None:
+        wire = await connected(fake)
+        early = ask(fake, rate(9, 60_000, key="early"))
+        await asyncio.sleep(0.06)
+        later = ask(fake, rate(9, 60_000, key="later"))
+        with pytest.raises(StoreUnavailable, match="no reply within 100 ms"):
+            await early
+        assert not later.done()
+        wire.reply([T, 1, 1])  # too late for the one
+        await turns()
+        assert wire.keys == [["early"], ["later"]]
+        wire.reply([T, 1, 7])
+        assert (await later).states[0].used == 7
+
+    run(fake, test(), Clocked)
+
+
+def test_who_asks_twice_waits_no_longer(fake: RedisStore) -> None:
+    """A request that is asked for once more has the time that it had at first, also where others came meanwhile."""
+
+    async def test() -> None:
+        wire = await connected(fake)
+        early = ask(fake, quota(9, "day", key="early"))
+        await asyncio.sleep(0.06)
+        later = ask(fake, rate(9, 60_000, key="later"))
+        await turns()
+        wire.reply([T, -1])
+        await turns()
+        with pytest.raises(StoreUnavailable, match="no reply within 100 ms"):
+            await early
+        await turns()
+        assert not later.done()  # it has 60 ms left
+        wire.reply([T, 1, 7])
+        assert (await later).states[0].used == 7
+
+    run(fake, test(), Clocked)
+
+
+def test_the_script_cache_vanishes_under_load(server: servers.Server, subject: Subject) -> None:
+    """SCRIPT FLUSH amid decisions costs one EVAL, and each of them is charged once."""
+    charges = (rate(9_999, 60_000),)
+
+    def flush(number: int) -> None:
+        if number == 3:
+            with server.client() as client:
+                client.script_flush()
+
+    async def worker() -> list[int]:
+        return [(await subject.store.acquire(charges)).states[0].used for _ in range(20)]
+
+    async def test() -> None:
+        await subject.store.acquire(WARM)
+        calls = spy(subject.store, before=flush)
+        seen = [used for part in await asyncio.gather(*(worker() for _ in range(64))) for used in part]
+        assert sorted(seen) == list(range(1, 64 * 20 + 1))
+        assert [c for c, call in enumerate(calls) if call[0] == b"EVAL"] == [4]
+        assert calls[3][2:] == calls[4][2:]
+
+    subject.run(test())
+
+
+def test_a_call_that_can_not_be_written(fake: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong while a call is written is told to who asked: nobody waits for ever."""
+
+    def fails(*_: object) -> None:
+        raise OverflowError("no such year")
+
+    async def test() -> None:
+        await connected(fake)
+        with monkeypatch.context() as patch:
+            patch.setattr(Batch, "add", fails)
+            with pytest.raises(StoreUnavailable, match="no such year"):
+                await fake.acquire((rate(9, 60_000),))
+
+    run(fake, test())

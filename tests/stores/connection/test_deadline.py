@@ -1,0 +1,130 @@
+"""When those who wait are told that it was too long, on a clock that jumps: nobody waits here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from ratelimit.stores.connection.deadline import TURNS, DeadlineTimer
+from tests.slots.test_leases import Clocked
+
+GRACE = 0.5
+
+
+class Waiting:
+    """Those who wait, by their deadlines, and when which of them were told."""
+
+    def __init__(self, loop: Clocked) -> None:
+        self._began = loop.time()
+        self._loop = loop
+        self.deadlines: list[float] = []
+        self.rung: list[tuple[float, float]] = []  # the deadline, and when it was told; s, to a tenth
+        self.alarm = DeadlineTimer(GRACE, lambda: min(self.deadlines, default=None), self._ring)
+
+    def wait(self, seconds: float) -> float:
+        deadline = self._loop.time() + seconds
+        self.deadlines.append(deadline)
+        if self.alarm.timer is None:
+            self.alarm.set()
+        return deadline
+
+    def _ring(self, deadline: float) -> None:
+        self.rung.append((round(deadline - self._began, 1), round(self._loop.time() - self._began, 1)))
+        self.deadlines = [other for other in self.deadlines if other > deadline]
+
+
+@pytest.fixture
+def loop() -> Iterator[Clocked]:
+    loop = Clocked()
+    yield loop
+    loop.close()
+
+
+def test_one_timer_for_all(loop: Clocked) -> None:
+    """Each is told when its own time is up, of those with the same time all at once, and then there is no timer."""
+
+    async def test() -> None:
+        waiting = Waiting(loop)
+        waiting.wait(1.0)
+        timer = waiting.alarm.timer
+        waiting.deadlines.append(waiting.deadlines[0])
+        waiting.wait(2.0)
+        assert waiting.alarm.timer is timer
+        await asyncio.sleep(10)
+        assert waiting.rung == [(1.0, 1.0), (2.0, 2.0)]
+        assert waiting.alarm.timer is None
+        waiting.alarm.set()  # for nobody
+        assert waiting.alarm.timer is None
+        waiting.wait(1.0)
+        await asyncio.sleep(10)
+        assert waiting.rung[2:] == [(11.0, 11.0)]
+
+    loop.run_until_complete(test())
+
+
+def test_who_was_answered_is_not_told(loop: Clocked) -> None:
+    """Who no longer waits when the timer goes is left out, and the timer is set for the next."""
+
+    async def test() -> None:
+        waiting = Waiting(loop)
+        answered = waiting.wait(1.0)
+        waiting.wait(1.5)
+        waiting.deadlines.remove(answered)
+        await asyncio.sleep(10)
+        assert waiting.rung == [(1.5, 1.5)]
+
+    loop.run_until_complete(test())
+
+
+@pytest.mark.parametrize("turns", range(TURNS + 1))
+def test_a_reply_that_has_arrived_is_read_first(loop: Clocked, turns: int) -> None:
+    """When the time is up the loop turns a few times more: what it finds to read then is in time."""
+
+    async def test() -> None:
+        waiting = Waiting(loop)
+        deadline = waiting.wait(1.0)
+
+        def answer(left: int) -> None:
+            if left:
+                loop.call_soon(answer, left - 1)
+            elif waiting.deadlines:
+                waiting.deadlines.remove(deadline)
+
+        loop.call_at(deadline, answer, turns)
+        await asyncio.sleep(10)
+        assert bool(waiting.rung) == (turns >= TURNS)
+
+    loop.run_until_complete(test())
+
+
+@pytest.mark.parametrize(("busy", "told_after"), [(0.3, 0.6), (5.0, 5.5)])
+def test_a_process_that_was_busy(loop: Clocked, busy: float, told_after: float) -> None:
+    """For as long as the loop did not turn it waits again, for the grace at most, and only once."""
+
+    async def test() -> None:
+        waiting = Waiting(loop)
+        waiting.wait(1.0)
+        loop.jumped += 1.0 + busy  # the app blocks its event loop
+        await asyncio.sleep(0)
+        await asyncio.sleep(20)
+        ((deadline, told),) = waiting.rung
+        assert (deadline, told) == (1.0, round(1.0 + told_after, 1))
+
+    loop.run_until_complete(test())
+
+
+def test_stopped(loop: Clocked) -> None:
+    """A stopped alarm tells nobody, and may be stopped again."""
+
+    async def test() -> None:
+        waiting = Waiting(loop)
+        waiting.wait(1.0)
+        waiting.alarm.stop()
+        waiting.alarm.stop()
+        await asyncio.sleep(10)
+        assert waiting.rung == []
+        assert waiting.alarm.timer is None
+
+    loop.run_until_complete(test())

@@ -1,0 +1,521 @@
+"""In which order a process settles with its store, and what it does where the store says nothing, or nonsense."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from ratelimit.model import Decision, StoreUnavailable
+from ratelimit.stores.cluster import ClusterStore
+from ratelimit.stores.connection.socket import Moved, NoScript, Replied
+from ratelimit.stores.fallback import debts as charging_module
+from ratelimit.stores.fallback import reconcile as settlement_module
+from ratelimit.stores.fallback.debts import OVER
+from ratelimit.stores.fallback.doubt import InDoubt
+from ratelimit.stores.fallback.idempotency import IdempotencyKeys
+from ratelimit.stores.fallback.journal import Journal
+from ratelimit.stores.redis import RedisStore
+from ratelimit.stores.routing.slotmap import slot_of
+from tests.stores import concurrency, quota, rate
+from tests.stores.clustered import Node, fake_cluster, of, user_in, whole
+from tests.stores.wires import FakeWire, T, ask, connected, fake_store, run, turns
+
+MINE, OTHER = (quota(9, key="mine"),), (quota(9, key="other"),)
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> RedisStore:
+    monkeypatch.setattr(settlement_module, "RETRY", 0.0)
+    store = fake_store(monkeypatch)
+    store.keep_account()
+    return store
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> ClusterStore:
+    """Of one node, which nobody knows to have a slot yet."""
+    monkeypatch.setattr(settlement_module, "RETRY", 0.001)
+    store = fake_cluster(monkeypatch, 7_000)
+    store.keep_account()
+    return store
+
+
+def names(store: RedisStore, wire: FakeWire) -> list[str]:
+    """Which scripts were called, or other commands, without their markers."""
+    scripts = {script.sha: name for name, script in _scripts(store)} | {s.text: n for n, s in _scripts(store)}
+    said = [call[1].decode() if call[0].startswith(b"EVAL") else call[0].decode() for call in wire.written]
+    return [scripts.get(one, one) for one in said]
+
+
+def _scripts(store: RedisStore):
+    return [(name, getattr(store.scripts, name)) for name in ("acquire", "acquire_once", "resolve", "settle")]
+
+
+async def lost(store: RedisStore, wire: FakeWire) -> InDoubt:
+    """A request whose reply was lost with its connection."""
+    asking = ask(store, *MINE)
+    await turns()
+    wire.lose("it broke")
+    with pytest.raises(InDoubt) as caught:
+        await asking
+    return caught.value
+
+
+async def comes(true) -> None:
+    async with asyncio.timeout(5):
+        while not true():  # noqa: ASYNC110 - timers of the loop
+            await asyncio.sleep(0)
+
+
+async def until(true) -> FakeWire:
+    await comes(true)
+    return FakeWire.made[-1]
+
+
+async def sent(wire: FakeWire, commands: int) -> None:
+    """So many, by now."""
+    await until(lambda: len(wire.written) == commands)
+
+
+async def nothing_is_owed(store: RedisStore | ClusterStore) -> None:
+    await comes(lambda: not store.local().journal.open_units)
+
+
+def admitted(store: RedisStore | ClusterStore, failure: StoreUnavailable | None = None, charges=MINE) -> Decision:
+    return store.local().decide(charges, failure or StoreUnavailable("away"))
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_a_lost_call_is_asked_about_first(store: RedisStore, *, applied: bool) -> None:
+    """Over the next connection the lost call is asked about, then what is owed is charged, then others are decided."""
+
+    async def test() -> None:
+        wire = await connected(store)
+        failure = await lost(store, wire)
+        call = wire.written[-1]
+        marker, number = call[3 + int(call[2]) - 1], call[-1]
+        assert (re.fullmatch(rb"ratelimit:calls:[0-9a-f]{16}", marker) is not None, number) == (True, b"%016d" % 2)
+        admitted(store, failure)
+        other = ask(store, *OTHER)
+        wire = await until(lambda: len(FakeWire.made) == 2 and FakeWire.made[-1].written)
+        await turns(10)
+        assert names(store, wire) == ["resolve"]
+        assert wire.written[0][2:] == [b"1", marker, number]
+        wire.reply(number + b" %d" % T if applied else None)
+        if not applied:
+            await sent(wire, 2)
+            await turns(10)
+            assert names(store, wire)[1:] == ["settle"]
+            settled = wire.written[1]
+            assert settled[3] == b"ratelimit:{user=ana}:mine"
+            assert settled[5:7] == [b"q", b"1"]
+            wire.reply([T, 1])
+        await until(lambda: names(store, wire)[-1] == "acquire_once")
+        wire.reply([T, 1, 1])
+        assert (await other).allowed
+        assert store.local().journal.open_units == 0
+
+    run(store, test())
+
+
+def test_a_late_reply_tells(store: RedisStore) -> None:
+    """A reply that comes after its request has given up still says what became of it; what was denied there and
+    admitted here is charged before the next decision."""
+
+    async def test() -> None:
+        wire = await connected(store)
+        with pytest.raises(InDoubt) as caught:
+            await ask(store, *MINE)
+        assert admitted(store, caught.value).allowed
+        wire.reply([T, 0, 1, 9, 5, 5])
+        other = ask(store, *OTHER)
+        await sent(wire, 2)
+        await turns(10)
+        assert names(store, wire) == ["acquire_once", "settle"]
+        wire.reply([T, 1])
+        await sent(wire, 3)
+        wire.reply([T, 1, 1])
+        assert (await other).allowed
+
+    run(store, test())
+
+
+@pytest.mark.parametrize(
+    "reply", [Replied("ERR no"), [T, -2, b"WRONGTYPE no"], [T, -1]], ids=["an error", "a failure", "another period"]
+)
+def test_a_late_error_tells_too(store: RedisStore, reply: object) -> None:
+    """Where nothing was done, what was admitted here is owed."""
+
+    async def test() -> None:
+        wire = await connected(store)
+        with pytest.raises(InDoubt) as caught:
+            await ask(store, *MINE)
+        admitted(store, caught.value)
+        assert len(store.local().journal) == 0
+        wire.reply(reply)
+        assert len(store.local().journal) == 1
+
+    run(store, test())
+
+
+def test_an_error_is_no_doubt(store: RedisStore) -> None:
+    """Of a call that the server has refused it is known at once that nothing was charged."""
+
+    async def test() -> None:
+        wire = await connected(store)
+        asking = ask(store, *MINE)
+        await turns()
+        wire.reply(Replied("ERR no"))
+        with pytest.raises(InDoubt) as caught:
+            await asking
+        assert caught.value.doubt.charged_at == 0
+
+    run(store, test())
+
+
+def test_a_reply_that_cannot_be_read(store: RedisStore) -> None:
+    """Nonsense instead of a reply ends the connection, and the call is asked about over the next; a settlement too."""
+
+    async def test() -> None:
+        wire = await connected(store)
+        asking = ask(store, *MINE)
+        await turns()
+        wire.reply([b"what?"])
+        with pytest.raises(InDoubt) as caught:
+            await asking
+        admitted(store, caught.value)
+        for nonsense, number in ((7, 2), (None, 3), ([T], 4)):
+            wire = await until(lambda number=number: len(FakeWire.made) == number and FakeWire.made[-1].written)
+            if nonsense == [T]:
+                assert names(store, wire) == ["settle"]
+            else:
+                assert names(store, wire) == ["resolve"]
+            wire.reply(nonsense)
+            if nonsense is None:
+                await sent(wire, 2)
+                wire.reply([T])
+                nonsense = [T]
+            if number == 3:
+                break
+        wire = await until(lambda: len(FakeWire.made) == 4 and FakeWire.made[-1].written)
+        assert names(store, wire) == ["resolve"]
+        wire.reply(wire.written[0][-1] + b" 1")
+        await nothing_is_owed(store)
+
+    run(store, test())
+
+
+def test_scripts_are_sent_as_texts_where_they_are_gone(store: RedisStore) -> None:
+    """NOSCRIPT did nothing: the same call goes again with its text, with the same number."""
+
+    async def test() -> None:
+        wire = await connected(store)
+        admitted(store)
+        await sent(wire, 1)
+        wire.reply(NoScript("NOSCRIPT"))
+        await sent(wire, 2)
+        assert [call[0] for call in wire.written] == [b"EVALSHA", b"EVAL"]
+        assert wire.written[0][-1] == wire.written[1][-1]
+        wire.reply([T, 1])
+        await nothing_is_owed(store)
+
+    run(store, test())
+
+
+def test_a_server_that_writes_again(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a server was there and did not write, what was admitted meanwhile is charged right after the first call
+    that it takes."""
+    monkeypatch.setattr(settlement_module, "RETRY", 3_600)
+
+    async def test() -> None:
+        wire = await connected(store)
+        calls = [ask(store, *MINE), ask(store, *OTHER)]
+        await turns()
+        wire.reply([T, -2, b"OOM no", -2, b"OOM no"])
+        for failure in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(failure, StoreUnavailable)
+            assert admitted(store, failure).allowed
+        again = ask(store, *OTHER)
+        await turns()
+        wire.reply([T, 1, 1])
+        assert (await again).allowed
+        await turns(10)
+        assert names(store, wire) == ["acquire_once", "acquire_once", "settle"]
+        wire.reply([T, 1])
+        await nothing_is_owed(store)
+
+    run(store, test())
+
+
+def test_what_is_refused_is_owed(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a call is refused, or a period has not begun by the store's clock, it is tried again; others go on."""
+    monkeypatch.setattr(charging_module, "ITEMS", 1)
+
+    async def test() -> None:
+        wire = await connected(store)
+        admitted(store)
+        admitted(store, charges=OTHER)
+        for reply in (Replied("OOM no"), [T, 2], [T, 2], [T, 1], [T, 1]):
+            number = len(wire.written)
+            await sent(wire, number + 1)
+            wire.reply(reply)
+        await nothing_is_owed(store)
+        assert [call[3].rpartition(b":")[2] for call in wire.written] == [b"mine", b"other", b"mine", b"other", b"mine"]
+
+    run(store, test())
+
+
+def test_nothing_passes_a_call_in_doubt(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a settlement is lost, what was to come after it waits until that is known."""
+    monkeypatch.setattr(charging_module, "ITEMS", 1)
+
+    async def test() -> None:
+        wire = await connected(store)
+        admitted(store)
+        admitted(store, charges=OTHER)
+        await sent(wire, 1)
+        wire.lose("it broke")
+        wire = await until(lambda: len(FakeWire.made) == 2 and FakeWire.made[-1].written)
+        await turns(10)
+        assert names(store, wire) == ["resolve"]
+        wire.reply(wire.written[0][-1] + b" 1")
+        await sent(wire, 2)
+        assert (names(store, wire)[1], wire.written[1][3]) == ("settle", b"ratelimit:{user=ana}:other")
+        wire.reply([T, 1])
+        await nothing_is_owed(store)
+
+    run(store, test())
+
+
+def test_a_single_node_that_sends_elsewhere(store: RedisStore) -> None:
+    """A node of a cluster that is used as a single one: what it refuses is owed, and tried again."""
+
+    async def test() -> None:
+        wire = await connected(store)
+        admitted(store)
+        await sent(wire, 1)
+        wire.reply(Moved("MOVED 1 h:1"))
+        await sent(wire, 2)
+        wire.reply([T, 1])
+        await nothing_is_owed(store)
+
+    run(store, test())
+
+
+def test_after_a_day_nobody_knows(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that was lost longer ago than markers are kept counts as applied, and nothing is asked."""
+
+    async def test() -> None:
+        monkeypatch.setattr(settlement_module, "LIFE", 0)
+        wire = await connected(store)
+        admitted(store, await lost(store, wire))
+        await nothing_is_owed(store)
+        assert [call for wire in FakeWire.made[1:] for call in wire.written] == []
+
+    run(store, test())
+
+
+def test_a_marker_of_a_later_call(store: RedisStore) -> None:
+    """Where the marker has passed the number, nobody knows: nothing is charged twice."""
+
+    async def test() -> None:
+        wire = await connected(store)
+        admitted(store, await lost(store, wire))
+        wire = await until(lambda: len(FakeWire.made) == 2 and FakeWire.made[-1].written)
+        wire.reply(b"%016d %d" % (99, T))
+        await nothing_is_owed(store)
+        assert names(store, wire) == ["resolve"]
+
+    run(store, test())
+
+
+def test_a_line_that_was_full(store: RedisStore) -> None:
+    """A connection that takes more again is no new one: nothing is settled for that."""
+
+    async def test() -> None:
+        wire = await connected(store)
+        queue = store._queue()
+        admitted(store)
+        queue._connected()
+        assert not queue.gate.closed
+        assert wire.written == []
+
+    run(store, test())
+
+
+def test_settling_goes_on_by_itself(store: RedisStore) -> None:
+    """Where nobody asks any more, a connection is made to settle what is owed."""
+
+    async def test() -> None:
+        (await connected(store)).lose("it broke")
+        admitted(store)
+        wire = await until(lambda: len(FakeWire.made) == 2 and FakeWire.made[-1].written)
+        assert names(store, wire) == ["settle"]
+        wire.reply([T, 1])
+        await nothing_is_owed(store)
+
+    run(store, test())
+
+
+def test_slots_that_the_store_gave(store: RedisStore) -> None:
+    """Slots that this process holds from the store count without it, and those that others were seen to hold; one
+    that is given back meanwhile does not."""
+    charges = (concurrency(4, key="cap"), rate(9, 60_000, key="r"))
+
+    async def test() -> None:
+        wire = await connected(store)
+        asking = ask(store, *charges)
+        await turns()
+        wire.reply([T, 1, 3, 1])
+        decision = await asking
+        assert admitted(store, charges=charges).states[0].used == 4
+        store._queue().post_release(decision.leases)
+        assert not admitted(store, charges=()).states
+        again = admitted(store, charges=charges)
+        assert (again.allowed, again.states[0].used) == (True, 4)
+
+    run(store, test())
+
+
+def test_a_slot_that_nobody_has(cluster: ClusterStore) -> None:
+    """On a cluster what is owed waits until a node has its slot, and is charged there."""
+    charges = of(user_in(range(100)), quota(9, key="mine"))
+
+    async def test() -> None:
+        assert cluster.local().decide(charges, StoreUnavailable("away")).allowed
+        assert cluster.local().decide((), StoreUnavailable("away")).allowed
+        Node.slots = whole(7_000)
+        await cluster._router[asyncio.get_running_loop()]._learn()
+        await comes(lambda: b"EVALSHA" in Node.made[7_000].names)
+        Node.made[7_000].say([T, 1])
+        await nothing_is_owed(cluster)
+        await cluster.close()
+
+    asyncio.run(test())
+
+
+def test_a_slot_that_has_moved(cluster: ClusterStore) -> None:
+    """What is owed goes with its slot, also where the node that had it has lost the script before it says so."""
+    charges = of(user_in(range(100)), quota(9, key="mine"))
+
+    async def test() -> None:
+        Node.slots = whole(7_000)
+        await cluster._router[asyncio.get_running_loop()]._learn()
+        assert cluster.local().decide(charges, StoreUnavailable("away")).allowed
+        await comes(lambda: b"EVALSHA" in Node.made[7_000].names)
+        Node.made[7_000].say("NOSCRIPT it was flushed")
+        await comes(lambda: b"EVAL" in Node.made[7_000].names)
+        Node.slots = whole(7_001)
+        Node.made[7_000].say(f"MOVED {slot_of(f'ratelimit:{charges[0].key}')} h:7001")
+        await comes(lambda: 7_001 in Node.made and b"EVALSHA" in Node.made[7_001].names)
+        Node.made[7_001].say([T, 1])
+        await nothing_is_owed(cluster)
+        await cluster.close()
+
+    asyncio.run(test())
+
+
+def test_the_journal_of_nobody() -> None:
+    """Without anything owed there is nothing to take."""
+    assert Journal().take(lambda _: True) == []
+
+
+def test_a_server_that_does_not_say(store: RedisStore) -> None:
+    """Where the server has no memory to say what became of a lost call, others do not wait for that: their
+    calls go by another marker, and do not pass the number of the lost one."""
+
+    async def test() -> None:
+        wire = await connected(store)
+        failure = await lost(store, wire)
+        call = wire.written[-1]
+        marker = call[3 + int(call[2]) - 1]
+        admitted(store, failure)
+        other = ask(store, *OTHER)
+        wire = await until(lambda: len(FakeWire.made) == 2 and FakeWire.made[-1].written)
+        wire.reply(Replied("OOM no"))
+        await until(lambda: "acquire_once" in names(store, wire))
+        wire.reply([T, 1, 1])
+        assert (await other).allowed
+        decided = next(call for call in wire.written if len(call) > 6)
+        assert decided[3 + int(decided[2]) - 1] != marker
+        await until(lambda: names(store, wire)[-1] == "resolve")
+        assert wire.written[-1][3] == marker
+        wire.reply(call[-1] + b" %d" % T)
+        await nothing_is_owed(store)
+
+    run(store, test())
+
+
+@pytest.mark.parametrize("noise", [b"", b"   ", b"x", b"%016d x" % 2, b"%016d 5 1:x" % 2, 7], ids=repr)
+def test_a_marker_that_is_none(store: RedisStore, noise: object) -> None:
+    """What is no marker tells nothing: the connection is made anew, and the call is asked about again."""
+
+    async def test() -> None:
+        wire = await connected(store)
+        admitted(store, await lost(store, wire))
+        wire = await until(lambda: len(FakeWire.made) == 2 and FakeWire.made[-1].written)
+        asked = list(wire.written)
+        wire.reply(noise)
+        wire = await until(lambda: len(FakeWire.made) == 3 and FakeWire.made[-1].written)
+        assert wire.written == asked
+        wire.reply(wire.written[0][-1] + b" %d" % T)
+        await nothing_is_owed(store)
+
+    run(store, test())
+
+
+def test_a_slot_on_its_way(cluster: ClusterStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost call whose slot is on its way to another node is asked about later: the other slots do not wait for it."""
+    monkeypatch.setattr(settlement_module, "RETRY", 0.01)
+    Node.slots = whole(7_000)
+    mine, other = (of(user_in(range(n, n + 100)), quota(9, key="mine")) for n in (0, 9_000))
+
+    async def written(node: Node | None = None) -> Node:
+        async with asyncio.timeout(5):
+            while (now := Node.made.get(7_000)) in (None, node) or b"EVALSHA" not in now.names:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        return now
+
+    async def test() -> None:
+        asking = ask(cluster, *mine)
+        first = await written()
+        first.lose("it broke")
+        with pytest.raises(InDoubt) as caught:
+            await asking
+        admitted(cluster, caught.value, mine)
+        node = await written(first)
+        deciding = ask(cluster, *other)
+        node.say("ASK 5 h:7001")
+        await written()
+        node.say([T, 1, 1])
+        assert (await deciding).allowed
+        await cluster.close()
+
+    asyncio.run(test())
+
+
+def test_a_marker_that_was_left() -> None:
+    """A second lost call of a marker that was left already does not make the others change theirs again."""
+    tickets = IdempotencyKeys("p:", cluster=False)
+    first, second = tickets.next("calls", "a"), tickets.next("calls", "b")
+    tickets.leave(first)
+    now = tickets.marker("calls")
+    assert now != first.marker
+    tickets.leave(second)
+    assert tickets.marker("calls") == now
+
+
+def test_a_period_that_is_over(store: RedisStore) -> None:
+    """What does not count any more in the store is not owed any more, and is not taken for charged."""
+
+    async def test() -> None:
+        wire = await connected(store)
+        admitted(store)
+        await sent(wire, 1)
+        wire.reply([T, OVER])
+        await nothing_is_owed(store)
+        assert names(store, wire) == ["settle"]
+
+    run(store, test())

@@ -14,11 +14,11 @@ from typing import Protocol
 from ratelimit.ground.loops import PerLoop, running
 from ratelimit.model import Charge, Concurrency, Decision, Lease, State, StoreUnavailable
 from ratelimit.stores.counting.counters import Counter
+from ratelimit.stores.counting.decide import decided, new_counter, view
 from ratelimit.stores.counting.terms import LETTERS, KnownTerms, Terms, new_lease
 from ratelimit.stores.fallback.doubt import InDoubt
 from ratelimit.stores.fallback.journal import Item, Journal, Place
 from ratelimit.stores.fallback.slots import KnownSlots, LocalSlots
-from ratelimit.stores.memory import decided, new_counter, view
 
 MOST = 10_000  # counters of 0.8 kB, of 2.9 kB where all of 60 sub-windows are in use: 30 MB an event loop
 

@@ -134,7 +134,7 @@ class ClusterRouter:
     async def _learn(self) -> None:
         try:
             known = sorted(self._queues, key=lambda address: not self._queues[address].link.ready)
-            addresses = list(dict.fromkeys([*known, *self._url.router]))
+            addresses = list(dict.fromkeys([*known, *self._url.nodes]))
             for first in range(0, len(addresses), AT_ONCE):
                 if await self._learn_from(addresses[first : first + AT_ONCE]):
                     break

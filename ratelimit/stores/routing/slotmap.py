@@ -43,7 +43,7 @@ class Range(NamedTuple):
 class ClusterUrl:
     """`redis+cluster://user:password@h1:7000,h2:7001/0?option=…`: the nodes to ask first, and what holds for all."""
 
-    router: tuple[Address, ...]
+    nodes: tuple[Address, ...]
     _parts: SplitResult = field(repr=False)  # may hold a password
 
     @classmethod
@@ -51,16 +51,16 @@ class ClusterUrl:
         """Raises ValueError, without the URL: it may hold a password."""
         parts = split_url(url)
         try:
-            router = tuple([read_address(text, PORT) for text in hosts_of(parts)])
+            nodes = tuple([read_address(text, PORT) for text in hosts_of(parts)])
         except ValueError:
-            router = ()
-        if not router:  # not from within `except`: the first error quotes a piece of the URL
+            nodes = ()
+        if not nodes:  # not from within `except`: the first error quotes a piece of the URL
             raise ValueError("has an address that can't be read; write redis+cluster://h1:7000,h2:7001")
-        return cls(router, parts)
+        return cls(nodes, parts)
 
     @property
     def any_node(self) -> str:
-        return self.node(self.router[0])
+        return self.node(self.nodes[0])
 
     def node(self, address: Address) -> str:
         """The URL of one node: redis://user:password@h1:7000/0?option=…"""

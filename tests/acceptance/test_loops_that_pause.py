@@ -13,7 +13,7 @@ import uvloop
 
 from ratelimit.model import Decision, StoreUnavailable
 from ratelimit.stores import open_store
-from ratelimit.stores.connection.rest import PAUSE
+from ratelimit.stores.connection.breaker import PAUSE
 from tests import clusters, sentinels, servers
 from tests.faults.proxy import Proxy
 from tests.stores import _prefixes, concurrency, rate

@@ -13,8 +13,8 @@ import pytest
 
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores import open_store
-from ratelimit.stores.connection import mistaken
-from ratelimit.stores.routing.slotmap import Address
+from ratelimit.stores.connection import handshake
+from ratelimit.stores.connection.handshake import Address
 from tests import servers
 from tests.stores import rate
 
@@ -42,7 +42,7 @@ def three(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
-    monkeypatch.setattr(mistaken, "_said", set())
+    monkeypatch.setattr(handshake, "_said", set())
     caplog.set_level(logging.INFO, "ratelimit")
     return caplog
 
@@ -104,20 +104,20 @@ def test_on_a_unix_socket(three: Three, said: pytest.LogCaptureFixture) -> None:
 def test_with_tls_and_ipv6(said: pytest.LogCaptureFixture) -> None:
     """The URL to use has TLS where this one has, and an IPv6 address in its brackets. No more than 100 are told of."""
     for port in (1, 1, 2):
-        mistaken.check_single({b"mode": b"cluster"}, "rediss", Address("::1", port))
+        handshake.check_single({b"mode": b"cluster"}, "rediss", Address("::1", port))
     assert [message.rpartition(" be ")[2] for message in said.messages] == [
         "rediss+cluster://[::1]:1",
         "rediss+cluster://[::1]:2",
     ]
     for port in range(1_000):
-        mistaken.check_single({b"mode": b"cluster"}, "redis", Address("h", port))
-    assert len(said.messages) == mistaken.SAID
+        handshake.check_single({b"mode": b"cluster"}, "redis", Address("h", port))
+    assert len(said.messages) == handshake.SAID
 
 
 @pytest.mark.parametrize("hello", [b"OK", {}, [], [b"mode"], {b"mode": b"\xff"}, {"mode": 7}, None, {b"mode": [1]}])
 def test_what_says_nothing_of_itself(hello: object, said: pytest.LogCaptureFixture) -> None:
     """What is no reply to HELLO says nothing."""
-    mistaken.check_single(hello, "redis", None)
+    handshake.check_single(hello, "redis", None)
     assert said.messages == []
 
 

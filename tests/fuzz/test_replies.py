@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from ratelimit.model import Charge, Decision, Identity, Lease, StoreUnavailable
 from ratelimit.stores.connection import link as link_module
-from ratelimit.stores.connection.socket import Redirected, Socket, error_of
+from ratelimit.stores.connection.errors import Redirected, error_of
+from ratelimit.stores.connection.handshake import Address
+from ratelimit.stores.connection.socket import Socket
 from ratelimit.stores.lua.scripts import Scripts
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.routing.cluster import ClusterRouter
-from ratelimit.stores.routing.slotmap import SLOTS, Address, ClusterUrl, ranges_of
+from ratelimit.stores.routing.slotmap import SLOTS, ClusterUrl, ranges_of
 from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed
 from tests.fuzz import edited, fuzzed, grows_linearly
 from tests.stores import concurrency, quota, rate

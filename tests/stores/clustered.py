@@ -16,7 +16,8 @@ from ratelimit.stores.batching.queue import DecisionQueue
 from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.connection import link as link_module
 from ratelimit.stores.connection.dial import ConnectionPool
-from ratelimit.stores.connection.socket import Redirected, Reply, error_of
+from ratelimit.stores.connection.errors import Redirected, error_of
+from ratelimit.stores.connection.socket import Reply
 from ratelimit.stores.routing.cluster import ClusterRouter
 from ratelimit.stores.routing.slotmap import slot_of
 from tests import clusters

@@ -28,7 +28,8 @@ from ratelimit.stores.batching import refunds as refunds_module
 from ratelimit.stores.batching.allotments import Allotment
 from ratelimit.stores.batching.callers import Caller
 from ratelimit.stores.batching.refunds import Refunds
-from ratelimit.stores.connection.socket import command, error_of
+from ratelimit.stores.connection.errors import error_of
+from ratelimit.stores.connection.socket import command
 from ratelimit.stores.lua.scripts import Script, Scripts
 from tests import servers
 from tests.stores import CLOCK_LINE, SCRIPTS, quota, rate

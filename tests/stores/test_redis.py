@@ -19,8 +19,8 @@ from ratelimit.model import Decision, StoreUnavailable
 from ratelimit.stores.batching import callers as callers_module
 from ratelimit.stores.batching import queue as queue_module
 from ratelimit.stores.connection import breaker as breaker_module
+from ratelimit.stores.connection import inflight as inflight_module
 from ratelimit.stores.connection import link as link_module
-from ratelimit.stores.connection import outbox as unsent_module
 from ratelimit.stores.connection.socket import command
 from ratelimit.stores.counting.terms import terms_at
 from ratelimit.stores.redis import RedisStore
@@ -466,7 +466,7 @@ def test_a_renewal_of_what_is_no_counter(server: servers.Server, subject: Subjec
 
 def test_what_waits_for_a_connection_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """While nobody is there, no more than the newest releases are kept, and none longer than a lease."""
-    monkeypatch.setattr(unsent_module, "POSTS", 3)
+    monkeypatch.setattr(inflight_module, "POSTS", 3)
 
     async def test() -> None:
         store = RedisStore(f"redis://127.0.0.1:{servers.free_port()}")
@@ -476,7 +476,7 @@ def test_what_waits_for_a_connection_is_bounded(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(StoreUnavailable):
             await store.acquire([rate(9, 60_000)])
         assert [call.text for call in link._outbox._line] == [command("ZREM", "key", number) for number in (7, 8, 9)]
-        monkeypatch.setattr(unsent_module, "POST_LIFE", 0.0)
+        monkeypatch.setattr(inflight_module, "POST_LIFE", 0.0)
         await until(lambda: not link._outbox)
         await store.close()
 

@@ -10,8 +10,8 @@ import hiredis
 import pytest
 
 from ratelimit.model import Charge, Decision
+from ratelimit.stores.connection import breaker as breaker_module
 from ratelimit.stores.connection import link as link_module
-from ratelimit.stores.connection import rest
 from ratelimit.stores.connection.socket import Reply
 from ratelimit.stores.redis import RedisStore
 from tests.stores import rate
@@ -89,8 +89,8 @@ def fake_store(monkeypatch: pytest.MonkeyPatch, timeout: float = 0.1) -> RedisSt
 
 
 def never_paused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long a test takes from one step to the next: nothing is looked at before it is sent (rest.py)."""
-    monkeypatch.setattr(rest, "PAUSE", rest.LONG)
+    """However long a test takes from one step to the next: nothing is looked at before it is sent (Rest)."""
+    monkeypatch.setattr(breaker_module, "PAUSE", breaker_module.LONG)
 
 
 def read(commands: bytes) -> list[list[bytes]]:

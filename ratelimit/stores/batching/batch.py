@@ -13,7 +13,8 @@ from ratelimit.stores.batching.allotments import Allotment
 from ratelimit.stores.batching.callers import BEHIND_MS, Caller, Charges, TermSet
 from ratelimit.stores.batching.pending import Again, Outcome, Pending, fail, settle
 from ratelimit.stores.batching.replies import AllowedDecision
-from ratelimit.stores.connection.socket import NotMaster, Reply, bulk, error_of
+from ratelimit.stores.connection.errors import NotMaster, error_of
+from ratelimit.stores.connection.socket import Reply, bulk
 from ratelimit.stores.fallback.doubt import CallDoubts
 from ratelimit.stores.fallback.idempotency import NOT
 from ratelimit.stores.lua.scripts import FAILED, Scripts, time_of

@@ -9,10 +9,8 @@ from functools import partial
 from ratelimit.stores.batching.batch import Batch
 from ratelimit.stores.batching.pending import Again, Pending, fail
 from ratelimit.stores.connection.inflight import Done, unheard
-from ratelimit.stores.connection.socket import Reply, command
+from ratelimit.stores.connection.socket import ASKING, Reply
 from ratelimit.stores.lua.scripts import Scripts
-
-ASKING = command("ASKING")
 
 
 class Lanes:

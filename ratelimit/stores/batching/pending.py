@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimit.model import Decision, Lease, StoreUnavailable
 from ratelimit.stores.batching.callers import Caller
-from ratelimit.stores.connection.socket import Refused
+from ratelimit.stores.connection.errors import Refused
 
 if TYPE_CHECKING:
     from ratelimit.stores.batching.batch import Batch

@@ -24,8 +24,9 @@ from ratelimit.stores.batching.pending import Again, Outcome, Pending, earliest,
 from ratelimit.stores.batching.refunds import Refunds
 from ratelimit.stores.connection.deadline import DeadlineTimer
 from ratelimit.stores.connection.dial import OF_A_MASTER, OF_A_NODE, ConnectionPool
+from ratelimit.stores.connection.errors import NoScript, Redirected, Refused
 from ratelimit.stores.connection.link import GOODBYE, Link
-from ratelimit.stores.connection.socket import NoScript, Redirected, Refused, Reply, command
+from ratelimit.stores.connection.socket import Reply, command
 from ratelimit.stores.lua.scripts import Scripts
 from ratelimit.stores.routing.refusals import Refusals
 

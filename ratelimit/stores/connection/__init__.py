@@ -1,1 +1,1 @@
-"""One multiplexed connection, on which nobody waits past a deadline. Read link.py first, then inflight.py."""
+"""One multiplexed connection, on which nobody waits past a deadline: read link.py, then inflight.py and breaker.py."""

@@ -1,21 +1,29 @@
-"""The circuit breaker of one connection: whether a request need ask the store at all, and when to try it again.
+"""Whether a request need ask the store at all, and when to try it again: the circuit breaker of one connection.
 
 up           Requests are sent, or wait within their timeout for the connection that is being made: the first one, or
              the one after a connection that was well.
 unreachable  An attempt to connect has failed, or somebody has waited for it in vain. Attempts go on, one at a time,
-             also where nobody asks, until one has made a connection that answers (see connection.py), or close().
+             also where nobody asks, until one has made a connection that answers (dial.py), or close().
 stalled      There is a connection, and nothing has come over it for a timeout although a command waits for its reply as
              long, and somebody has waited for that long in vain. Any reply ends it at once. After STALL the connection
              is given up: then it is unreachable until another one is made.
 
-Somebody is an alarm that has rung: it looks first whether a reply has arrived (alarm.py), so that a process which was
+Somebody is a timer that has rung: it looks first whether a reply has arrived (deadline.py), so that a process which was
 too busy to read is not taken for a store that says nothing. A store that is slow but says something in each timeout is
 never stalled, however long its callers wait in line: theirs is a timeout each.
+
+And whether what is asked would arrive: a connection at rest was not used for a while. An event loop that runs only
+during a request (adapters for functions, `run_until_complete`) does not see that a server has closed the connection in
+between, and no loop sees that a firewall has forgotten it. A decision that is lost on it is not asked for again, as it
+may have been made. So before the first one after a pause the loop reads what has come meanwhile, perhaps the end; and
+after a long pause the connection is made anew.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from time import monotonic
 
 # Attempts are counted from start to start: a server that is back is found within the longest of these waits and the
@@ -28,6 +36,9 @@ TRIPS = 8
 PATIENCE = 0.8  # seconds at least
 STALL = 1.0  # seconds without a word, and at least five timeouts, after which a connection is given up
 NEARLY = 0.9  # of a timeout: what a request asks leaves this process a turn of the loop after the request came
+PAUSE = 0.1  # seconds without a command and without a reply. It costs the next decision some turns of the loop
+TURNS = 6  # what came, the end behind it, and what TLS makes of both; fewer than the turns after which an alarm rings
+LONG = 30.0  # seconds after which it is made anew: hardly anything forgets connections sooner without a word
 
 
 class Breaker:
@@ -67,3 +78,44 @@ class Breaker:
         at = began + self._wait
         self._wait = min(2 * self._wait, LONGEST_WAIT)
         return at
+
+
+class Rest:
+    """Of one link: `drop` ends its connection with a reason, `on_end` is told when it may send."""
+
+    def __init__(self, drop: Callable[[str], None], on_end: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._drop = drop
+        self._on_end = on_end
+        self._used = float("-inf")  # when it was last used, by the loop's clock
+        self._look: asyncio.Handle | None = None  # that is under way
+
+    def begin(self) -> None:
+        """The connection is there: it has been made, or what came in the pause was read."""
+        if self._look:
+            self._look.cancel()
+            self._look = None
+        self._used = self._loop.time()
+
+    def used(self, now: float) -> None:
+        """Something was sent, or has come. After a pause that proves nothing: the end may come behind it."""
+        if now - self._used < PAUSE:
+            self._used = now
+
+    def over(self) -> bool:
+        """Whether to send now. Else `on_end` is called in time, unless the connection ends before."""
+        pause = self._loop.time() - self._used
+        if pause < PAUSE:
+            return True
+        if pause > LONG:
+            self._drop(f"it was not used for {pause:.0f} s")
+        elif self._look is None:
+            self._turn(TURNS)
+        return False
+
+    def _turn(self, turns: int) -> None:
+        if turns:
+            self._look = self._loop.call_soon(self._turn, turns - 1, context=Context())
+        else:
+            self.begin()
+            self._on_end()

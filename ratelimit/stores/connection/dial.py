@@ -26,12 +26,9 @@ from redis.exceptions import (
 )
 
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores.connection.errors import advised
-from ratelimit.stores.connection.lookup import looked_up
-from ratelimit.stores.connection.mistaken import check_single
-from ratelimit.stores.connection.socket import NoScript, NotMaster, Replied, Reply, Socket, Transport
-from ratelimit.stores.connection.tls import reuse_context
-from ratelimit.stores.routing.slotmap import Address
+from ratelimit.stores.connection.errors import NoScript, NotMaster, Replied, advised
+from ratelimit.stores.connection.handshake import Address, check_single, looked_up, reuse_context
+from ratelimit.stores.connection.socket import Reply, Socket, Transport
 
 __all__ = [
     "OF_A_MASTER",
@@ -149,7 +146,7 @@ def _check_kind(connection: Connection, hello: Reply) -> None:
 
 
 class _Generic:
-    """A Wire on redis-py's own sending and reading."""
+    """A Transport on redis-py's own sending and reading."""
 
     def __init__(
         self, connection: Connection, on_reply: Callable[[Reply], None], on_lost: Callable[[str], None]

@@ -1,6 +1,62 @@
-"""What a server means by its errors, for who reads them at night: what is wrong and what to do."""
+"""The errors that a server replies: what each means for what was sent, and what to do about it, for who reads it at
+night."""
 
 from __future__ import annotations
+
+from ratelimit.ground.printable import LONGEST, in_a_line
+from ratelimit.model import StoreUnavailable
+
+
+class Replied(StoreUnavailable):
+    """The server replied an error: it did nothing. After anything else a command may have been applied."""
+
+
+class NoScript(Replied):
+    """The script cache lost the script: a restart, a failover or SCRIPT FLUSH."""
+
+
+class Refused(Replied):
+    """LOADING, BUSY, CLUSTERDOWN: the server did nothing, and may soon do it (refusals.py)."""
+
+
+class NotMaster(Refused):
+    """READONLY, MASTERDOWN: what was the master is a replica now, and keeps its connections open."""
+
+
+class Redirected(Replied):
+    """What a node of a cluster says when it did nothing: another node has the slot, or this one a part of the keys."""
+
+
+class Moved(Redirected):
+    """MOVED: another node has the slot from now on."""
+
+
+class AskRedirect(Redirected):
+    """ASK: the keys are at another node already, while the slot is on its way there."""
+
+
+class TryAgain(Redirected):
+    """TRYAGAIN: the slot is on its way, and the keys of the call are not all at one of the two nodes."""
+
+
+KINDS = {
+    "NOSCRIPT": NoScript,
+    "MOVED": Moved,
+    "ASK": AskRedirect,
+    "TRYAGAIN": TryAgain,
+    "READONLY": NotMaster,
+    "MASTERDOWN": NotMaster,
+    "LOADING": Refused,
+    "BUSY": Refused,
+    "CLUSTERDOWN": Refused,
+}
+
+
+def error_of(message: object) -> StoreUnavailable:
+    """An error that the server replied, by its first word; of a text without end the beginning."""
+    text = in_a_line(message[:LONGEST].decode(errors="replace") if isinstance(message, bytes) else message)
+    return KINDS.get(text.partition(" ")[0], Replied)(advised(text))
+
 
 A_CLUSTER = "a cluster's URL begins with redis+cluster:// or rediss+cluster://"
 ADVICE = {

@@ -1,17 +1,61 @@
-"""Commands that were sent and wait for their replies, in their order; and when nothing comes at all."""
+"""Commands of a link: those that wait for a connection, and those that were sent and wait for their replies, both in
+their order; and when nothing comes at all."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection.breaker import Breaker
 from ratelimit.stores.connection.deadline import DeadlineTimer
-from ratelimit.stores.connection.socket import NotMaster, Reply
+from ratelimit.stores.connection.errors import NotMaster
+from ratelimit.stores.connection.socket import Reply
 
 Done = Callable[[Reply], None]  # called with a reply; with a StoreUnavailable where there is none
+POSTS = 10_000  # commands without a reply that are kept while there is no connection, the newest
+POST_LIFE = 60.0  # seconds; a lease that is released later than that has ended by itself
+
+
+class Command(NamedTuple):
+    text: bytes
+    reply: asyncio.Future[Reply] | None  # None: nobody waits for it
+    submitted_at: float
+
+
+class Outbox:
+    """Of one link. `now` is the loop's clock."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._line: deque[Command] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._line)
+
+    def add(self, command: Command) -> None:
+        if command.reply or command.submitted_at > self._now() - POST_LIFE:
+            self._line.append(command)
+
+    def take(self) -> list[Command]:
+        """All that is in line, but for what nobody waits for any more: it would be done for nothing."""
+        line, self._line = self._line, deque()
+        return [command for command in line if command.reply is None or not command.reply.done()]
+
+    def fail(self, why: str) -> None:
+        """There is no connection. Leases that wait to be given back are kept for when there is one."""
+        line, self._line = self._line, deque()
+        for command in line:
+            resolve(command.reply, StoreUnavailable(why))
+        for command in [command for command in line if command.reply is None][-POSTS:]:
+            self.add(command)
+
+    def drop(self) -> None:
+        """There never will be one."""
+        self.fail("the connection was closed")
+        self._line.clear()
 
 
 class InFlight:
@@ -24,7 +68,7 @@ class InFlight:
         self._breaker = breaker
         self._drop = drop
         self._used = used
-        self._alarm = DeadlineTimer(timeout, self._given_up_at, self._give_up)
+        self._timer = DeadlineTimer(timeout, self._given_up_at, self._give_up)
         self._heard = float("-inf")  # when the last reply came
         self.line: deque[tuple[float, Done]] = deque()  # when it was sent, and who waits
         self.on_answer: Callable[[], None] | None = None
@@ -39,7 +83,7 @@ class InFlight:
         self._used(now)
         if self._breaker.down:  # it was stalled
             self._breaker.connected()
-            self._alarm.stop()
+            self._timer.stop()
         if isinstance(reply, NotMaster):  # the next connection may lead to the new master
             self._drop(str(reply))
         done(reply)
@@ -48,7 +92,7 @@ class InFlight:
 
     def fail(self, why: str) -> None:
         """The connection has ended: what was sent may have been applied."""
-        self._alarm.stop()
+        self._timer.stop()
         line, self.line = self.line, deque()
         for _, done in line:
             done(StoreUnavailable(why))
@@ -56,7 +100,7 @@ class InFlight:
     def notice_silence(self) -> None:
         """Somebody has waited in vain: for a late reply, which is one caller's, or for a store that says nothing."""
         if self.line and self._breaker.stalled(self._now() - self._silent_since()):
-            self._alarm.set()
+            self._timer.set()
 
     def _silent_since(self) -> float:
         return max(self._heard, self.line[0][0])
@@ -70,3 +114,10 @@ class InFlight:
 
 def unheard(_: Reply) -> None:
     """Nobody waits for this reply."""
+
+
+def resolve(future: asyncio.Future[Reply] | None, reply: Reply) -> None:
+    """Tell who waits for a reply; a StoreUnavailable is raised there."""
+    if future and not future.done():
+        settle = future.set_exception if isinstance(reply, StoreUnavailable) else future.set_result
+        settle(reply)

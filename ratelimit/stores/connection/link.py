@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from functools import partial
 
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores.connection.breaker import Breaker
+from ratelimit.stores.connection.breaker import PAUSE, Breaker, Rest
 from ratelimit.stores.connection.deadline import in_time
 from ratelimit.stores.connection.dial import OF_A_MASTER, ConnectionPool, Proof, connect, reason
-from ratelimit.stores.connection.inflight import Done, InFlight
-from ratelimit.stores.connection.outbox import Command, Outbox, resolve
-from ratelimit.stores.connection.rest import PAUSE, Rest
-from ratelimit.stores.connection.socket import Refused, Reply, Transport
+from ratelimit.stores.connection.errors import Refused
+from ratelimit.stores.connection.inflight import Command, Done, InFlight, Outbox, resolve
+from ratelimit.stores.connection.socket import Reply, Transport
 
 RETRY = 0.5  # seconds until what was posted, and refused, is sent again
 GOODBYE = 1.0  # seconds at most that close() waits for what is in line
@@ -38,7 +37,8 @@ class Link:
         wanted: Callable[[], bool],
         proof: Proof = OF_A_MASTER,
     ) -> None:
-        self._now = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._now = self._loop.time
         self._pool = pool
         self._timeout = timeout
         self._on_ready = on_ready
@@ -50,6 +50,7 @@ class Link:
         self._task: asyncio.Task[None] | None = None
         self._lost: asyncio.Future[str] | None = None
         self._outbox = Outbox(self._now)
+        self._corked: list[Command] = []
         self._rest = Rest(self.drop, self._tell_if_ready)
         self._in_flight = InFlight(self.breaker, timeout, self.drop, self._rest.used)
         self._idle: asyncio.Future[None] | None = None
@@ -69,14 +70,14 @@ class Link:
         return self.breaker.refusal
 
     def awake(self) -> bool:
-        """Whether a decision that is asked for now will arrive, as far as can be known (rest.py)."""
+        """Whether a decision that is asked for now will arrive, as far as can be known (Rest)."""
         return self.ready and self._rest.over()
 
     def connect(self) -> None:
         if self._closed:  # nobody would ever end a connection that is made now
             self._on_failure(StoreUnavailable("the store was closed"))
         elif self._task is None:  # in a context of its own: a connection is no part of the request that is the first
-            self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
+            self._task = self._loop.create_task(self._run(), context=Context())
 
     def send(self, commands: bytes, *done: Done) -> None:
         """Send commands when the link is `ready`, a `done` for each. Sent once: after an error they may be applied."""
@@ -90,24 +91,36 @@ class Link:
             wire.drained.add_done_callback(lambda _: self._resume(wire))
 
     async def call(self, command: bytes, patience: float | None = None) -> Reply:
-        """Send a command, now or when there is a connection, and wait for its reply. Raises StoreUnavailable."""
+        """Send a command at the end of this turn, or when there is a connection, and wait for its reply. Raises
+        StoreUnavailable."""
         if why := self.breaker.refusal:
             raise StoreUnavailable(why)
-        reply = self.submit(command)
+        reply = self.cork(command)
         return await in_time(reply, self._timeout if patience is None else patience, lambda: self._too_late(reply))
 
     def submit(self, command: bytes) -> asyncio.Future[Reply]:
         """Send a command, now or when there is a connection: its reply or an error."""
-        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        if (why := self.breaker.refusal) and not self.ready:
-            reply.set_exception(StoreUnavailable(why))
-        else:
-            self._submit(Command(command, reply, self._now()))
+        reply: asyncio.Future[Reply] = self._loop.create_future()
+        self._submit([Command(command, reply, self._now())])
         return reply
+
+    def cork(self, command: bytes) -> asyncio.Future[Reply]:
+        """As `submit`, in one write with the others of this turn of the loop, in their order and with nothing in
+        between. They go at its end, or with `flush`."""
+        reply: asyncio.Future[Reply] = self._loop.create_future()
+        if not self._corked:
+            self._loop.call_soon(self.flush, context=Context())
+        self._corked.append(Command(command, reply, self._now()))
+        return reply
+
+    def flush(self) -> None:
+        corked, self._corked = self._corked, []
+        if corked:
+            self._submit(corked)
 
     def post(self, command: bytes) -> None:
         """As `submit`, of what may be done twice: again where it is refused for now, or lost with its connection."""
-        self._submit(Command(command, None, self._now()))
+        self._submit([Command(command, None, self._now())])
 
     async def wait_until_sent(self, deadline: float | None = None) -> None:
         """Wait until what was sent has left this process, or raise StoreUnavailable when the time is up. Not for a
@@ -116,14 +129,15 @@ class Link:
         while self._wire and (drained := self._wire.drained):
             if self.breaker.down:
                 raise StoreUnavailable(self.breaker.down)
-            sent: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+            sent: asyncio.Future[Reply] = self._loop.create_future()
             drained.add_done_callback(lambda _, sent=sent: resolve(sent, None))  # type: ignore[misc]
             await in_time(sent, deadline - self._now(), partial(self._too_late, sent))
 
     async def close(self) -> None:
         """Have what is in line answered, also where the connection is only being made; then drop it for good."""
+        self.flush()
         if (self._outbox or self._in_flight.line) and not self.breaker.down:
-            self._idle = asyncio.get_running_loop().create_future()
+            self._idle = self._loop.create_future()
             self._in_flight.on_answer = self._tell_if_idle
             await asyncio.wait([self._idle], timeout=min(self._timeout, GOODBYE))
         self._closed = True
@@ -157,7 +171,7 @@ class Link:
 
     async def _live(self, began: float) -> str | None:
         """The life of one connection, from the attempt to make it to its end. Why the store is down then, if it is."""
-        self._lost = lost = asyncio.get_running_loop().create_future()
+        self._lost = lost = self._loop.create_future()
         wire: Transport | None = None
         try:
             async with asyncio.timeout(self.breaker.patience) as patience:
@@ -185,10 +199,9 @@ class Link:
         return self.breaker.down
 
     def _resume(self, wire: Transport) -> None:
-        """Send what is in line for as long as it leaves this process."""
-        while self._wire is wire and self.ready and (command := self._outbox.next()):
-            self._submit(command)
-        if self._wire is wire:
+        """Send what is in line, if it leaves this process."""
+        if self._wire is wire and self.ready:
+            self._submit(self._outbox.take())
             self._tell_if_ready()
 
     def _tell_if_ready(self) -> None:
@@ -207,19 +220,24 @@ class Link:
         self._outbox.drop()
         self._on_failure(StoreUnavailable("the connection was closed"))
 
-    def _submit(self, command: Command) -> None:
+    def _submit(self, commands: Sequence[Command]) -> None:
         if self.ready:
-            self.send(command.text, partial(self._settle, command))
-        else:
-            self._outbox.add(command)
-            self.connect()
+            self.send(b"".join([one.text for one in commands]), *[partial(self._settle, one) for one in commands])
+            return
+        why = self.breaker.refusal
+        for one in commands:
+            if why and one.reply:
+                resolve(one.reply, StoreUnavailable(why))
+            else:
+                self._outbox.add(one)
+        self.connect()
 
     def _settle(self, command: Command, reply: Reply) -> None:
         resolve(command.reply, reply)
         if command.reply or self._closed or not isinstance(reply, StoreUnavailable if self._wire is None else Refused):
             return
         if self._wire and not self._outbox:
-            asyncio.get_running_loop().call_later(RETRY, self._resume, self._wire, context=Context())
+            self._loop.call_later(RETRY, self._resume, self._wire, context=Context())
         self._outbox.add(command)
 
     def drop(self, why: str, lost: asyncio.Future[str] | None = None) -> None:

@@ -12,44 +12,11 @@ from typing import Any, Protocol
 
 import hiredis
 
-from ratelimit.ground.printable import LONGEST, in_a_line
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores.connection.errors import advised
+from ratelimit.stores.connection.errors import error_of
 
 Reply = Any  # an int, bytes, None, or a list of them; an error that the server replied is a StoreUnavailable
 Part = bytes | str | int
-
-
-class Replied(StoreUnavailable):
-    """The server replied an error: it did nothing. After anything else a command may have been applied."""
-
-
-class NoScript(Replied):
-    """The script cache lost the script: a restart, a failover or SCRIPT FLUSH."""
-
-
-class Refused(Replied):
-    """LOADING, BUSY, CLUSTERDOWN: the server did nothing, and may soon do it (refusals.py)."""
-
-
-class NotMaster(Refused):
-    """READONLY, MASTERDOWN: what was the master is a replica now, and keeps its connections open."""
-
-
-class Redirected(Replied):
-    """What a node of a cluster says when it did nothing: another node has the slot, or this one a part of the keys."""
-
-
-class Moved(Redirected):
-    """MOVED: another node has the slot from now on."""
-
-
-class AskRedirect(Redirected):
-    """ASK: the keys are at another node already, while the slot is on its way there."""
-
-
-class TryAgain(Redirected):
-    """TRYAGAIN: the slot is on its way, and the keys of the call are not all at one of the two nodes."""
 
 
 class Transport(Protocol):
@@ -84,27 +51,11 @@ def command(*parts: Part) -> bytes:
     return b"*%d\r\n%b" % (len(parts), b"".join(map(bulk, parts)))
 
 
-def error_of(message: object) -> StoreUnavailable:
-    """An error that the server replied, by its first word; of a text without end the beginning."""
-    text = in_a_line(message[:LONGEST].decode(errors="replace") if isinstance(message, bytes) else message)
-    return KINDS.get(text.partition(" ")[0], Replied)(advised(text))
-
-
-KINDS = {
-    "NOSCRIPT": NoScript,
-    "MOVED": Moved,
-    "ASK": AskRedirect,
-    "TRYAGAIN": TryAgain,
-    "READONLY": NotMaster,
-    "MASTERDOWN": NotMaster,
-    "LOADING": Refused,
-    "BUSY": Refused,
-    "CLUSTERDOWN": Refused,
-}
+ASKING = command("ASKING")  # before a command for a slot that a node of a cluster does not have yet
 
 
 class Socket(asyncio.Protocol):
-    """A Wire on the transport of a stream, which is read no more.
+    """A Transport on that of a stream, which is read no more.
 
     `on_reply` is called for each reply, `on_lost` once when the connection has ended.
     """

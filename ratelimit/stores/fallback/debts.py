@@ -11,7 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores.connection.socket import Part, Replied, error_of
+from ratelimit.stores.connection.errors import Replied, error_of
+from ratelimit.stores.connection.socket import Part
 from ratelimit.stores.fallback.journal import Item
 from ratelimit.stores.lua.scripts import Scripts
 

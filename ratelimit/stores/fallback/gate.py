@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.batching.batch import Batch
-from ratelimit.stores.connection.socket import Part, Redirected, Replied, Reply, bulk, command
+from ratelimit.stores.connection.errors import Redirected, Replied
+from ratelimit.stores.connection.socket import Part, Reply, bulk, command
 from ratelimit.stores.fallback.doubt import CallDoubts
 from ratelimit.stores.fallback.idempotency import NOTHING, IdempotencyKey, mark_of
 from ratelimit.stores.fallback.reconcile import Reconciliation

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection.breaker import Breaker
-from ratelimit.stores.connection.socket import Replied, command
+from ratelimit.stores.connection.errors import Replied
+from ratelimit.stores.connection.socket import command
 from ratelimit.stores.fallback.debts import DebtWriter
 from ratelimit.stores.fallback.idempotency import LIFE, MARKER, IdempotencyKey, IdempotencyKeys, told_by
 from ratelimit.stores.fallback.local import LocalLimiter

@@ -11,7 +11,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ratelimit.model import Lease, StoreUnavailable
-from ratelimit.stores.connection.socket import NoScript, Reply, bulk
+from ratelimit.stores.connection.errors import NoScript
+from ratelimit.stores.connection.socket import Reply, bulk
 
 if TYPE_CHECKING:
     from ratelimit.stores.connection.link import Link

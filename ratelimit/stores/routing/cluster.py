@@ -14,13 +14,15 @@ from ratelimit.stores.batching.pending import Pending, settle
 from ratelimit.stores.batching.queue import DecisionQueue
 from ratelimit.stores.connection.deadline import in_time
 from ratelimit.stores.connection.dial import connections
+from ratelimit.stores.connection.errors import AskRedirect, Moved, Redirected
+from ratelimit.stores.connection.handshake import Address
 from ratelimit.stores.connection.link import GOODBYE
-from ratelimit.stores.connection.socket import AskRedirect, Moved, Redirected, command
+from ratelimit.stores.connection.socket import command
 from ratelimit.stores.fallback.gates import NodeGates
 from ratelimit.stores.lua.scripts import Scripts
 from ratelimit.stores.routing.lease_writes import LeaseWrites
 from ratelimit.stores.routing.refusals import pause
-from ratelimit.stores.routing.slotmap import SLOTS, Address, ClusterUrl, Range, address_of, ranges_of, slot_of
+from ratelimit.stores.routing.slotmap import SLOTS, ClusterUrl, Range, address_of, ranges_of, slot_of
 
 REST = 0.5  # seconds between two looks at who has which slots: a replica that was promoted is found within a second
 LATELY = 2 * REST  # requests begin the next look after REST, and it takes its time

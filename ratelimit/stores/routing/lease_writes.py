@@ -1,4 +1,4 @@
-"""Leases on a cluster: renewed and given back where their slots are, in one pipeline a node."""
+"""Leases on a cluster: renewed and given back where their slots are, in one write a node."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ratelimit.model import Lease, StoreUnavailable
-from ratelimit.stores.batching.lanes import ASKING
+from ratelimit.stores.connection.errors import AskRedirect, Moved, NoScript, Redirected
+from ratelimit.stores.connection.inflight import POST_LIFE, POSTS
 from ratelimit.stores.connection.link import Link
-from ratelimit.stores.connection.outbox import POST_LIFE, POSTS
-from ratelimit.stores.connection.pipeline import Pipeline
-from ratelimit.stores.connection.socket import AskRedirect, Moved, NoScript, Redirected, Reply, command
+from ratelimit.stores.connection.socket import ASKING, Reply, command
 from ratelimit.stores.lua.scripts import Scripts, without_room
 from ratelimit.stores.routing.slotmap import slot_of
 
@@ -46,7 +45,6 @@ class LeaseWrites:
         self._scripts = scripts
         self._prefix = prefix
         self._timeout = timeout
-        self._pipeline = Pipeline()
         self._waiting: deque[_Return] = deque(maxlen=POSTS)
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -70,9 +68,9 @@ class LeaseWrites:
         queue, asking, sent_away = await self._router.found(slot, deadline), False, 0
         while True:
             if asking:
-                self._pipeline.submit(queue.link, ASKING).add_done_callback(_heard)
+                queue.link.cork(ASKING).add_done_callback(_heard)
             try:
-                kept = await self._pipeline.call(queue.link, call, deadline - self._loop.time())
+                kept = await queue.link.call(call, deadline - self._loop.time())
             except NoScript:  # nothing was done
                 call = self._scripts.renewal(self._prefix, leases, text=True)
             except Redirected as reply:  # nothing was done
@@ -98,12 +96,13 @@ class LeaseWrites:
         if self._router.gates:
             self._router.gates.gave_back(leases)
         told = set()
-        submit = self._pipeline.submit if len(leases) > 1 else Link.submit  # one by itself has nothing to wait for
+        submit = Link.cork if len(leases) > 1 else Link.submit  # one by itself has nothing to wait for
         for lease in leases:
             key = self._prefix + lease.key
             if queue := self._post(_Return(slot_of(key), command("ZREM", key, lease.id), until), submit):
                 told.add(queue)
-        self._pipeline.flush()
+        for queue in told:
+            queue.link.flush()
         return told
 
     def close(self) -> None:
@@ -126,8 +125,7 @@ class LeaseWrites:
         there = self._router.follow(queue, what.slot, error) if isinstance(error, Moved | AskRedirect) else None
         if there and what.sent_away < AT_MOST:
             what = what._replace(sent_away=what.sent_away + 1)
-            self._post(what, self._pipeline.submit, there if isinstance(error, AskRedirect) else None)
-            self._pipeline.flush()
+            self._post(what, Link.cork, there if isinstance(error, AskRedirect) else None)
         elif isinstance(error, StoreUnavailable):
             self._wait(what._replace(sent_away=0))
 
@@ -143,8 +141,7 @@ class LeaseWrites:
         self._timer = None
         waiting, self._waiting = self._waiting, deque(maxlen=POSTS)
         for what in waiting:
-            self._post(what, self._pipeline.submit)
-        self._pipeline.flush()
+            self._post(what, Link.cork)
 
 
 def _heard(reply: asyncio.Future[Reply]) -> None:

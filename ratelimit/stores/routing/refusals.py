@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores.connection.socket import Refused
+from ratelimit.stores.connection.errors import Refused
 
 PAUSE = 0.001  # seconds before a second attempt, more before each later one
 LONGEST_PAUSE = 0.02

@@ -12,9 +12,9 @@ from functools import partial
 
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection.dial import OF_A_NODE, ConnectionPool, connect, connections, reason
-from ratelimit.stores.connection.outbox import resolve
+from ratelimit.stores.connection.handshake import Address
+from ratelimit.stores.connection.inflight import resolve
 from ratelimit.stores.connection.socket import Reply, command
-from ratelimit.stores.routing.slotmap import Address
 from ratelimit.stores.routing.urls import SentinelUrl
 
 # Seconds for a connection and a reply, of all sentinels together and then of each server that they name: an attempt to

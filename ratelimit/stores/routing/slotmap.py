@@ -10,6 +10,7 @@ from ipaddress import IPv6Address
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult
 
+from ratelimit.stores.connection.handshake import Address
 from ratelimit.stores.routing.parts import hosts_of, split_url
 
 SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}  # of a cluster, and of each of its nodes
@@ -17,18 +18,6 @@ SLOTS = 16_384
 PORT = 6_379
 
 _HOST = re.compile(r"(?:\[([^\[\]]*)\]|([^\s\[\]:,@/?#]*))(?::([0-9]{1,5}))?")
-
-
-class Address(NamedTuple):
-    """Of a node. An IPv6 address stands without its brackets."""
-
-    host: str
-    port: int
-
-    @property
-    def netloc(self) -> str:
-        """As a URL has it: `h1:7000`, `[::1]:7000`."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Range(NamedTuple):

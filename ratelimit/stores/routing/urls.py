@@ -10,9 +10,10 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode
 
+from ratelimit.stores.connection.handshake import Address
 from ratelimit.stores.routing.options import wrong_options
 from ratelimit.stores.routing.parts import hosts_of, split_url
-from ratelimit.stores.routing.slotmap import PORT, Address, ClusterUrl, read_address
+from ratelimit.stores.routing.slotmap import PORT, ClusterUrl, read_address
 from ratelimit.stores.routing.slotmap import SCHEMES as CLUSTERS
 
 SENTINELS = {"redis+sentinel": "redis", "rediss+sentinel": "rediss"}  # of a URL with sentinels, and of each server

@@ -12,11 +12,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from ratelimit.model import Lease, StoreUnavailable
+from ratelimit.stores.connection import inflight
 from ratelimit.stores.connection import link as link_module
-from ratelimit.stores.connection import outbox as outbox
 from ratelimit.stores.connection.dial import OF_A_MASTER, connect
-from ratelimit.stores.connection.errors import ADVICE
-from ratelimit.stores.connection.socket import NoScript, NotMaster, Replied, Socket, Transport, command, error_of
+from ratelimit.stores.connection.errors import ADVICE, NoScript, NotMaster, Replied, error_of
+from ratelimit.stores.connection.socket import Socket, Transport, command
 from ratelimit.stores.redis import RedisStore
 from tests import servers
 from tests.slots.test_leases import Clocked
@@ -156,7 +156,7 @@ def test_a_release_that_was_lost_on_its_way(fake: RedisStore, monkeypatch: pytes
         again = FakeWire.made[-1]
         assert again is not wire
         assert again.written == [[b"ZREM", b"ratelimit:{user=ana}:c", b"1/60000"]]
-        monkeypatch.setattr(outbox, "POST_LIFE", -1)
+        monkeypatch.setattr(inflight, "POST_LIFE", -1)
         again.lose("it broke again")
         await turns(8)
         assert FakeWire.made[-1] is again

@@ -11,17 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores.connection.errors import advised
-from ratelimit.stores.connection.socket import (
-    NoScript,
-    NotMaster,
-    Refused,
-    Replied,
-    Socket,
-    bulk,
-    command,
-    error_of,
-)
+from ratelimit.stores.connection.errors import NoScript, NotMaster, Refused, Replied, advised, error_of
+from ratelimit.stores.connection.socket import Socket, bulk, command
 from ratelimit.stores.redis import RedisStore
 from tests.stores import rate
 from tests.stores.wires import WARM, FakeTransport, FakeWire, T, ask, connected, fake_store, read, run, turns

@@ -14,7 +14,8 @@ import pytest
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.connection import link as link_module
-from ratelimit.stores.connection.socket import NoScript, command
+from ratelimit.stores.connection.errors import NoScript
+from ratelimit.stores.connection.socket import command
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.routing.cluster import LATELY, REST
 from ratelimit.stores.routing.slotmap import slot_of

@@ -9,7 +9,7 @@ import pytest
 
 from ratelimit.model import Decision, StoreUnavailable
 from ratelimit.stores.cluster import ClusterStore
-from ratelimit.stores.connection.socket import Moved, NoScript, Replied
+from ratelimit.stores.connection.errors import Moved, NoScript, Replied
 from ratelimit.stores.fallback import debts as charging_module
 from ratelimit.stores.fallback import reconcile as settlement_module
 from ratelimit.stores.fallback.debts import OVER

@@ -8,10 +8,10 @@ import pytest
 
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection.dial import ConnectionPool
+from ratelimit.stores.connection.handshake import Address
 from ratelimit.stores.connection.socket import Reply
 from ratelimit.stores.routing import sentinel
 from ratelimit.stores.routing.sentinel import NoMaster, Sentinels
-from ratelimit.stores.routing.slotmap import Address
 from ratelimit.stores.routing.urls import SentinelUrl
 
 OLD, NEW = Address("10.0.0.1", 6379), Address("10.0.0.2", 6379)

@@ -10,9 +10,10 @@ import pytest
 
 from ratelimit.model import Decision, Lease, StoreUnavailable
 from ratelimit.stores.cluster import ClusterStore
+from ratelimit.stores.connection.handshake import Address
 from ratelimit.stores.routing import cluster as nodes_module
 from ratelimit.stores.routing.cluster import ClusterRouter
-from ratelimit.stores.routing.slotmap import Address, Range
+from ratelimit.stores.routing.slotmap import Range
 from tests.slots.test_leases import Clocked
 from tests.stores import concurrency, rate
 from tests.stores.clustered import Node, fake_cluster, whole
@@ -170,12 +171,11 @@ def test_sent_nowhere(store: ClusterStore, reply: str) -> None:
         call = ask(store)
         await turns()
         node.say(reply)
-        await turns()
-        await turns()
-        assert Node.looks == 1
-        assert node.names == [b"EVALSHA"]
+        await turns(9)
+        assert node.names == [b"EVALSHA", b"CLUSTER"]
         node.say([T, 1, 4])
         assert (await call).states[0].used == 4
+        assert Node.looks == 1
 
     run(store, test())
 

@@ -8,7 +8,8 @@ import pytest
 
 from ratelimit.stores import open_store
 from ratelimit.stores.cluster import ClusterStore
-from ratelimit.stores.routing.slotmap import Address, ClusterUrl, Range, address_of, ranges_of, slot_of
+from ratelimit.stores.connection.handshake import Address
+from ratelimit.stores.routing.slotmap import ClusterUrl, Range, address_of, ranges_of, slot_of
 
 ASKED = Address("10.0.0.9", 7009)
 

@@ -7,8 +7,8 @@ import traceback
 import pytest
 
 from ratelimit.stores import SCHEMES, open_store
+from ratelimit.stores.connection.handshake import Address
 from ratelimit.stores.redis import RedisStore
-from ratelimit.stores.routing.slotmap import Address
 from ratelimit.stores.routing.urls import SentinelUrl, with_credentials
 
 NAMES = ("USERNAME", "PASSWORD", "SENTINEL_USERNAME", "SENTINEL_PASSWORD")

@@ -10,14 +10,14 @@ from types import SimpleNamespace
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from ratelimit.stores.connection import tls
+from ratelimit.stores.connection import handshake
 from ratelimit.stores.connection.dial import OF_A_NODE, connect, connections, reason
 from tests import certificates, servers
 
 
 @pytest.fixture(autouse=True)
 def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tls, "_kept", {})
+    monkeypatch.setattr(handshake, "_kept", {})
 
 
 async def _attempt(url: str) -> None:
@@ -28,8 +28,8 @@ def test_one_context_for_all_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a server is down it is tried twice a second, and the machine's certificates are not read each time; another
     set of options has a context of its own."""
     made = []
-    default = tls.SSLContext.load_default_certs
-    monkeypatch.setattr(tls.SSLContext, "load_default_certs", lambda *of: (made.append(1), default(*of))[1])
+    default = handshake.SSLContext.load_default_certs
+    monkeypatch.setattr(handshake.SSLContext, "load_default_certs", lambda *of: (made.append(1), default(*of))[1])
     url = f"rediss://127.0.0.1:{servers.free_port()}/0"
     for attempted in (url, url, f"{url}?ssl_check_hostname=false", url):
         with pytest.raises(RedisConnectionError):
@@ -42,16 +42,16 @@ def test_a_certificate_that_is_renewed(tmp_path: Path) -> None:
     made = certificates.make(tmp_path)
     options = {"ssl_ca_certs": str(made.certificate), "host": "h"}
     contexts = []
-    for renewed in range(tls.KEPT + 2):
+    for renewed in range(handshake.KEPT + 2):
         os.utime(made.certificate, (renewed, renewed))
         for _ in range(2):
             maker = SimpleNamespace(context=None)
             maker.get = lambda maker=maker: maker.context or object()
-            tls.reuse_context(maker, options)
+            handshake.reuse_context(maker, options)
             contexts.append(maker.context)
-    assert len(set(map(id, contexts))) == tls.KEPT + 2
+    assert len(set(map(id, contexts))) == handshake.KEPT + 2
     assert contexts[0::2] == contexts[1::2]
-    assert len(tls._kept) == tls.KEPT
+    assert len(handshake._kept) == handshake.KEPT
 
 
 @pytest.mark.parametrize(("text", "why"), [(None, "No such file"), ("no certificate", "NO_CERTIFICATE|PEM")])

@@ -31,22 +31,22 @@ def secured(kind: str, name: str, certificate: Certificate | None = None) -> Ite
     with ExitStack() as stack:
         if kind == "cluster":
             cluster = stack.enter_context(clusters.run_cluster(name, password=RIGHT, certificate=certificate))
-            router, url = cluster.router, cluster.url
+            nodes, url = cluster.nodes, cluster.url
         elif kind == "sentinel":
             watched = stack.enter_context(
                 sentinels.run_sentinel(
                     name, password=RIGHT, sentinel_password=SENTINELS_OWN, certificate=certificate, replicas=1
                 )
             )
-            router, url = watched.servers, watched.url
+            nodes, url = watched.servers, watched.url
         else:
             server = stack.enter_context(servers.run(name, certificate=certificate))
-            router, url = (server,), server.url
+            nodes, url = (server,), server.url
             with server.client() as client:
                 client.config_set("requirepass", RIGHT)
             if certificate:
                 url = f"rediss://127.0.0.1:{server.tls_port}{tls}"
-        for node in router:
+        for node in nodes:
             with node.client(password=RIGHT) as client:
                 client.acl_setuser("ana", enabled=True, passwords=[f"+{RIGHT}"], keys=["*"], categories=["+@all"])
         yield url

@@ -301,14 +301,14 @@ def test_nodes_of_a_cluster(cluster: clusters.Cluster) -> None:
         await app.ask_all(40, dice)
         found: dict[str, int] = {}
         left = 0
-        for node in cluster.router:
+        for node in cluster.nodes:
             with node.client() as client:
                 held = [key.decode() for key in client.keys(f"{subject.prefix}:*quota")]
                 for key in held:
                     found[key.split("=")[1].split("}")[0]] = int(client.hget(key, "n"))
         assert found == dict(app.admitted)
         await app.store.close()
-        for node in cluster.router:
+        for node in cluster.nodes:
             with node.client() as client:
                 keys = client.keys(f"{subject.prefix}:*:calls:*") + client.keys(f"{subject.prefix}:*:settled:*")
                 left += sum(b" " in client.get(key) for key in keys)  # without one it was given up: kept on purpose
@@ -346,7 +346,7 @@ def test_a_slot_that_moves_without_its_markers(cluster: clusters.Cluster) -> Non
         await app.settled()
         await app.ask(user)
         await app.store.close()
-        with cluster.router[1].client() as client:
+        with cluster.nodes[1].client() as client:
             charged = app.quotas(client, subject.prefix)[user]
         assert app.admitted[user] - 1 <= charged <= app.admitted[user]
 

@@ -37,7 +37,7 @@ def test_a_caller_is_where_its_slot_is(cluster: clusters.Cluster, subject: Clust
         for user in users:
             decision = await subject.acquire(*of(user, rate(9, 60_000), quota(9), concurrency(9)))
             assert [state.used for state in decision.states] == [1, 1, 1]
-        for node, user in zip(cluster.router, users, strict=True):
+        for node, user in zip(cluster.nodes, users, strict=True):
             with node.client() as client:
                 keys = [key.decode() for key in client.scan_iter(f"{subject.prefix}:*")]
             assert sorted(keys) == [
@@ -117,11 +117,11 @@ def test_the_script_caches_vanish(cluster: clusters.Cluster, subject: ClusterSub
 
     async def test() -> None:
         for used in (1, 2, 3):
-            with cluster.router[0].client() as client:
+            with cluster.nodes[0].client() as client:
                 client.script_flush()
             decisions = await asyncio.gather(*map(subject.store.acquire, requests))
             assert [d.states[0].used for d in decisions] == [used] * 6
-            with cluster.router[0].client() as client:
+            with cluster.nodes[0].client() as client:
                 client.script_flush()
             assert await subject.store.renew([lease for d in decisions for lease in d.leases]) == []
 
@@ -139,13 +139,13 @@ def test_leases_over_all_nodes(cluster: clusters.Cluster, subject: ClusterSubjec
         writes = Counter[int]()
         for number, queue in enumerate(router._queues.values()):
             spy_on(queue.link._wire, partial(writes.update, [number]))
-        for node in cluster.router:
+        for node in cluster.nodes:
             with node.client() as client:
                 client.script_flush()
         assert await subject.store.renew(held) == []
         assert sorted(writes.values()) == [2, 2, 2]  # by its digest, which is not there any more, and as a text
         writes.clear()
-        with cluster.router[1].client() as client:
+        with cluster.nodes[1].client() as client:
             client.delete(f"{subject.prefix}:{held[1].key}")
         theirs = [(await subject.acquire(*of(users[1], concurrency(2)))).leases[0] for _ in range(2)]
         writes.clear()
@@ -256,7 +256,7 @@ def test_a_slot_that_stays_on_its_way(cluster: clusters.Cluster) -> None:
         assert (await subject.store.acquire(split)).states[0].used == 2
 
     def calls_of_cap() -> int:
-        with cluster.router[1].client() as client:
+        with cluster.nodes[1].client() as client:
             client.execute_command("ASKING")
             return int(client.execute_command("ZCARD", f"{subject.prefix}:{{user={user}}}:c"))
 
@@ -367,10 +367,10 @@ async def failing(cluster: clusters.Cluster, subject: ClusterSubject, mine: str,
     for user in (mine, *others):
         await subject.acquire(*of(user, rate(9, 60_000)))
     held = (await subject.acquire(*of(mine, concurrency(9)))).leases
-    with cluster.router[0].client() as client:
+    with cluster.nodes[0].client() as client:
         client.execute_command("WAIT", 1, 5_000)  # what the replica has not heard would be lost
     workers = [asyncio.create_task(undisturbed(user)) for user in others]
-    cluster.router[0].process.send_signal(SIGSTOP)
+    cluster.nodes[0].process.send_signal(SIGSTOP)
     assert await in_flight() is None
     with pytest.raises(StoreUnavailable):
         await subject.store.renew(held)

@@ -1,10 +1,12 @@
+"""Servers that tests share, started once: each test has a prefix of its own. One that a test stops is its own."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests import servers
+from tests import certificates, clusters, sentinels, servers
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +19,32 @@ def valkey() -> Iterator[servers.Server]:
 def redis() -> Iterator[servers.Server]:
     with servers.run("redis") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_cluster() -> Iterator[clusters.Cluster]:
+    with clusters.run_cluster("valkey") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[clusters.Cluster]:
+    with clusters.run_cluster("redis") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def valkey_sentinels() -> Iterator[sentinels.Sentinels]:
+    with sentinels.run_sentinel("valkey") as watched:
+        yield watched
+
+
+@pytest.fixture(scope="session")
+def redis_sentinels() -> Iterator[sentinels.Sentinels]:
+    with sentinels.run_sentinel("redis") as watched:
+        yield watched
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> certificates.Certificate:
+    return certificates.make(tmp_path_factory.mktemp("tls"))

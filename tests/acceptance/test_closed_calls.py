@@ -392,12 +392,11 @@ def test_on_a_server(end: str, valkey: servers.Server) -> None:
     run(test())
 
 
-def test_on_a_cluster() -> None:
+def test_on_a_cluster(valkey_cluster: clusters.Cluster) -> None:
     """The same on a cluster."""
 
     async def test() -> None:
-        with clusters.run_cluster("valkey") as cluster:
-            await closed_everywhere(ClusterStore(cluster.url, prefix="closed", timeout=10), "close")
+        await closed_everywhere(ClusterStore(valkey_cluster.url, prefix="closed", timeout=10), "close")
 
     run(test())
 

@@ -193,12 +193,12 @@ def test_a_busy_loop(valkey: servers.Server) -> None:
             assert app.used() == 2
 
 
-def test_a_cluster() -> None:
+def test_a_cluster(valkey_cluster: clusters.Cluster) -> None:
     """The same for the nodes of a cluster."""
-    with clusters.run_cluster("valkey") as cluster, adapter(cluster.url) as app:
+    with adapter(valkey_cluster.url) as app:
         assert app.used() == 1
         for number, pause in ((2, MOMENT), (3, HOUR)):
-            hang_up(*cluster.nodes)
+            hang_up(*valkey_cluster.nodes)
             app.pause(pause)
             assert app.used() == number
 

@@ -142,6 +142,7 @@ def outcomes(asked: Sequence[int], pieces: Sequence[bytes], *, renewed: Sequence
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(link_module, "connect", connect)
+        patch.setattr(link_module, "GOODBYE", 0.01)  # of each example: what closes waits for replies that never come
         return asyncio.run(test())
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import fakeredis
 import pytest
 
-from tests import certificates, clusters, sentinels, servers
+from tests import clusters, sentinels, servers
 from tests.stores import STORES, Subject
 from tests.stores.clock import Clock
 
@@ -35,19 +35,13 @@ def clock(server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     clock.close()
 
 
-@pytest.fixture(scope="module", params=["valkey", "redis"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[clusters.Cluster]:
-    with clusters.run_cluster(request.param) as cluster:
-        yield cluster
+@pytest.fixture(params=["valkey", "redis"])
+def cluster(request: pytest.FixtureRequest) -> clusters.Cluster:
+    """Its slots are where they were first when a test ends."""
+    return request.getfixturevalue(f"{request.param}_cluster")
 
 
-@pytest.fixture(scope="module", params=["valkey", "redis"])
-def watched(request: pytest.FixtureRequest) -> Iterator[sentinels.Sentinels]:
-    """A master with replicas and sentinels."""
-    with sentinels.run_sentinel(request.param) as watched:
-        yield watched
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> certificates.Certificate:
-    return certificates.make(tmp_path_factory.mktemp("tls"))
+@pytest.fixture(params=["valkey", "redis"])
+def watched(request: pytest.FixtureRequest) -> sentinels.Sentinels:
+    """A master with replicas and sentinels; who the master is may change."""
+    return request.getfixturevalue(f"{request.param}_sentinels")

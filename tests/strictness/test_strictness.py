@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests import clusters
 from tests.strictness.run import Admitted, charges_of, run, windows_over
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[clusters.Cluster]:
-    with clusters.run_cluster("valkey") as cluster:
-        yield cluster
-
-
 @pytest.mark.parametrize("options", [{}, {"reserve": True}, {"mixed": True}], ids=["a trip each", "reserve", "mixed"])
-def test_no_window_is_over_its_limit(cluster: clusters.Cluster, options: dict[str, bool]) -> None:
+def test_no_window_is_over_its_limit(valkey_cluster: clusters.Cluster, options: dict[str, bool]) -> None:
     """Random callers with rates, quotas and caps, at four processes for some seconds: no window is over its max, the
     quotas in the store are what the log says, and no slot is kept."""
-    report = run(cluster.url, 4, **options)
+    report = run(valkey_cluster.url, 4, **options)
     assert report.over == ()
     assert report.without_store == 0
     assert report.admitted > 500

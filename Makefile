@@ -50,11 +50,16 @@ soak: $(VENV)/ready ## ten minutes of mixed faults, and what has grown: make soa
 bench: $(BENCH_VENV)/ready ## compare with the peers, in less than 15 minutes: make bench ARGS="--only flood"; needs wrk
 	$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)
 
-lint: $(VENV)/ready ## ruff, mypy, and docker-compose.yml against its schema
+lint: $(VENV)/ready ## ruff, mypy, luacheck on the scripts, and docker-compose.yml against its schema
 	$(VENV)/bin/python -m ruff check
 	$(VENV)/bin/python -m ruff format --check
 	$(VENV)/bin/python -m mypy
 	$(VENV)/bin/python -m check_jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	@command -v luacheck >/dev/null || { echo >&2 "no luacheck on the PATH (Debian: apt-get install lua-check)"; \
+	  test -z "$$CI"; exit; }; \
+	for script in acquire settle renew resolve; do \
+	  text=$$(PYTHONPATH=. $(VENV)/bin/python -m ratelimit.stores.lua $$script) && \
+	  printf '%s\n' "$$text" | luacheck --filename $$script.lua - || exit 1; done
 
 wheel: $(WHEEL) ## build the wheel into dist/
 

@@ -84,7 +84,7 @@ def test_wheel_holds_the_package(wheel: ZipFile) -> None:
         for path in (ROOT / "ratelimit").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert {"ratelimit/py.typed", "ratelimit/stores/lua/acquire/rate.lua", "ratelimit/stores/lua/renew.lua"} <= package
+    assert {"ratelimit/py.typed", "ratelimit/stores/lua/lib/rate.lua", "ratelimit/stores/lua/renew.lua"} <= package
     assert {name for name in wheel.namelist() if ".dist-info/" not in name} == package
 
 

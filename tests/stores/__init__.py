@@ -11,13 +11,13 @@ from typing import Any
 import uvloop
 
 from ratelimit.model import FOREVER, Charge, Concurrency, Decision, Lease, Limit, Quota, Rate
-from ratelimit.stores.lua.scripts import PARTS, Script
+from ratelimit.stores.lua.scripts import NAMES, Script
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore
 
 CLOCK_LINE = "local time = redis.call('TIME')"
 STORES = ("memory", "fakeredis", "valkey", "redis")
-_LOADED = {name: Script.load(*parts) for name, parts in PARTS.items()}
+_LOADED = {name: Script.load(name) for name in NAMES}
 SCRIPTS = {name: script for name, script in _LOADED.items() if CLOCK_LINE in script.text}  # those that go by the clock
 _prefixes = (f"test{number}" for number in count())
 

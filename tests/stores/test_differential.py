@@ -120,7 +120,7 @@ def test_the_differential_test_can_fail(request: pytest.FixtureRequest) -> None:
         memory.at(T)
         redis.at(T)
         scripts, text = redis.store.scripts, redis.store.scripts.acquire.text
-        scripts.acquire = Script.of(text.replace("used, slot = used - slot, 0", "used, slot = used - slot - 1, 0"))
+        scripts.acquire = Script.of(text.replace("used, count = used - count, 0", "used, count = used - count - 1, 0"))
         assert scripts.acquire.text != text
         limit = rate(5, 60_000)
         await memory.acquire(limit)

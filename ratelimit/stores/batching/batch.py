@@ -87,24 +87,11 @@ class Batch:
 
     def command(self, scripts: Scripts, *, text: bool) -> bytes:
         term_sets = [term_set.wire for term_set in self._term_sets]
-        arguments = self._arguments + len(self._callers)
         ticket = self.doubts.ticket if self.doubts else None
-        if ticket is None:
-            head = scripts.acquire.head(self._count, arguments, text=text)
-            return b"".join([head, *self._keys, bulk(len(term_sets)), *term_sets, *self._callers])
-        marker, number = bulk(ticket.marker), bulk(ticket.number)
-        head = scripts.acquire_once.head(self._count + 1, arguments + 2, text=text)
-        parts = [
-            head,
-            *self._keys,
-            marker,
-            bulk(len(term_sets)),
-            *term_sets,
-            *self._callers,
-            bulk(len(self.calls)),
-            number,
-        ]
-        return b"".join(parts)
+        marker, number = ([bulk(ticket.marker)], ticket.number) if ticket else ([], b"")
+        arguments = 1 + self._arguments + len(self._callers)
+        head = scripts.acquire.head(self._count + len(marker), arguments, text=text)
+        return b"".join([head, *self._keys, *marker, bulk(number), bulk(len(term_sets)), *term_sets, *self._callers])
 
     def resolve(self, reply: Reply, now: float) -> None:  # noqa: C901 - a table of verdicts, in one loop for speed
         """Tell each caller what the reply says to it. Raises what comes of reading it if it is no such reply."""

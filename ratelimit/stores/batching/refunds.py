@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ratelimit.model import Rate
 from ratelimit.stores.batching.allotments import Allotment
 from ratelimit.stores.batching.callers import Caller, TermSet
 from ratelimit.stores.connection.inflight import unheard
@@ -77,9 +78,10 @@ class Refunds:
 
     def _command(self, held: _Held, allotment: Allotment, units: int) -> bytes:
         """With the script's text: after EVALSHA it would have to be sent a second time where the cache lost it."""
-        arguments = [bulk(allotment.charged_at_ms)]
+        arguments = [b"$0\r\n\r\n"]  # no number: nobody asks what became of it
         for charge, term in zip(held.caller.charges, held.term_set.terms, strict=True):
-            letter = LETTERS[term.kind]
-            arguments += (bulk(letter), bulk(units * charge.cost), bulk(term.first), bulk(term.second))
-        head = self._scripts.refund.head(held.term_set.size, len(arguments), text=True)
+            sub_window = allotment.charged_at_ms * term.second // term.first if term.kind is Rate else 0
+            arguments += [bulk(LETTERS[term.kind]), bulk(b"%d" % (-units * charge.cost))]
+            arguments += [bulk(term.first), bulk(term.second), bulk(sub_window)]
+        head = self._scripts.settle.head(held.term_set.size, len(arguments), text=True)
         return b"".join([head, held.caller.keys, *arguments])

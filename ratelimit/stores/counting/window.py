@@ -4,7 +4,7 @@ A window of W ms is cut into k sub-windows aligned to the clock; sub-window i be
 charged in sub-window i counts until the end of sub-window i + k, so in no interval of length W more than `max` is ever
 admitted, and a unit is freed at most W / k late. Slots are a ring of R = k + 1 counts: R numbers whatever `max` is.
 
-`lua/acquire/rate.lua` is the same algorithm on a hash.
+`lua/lib/rate.lua` is the same algorithm on a hash.
 """
 
 from __future__ import annotations

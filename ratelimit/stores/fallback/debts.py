@@ -61,13 +61,13 @@ class DebtWriter:
         """Whether all of it was charged; None: nobody knows yet."""
         ticket = self._tickets.next("settled", items[0].key)
         keys = [*[self._tickets.prefix + item.key for item in items], ticket.marker]
-        arguments: list[Part] = []
+        arguments: list[Part] = [ticket.number]
         for item in items:
             letter, first, second, sub_window = item.place
             arguments += (letter, b"%d" % item.units, first, second, sub_window)
         sent = time.monotonic()
         try:
-            reply = await gate.call(slot, self._scripts.settle, keys, [*arguments, ticket.number], self._patience)
+            reply = await gate.call(slot, self._scripts.settle, keys, arguments, self._patience)
             if not (isinstance(reply, list) and len(reply) == 1 + len(items)):
                 raise gate.unreadable()
         except Replied:  # nothing was done

@@ -1,22 +1,19 @@
--- Prolongs the leases of requests that still run, all of a process's in one call.
+-- Prolongs the leases of requests that still run.
 --
--- KEYS[l]       the concurrency counter of lease l; all of them in one slot
--- ARGV          three a lease: its id, the lease (ms), and the max of its counter
--- Returns       one number a lease: 1, or 0 if there was no room for it
+-- KEYS[l]  the concurrency counter of lease l, at most 256 of them; all of them in one slot
+-- ARGV     three a lease: its id, the lease (ms), and the max of its counter
+-- Returns  one number a lease: 1, or 0 if there was no room for it
 --
 -- An expired lease that is still there was given to nobody else: adding one drops the expired. One that is gone (it was
 -- dropped, or the server lost it) is taken again, also above the max: its request runs, and nobody else comes in until
 -- there is room. What is no counter of leases is somebody else's: there is no room in it.
 
+local call, max_of = redis.call, math.max
+
+-- include lib/slots
+
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-
-local function prolong(key, id, lease)
-  redis.call('ZADD', key, now + lease, id)
-  if redis.call('PTTL', key) < lease + 1000 then
-    redis.call('PEXPIRE', key, lease + 1000)
-  end
-end
 
 local kept = {}
 for l, key in ipairs(KEYS) do
@@ -25,14 +22,12 @@ for l, key in ipairs(KEYS) do
   kept[l] = 1
   if type(expiry) == 'table' then -- WRONGTYPE: of this lease alone
     kept[l] = 0
-  elseif expiry then
-    prolong(key, id, lease)
   else
-    redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
-    if redis.call('ZCARD', key) >= max then
-      kept[l] = 0
+    if not expiry then
+      slots_drop_expired(key, now)
+      kept[l] = call('ZCARD', key) < max and 1 or 0
     end
-    prolong(key, id, lease)
+    slots_keep(key, id, lease, now)
   end
 end
 return kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -17,8 +18,31 @@ from ratelimit.stores.connection.socket import Reply, bulk
 if TYPE_CHECKING:
     from ratelimit.stores.connection.link import Link
 
+NAMES = ("acquire", "settle", "renew", "resolve")
 FAILED = -2  # of a caller; why is behind it
 LATEST_MS = 2**47  # in the year 6429: further on there is soon no calendar
+
+_INCLUDE = re.compile(r"^-- include (\S+)$", re.MULTILINE)
+_COMMENT = re.compile(r"^ *--.*$", re.MULTILINE)
+
+
+def _read(name: str) -> str:
+    return (files("ratelimit.stores") / "lua" / f"{name}.lua").read_text("utf-8")
+
+
+def _included(include: re.Match[str]) -> str:
+    """Between marks. A script need not call each function of a file that it includes; their names begin with its."""
+    name = include[1]
+    prefix = name.rpartition("/")[2]
+    return f"-- from {name}.lua\n-- luacheck: push ignore 211/{prefix}_.*\n{_read(name)}-- luacheck: pop"
+
+
+_WHOLE = {name: _INCLUDE.sub(_included, _read(name)) for name in NAMES}  # here, so that what is missing shows at once
+
+
+def whole(name: str) -> str:
+    """A script with what it includes in its place: `python -m ratelimit.stores.lua acquire` prints it."""
+    return _WHOLE[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +55,9 @@ class Script:
         return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
     @classmethod
-    def load(cls, *parts: str) -> Script:
-        """A script of `ratelimit/stores/lua`; one of several parts is their text in this order."""
-        folder = files("ratelimit.stores") / "lua"
-        return cls.of("\n".join([(folder / f"{part}.lua").read_text("utf-8") for part in parts]))
+    def load(cls, name: str) -> Script:
+        """As it is sent: without its comments, and the lines that an error names are those of `whole(name)`."""
+        return cls.of(_COMMENT.sub("", _WHOLE[name]))
 
     def head(self, keys: int, arguments: int, *, text: bool = False) -> bytes:
         """A call up to its keys: with the script's digest, or with its text, which fills the server's cache."""
@@ -73,32 +96,18 @@ def time_of(reply: Reply) -> int:
     return now_ms
 
 
-_KINDS = ["leaves", "acquire/rate", "acquire/quota", "acquire/concurrency"]
-_DECIDING = ["acquire/arguments", *_KINDS, "acquire/wait", "acquire/ahead", "acquire/decide"]
-PARTS = {
-    "acquire": [*_DECIDING, "acquire/all", "acquire/reply"],
-    "acquire_once": ["fence", *_DECIDING, "acquire/note", "acquire/all", "acquire/mark"],
-    "renew": ["renew"],
-    "refund": ["refund"],
-    "resolve": ["resolve"],
-    "settle": ["fence", "leaves", "settle"],
-}
-
-
 def _loaded(name: str) -> Callable[[], Script]:
-    return lambda: Script.load(*PARTS[name])
+    return lambda: Script.load(name)
 
 
 @dataclass(slots=True)
 class Scripts:
-    """`acquire_once` is `acquire` with a number, of which `resolve` says later whether it was applied."""
+    """Each says in its file what it is for, what its keys and arguments are, and what it returns."""
 
     acquire: Script = field(default_factory=_loaded("acquire"))
-    acquire_once: Script = field(default_factory=_loaded("acquire_once"))
-    renew: Script = field(default_factory=_loaded("renew"))
-    refund: Script = field(default_factory=_loaded("refund"))
-    resolve: Script = field(default_factory=_loaded("resolve"))
     settle: Script = field(default_factory=_loaded("settle"))
+    renew: Script = field(default_factory=_loaded("renew"))
+    resolve: Script = field(default_factory=_loaded("resolve"))
 
     def renewal(self, prefix: str, leases: Sequence[Lease], *, text: bool = False) -> bytes:
         """A call of renew.lua for leases in one slot."""

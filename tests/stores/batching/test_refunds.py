@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from redis.exceptions import ResponseError
 
 from ratelimit.model import Charge
 from ratelimit.stores.batching.allotments import Demand
@@ -167,7 +166,7 @@ def test_a_counter_of_another_type(server: servers.Server, subject: Subject, clo
     subject.run(test())
 
 
-R, Q = ("r", 3, 60_000, 60), ("q", 3, DAY, MIDNIGHT)
+R, Q = ("r", -3, 60_000, 60, J), ("q", -3, DAY, MIDNIGHT, 0)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +178,7 @@ R, Q = ("r", 3, 60_000, 60), ("q", 3, DAY, MIDNIGHT)
         (R, T + 60_000, {"h": J + 60, "s": 7, SLOT: 7}, {"s": 4, SLOT: 4}),
         (R, T + 61_000, {"h": J + 61, "s": 7, SLOT: 7}, {}),  # the slot is of another sub-window
         (R, T + 90_000, {"h": J + 90, "s": 7, SLOT: 7}, {}),
-        (R, T + 90_000, {"h": J, "s": 7, SLOT: 7}, {"s": 4, SLOT: 4}),  # nobody came since: it is over anyway
+        (R, T + 90_000, {"h": J, "s": 7, SLOT: 7}, {}),  # nobody came since, and it is over
         (R, T - 1_000, {"h": J - 1, "s": 7, SLOT: 7}, {}),  # the clock went far back
         (R, T, {"h": J, "s": 7}, {}),
         (R, T, {}, {}),
@@ -188,6 +187,7 @@ R, Q = ("r", 3, 60_000, 60), ("q", 3, DAY, MIDNIGHT)
         (Q, MIDNIGHT, {"n": 9, "t": MIDNIGHT, "e": MIDNIGHT + 86_400_000}, {}),  # of the next day
         (Q, T, {"n": 9, "t": DAY - 1, "e": MIDNIGHT}, {}),
         (Q, T, {}, {}),
+        (Q, DAY - 1, {"n": 9, "t": T, "e": MIDNIGHT}, {}),  # it has not begun by this clock
     ],
 )
 def test_where_it_goes(
@@ -204,18 +204,18 @@ def test_where_it_goes(
         if there:
             client.hset(key, mapping=there)
         clock.to(now)
-        client.eval(moved(SCRIPTS["refund"]).text, 1, key, T, *what)
+        client.eval(moved(SCRIPTS["settle"]).text, 1, key, "", *what)
         found = {field.decode(): int(value) for field, value in client.hgetall(key).items()}
     assert found == there | then
 
 
-def test_an_error_stops_a_refund(server: servers.Server, clock: Clock) -> None:
-    """A counter of another type is an error of the script, which nobody reads."""
+def test_a_refund_to_a_counter_of_another_type(server: servers.Server, clock: Clock) -> None:
+    """Is told as what became of that item, which nobody reads of a refund."""
     key = clocked(server).prefix
     with server.client() as client:
         client.set(key, "text")
-        with pytest.raises(ResponseError, match="WRONGTYPE"):
-            client.eval(moved(SCRIPTS["refund"]).text, 1, key, T, *R)
+        _, told = client.eval(moved(SCRIPTS["settle"]).text, 1, key, "", *R)
+        assert told.startswith(b"WRONGTYPE")
 
 
 @pytest.mark.parametrize(("newest", "goes_back"), [(b"7", 9), (b"6", 0), (b"", 0)])

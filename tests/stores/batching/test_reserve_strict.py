@@ -107,10 +107,10 @@ def counts_from_the_reply(patch: pytest.MonkeyPatch) -> None:
 
 
 def refunds_to_the_newest(patch: pytest.MonkeyPatch) -> None:
-    own, newest = "math.floor(charged_at * second / first)", "tonumber(redis.call('HGET', key, 'h')) or 0"
-    text = SCRIPTS["refund"].text
+    own, newest = "  rate_row(row, i)\n", "  i = tonumber(call('HGET', key, 'h')) or 0 rate_row(row, i)\n"
+    text = SCRIPTS["settle"].text
     assert text.count(own) == 1
-    patch.setitem(SCRIPTS, "refund", Script.of(text.replace(own, newest)))
+    patch.setitem(SCRIPTS, "settle", Script.of(text.replace(own, newest)))
 
 
 def refunds_twice(patch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def names(store: RedisStore, wire: FakeWire) -> list[str]:
 
 
 def _scripts(store: RedisStore):
-    return [(name, getattr(store.scripts, name)) for name in ("acquire", "acquire_once", "resolve", "settle")]
+    return [(name, getattr(store.scripts, name)) for name in ("acquire", "resolve", "settle")]
 
 
 async def lost(store: RedisStore, wire: FakeWire) -> InDoubt:
@@ -112,7 +112,7 @@ def test_a_lost_call_is_asked_about_first(store: RedisStore, *, applied: bool) -
             assert settled[3] == b"ratelimit:{user=ana}:mine"
             assert settled[5:7] == [b"q", b"1"]
             wire.reply([T, 1])
-        await until(lambda: names(store, wire)[-1] == "acquire_once")
+        await until(lambda: names(store, wire)[-1] == "acquire")
         wire.reply([T, 1, 1])
         assert (await other).allowed
         assert store.local().journal.open_units == 0
@@ -133,7 +133,7 @@ def test_a_late_reply_tells(store: RedisStore) -> None:
         other = ask(store, *OTHER)
         await sent(wire, 2)
         await turns(10)
-        assert names(store, wire) == ["acquire_once", "settle"]
+        assert names(store, wire) == ["acquire", "settle"]
         wire.reply([T, 1])
         await sent(wire, 3)
         wire.reply([T, 1, 1])
@@ -242,7 +242,7 @@ def test_a_server_that_writes_again(store: RedisStore, monkeypatch: pytest.Monke
         wire.reply([T, 1, 1])
         assert (await again).allowed
         await turns(10)
-        assert names(store, wire) == ["acquire_once", "acquire_once", "settle"]
+        assert names(store, wire) == ["acquire", "acquire", "settle"]
         wire.reply([T, 1])
         await nothing_is_owed(store)
 
@@ -435,7 +435,7 @@ def test_a_server_that_does_not_say(store: RedisStore) -> None:
         other = ask(store, *OTHER)
         wire = await until(lambda: len(FakeWire.made) == 2 and FakeWire.made[-1].written)
         wire.reply(Replied("OOM no"))
-        await until(lambda: "acquire_once" in names(store, wire))
+        await until(lambda: "acquire" in names(store, wire))
         wire.reply([T, 1, 1])
         assert (await other).allowed
         decided = next(call for call in wire.written if len(call) > 6)

@@ -1,3 +1,0 @@
--- What each caller is told.
-
-return reply

@@ -1,0 +1,130 @@
+-- A rate: a strict sliding window, as a ring of counts in a hash: h, the newest sub-window charged; s, the sum; and the
+-- count of sub-window i in field i % R, where R is one more than the sub-windows of a window.
+--
+-- row   of a tariff: first, the window (ms); second, how many sub-windows it has; and by rate_row: current, the sub-window
+--       to count in; h and slot, the same and the field of its count as texts, which cost a command half of what numbers do
+-- seen  of a counter: used; newest, the sub-window charged last, nil where there is none; target, the one to charge;
+--       count, what is in it by now
+
+-- When sub-window i of a window W in k parts has left it: start(i + k + 1).
+local function rate_leaves(i, W, k)
+  return ceil((i + k + 1) * W / k)
+end
+
+local function rate_at(now, row)
+  return floor(now * row.second / row.first)
+end
+
+local function rate_row(row, current)
+  row.current, row.h, row.slot = current, string.format('%d', current), string.format('%d', current % (row.second + 1))
+end
+
+-- The fields of the sub-windows between two.
+local function rate_between(newest, target, R)
+  local skipped = {}
+  for i = newest + 1, target - 1 do
+    skipped[#skipped + 1] = i % R
+  end
+  return unpack(skipped)
+end
+
+local function rate_expires(key, row, target, now)
+  call('PEXPIRE', key, rate_leaves(target, row.first, row.second) - now + 1000)
+end
+
+local function rate_view(key, row, seen, now)
+  local current = row.current
+  local fields = call('HMGET', key, 'h', 's', row.slot)
+  local sum = tonumber(fields[2])
+  if fields[1] == row.h then -- most often: charged in this sub-window before
+    seen.used, seen.newest, seen.target, seen.count = sum, current, current, tonumber(fields[3]) or 0
+    return
+  end
+  local newest, count, R = tonumber(fields[1]), tonumber(fields[3]) or 0, row.second + 1
+  if not newest then
+    seen.used, seen.newest, seen.target, seen.count = 0, nil, current, 0
+    return
+  end
+  if newest - current > R then -- the clock went back by more than the ring holds: count everything as of now
+    call('DEL', key)
+    call('HSET', key, 'h', row.h, 's', sum, row.slot, sum)
+    rate_expires(key, row, current, now)
+    newest, count = current, sum
+  end
+  local used, target = sum, current
+  if newest > current then -- the clock went back a little: count into the newest
+    target = newest
+    count = tonumber(call('HGET', key, newest % R)) or 0
+  elseif current - newest >= R then
+    used, count = 0, 0
+  elseif current > newest then
+    used, count = used - count, 0
+    if current > newest + 1 then
+      for _, left in ipairs(call('HMGET', key, rate_between(newest, current, R))) do
+        used = used - (tonumber(left) or 0)
+      end
+    end
+  end
+  seen.used, seen.newest, seen.target, seen.count = used, newest, target, count
+end
+
+local function rate_charge(key, row, seen, units, now)
+  local newest, target, used, R = seen.newest, seen.target, seen.used + units, row.second + 1
+  seen.used = used
+  if newest == target then
+    call('HSET', key, 's', used, target == row.current and row.slot or target % R, seen.count + units)
+    return
+  end
+  if newest and target - newest >= R then
+    call('DEL', key)
+  elseif newest and target > newest + 1 then -- fields that were skipped hold counts that have left
+    call('HDEL', key, rate_between(newest, target, R))
+  end
+  call('HSET', key, 'h', row.h, 's', used, row.slot, units)
+  rate_expires(key, row, target, now)
+  seen.newest = target
+end
+
+-- Counts units in sub-window i, whatever the max is; below 0 it gives them back, never more than is there. Returns 1, or 0
+-- where that sub-window no longer counts.
+local function rate_settle(key, row, seen, i, units, now)
+  rate_row(row, i)
+  local fields = call('HMGET', key, 'h', 's', row.slot)
+  local newest, sum, count = tonumber(fields[1]), tonumber(fields[2]), tonumber(fields[3]) or 0
+  local latest = max_of(rate_at(now, row), newest or 0)
+  if i > latest and units > 0 then -- by this clock it was admitted by now
+    return rate_settle(key, row, seen, latest, units, now)
+  elseif latest - i > row.second then
+    return 0
+  elseif newest and i <= newest then
+    units = max_of(units, -count)
+    if units ~= 0 then
+      call('HSET', key, 's', sum + units, row.slot, count + units)
+    end
+  elseif units > 0 then
+    rate_view(key, row, seen, now)
+    rate_charge(key, row, seen, units, now)
+  end
+  return 1
+end
+
+-- From the oldest sub-window on, until at most `room` units are left: the instant at which the last of those leaves.
+local function rate_free_at(key, row, seen, room)
+  local W, k = row.first, row.second
+  local R, counts = k + 1, {}
+  local fields = call('HGETALL', key)
+  for f = 1, #fields, 2 do
+    counts[fields[f]] = tonumber(fields[f + 1])
+  end
+  local used, oldest = seen.used, seen.target - k
+  used = used - (counts[string.format('%d', oldest % R)] or 0)
+  while used > room and oldest < seen.newest do -- bounded also over a hash that somebody else damaged
+    oldest = oldest + 1
+    used = used - (counts[string.format('%d', oldest % R)] or 0)
+  end
+  return rate_leaves(oldest, W, k)
+end
+
+local function rate_reset(row, seen, now)
+  return seen.used > 0 and rate_leaves(seen.newest, row.first, row.second) - now or 0
+end

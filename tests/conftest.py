@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
 
 from tests import certificates, clusters, sentinels, servers
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: a collection of what a test has left takes 1 ms instead of 90."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -102,6 +102,7 @@ def until(true: Callable[[], bool]) -> None:
     pytest.fail("that did not come about within 20 s")
 
 
+@pytest.mark.proof
 def test_a_worker_that_is_killed(site: Site) -> None:
     """The slots of a worker live on for longer than a lease while its streams are open, and end within one lease of
     `kill -9`."""
@@ -117,6 +118,7 @@ def test_a_worker_that_is_killed(site: Site) -> None:
     assert [site.open(other) for _ in range(4)] == [200, 200, 200, 429]
 
 
+@pytest.mark.proof
 def test_a_worker_that_stood_still(site: Site) -> None:
     """A worker whose loop was blocked for longer than a lease counts its streams again, above the cap where others took
     their slots: then nobody comes in, and the log says by how many it is exceeded, and why."""

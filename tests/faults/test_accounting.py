@@ -23,6 +23,7 @@ def accounts(on_failure: str, server: str = "valkey", **how: int) -> Accounts:
     return seen
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("server", SERVERS)
 def test_nothing_is_lost_to_outages(server: str) -> None:
     """Requests that were admitted while the store was away are charged when it is back, each once."""
@@ -33,6 +34,7 @@ def test_nothing_is_lost_to_outages(server: str) -> None:
     assert seen.charged == seen.admitted
 
 
+@pytest.mark.proof
 def test_a_killed_process_loses_what_it_owed() -> None:
     """kill -9 loses at most what that process had admitted since the outage began, and nothing of any other."""
     seen = accounts("local", requests=REQUESTS, outages=OUTAGES, kills=max(2, OUTAGES // 4))
@@ -41,6 +43,7 @@ def test_a_killed_process_loses_what_it_owed() -> None:
     assert -seen.in_flight <= seen.admitted - seen.charged <= seen.owed
 
 
+@pytest.mark.proof
 def test_who_is_admitted_is_charged() -> None:
     """With "deny" nobody is admitted who was not charged, whatever was lost on the way; what was charged in vain is in
     the requests that were refused."""

@@ -37,6 +37,7 @@ def observed() -> Iterator[Observe]:
         page.write([cell for cells in done.values() for cell in cells.values()])
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("on_failure", POLICIES)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 @pytest.mark.parametrize("server", SERVERS)

@@ -28,7 +28,7 @@ def test_callers_that_are_gone_are_forgotten(moved: list[int]) -> None:
 
     async def test() -> None:
         most = 0
-        for caller in range(20_000):
+        for caller in range(3_000):
             moved[0] += 10
             limits = [rate(5, 10_000, key=f"{n}{caller}") for n in range(4)]
             await store.acquire([*limits, concurrency(5, 10_000, key=f"c{caller}")])

@@ -8,6 +8,7 @@ from tests import clusters
 from tests.strictness.run import Admitted, charges_of, run, windows_over
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("options", [{}, {"reserve": True}, {"mixed": True}], ids=["a trip each", "reserve", "mixed"])
 def test_no_window_is_over_its_limit(valkey_cluster: clusters.Cluster, options: dict[str, bool]) -> None:
     """Random callers with rates, quotas and caps, at four processes for some seconds: no window is over its max, the

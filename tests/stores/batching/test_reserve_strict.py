@@ -20,7 +20,7 @@ from tests.stores import SCRIPTS
 from tests.stores.simulated import Line
 from tests.stores.simulation import Setting, Store, run
 
-RUNS = 300
+RUNS = 100
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,9 @@ def setting(seed: int) -> Setting:
     )
 
 
-@pytest.mark.parametrize("first", range(0, RUNS, 50))
+@pytest.mark.parametrize(
+    "first", [0, 50, *[pytest.param(first, marks=pytest.mark.proof) for first in range(RUNS, 300, 50)]]
+)
 def test_never_more_than_max(first: int, store: Store) -> None:
     """Whatever the network, the clocks and pauses do: no window and no period holds more, and up to max is admitted."""
     seen: Counter[str] = Counter()
@@ -83,7 +85,7 @@ def test_never_more_than_max(first: int, store: Store) -> None:
     assert seen["full"] > 10, seen
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(setting=settings_)
 def test_any_setting(setting: Setting, store: Store) -> None:
     """The same for any setting, so that one that fails is made as simple as it can be."""
@@ -128,11 +130,19 @@ def spends_what_was_refunded(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [lives_on, counts_from_the_reply, refunds_to_the_newest, refunds_twice, spends_what_was_refunded]
+    ("wrong", "first"),
+    [
+        (lives_on, 22),
+        (counts_from_the_reply, 39),
+        (refunds_to_the_newest, 86),
+        (refunds_twice, 7),
+        (spends_what_was_refunded, 74),
+    ],
 )
 def test_what_would_be_wrong_is_found(
-    wrong: Callable[[pytest.MonkeyPatch], None], store: Store, monkeypatch: pytest.MonkeyPatch
+    wrong: Callable[[pytest.MonkeyPatch], None], first: int, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each way to break the limit, which looks harmless, is seen within the same number of runs."""
+    """Each way to break the limit, which looks harmless, is seen within the same number of runs. `first` is the seed
+    that saw it last."""
     wrong(monkeypatch)
-    assert any(run(setting(seed), store).overdrawn() > 0 for seed in range(RUNS))
+    assert any(run(setting(seed), store).overdrawn() > 0 for seed in (first, *range(RUNS)))

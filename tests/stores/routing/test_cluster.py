@@ -333,6 +333,7 @@ def test_several_event_loops(subject: ClusterSubject) -> None:
     assert (len(allowed), sum(allowed)) == (270, 150)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", ["valkey", "redis"])
 def test_a_master_fails(name: str) -> None:
     """A master that hangs fails its own callers alone, each after its timeout; its replica is found once it is

@@ -61,6 +61,7 @@ async def found_back(store: RedisStore) -> Decision:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("fault", [by_command, killed, hanging])
 @pytest.mark.parametrize("name", ["valkey", "redis"])
 def test_a_failover_under_load(name: str, fault: Callable[[sentinels.Sentinels], None]) -> None:

@@ -17,8 +17,17 @@ _never = Once(SAID)  # limits that can never admit an operation
 
 
 def can_never_pass(state: State, operation: str) -> None:
-    """A request that costs more than the max of a limit."""
-    if _never.first(f"{state.limit.name} {in_a_line(operation)}"):
+    """A request that costs more than the max of a limit, or will before there is room for it."""
+    if not _never.first(f"{state.limit.name} {in_a_line(operation)}"):
+        return
+    if state.charge.cost <= state.max:
+        logger.warning(
+            "limit %s has no room for an operation %s before a limit is lowered for good (from, or an override's until) "
+            "below what it costs: it can never pass; raise that max or lower the cost",
+            state.limit.name,
+            in_a_line(operation),
+        )
+    else:
         logger.warning(
             "limit %s can never admit an operation %s: it costs %d of a max of %d; raise the max or lower the cost",
             state.limit.name,

@@ -1,4 +1,4 @@
-"""A concurrency cap in memory: what it costs does not grow with what is held, and it counts as if each lease was looked at."""
+"""A concurrency cap in memory: no step costs more the more is held, and it counts as if each lease was looked at."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_a_request_that_finds_no_room_in_time(lines: list[str]) -> None:
         assert [(await ask(limiter))[0]["status"] for _ in range(3)] == [200, 403, 403]
         assert [line for line in lines if line.startswith("WARNING")] == [
             "WARNING limit requests has no room for an operation detail_read before a limit is lowered for good (from, "
-            "or an override's until) below what it costs: it can never pass; raise that max or lower the cost"
+            "an override's until) below what it costs: it can never pass; raise that max or lower the cost"
         ]
 
     run(test())

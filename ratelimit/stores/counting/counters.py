@@ -76,17 +76,17 @@ class Slots:
     clock goes, in the order in which they end; what was released is left in the queue until that is mostly such.
     """
 
-    __slots__ = ("_counting", "_ended", "_latest", "_queue")
+    __slots__ = ("_ended", "_latest", "_queue", "leases")
 
     def __init__(self) -> None:
-        self._counting: dict[str, int] = {}  # at the instant that was last looked at
+        self.leases: dict[str, int] = {}  # those that count at the instant that was last looked at
         self._ended: dict[str, int] = {}  # the last to end last: they count again where the clock goes back
         self._queue: list[tuple[int, str]] = []  # a heap with an entry for each that counts, and others
         self._latest: dict[int, int] = {}  # by length of a lease, an instant at which all of these have ended
 
     def used(self, now_ms: int, _: Terms) -> int:
         self._look(now_ms)
-        return len(self._counting)
+        return len(self.leases)
 
     def repair(self, now_ms: int, terms: Terms) -> int:
         """After the clock went back, a full cap would stay full until it caught up: cut such leases to one from now."""
@@ -94,8 +94,8 @@ class Slots:
             return 0
         if not any(latest > _too_late(now_ms, own, terms) for own, latest in self._latest.items()):
             return 0
-        longest, held = 0, self._counting
-        self._counting, self._queue, self._latest = {}, [], {}
+        longest, held = 0, self.leases
+        self.leases, self._queue, self._latest = {}, [], {}
         for lease_id, expiry in held.items():
             own = length_of(lease_id)
             if expiry > _too_late(now_ms, own, terms):
@@ -118,24 +118,24 @@ class Slots:
         self._put(lease.id, now_ms + lease.lease_ms)
 
     def give_back(self, lease: Lease) -> None:
-        self._counting.pop(lease.id, None)
+        self.leases.pop(lease.id, None)
         self._ended.pop(lease.id, None)
 
     def renew(self, lease: Lease, now_ms: int) -> bool:
         """Prolong a lease, or take it again. An expired one that is still there was given to nobody else."""
         self._look(now_ms)
         room = True
-        if lease.id not in self._counting and lease.id not in self._ended:
+        if lease.id not in self.leases and lease.id not in self._ended:
             self._ended.clear()
-            room = len(self._counting) < lease.max
+            room = len(self.leases) < lease.max
         self.give(lease, now_ms)
         return room
 
     def _look(self, now_ms: int) -> None:
         while self._queue and self._queue[0][0] <= now_ms:
             expiry, lease_id = heapq.heappop(self._queue)
-            if self._counting.get(lease_id) == expiry:
-                self._ended[lease_id] = self._counting.pop(lease_id)
+            if self.leases.get(lease_id) == expiry:
+                self._ended[lease_id] = self.leases.pop(lease_id)
         while self._ended:
             lease_id, expiry = self._ended.popitem()
             if expiry <= now_ms:
@@ -145,11 +145,11 @@ class Slots:
 
     def _put(self, lease_id: str, expiry: int) -> None:
         own = length_of(lease_id)
-        self._counting[lease_id] = expiry
+        self.leases[lease_id] = expiry
         self._latest[own] = max(expiry, self._latest.get(own, 0))
         heapq.heappush(self._queue, (expiry, lease_id))
-        if len(self._queue) > 2 * len(self._counting) + SPARE:
-            self._queue = [(expiry, lease_id) for lease_id, expiry in self._counting.items()]
+        if len(self._queue) > 2 * len(self.leases) + SPARE:
+            self._queue = [(expiry, lease_id) for lease_id, expiry in self.leases.items()]
             heapq.heapify(self._queue)
 
     def reset_after(self, _: int, terms: Terms, used: int) -> int:

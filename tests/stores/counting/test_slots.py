@@ -122,7 +122,7 @@ def test_a_cap_does_not_grow() -> None:
             slots.give_back(Lease("k", f"{n}/{LEASE}", LEASE))
     assert slots.used(T + 1_000, terms) == 1
     assert len(slots._queue) <= 2 + SPARE
-    assert (len(slots._counting), len(slots._ended), len(slots._latest)) == (1, 0, 1)
+    assert (len(slots.leases), len(slots._ended), len(slots._latest)) == (1, 0, 1)
 
 
 class Plain:

@@ -122,7 +122,9 @@ class State(NamedTuple):
     reset_after_ms: int  # until the limit is whole again if nothing more is called
     window_ms: int  # of a rate its window, of a quota the length of the current period, of concurrency the lease
     exceeded: bool = False
-    retry_after_ms: int | None = 0  # None: the cost is above the max, so this request can never pass
+    # Of what is exceeded: until the limit admits. Of what denies for the longest time: until the request passes, by all
+    # limits as they will be then. None: it can never pass, as the cost is above the max, or will be before it frees.
+    retry_after_ms: int | None = 0
     shadow: bool = False  # counted and reported, never denies, never shown to the client
 
     @property

@@ -12,7 +12,7 @@ from ratelimit.ground.trio_loop import TrioLoop
 from ratelimit.log import lines as log
 from ratelimit.log.denials import Denials
 from ratelimit.model import Receive, Send, Store
-from ratelimit.policy import Policy
+from ratelimit.policy import Policy, StoreSettings
 from ratelimit.stores import open_store
 from ratelimit.stores.memory import MemoryStore
 
@@ -20,6 +20,7 @@ from ratelimit.stores.memory import MemoryStore
 # and routes of one app, or what a framework makes anew for each of them.
 _memories: WeakKeyDictionary[Policy, MemoryStore] = WeakKeyDictionary()
 _denials: WeakKeyDictionary[Policy, Denials] = WeakKeyDictionary()
+_unused: WeakKeyDictionary[Policy, set[object]] = WeakKeyDictionary()  # settings of which that was told
 _twice: set[str] = set()  # origins of policies that were loaded more than once, and are told
 
 
@@ -38,16 +39,55 @@ def loaded(path: str | os.PathLike[str]) -> Policy:
 def opened(store: Store | str | None, policy: Policy) -> Store:
     """The store of a middleware: the one that it is given, else of the environment's URL, else of the policy's."""
     of_environment = os.environ.get("RATELIMIT_STORE_URL")
+    named_by = "store" if store is not None else "RATELIMIT_STORE_URL" if of_environment else "store.url of the policy"
     chosen = of_environment or policy.store.url if store is None else store
-    if not isinstance(chosen, str):
-        return chosen
     try:
-        made = open_store(chosen, prefix=policy.store.prefix, timeout=policy.store.timeout_ms / 1000)
-    except (ValueError, ImportError) as error:
-        named_by = "store" if store else "RATELIMIT_STORE_URL" if of_environment else "store.url of the policy"
+        made = _made(chosen, policy.store) if isinstance(chosen, str) else _checked(chosen)
+    except (ValueError, TypeError, ImportError) as error:
         log.no_store(named_by, error)  # as a wrong file
         raise
-    return _memory_of(policy, made) if isinstance(made, MemoryStore) else made
+    if _on_trio(made):
+        log.no_store(named_by, needs_asyncio(made))
+    _tell_unused(policy, chosen, named_by)
+    return _memory_of(policy, made) if isinstance(chosen, str) and isinstance(made, MemoryStore) else made
+
+
+def _made(url: str, settings: StoreSettings) -> Store:
+    return open_store(url, prefix=settings.prefix, timeout=settings.timeout_ms / 1000)
+
+
+def _checked(given: Store) -> Store:
+    """Not a client of Redis, nor a class: that would be found at each request, and there count as an outage."""
+    if not isinstance(given, type) and callable(getattr(given, "acquire", None)):
+        return given
+    kind = given if isinstance(given, type) else type(given)
+    what = f"{'the class ' if kind is given else ''}{kind.__module__}.{kind.__qualname__}"
+    raise TypeError(
+        f"a Store or its URL is needed, not {what}: give RedisStore(…) of a client of redis.asyncio, or a URL"
+    )
+
+
+def _tell_unused(policy: Policy, chosen: Store | str, named_by: str) -> None:
+    """What a policy says of its store, and another one is used: once for each."""
+    settings, default = policy.store, StoreSettings()
+    has: dict[str, object] = {"url": chosen if isinstance(chosen, str) else None}
+    if not isinstance(chosen, str):
+        timeout, named_by = getattr(chosen, "timeout", None), type(chosen).__name__
+        timeout_ms = round(1_000 * timeout) if isinstance(timeout, int | float) else None
+        has = {"prefix": getattr(chosen, "prefix", None), "timeout_ms": timeout_ms, **has}
+    unused = {name: getattr(settings, name) for name in has if getattr(settings, name) != has[name]}
+    said = tuple(name for name, value in unused.items() if name in settings.said or value != getattr(default, name))
+    if said and (said, named_by) not in (told := _unused.setdefault(policy, set())):
+        told.add((said, named_by))
+        log.unused_settings(policy.origin, {name: unused[name] for name in said}, named_by)
+
+
+def _on_trio(store: Store) -> bool:
+    """Whether this store can't be used where we are: on a trio that runs."""
+    try:
+        return getattr(store, "asyncio_only", False) and isinstance(running(), TrioLoop)
+    except RuntimeError:
+        return False
 
 
 def denials_of(policy: Policy) -> Denials:
@@ -72,7 +112,7 @@ def _has_twin(policy: Policy) -> bool:
 
 async def refused(store: Store, receive: Receive, send: Send) -> bool:
     """Whether the server, which begins, was told that this store can't be used on its event loop."""
-    if not getattr(store, "asyncio_only", False) or not isinstance(running(), TrioLoop):
+    if not _on_trio(store):
         return False
     await receive()
     await send({"type": "lifespan.startup.failed", "message": str(needs_asyncio(store))})

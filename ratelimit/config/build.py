@@ -41,7 +41,13 @@ def build(file: PolicyFile, origin: str) -> Policy:
         address=address,
         overrides=tuple(_override(override, identity.ipv6_prefix) for override in file.overrides),
         default_tier=identity.default_tier,
-        store=StoreSettings(file.store.url, file.store.prefix, file.store.timeout, file.store.on_failure),
+        store=StoreSettings(
+            file.store.url,
+            file.store.prefix,
+            file.store.timeout,
+            file.store.on_failure,
+            frozenset({"timeout": "timeout_ms"}.get(name, name) for name in file.store.model_fields_set),
+        ),
         origin=origin,
         operations=frozenset(file.operations),
     )

@@ -4,7 +4,7 @@ once."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ratelimit.ground.once import Once
 from ratelimit.ground.printable import in_a_line
@@ -17,8 +17,17 @@ _never = Once(SAID)  # limits that can never admit an operation
 
 
 def can_never_pass(state: State, operation: str) -> None:
-    """A request that costs more than the max of a limit."""
-    if _never.first(f"{state.limit.name} {in_a_line(operation)}"):
+    """A request that costs more than the max of a limit, or will before there is room for it."""
+    if not _never.first(f"{state.limit.name} {in_a_line(operation)}"):
+        return
+    if state.charge.cost <= state.max:
+        logger.warning(
+            "limit %s has no room for an operation %s before a limit is lowered for good (from, an override's until) "
+            "below what it costs: it can never pass; raise that max or lower the cost",
+            state.limit.name,
+            in_a_line(operation),
+        )
+    else:
         logger.warning(
             "limit %s can never admit an operation %s: it costs %d of a max of %d; raise the max or lower the cost",
             state.limit.name,
@@ -44,6 +53,24 @@ def bad_policy(error: Exception) -> None:
 def no_store(where: str, error: Exception) -> None:
     """A store that can't be opened, and who names it."""
     logger.critical("%s: %s", where, error)
+
+
+def unused_settings(origin: str, settings: Mapping[str, object], used: str) -> None:
+    """What a policy says of its store, where the middleware has another one: of a URL, or an object. A URL may hold a
+    password, and its place may be taken on purpose."""
+    words = {"url": "store.url", "prefix": 'store.prefix = "%s"', "timeout_ms": "store.timeout = %s ms"}
+    told = [words[name] if name == "url" else words[name] % in_a_line(value) for name, value in settings.items()]
+    by_url = used in {"store", "RATELIMIT_STORE_URL"}
+    instead = "which comes before it"
+    of_object = "made by your code: say it there (prefix=…, timeout=… in seconds), or give a URL; on_failure is used"
+    logger.log(
+        logging.INFO if [*settings] == ["url"] else logging.WARNING,
+        "%s: %s not used, as the store is %s, %s",
+        in_a_line(origin.rpartition("#")[0]) or "the policy",
+        f"{' and '.join(told)} {'is' if len(told) == 1 else 'are'}",
+        f"that of {used}" if by_url else f"a {used}",
+        instead if by_url else of_object,
+    )
 
 
 def loaded_twice(origin: str) -> None:

@@ -35,12 +35,14 @@ OnFailure = Literal["allow", "deny", "local"]
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Where counters live, and how long a request waits for them. The URL may hold a password, so no repr shows it."""
+    """Where counters live, and how long a request waits for them. The URL may hold a password, so no repr shows it.
+    `said` are those of these that a policy's file has, be it with the default."""
 
     url: str = field(default="memory://", repr=False)
     prefix: str = "ratelimit"  # of every key in Redis
     timeout_ms: int = 100  # the longest a request waits for the store
     on_failure: OnFailure = "allow"  # local: this process enforces the limits until the store is back
+    said: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         made.store_settings(self.prefix, self.timeout_ms, self.on_failure)

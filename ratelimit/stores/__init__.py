@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ratelimit.ground.tracebacks import without_locals
 from ratelimit.model import Store
+from ratelimit.stores.connection.errors import no_client
 from ratelimit.stores.fallback.local import LocalLimiter, local_of
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.routing.parts import split_url
@@ -24,8 +25,10 @@ def open_store(url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> 
     and RATELIMIT_STORE_PASSWORD.
 
     Raises ValueError for another scheme and where there is a mistake in the URL, and ImportError where the client
-    library for it is not installed. Connects when it is first used.
+    library for it is not installed. TypeError for what is no text. Connects when it is first used.
     """
+    if not isinstance(url, str):
+        raise no_client(url)
     allowed = ", ".join(f"{name}://" for name in SCHEMES)
     written = url.partition("://")[0].strip().lower()
     scheme = split_url(url).scheme

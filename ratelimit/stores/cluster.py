@@ -10,6 +10,7 @@ from ratelimit.ground.loops import PerLoop, needs_asyncio
 from ratelimit.ground.tracebacks import without_locals
 from ratelimit.model import Charge, Decision, Lease
 from ratelimit.stores.connection.dial import connections
+from ratelimit.stores.connection.errors import no_client
 from ratelimit.stores.fallback.local import LocalLimiter
 from ratelimit.stores.lua.scripts import Scripts
 from ratelimit.stores.routing.cluster import ClusterRouter
@@ -33,6 +34,8 @@ class ClusterStore:
 
     @without_locals
     def __init__(self, url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> None:
+        if not isinstance(url, str):
+            raise no_client(url)
         if split_url(url).scheme not in SCHEMES:
             raise ValueError("the URL of the store is none of a cluster; open_store takes any")
         if problem := problem_of(url):
@@ -40,6 +43,7 @@ class ClusterStore:
         cluster = ClusterUrl.of(with_credentials(url))
         connections(cluster.any_node)  # connects nowhere, and knows its options
         self.prefix = prefix
+        self.timeout = timeout
         self.scripts = Scripts()
         self._keeps_account = False
         self._router = PerLoop(

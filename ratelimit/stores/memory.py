@@ -44,7 +44,7 @@ class MemoryStore:
             for lease in leases:
                 slots = self._counters.get(lease.key)
                 if isinstance(slots, Slots):
-                    slots.leases.pop(lease.id, None)
+                    slots.give_back(lease)
 
     async def close(self) -> None:
         """Nothing to close; the counters stay."""
@@ -70,7 +70,7 @@ class MemoryStore:
         if not isinstance(counter, Slots):
             return None
         lease = new_lease(charge.key, terms.lease_ms, terms.max)
-        counter.leases[lease.id] = now + lease.lease_ms
+        counter.give(lease, now)
         return lease
 
 

@@ -31,6 +31,8 @@ class RedisStore:
     server that is the master then. Every key begins with `prefix`. No call waits longer than `timeout` seconds. One
     connection an event loop.
 
+    ValueError for a URL that is not supported; TypeError for what is neither, a synchronous client for one.
+
     Pass the same tuple of charges for the same caller again, as Policy.charges gives it: what is prepared, remembered
     and taken ahead belongs to that object.
     """
@@ -42,7 +44,7 @@ class RedisStore:
         self._pool = _connections(redis) if isinstance(redis, str) else connections(redis)
         self.prefix = prefix
         self._prefix = f"{prefix}:"
-        self._timeout = timeout
+        self.timeout = self._timeout = timeout
         self.scripts = Scripts()
         self._keeps_account = False
         self._queues = PerLoop(self._new_group)

@@ -14,6 +14,7 @@ LATER = "Too many requests. Please retry after as many seconds as Retry-After sa
 LONG_MS = 3_600_000  # a wait that nobody calls short
 LARGER = "This request can never pass: it is larger than its limit. Retrying does not help."
 CLOSED = "This request can never pass: its limit is closed. Retrying does not help."
+LOWERED = "This request can never pass: before there is room for it, its limit is lowered. Retrying does not help."
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Facturapi:
     _later: bytes = field(init=False, repr=False, compare=False)
     _larger: bytes = field(init=False, repr=False, compare=False)
     _closed: bytes = field(init=False, repr=False, compare=False)
+    _lowered: bytes = field(init=False, repr=False, compare=False)
 
     log_id_header: ClassVar[bytes | None] = LOG_ID
 
@@ -45,6 +47,7 @@ class Facturapi:
         object.__setattr__(self, "_later", _body(429, self.code, self.message or LATER))
         object.__setattr__(self, "_larger", _body(self.never, self.code, LARGER))
         object.__setattr__(self, "_closed", _body(self.never, self.code, CLOSED))
+        object.__setattr__(self, "_lowered", _body(self.never, self.code, LOWERED))
 
     def headers(self, decision: Decision, identity: Identity, log_id: str) -> Headers:
         return [(LOG_ID, log_id.encode("latin-1")), *self._thresholds(decision)]
@@ -59,7 +62,8 @@ class Facturapi:
             *self._thresholds(decision, state),
         ]
         if wait is None:
-            return Answer(self.never, headers, self._larger if state.max else self._closed)
+            larger = self._larger if state.charge.cost > state.max else self._lowered
+            return Answer(self.never, headers, larger if state.max else self._closed)
         long = isinstance(state.limit.kind, Quota) or wait >= LONG_MS
         return Answer(429, headers, self._later if long else self._shortly)
 

@@ -163,7 +163,10 @@ def denied_by(decision: Decision) -> State:
 
 
 def can_never_pass(cost: int, maximum: int) -> str:
-    """The message for a cost above the max, with both: waiting is no use, a smaller request or a larger limit is."""
+    """The message for a cost above the max, with both: waiting is no use, a smaller request or a larger limit is.
+    A cost that is not above it finds no room before a limit changes for good."""
     if maximum == 0:
         return "This request can never pass: its limit is closed."
+    if cost <= maximum:
+        return "This request can never pass: before there is room for it, its limit is lowered."
     return f"This request can never pass: it costs {cost} and its limit allows {maximum}."

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 
 import pytest
 
@@ -20,7 +21,7 @@ from ratelimit import (
 )
 from ratelimit.log import lines as log
 from ratelimit.log import outage
-from tests.acceptance import ANA, BEN, ask, header, limited, plain, policy, run
+from tests.acceptance import ANA, BEN, T, ask, header, limited, plain, policy, run
 from tests.acceptance.test_path_of_a_request import Away
 from tests.slots.test_leases import Clocked
 
@@ -70,6 +71,22 @@ def test_a_request_that_can_never_pass(lines: list[str]) -> None:
             " raise the max or lower the cost"
         ]
         assert all("wait=never" in line for line in seen if line.startswith("INFO"))
+
+    run(test())
+
+
+def test_a_request_that_finds_no_room_in_time(lines: list[str]) -> None:
+    """What today's max would admit, but a limit that is closed for good begins before there is room."""
+    soon = datetime.fromtimestamp(T / 1000 + 20, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    async def test() -> None:
+        closed = f'{{ name = "closed", rate = "0/hour", from = {soon} }}'
+        limiter = limited(plain, f'{{ name = "requests", rate = "1/minute" }}, {closed}')
+        assert [(await ask(limiter))[0]["status"] for _ in range(3)] == [200, 403, 403]
+        assert [line for line in lines if line.startswith("WARNING")] == [
+            "WARNING limit requests has no room for an operation detail_read before a limit is lowered for good (from, "
+            "an override's until) below what it costs: it can never pass; raise that max or lower the cost"
+        ]
 
     run(test())
 

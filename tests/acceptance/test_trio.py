@@ -292,6 +292,21 @@ def test_a_store_on_redis(make: Callable[[], Any], name: str, on_failure: str) -
     run(test)
 
 
+def test_a_store_on_redis_where_no_lifespan_comes_by(caplog: pytest.LogCaptureFixture) -> None:
+    """A middleware that is made while trio runs, as on a mount or without a lifespan, says it in the log at once."""
+
+    async def test() -> None:
+        for store in (RedisStore("redis://127.0.0.1:1"), "redis://127.0.0.1:1"):
+            RateLimitMiddleware(plain, policy(CAP), store=store)
+            assert caplog.messages.pop() == f"store: {WORDS.format('RedisStore')}"
+            assert caplog.records[-1].levelname == "CRITICAL"
+            caplog.clear()
+        RateLimitMiddleware(plain, policy(CAP))
+
+    run(test)
+    assert caplog.messages == []
+
+
 async def stream(scope, receive, send) -> None:
     """One that never ends at /stream."""
     if scope["type"] == "lifespan":

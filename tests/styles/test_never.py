@@ -10,7 +10,9 @@ from tests.styles import ANA, LOG_ID, NOBODY, body, concurrency, decide, quota, 
 PLAIN = "This request can never pass: its limit is closed."
 COUNTED = "This request can never pass: it costs 5 and its limit allows 3."
 SECRET = "This request can never pass: it is larger than its limit. Retrying does not help."
+LOWERED = "This request can never pass: before there is room for it, its limit is lowered."
 CLOSED, LARGE = rate(max=0, used=0, retry_ms=None), rate(max=3, used=1, cost=5, retry_ms=None)
+LATER = rate(max=3, used=3, retry_ms=None)  # it falls before it frees
 MONTH, SLOTS = quota(max=0, used=0, retry_ms=None), concurrency(max=0, used=0, retry_ms=None)
 ENVELOPES = {
     Facturapi: lambda status, text: {
@@ -47,7 +49,16 @@ def test_a_closed_limit(style, never):
     assert WithIetfHeaders(style(never=never)).denied(decide(CLOSED), ANA, LOG_ID).status == never
 
 
-@pytest.mark.parametrize("state", [CLOSED, LARGE, MONTH, SLOTS], ids=["closed", "larger", "quota", "concurrency"])
+@pytest.mark.parametrize("style", ENVELOPES)
+def test_a_limit_that_is_lowered(style):
+    """What would pass by today's max, and finds no room before it is lowered for good."""
+    told = f"{LOWERED} Retrying does not help." if style is Facturapi else LOWERED
+    assert told in style().denied(decide(LATER), ANA, LOG_ID).body.decode()
+
+
+@pytest.mark.parametrize(
+    "state", [CLOSED, LARGE, LATER, MONTH, SLOTS], ids=["closed", "larger", "later", "quota", "concurrency"]
+)
 @pytest.mark.parametrize("identity", [ANA, NOBODY], ids=["known", "by address"])
 @pytest.mark.parametrize("style", [*ENVELOPES, lambda: Lightspeed(legacy_body=True, reset_header=True)])
 def test_no_time_and_no_word_of_one(style, identity, state):
@@ -61,7 +72,9 @@ def test_no_time_and_no_word_of_one(style, identity, state):
 
 
 @pytest.mark.parametrize("never", [403, 429])
-@pytest.mark.parametrize(("state", "text"), [(CLOSED, PLAIN), (LARGE, COUNTED)], ids=["closed", "larger"])
+@pytest.mark.parametrize(
+    ("state", "text"), [(CLOSED, PLAIN), (LARGE, COUNTED), (LATER, LOWERED)], ids=["closed", "larger", "later"]
+)
 def test_the_older_body_of_lightspeed(state, text, never):
     """It has no place for a message but `error`."""
     told = body(Lightspeed(legacy_body=True, never=never).denied(decide(state), ANA, LOG_ID))

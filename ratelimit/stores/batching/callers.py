@@ -106,7 +106,7 @@ class Caller:
 
     def refused(self, decision: Decision, sent: float, now: float) -> None:
         """Remember a denial for as long as it is certain. Of a concurrency cap never: a slot can free at any time."""
-        certain_ms = BEHIND_MS
+        certain_ms = min(BEHIND_MS, self.term_set.until_ms - decision.now_ms)
         for state in decision.states:
             if state.exceeded and isinstance(state.limit.kind, Concurrency):
                 return

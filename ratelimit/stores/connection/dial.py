@@ -26,7 +26,7 @@ from redis.exceptions import (
 )
 
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores.connection.errors import NoScript, NotMaster, Replied, advised
+from ratelimit.stores.connection.errors import NoScript, NotMaster, Replied, advised, no_client
 from ratelimit.stores.connection.handshake import Address, check_single, looked_up, reuse_context
 from ratelimit.stores.connection.socket import Reply, Socket, Transport
 
@@ -68,8 +68,13 @@ class Finder(Protocol):
 def connections(redis: str | Redis) -> ConnectionPool:
     """What makes connections: from a client, or from a URL (redis://, rediss://, unix://).
 
-    Raises ValueError for a URL that no connection can be made from, without the URL: it may hold a password.
+    Raises ValueError for a URL that no connection can be made from, without the URL: it may hold a password. TypeError
+    for what is neither.
     """
+    if not isinstance(redis, str | Redis):
+        raise no_client(redis)
+    if isinstance(redis, Redis) and not isinstance(redis.connection_pool, ConnectionPool):
+        raise no_client(redis.connection_pool)
     try:
         pool = (Redis.from_url(redis) if isinstance(redis, str) else redis).connection_pool
         pool.make_connection()  # type: ignore[no-untyped-call]  # connects nowhere, and knows its options

@@ -101,3 +101,21 @@ def advised(text: str) -> str:
     advice = ADVICE.get(text.partition(" ")[0])
     advice = advice or next((told for start, told in BY_BEGINNING.items() if said.startswith(start)), None)
     return f"{text} ({advice})" if advice else text
+
+
+A_CLIENT = "a URL or redis.asyncio.Redis(…)"
+INSTEAD = {  # of what redis-py has: what to give in its place
+    "Redis": "redis.asyncio.Redis with the same arguments, as this one would halt the event loop",
+    "RedisCluster": "the cluster's URL: redis+cluster://h1:7000,h2:7001",
+    "Sentinel": "what master_for(name) of redis.asyncio.sentinel.Sentinel returns, or redis+sentinel://h1:26379/name",
+    "ConnectionPool": "redis.asyncio.Redis(connection_pool=…) with a pool of redis.asyncio, or a URL",
+}
+
+
+def no_client(given: object) -> TypeError:
+    """Of what is neither a URL nor a client of redis.asyncio: what it is, and what to give instead."""
+    kind, what = (given, "the class ") if isinstance(given, type) else (type(given), "")
+    known = (base.__name__ for base in kind.__mro__ if base.__module__.startswith("redis."))
+    instead = next((INSTEAD[name] for name in known if name in INSTEAD), A_CLIENT)
+    what += "None" if given is None else f"{kind.__module__}.{kind.__qualname__}"
+    return TypeError(f"a store on Redis is given a URL or a client of redis.asyncio, not {what}: give {instead}")

@@ -26,15 +26,18 @@ def decided(
 ) -> Decision:
     """All or nothing over all limits of a request. `charge_one` counts it in one of them."""
     allowed = not any(exceeded and not terms.shadow for _, terms, _, _, exceeded in views)
-    leases, states = [], []
+    leases: list[Lease] = []
+    states: list[State] = []
     for charge, terms, counter, used, exceeded in views:
         if allowed and charge.cost and not exceeded:
             used += charge.cost
             if lease := charge_one(charge, terms, counter, now):
                 leases.append(lease)
         reset_after = counter.reset_after(now, terms, used)
-        wait = _retry_after(charge, terms, counter, now) if exceeded else 0
+        wait = _after(now, _admits(charge, terms, counter, now, now)) if exceeded else 0
         states.append(State(charge, terms.max, used, reset_after, terms.length_ms, exceeded, wait, terms.shadow))
+    if not allowed and any(terms.changes for _, terms, _, _, _ in views):
+        states = _true_then(states, _after(now, _all_admit(views, now)))
     return Decision(allowed, now, tuple(states), tuple(leases), unavailable)
 
 
@@ -48,13 +51,41 @@ def new_counter(charge: Charge) -> Counter:
             return Slots()
 
 
-def _retry_after(charge: Charge, terms: Terms, counter: Counter, now: int) -> int | None:
-    """Until the limit admits, with the max that is in force by then; None if it never does."""
+def _admits(charge: Charge, terms: Terms, counter: Counter, now: int, at: int) -> int | None:
+    """The first instant not before `at` from which the limit admits, with the max that is in force by then; None if it
+    never does."""
     since, maximum = now, terms.max
     for until, following in (*terms.later, (FOREVER, 0)):
         if charge.cost <= maximum:
-            at = max(since, counter.free_at(now, terms, maximum - charge.cost))
-            if at < until:
-                return at - now
+            free = max(at, since, counter.free_at(now, terms, maximum - charge.cost))
+            if free < until:
+                return free
         since, maximum = until, following
     return None
+
+
+def _all_admit(views: Sequence[View], now: int) -> int | None:
+    """The first instant at which each limit admits or is still in shadow; None if that never comes."""
+    at, before = now, -1
+    while at > before:
+        before = at
+        for charge, terms, counter, _, _ in views:
+            if charge.cost and at >= terms.shadow_until_ms:
+                admits = _admits(charge, terms, counter, now, at)
+                if admits is None:
+                    return None
+                at = admits
+    return at
+
+
+def _true_then(states: Sequence[State], wait: int | None) -> list[State]:
+    """What denies for the longest time says when the request passes, whichever limit denies it last."""
+    longest = max(state.wait for state in states if state.exceeded and not state.shadow)
+    return [
+        state._replace(retry_after_ms=wait) if state.exceeded and not state.shadow and state.wait == longest else state
+        for state in states
+    ]
+
+
+def _after(now: int, instant: int | None) -> int | None:
+    return None if instant is None else instant - now

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from ratelimit.ground.memo import Recent
-from ratelimit.model import Charge, Concurrency, Lease, Quota, Rate
+from ratelimit.model import FOREVER, Charge, Concurrency, Lease, Quota, Rate
 from ratelimit.stores.counting.calendar import period
 
 LETTERS = {Rate: "r", Quota: "q", Concurrency: "c"}  # of the kinds, in the scripts
@@ -22,13 +22,23 @@ class Terms(NamedTuple):
 
     kind: type[Rate | Quota | Concurrency]
     max: int
-    shadow: bool
+    shadow_until_ms: int  # 0: it is enforced; FOREVER: it is in shadow for good
     first: int
     second: int
     length_ms: int  # of the window, the period or the lease
     since_ms: int
     until_ms: int
     later: tuple[tuple[int, int], ...] = ()  # instants from which on the max is another one, and that max
+
+    @property
+    def shadow(self) -> bool:
+        """Within this interval."""
+        return self.shadow_until_ms > 0
+
+    @property
+    def changes(self) -> bool:
+        """Whether it may deny later what it admits now, if nothing is charged: its max falls, its shadow ends."""
+        return bool(self.later) or 0 < self.shadow_until_ms < FOREVER
 
     @property
     def start(self) -> int:
@@ -72,10 +82,10 @@ def terms_at(charge: Charge, now_ms: int) -> Terms:
     else:
         until, maximum = charge.maxes[-1]
     later = () if until == charge.maxes[-1][0] else _later(charge, until)
-    shadow = limit.mode == "shadow"
+    shadow = FOREVER if limit.mode == "shadow" else 0
     if limit.enforce_from_ms:
         if now_ms < limit.enforce_from_ms:
-            shadow, until = True, min(until, limit.enforce_from_ms)
+            shadow, until = shadow or limit.enforce_from_ms, min(until, limit.enforce_from_ms)
         else:
             since = max(since, limit.enforce_from_ms)
     match limit.kind:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import TypeVar
-
-from ratelimit.ground.loops import PerLoop
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 
@@ -21,7 +20,7 @@ class _Standstill:
     ended = float("-inf")
 
 
-_standstills: PerLoop[_Standstill] = PerLoop(_Standstill)
+_standstills: WeakKeyDictionary[asyncio.AbstractEventLoop, _Standstill] = WeakKeyDictionary()
 
 
 class DeadlineTimer:
@@ -40,7 +39,7 @@ class DeadlineTimer:
         self._earliest = earliest
         self._ring = ring
         self._loop = asyncio.get_running_loop()
-        self._standstill = _standstills[self._loop]
+        self._standstill = _standstills.setdefault(self._loop, _Standstill())
         self._rung = float("-inf")
         self.timer: asyncio.Handle | None = None  # None: nobody waits
 

@@ -58,7 +58,11 @@ class DecisionQueue:
         self._breaker = self.link.breaker
         self._refusals = Refusals()
         self.refunds = Refunds(self.link, scripts)
-        self._alarm = DeadlineTimer(timeout, lambda: earliest(self._batches, self._waiting), self._too_late)
+        self._alarm = DeadlineTimer(  # a node that is known to be away is given no grace
+            lambda: 0.0 if self._breaker.down else timeout,
+            lambda: earliest(self._batches, self._waiting),
+            self._too_late,
+        )
         self._batches: set[Batch] = set()  # that are under way
         self.slots = Lanes(lambda new: Batch(time.monotonic(), self.store_ms(), self._term_set, new, self.gate))
         self._early = MOST if router else EARLY  # on a cluster who waits longer finds more of its slot to share a call

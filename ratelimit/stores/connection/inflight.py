@@ -68,7 +68,7 @@ class InFlight:
         self._breaker = breaker
         self._drop = drop
         self._used = used
-        self._timer = DeadlineTimer(timeout, self._given_up_at, self._give_up)
+        self._timer = DeadlineTimer(lambda: timeout, self._given_up_at, self._give_up)
         self._heard = float("-inf")  # when the last reply came
         self.line: deque[tuple[float, Done]] = deque()  # when it was sent, and who waits
         self.on_answer: Callable[[], None] | None = None

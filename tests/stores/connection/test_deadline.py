@@ -16,12 +16,12 @@ GRACE = 0.5
 class Waiting:
     """Those who wait, by their deadlines, and when which of them were told."""
 
-    def __init__(self, loop: Clocked) -> None:
+    def __init__(self, loop: Clocked, grace: float = GRACE) -> None:
         self._began = loop.time()
         self._loop = loop
         self.deadlines: list[float] = []
         self.rung: list[tuple[float, float]] = []  # the deadline, and when it was told; s, to a tenth
-        self.alarm = DeadlineTimer(GRACE, lambda: min(self.deadlines, default=None), self._ring)
+        self.alarm = DeadlineTimer(lambda: grace, lambda: min(self.deadlines, default=None), self._ring)
 
     def wait(self, seconds: float) -> float:
         deadline = self._loop.time() + seconds
@@ -109,8 +109,65 @@ def test_a_process_that_was_busy(loop: Clocked, busy: float, told_after: float) 
         loop.jumped += 1.0 + busy  # the app blocks its event loop
         await asyncio.sleep(0)
         await asyncio.sleep(20)
-        ((deadline, told),) = waiting.rung
-        assert (deadline, told) == (1.0, round(1.0 + told_after, 1))
+        ((_, told),) = waiting.rung
+        assert told == round(1.0 + told_after, 1)
+
+    loop.run_until_complete(test())
+
+
+def test_grace_is_not_added_up(loop: Clocked) -> None:
+    """All whose time is up while the loop stands still, or in the grace for that, have that one grace; who comes later
+    has his own time."""
+
+    async def test() -> None:
+        waiting = Waiting(loop)
+        for seconds in (1.0, 1.1, 1.2, 1.5, 1.7, 2.2):
+            waiting.wait(seconds)
+        loop.jumped += 1.3  # the app blocks its event loop
+        await asyncio.sleep(20)
+        assert [told for _, told in waiting.rung] == [1.6, 1.7, 2.2]
+        assert [deadline for deadline, _ in waiting.rung] == [1.6, 1.7, 2.2]
+
+    loop.run_until_complete(test())
+
+
+def test_grace_is_of_the_loop(loop: Clocked) -> None:
+    """Who waited for one thing in that grace, and waits for the next, has no other; after another standstill of the
+    loop those have it whose time was up in that."""
+
+    async def test() -> None:
+        first, second = Waiting(loop), Waiting(loop)
+        deadline = first.wait(1.0)
+        loop.jumped += 1.3
+        await asyncio.sleep(0.1)
+        assert first.rung == []
+        second.deadlines.append(deadline)  # what it waited for came in the grace
+        first.deadlines.clear()
+        second.alarm.set()
+        await asyncio.sleep(1.0)
+        assert [told for _, told in second.rung] == [1.6]
+        second.deadlines.append(deadline)
+        second.alarm.set()
+        await asyncio.sleep(1.0)
+        assert [told for _, told in second.rung[1:]] == [2.4]  # all of it is over
+        second.wait(1.0)
+        loop.jumped += 1.2
+        await asyncio.sleep(5.0)
+        assert [told for _, told in second.rung[2:]] == [4.8]
+
+    loop.run_until_complete(test())
+
+
+def test_who_is_known_to_be_away_has_no_grace(loop: Clocked) -> None:
+    """Without grace those are told at once whose time was up while the loop stood still, all of them together."""
+
+    async def test() -> None:
+        waiting = Waiting(loop, grace=0.0)
+        for seconds in (1.0, 1.1, 1.5):
+            waiting.wait(seconds)
+        loop.jumped += 1.3
+        await asyncio.sleep(20)
+        assert [told for _, told in waiting.rung] == [1.3, 1.5]
 
     loop.run_until_complete(test())
 

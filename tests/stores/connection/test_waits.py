@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
+from signal import SIGSTOP
 from typing import Any
 
 import pytest
 
-from ratelimit.model import Lease, StoreUnavailable
+from ratelimit.model import Charge, Lease, StoreUnavailable
 from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.connection import link as link_module
 from ratelimit.stores.connection.errors import NoScript
@@ -19,9 +20,11 @@ from ratelimit.stores.connection.socket import command
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.routing.cluster import LATELY, REST
 from ratelimit.stores.routing.slotmap import slot_of
+from tests import servers
 from tests.slots.test_leases import Clocked
-from tests.stores import concurrency
-from tests.stores.clustered import Node, fake_cluster, whole
+from tests.stores import concurrency, rate
+from tests.stores.clustered import Node, fake_cluster, of, whole
+from tests.stores.test_redis import eventually
 from tests.stores.wires import WARM, FakeWire, T, ask, connected, fake_store, run, turns
 
 TIMEOUT = 0.5
@@ -205,3 +208,117 @@ def test_grace_is_for_a_process_that_did_not_look(monkeypatch: pytest.MonkeyPatc
         assert FakeWire.made[-1].keys == [["warm"]]
 
     run(store, test(), Clocked)
+
+
+# Many who wait at once: the grace of one is not added to that of the next.
+
+TENTH = 0.1
+SLOW = 0.25  # seconds that a busy machine may take by itself
+WORK = 30e-6  # seconds of the machine that each request takes before it waits, and as much after it
+
+
+CALLERS = [of(f"u{n}", rate(9, 60_000)) for n in range(2_000)]
+
+
+class Real(asyncio.SelectorEventLoop):
+    jumped = 0.0  # its clock goes by itself
+
+
+async def longest(store: Store, number: int, spread: float) -> float:
+    """The longest that one of so many waited, who come at once or within some seconds, from its own start."""
+    loop: Any = asyncio.get_running_loop()
+    waits: list[float] = []
+
+    async def request(charges: tuple[Charge, ...]) -> None:
+        begun = loop.time()
+        loop.jumped += WORK
+        with suppress(StoreUnavailable):
+            await store.acquire(charges)
+        loop.jumped += WORK
+        waits.append(loop.time() - begun)
+
+    requests = []
+    for caller in CALLERS[:number]:
+        requests.append(asyncio.create_task(request(caller)))
+        if spread:
+            await asyncio.sleep(spread / number)
+    await asyncio.gather(*requests)
+    return max(waits)
+
+
+MANY = pytest.mark.parametrize(("number", "spread"), [(1, 0.0), (64, TENTH), (200, 0.0), (200, TENTH), (2_000, 0.0)])
+LOCAL = pytest.mark.parametrize("local", [False, True], ids=["allow or deny", "local"])
+
+
+@MANY
+@LOCAL
+def test_many_wait_for_a_reply(number: int, spread: float, local: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wait for a server that says nothing, none waits longer than two timeouts and its work."""
+    store = fake_store(monkeypatch, TENTH)
+    if local:
+        store.keep_account()
+
+    async def test() -> None:
+        await connected(store)
+        assert await longest(store, number, spread) < 2 * TENTH + 0.1
+
+    run(store, test(), Clocked)
+
+
+@MANY
+@pytest.mark.parametrize("cluster", [False, True], ids=["single", "cluster"])
+def test_many_wait_for_a_connection(number: int, spread: float, cluster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor for a connection that hangs; on a cluster that is for the node that knows who has which slots."""
+    store = fake_cluster(monkeypatch, 1, 2, 3, timeout=TENTH) if cluster else fake_store(monkeypatch, TENTH)
+    monkeypatch.setattr(link_module, "connect", hang)
+
+    async def test() -> None:
+        assert await longest(store, number, spread) < 2 * TENTH + 0.1
+
+    run(store, test(), Clocked)
+
+
+@MANY
+def test_many_wait_for_a_node(number: int, spread: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor for a node of a cluster that says nothing."""
+    store = fake_cluster(monkeypatch, 1, timeout=TENTH)
+
+    async def test() -> None:
+        await known(store)
+        assert await longest(store, number, spread) < 2 * TENTH + 0.1
+
+    run(store, test(), Clocked)
+
+
+def test_grace_is_given_once_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who had grace while it waited for a slot's node has none while it waits for that node's decision."""
+    store = fake_cluster(monkeypatch, 1, timeout=TIMEOUT)
+
+    async def test() -> None:
+        loop: Any = asyncio.get_running_loop()
+        begun = loop.time()
+        call = ask(store, *WARM)  # type: ignore[arg-type]
+        await turns(8)
+        loop.jumped += 1.4 * TIMEOUT  # the app blocks its event loop
+        await asyncio.sleep(0.3 * TIMEOUT)
+        assert not call.done()
+        Node.made[1].say(whole(1))
+        with pytest.raises(StoreUnavailable):
+            await call
+        assert Node.made[1].keys
+        assert round(loop.time() - begun, 2) == round(1.8 * TIMEOUT, 2)
+
+    run(store, test(), Clocked)
+
+
+def test_a_server_that_is_stopped(server: servers.Server) -> None:
+    """The same of a real server, which stands still while 200 ask within a tenth of a second."""
+    with servers.run(server.name) as stopped:
+        store = RedisStore(stopped.url, timeout=0.25)
+
+        async def test() -> None:
+            await eventually(store)
+            stopped.process.send_signal(SIGSTOP)
+            assert await longest(store, 200, 0.1) < 2 * 0.25 + SLOW  # seven times as long as the timeout was usual
+
+        run(store, test(), Real)

@@ -12,7 +12,14 @@ from hypothesis import HealthCheck, settings
 from tests import certificates, clusters, sentinels, servers
 
 # What takes longest, in tens of seconds, is begun first: at the end no process waits for another.
-LONG = ("stores/test_differential.py", "cancellation/", "stores/batching/", "config/test_load.py", "examples/", "stores/")
+LONG = (
+    "stores/test_differential.py",
+    "cancellation/",
+    "stores/batching/",
+    "config/test_load.py",
+    "stores/",
+    "examples/",
+)
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # it puts all of sys.path there, and with it what only tests import
     os.environ.pop("PYTHONPATH", None)

@@ -11,7 +11,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find ratelimit -name __pycac
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test fuzz faults accounts soak bench lint wheel clean
+.PHONY: help demo serve test proofs fuzz faults accounts soak bench lint wheel clean
 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,13 +23,25 @@ serve: $(DEMO_VENV)/ready ## serve an example: make serve API=facturapi (or ligh
 	$(DEMO_VENV)/bin/python -m examples.serve $(API)
 
 # Safe path: python would otherwise look into this folder first, and the tests would not see a file that the wheel lacks.
-test: export PYTHONSAFEPATH := 1
-test: export RATELIMIT_TEST_WHEEL := 1
-test: $(VENV)/wheel ## run all tests on the installed wheel; fails below 100 % branch coverage
+test proofs: export PYTHONSAFEPATH := 1
+test proofs: export RATELIMIT_TEST_WHEEL := 1
+test proofs: export PYTHONDONTWRITEBYTECODE := # to compile the tests takes longer than to import them, in each process
+# Two processes, each with servers of its own; a file is run by one of them.
+test: $(VENV)/wheel ## run the tests on the installed wheel, in two processes and less than five minutes
 	rm -f .coverage .coverage.*
-	$(VENV)/bin/python -m coverage run -m pytest
+	$(VENV)/bin/python -m coverage run -m pytest -m "not proof" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	$(VENV)/bin/python -m coverage combine --quiet
-	$(VENV)/bin/python -m coverage report
+	$(VENV)/bin/python -m coverage report --fail-under=99
+
+# Timed, so never beside anything else. What it covers is put to what `make test` did of the same wheel.
+proofs: $(VENV)/wheel ## what is slow by its nature: faults, outages, four processes, a soak; with make test 100 % of branches
+	rm -f .coverage.*
+	$(VENV)/bin/python -m coverage run -m pytest -m proof -p no:xdist
+	if [ .coverage -nt $(VENV)/wheel ]; then \
+	  $(VENV)/bin/python -m coverage combine --append --quiet && $(VENV)/bin/python -m coverage report; \
+	else \
+	  rm -f .coverage.*; echo "coverage is asked of both together: make test proofs"; \
+	fi
 
 fuzz: export PYTHONSAFEPATH := 1
 fuzz: $(VENV)/wheel ## try hostile input at random, for some minutes: make fuzz EXAMPLES=50000; SEED=7 is the same again

@@ -3,11 +3,40 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import certificates, clusters, sentinels, servers
+
+# What takes longest, in tens of seconds, is begun first: at the end no process waits for another.
+LONG = (
+    "stores/test_differential.py",
+    "cancellation/",
+    "stores/batching/",
+    "config/test_load.py",
+    "stores/",
+    "examples/",
+)
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # it puts all of sys.path there, and with it what only tests import
+    os.environ.pop("PYTHONPATH", None)
+    if given := os.environ.pop("RATELIMIT_TEST_PYTHONPATH", ""):
+        os.environ["PYTHONPATH"] = given
+else:
+    os.environ["RATELIMIT_TEST_PYTHONPATH"] = os.environ.get("PYTHONPATH", "")
+
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")  # a machine that has much to do fails no test
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((n for n, name in enumerate(LONG) if item.nodeid.startswith(f"tests/{name}")), len(LONG))
+
+    items.sort(key=place)  # files stay together, and tests of a file in their order
 
 
 def pytest_collection_finish() -> None:

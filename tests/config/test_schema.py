@@ -170,9 +170,11 @@ def as_json(node: Any) -> Any:
     return node.isoformat() if isinstance(node, datetime | date) else node
 
 
+VALIDATOR = jsonschema.Draft202012Validator(json_schema())
+
+
 def is_valid(path: Path) -> bool:
-    validator = jsonschema.Draft202012Validator(json_schema())
-    return bool(validator.is_valid(as_json(tomllib.loads(path.read_text()))))
+    return bool(VALIDATOR.is_valid(as_json(tomllib.loads(path.read_text()))))
 
 
 def test_is_a_schema() -> None:
@@ -191,9 +193,8 @@ def test_takes_what_is_good(path: Path) -> None:
 @pytest.mark.parametrize("url", STORE_URLS)
 def test_takes_the_store_urls_that_load(url: str) -> None:
     """The scheme of a store may be in capitals for an editor too."""
-    validator = jsonschema.Draft202012Validator(json_schema())
-    assert validator.is_valid({"store": {"url": url}, "tiers": {"anonymous": {"limits": []}}})
-    assert not validator.is_valid({"store": {"url": f"x{url}"}, "tiers": {"anonymous": {"limits": []}}})
+    assert VALIDATOR.is_valid({"store": {"url": url}, "tiers": {"anonymous": {"limits": []}}})
+    assert not VALIDATOR.is_valid({"store": {"url": f"x{url}"}, "tiers": {"anonymous": {"limits": []}}})
 
 
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)

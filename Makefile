@@ -37,7 +37,7 @@ fuzz: $(VENV)/wheel ## try hostile input at random, for some minutes: make fuzz 
 	RATELIMIT_FUZZ_EXAMPLES=$(EXAMPLES) RATELIMIT_FUZZ_SEED=$$seed \
 	  $(VENV)/bin/python -m pytest --capture=no --hypothesis-seed=$$seed tests/fuzz
 
-# On the sources, not on the wheel, as the next three.
+# On the sources, not on the wheel; so are the next three.
 mutants: $(VENV)/ready ## put small faults into the core, a sample of them, and tell of those that no test sees: make mutants ARGS="--all"
 	PYTHONPATH=. $(VENV)/bin/python -m tests.mutants $(ARGS)
 

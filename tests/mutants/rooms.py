@@ -31,6 +31,7 @@ ROOMS = {
         ("identity/forwarded.py", "identity/networks.py", "identity/address.py"),
         ("identity/test_address.py", "fuzz/test_forwarded.py", "acceptance/test_trusted_hops.py",
          "acceptance/test_proxies_told_of.py", "acceptance/test_hostile.py", "config/test_good.py"),
+        "not flood and not test_time",
     ),
     "api keys": Room(
         ("identity/api_keys.py", "identity/credentials.py"),

@@ -11,7 +11,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find ratelimit -name __pycac
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test proofs fuzz faults accounts soak bench lint wheel clean
+.PHONY: help demo serve test proofs fuzz mutants faults accounts soak bench lint wheel clean
 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,7 +49,10 @@ fuzz: $(VENV)/wheel ## try hostile input at random, for some minutes: make fuzz 
 	RATELIMIT_FUZZ_EXAMPLES=$(EXAMPLES) RATELIMIT_FUZZ_SEED=$$seed \
 	  $(VENV)/bin/python -m pytest --capture=no --hypothesis-seed=$$seed tests/fuzz
 
-# On the sources, not on the wheel.
+# On the sources, not on the wheel; so are the next three.
+mutants: $(VENV)/ready ## put small faults into the core, a sample of them, and tell of those that no test sees: make mutants ARGS="--all"
+	PYTHONPATH=. $(VENV)/bin/python -m tests.mutants $(ARGS)
+
 faults: $(VENV)/ready ## do every fault to real servers and write docs/faults.md, in two minutes on an idle machine
 	RATELIMIT_FAULTS=1 PYTHONPATH=. $(VENV)/bin/python -m pytest tests/faults/test_matrix.py
 

@@ -247,6 +247,37 @@ def test_only_the_right_end_of_a_long_header_is_read(header: Any) -> None:
     assert address(scope("10.0.0.1", hop % b"203.0.113.9", padding[20:] + trusted, header=name)) == "203.0.113.9"
 
 
+@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded"])
+@pytest.mark.parametrize("over", [0, 1, 2])
+@pytest.mark.parametrize("lines", [1, 2, 3])
+def test_16_384_bytes_are_read(header: Any, over: int, lines: int) -> None:
+    """Of all lines together, from the right: what stands left of them counts for nothing, however many hops it has,
+    also where they end with a line."""
+    address = ClientAddress(trusted_proxies=PROXIES, forwarded=header)
+    name, hop = header.encode(), (b"%s" if header == "x-forwarded-for" else b"for=%s")
+    claim, trusted = hop % b"203.0.113.9", hop % b"10.0.0.2"
+    read = b" " * (16_384 - (lines - 1) * len(trusted) - len(claim) - 1 - len(trusted) + over)
+    near = [claim + b"," + read + trusted, *[trusted] * (lines - 1)]
+    assert sum(map(len, near)) == 16_384 + over
+    assert address(scope("10.0.0.1", *near, header=name)) == ("10.0.0.2" if over else "203.0.113.9")
+    full = [b" " * (16_384 - lines * len(trusted)) + trusted, *[trusted] * (lines - 1)]
+    far = b",".join([claim, hop % b"203.0.113.8", claim])
+    assert address(scope("10.0.0.1", far, *full, header=name)) == "10.0.0.2"
+    full[0] = far + b"," + full[0]
+    assert address(scope("10.0.0.1", *full, header=name)) in ("10.0.0.1", "10.0.0.2")  # one line is cut in this hop
+    assert address(scope("10.0.0.1", far, *full[1:], header=name)) == "203.0.113.9"
+
+
+@pytest.mark.parametrize("read", range(1, 12))
+def test_a_hop_that_is_cut_is_none(read: int) -> None:
+    """ "11.2.3.4" of "211.2.3.4" would be another's address, and what is left of an element another element."""
+    for header, claim in ((b"x-forwarded-for", b"211.255.3.41"), (b"forwarded", b"by=_x;for=11.2.3.4")):
+        address = ClientAddress(trusted_proxies=PROXIES, forwarded=header.decode())
+        trusted = b"10.0.0.2" if header == b"x-forwarded-for" else b"for=10.0.0.2"
+        line = claim + b"," + b" " * (16_384 - read - 1 - len(trusted)) + trusted
+        assert address(scope("10.0.0.1", line, header=header)) == "10.0.0.2"
+
+
 def test_memory_is_bounded() -> None:
     """However many peers come by, and however long their names are, only so many are remembered."""
     address = ClientAddress()

@@ -146,6 +146,13 @@ def test_key_of_per(per: tuple[str, ...], parts: str) -> None:
     assert keys((limit(per=per),), ACME) == [f"{{organization=acme}}:requests:60000/60{parts}"]
 
 
+def test_an_attribute_named_identity() -> None:
+    """`per = "identity"` is the caller as a whole, also of one who has an attribute of that name."""
+    named = ACME._replace(attributes={"identity": "north", "store": "north"})
+    assert keys((limit(per=("identity",)),), named) == ["{organization=acme}:requests:60000/60"]
+    assert keys((limit(per=("identity", "store")),), named) == ["{organization=acme}:requests:60000/60:@store=north"]
+
+
 @pytest.mark.parametrize("per", [*IDENTITY_KINDS, "store"])
 def test_per_falls_back(per: str) -> None:
     """A `per` that the identity does not have is counted as its root."""
@@ -220,7 +227,7 @@ identities = st.builds(
     odd_caller,
     **dict.fromkeys(IDENTITY_KINDS[:-1], st.none() | names),
     ip=names,
-    attributes=st.dictionaries(st.sampled_from(["store", "@store", "c", "2"]), names | st.integers(0, 9)),
+    attributes=st.dictionaries(st.sampled_from(["identity", "store", "@store", "c", "2"]), names | st.integers(0, 9)),
     tier=st.just("basic"),
 )
 

@@ -91,6 +91,28 @@ class Away:
         raise OSError("nobody is there")
 
 
+def test_silence_is_told_once() -> None:
+    """However many wait in vain, a store that says nothing is news once, until it has said something; one that is known
+    to be out of reach keeps the reason that was told first."""
+    now = [0.0]
+    breaker = Breaker(TIMEOUT, lambda: now[0])
+    assert not breaker.stalled(0.5 * TIMEOUT)
+    assert breaker.stalled(TIMEOUT)
+    told = breaker.down
+    assert told == "no reply within 100 ms, and none since"
+    for _ in range(3):
+        now[0] += TIMEOUT
+        assert not breaker.stalled(2 * TIMEOUT)
+        assert breaker.down == told
+    breaker.connected()
+    assert breaker.down is None
+    assert breaker.stalled(TIMEOUT)
+    breaker.connected()
+    breaker.unreachable("nobody is there")
+    assert not breaker.stalled(TIMEOUT)
+    assert breaker.down == "nobody is there"
+
+
 def test_after_a_failed_attempt_nobody_waits(fake: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the first attempt that failed on, requests and renewals are refused at once, with its reason."""
     Away(monkeypatch)

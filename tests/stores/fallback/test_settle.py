@@ -183,6 +183,16 @@ def test_what_was_charged_for_nothing_goes_back(
     assert settle.fields(str(item[0])) == left
 
 
+@pytest.mark.parametrize("used", [1, 2])
+def test_the_last_unit_goes_back(settle: Settler, used: int) -> None:
+    """All that is there goes back, also where that is one unit; and from nothing nothing does."""
+    rate, quota = ("rate", "r", used, 60_000, 60, T // 1_000), ("quota", "q", used, MARCH, APRIL, 0)
+    settle(T, rate, quota)
+    for _ in range(2):
+        assert settle(T, ("rate", "r", -used, 60_000, 60, T // 1_000), ("quota", "q", -used, MARCH, APRIL, 0)) == [1, 1]
+        assert (settle.fields("rate")["s"], settle.fields("quota")["n"]) == (0, 0)
+
+
 def test_one_fault_is_its_own(settle: Settler) -> None:
     """A counter of another type is told, and the others of the call are charged."""
     settle.client.set(f"{settle.prefix}:{{user=ana}}:bad", "text")

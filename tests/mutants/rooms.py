@@ -1,0 +1,88 @@
+"""Which tests are to see a fault in which files: those of its room, and of what is promised of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Room:
+    """Files below ratelimit/, as patterns; tests below tests/, of which `only` are taken (pytest's -k)."""
+
+    files: tuple[str, ...]
+    tests: tuple[str, ...]
+    only: str = ""
+
+    def sources(self, package: Path) -> Iterator[Path]:
+        for pattern in self.files:
+            found = sorted(path for path in package.glob(pattern) if path.stem != "__init__")
+            if not found:
+                raise SystemExit(f"there is no file {pattern} in ratelimit/: say in tests/mutants/rooms.py where it is")
+            yield from found
+
+
+IN_PYTHON = "not (fakeredis or valkey or redis or cluster or sentinel)"
+STORES = ("stores/test_contract.py", "stores/test_edges.py", "stores/test_kept.py")
+
+ROOMS = {
+    "forwarded": Room(
+        ("identity/forwarded.py", "identity/networks.py", "identity/address.py"),
+        ("identity/test_address.py", "fuzz/test_forwarded.py", "acceptance/test_trusted_hops.py",
+         "acceptance/test_proxies_told_of.py", "acceptance/test_hostile.py", "config/test_good.py"),
+        "not flood and not test_time",
+    ),
+    "api keys": Room(
+        ("identity/api_keys.py", "identity/credentials.py"),
+        ("identity/test_identity.py", "fuzz/test_credentials.py", "acceptance/test_credentials_of_two_callers.py",
+         "acceptance/test_names_of_credential_headers.py", "acceptance/test_order_of_authentication.py",
+         "config/test_good.py"),
+    ),
+    "who": Room(
+        ("who.py",),
+        ("acceptance/test_what_identify_leaves_open.py", "acceptance/test_path_of_a_request.py",
+         "acceptance/test_word_of_the_app.py"),
+    ),
+    "policy": Room(
+        ("policy/*.py",),
+        ("policy", "acceptance/test_overrides_by_index.py", "acceptance/test_unknown_operations.py",
+         "acceptance/test_a_tier_that_is_not_there.py", "acceptance/test_what_shares.py",
+         "acceptance/test_identity_values.py", "acceptance/test_made_by_hand.py"),
+    ),
+    "operations": Room(
+        ("operations/*.py",),
+        ("operations", "acceptance/test_readings.py", "acceptance/test_routes_known.py", "acceptance/test_mounted.py",
+         "fuzz/test_requests.py", "config/test_good.py"),
+    ),
+    "formula": Room(("formula/*.py",), ("formula", "fuzz/test_formula.py", "config/test_hostile_constants.py")),
+    "styles": Room(("styles/*.py",), ("styles", "config/test_good.py")),
+    "headers": Room(
+        ("answers/headers.py",),
+        ("acceptance/test_path_of_a_request.py", "acceptance/test_the_tighter_policy_is_told.py",
+         "acceptance/test_families_of_headers.py", "acceptance/test_two_policies_on_one_request.py",
+         "acceptance/test_malformed.py", "acceptance/test_hostile_on_the_wire.py"),
+    ),
+    "counting": Room(
+        ("stores/counting/*.py",),
+        (*STORES, "stores/counting", "stores/test_memory.py", "stores/test_strict.py", "policy/test_policy.py"),
+        IN_PYTHON,
+    ),
+    "memory": Room(("stores/memory.py",), (*STORES, "stores/test_memory.py", "stores/test_strict.py"), IN_PYTHON),
+    "lua": Room(
+        ("stores/lua/**/*.lua",),
+        (*STORES, "stores/fallback/test_settle.py", "stores/batching/test_reserve.py", "stores/batching/test_queue.py",
+         "stores/batching/test_refunds.py", "stores/test_redis.py", "stores/test_differential.py"),
+        "valkey or not (memory or fakeredis or redis)",
+    ),
+    "batching": Room(
+        ("stores/batching/callers.py", "stores/batching/allotments.py", "stores/batching/replies.py"),
+        ("stores/batching", "stores/test_contract.py"),
+        "not (memory or fakeredis or redis) and not test_reserve_strict",
+    ),
+    "journal": Room(
+        ("stores/fallback/journal.py",),
+        ("stores/fallback/test_journal.py", "stores/fallback/test_reconcile.py"),
+        "not redis",
+    ),
+}  # fmt: skip

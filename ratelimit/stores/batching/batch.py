@@ -16,8 +16,8 @@ from ratelimit.stores.batching.replies import AllowedDecision
 from ratelimit.stores.connection.errors import NotMaster, error_of
 from ratelimit.stores.connection.socket import Reply, bulk
 from ratelimit.stores.fallback.doubt import CallDoubts
-from ratelimit.stores.fallback.idempotency import NOT
-from ratelimit.stores.lua.scripts import FAILED, Scripts, time_of
+from ratelimit.stores.fallback.idempotency import NEVER_KNOWN, NOT
+from ratelimit.stores.lua.scripts import FAILED, UNDECIDED, Scripts, time_of
 
 if TYPE_CHECKING:
     from ratelimit.stores.fallback.gate import NodeGate
@@ -106,8 +106,8 @@ class Batch:
                 at += term_set.size
             elif verdict == OUTSIDE:
                 outcome = Again.CLOCK
-            elif verdict == FAILED:
-                self._failed(call, reply[at])
+            elif verdict in {FAILED, UNDECIDED}:
+                self._failed(call, reply[at], NOT if verdict == FAILED else NEVER_KNOWN)
                 at += 1
                 continue
             else:
@@ -145,15 +145,17 @@ class Batch:
             if call.deadline <= deadline and not call.result.done():
                 call.result.set_exception(self.doubts.give_up(call, why) if self.doubts else StoreUnavailable(why))
 
-    def _failed(self, call: Pending, message: object) -> None:
+    def _failed(self, call: Pending, message: object, charged_at: int) -> None:
         error = error_of(message)
         if isinstance(error, NotMaster):
             self.demoted = error
             settle([call], error)
+        elif charged_at and self.doubts and not call.result.done():
+            call.result.set_exception(self.doubts.give_up(call, str(error)))
         else:
             fail(call, str(error))
         if self.doubts:
-            self.doubts.tell(call, NOT)
+            self.doubts.tell(call, charged_at)
 
     def _wanted(self, caller: Caller) -> int:
         """Units to take ahead with this request: only the first of a caller in a call asks, and when there are none."""

@@ -15,7 +15,8 @@
 --          each concurrency charge
 -- Returns  now, then for each caller
 --            -1             now is outside of since .. until: nothing was done, ask again for this instant
---            -2, why        this caller's counters can't be read or written: nothing was charged
+--            -2, why        this caller's counters can't be read or written: nothing is charged
+--            -3, why        the same in the middle of it, and what was charged by then could not be taken back
 --            1              allowed, and used of each charge; all were charged, and rates in the sub-window of now
 --            2 or 0         allowed or denied, and four a charge: exceeded, used, reset_after, retry_after (-1: never)
 --            after 1 or 2, if the tariff has it: how often it was charged ahead, and for how long (ms) that may be spent
@@ -23,18 +24,21 @@
 --          The marker says who was charged: the instant (ms), and of whom, unless it was everybody with nothing ahead: how many
 --          keys come before those of the caller, and ":" and how often it was charged ahead
 --
--- Whole numbers below 2^53 throughout. Of a caller everything is read before anything is written: an error does not
--- undo a write. A denied request writes nothing, but for the repairs of counters after a clock that was far ahead.
+-- Whole numbers below 2^53 throughout. Of a caller everything is read before anything is written, for an error does not undo
+-- a write: after one in the middle (of a command that the user may not call), what was counted is taken back. A denied
+-- request writes nothing, but for the repairs of counters after a clock that was far ahead.
 
 local call, floor, ceil, max_of, min_of = redis.call, math.floor, math.ceil, math.max, math.min
 local ARGV, KEYS, tonumber = ARGV, KEYS, tonumber
 
+-- include lib/whole
 -- include lib/rate
 -- include lib/quota
 -- include lib/slots
 -- include lib/wait
 -- include lib/ahead
 -- include lib/receipt
+-- include lib/tariff
 
 local number, marker = ARGV[1], KEYS[#KEYS]
 if number ~= '' and receipt_fenced(marker, number) then
@@ -45,57 +49,36 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + floor(time[2] / 1000)
 
 local kinds = {
-  r = {view = rate_view, charge = rate_charge, free_at = rate_free_at, reset = rate_reset},
-  q = {view = quota_view, charge = quota_charge, free_at = quota_free_at, reset = quota_reset},
-  c = {view = slots_view, charge = slots_charge, free_at = slots_free_at, reset = slots_reset},
+  r = {
+    prepare = rate_prepare, view = rate_view, charge = rate_charge, undo = rate_undo, free_at = rate_free_at,
+    reset = rate_reset,
+  },
+  q = {
+    prepare = quota_prepare, view = quota_view, charge = quota_charge, undo = quota_undo, free_at = quota_free_at,
+    reset = quota_reset,
+  },
+  c = {view = slots_view, charge = slots_charge, undo = slots_undo, free_at = slots_free_at, reset = slots_reset},
 }
 
--- The tariff whose arguments begin at a, and where they end.
-local function tariff_at(a)
-  local n, rows = tonumber(ARGV[a + 3]), {}
-  local since, till = tonumber(ARGV[a]), tonumber(ARGV[a + 1])
-  local tariff = {
-    rows = rows, n = n, holds = now >= since and now < till, till = till, ahead = ARGV[a + 2] == '1', plain = true, leases = 0,
-  }
-  a = a + 4
-  for c = 1, n do
-    local row = {
-      kind = kinds[ARGV[a]], cost = tonumber(ARGV[a + 1]), max = tonumber(ARGV[a + 2]), shadow = ARGV[a + 3] == '1',
-      first = tonumber(ARGV[a + 4]), second = tonumber(ARGV[a + 5]), seen = {used = 0, exceeded = false, retry = 0},
-    }
-    rows[c] = row
-    tariff.plain = tariff.plain and row.cost > 0
-    if ARGV[a] == 'r' then
-      rate_row(row, rate_at(now, row))
-    elseif ARGV[a] == 'q' then
-      quota_row(row, now)
-    elseif row.cost > 0 then
-      tariff.leases = tariff.leases + 1
-      row.lease = tariff.leases
-    end
-    a = a + 6
-  end
-  for later = a + 1, a + 3 * tonumber(ARGV[a]), 3 do
-    local row = rows[tonumber(ARGV[later])]
-    row.later = row.later or {}
-    table.insert(row.later, tonumber(ARGV[later + 1]))
-    table.insert(row.later, tonumber(ARGV[later + 2]))
-  end
-  return tariff, a + 3 * tonumber(ARGV[a]) + 1
-end
-
 local reply, replied = {now}, 1
+local charging -- the tariff of the caller that is being charged, and
+local charging_after -- how many keys come before its own
 
 -- Of the caller whose keys come after `before`, and whose lease ids after `leases`. Returns how often it was charged ahead,
 -- or nothing where it was denied.
 local function decide(tariff, before, leases, wanted)
   local rows, n, allowed, clean = tariff.rows, tariff.n, true, true
+  charging = nil
   for c = 1, n do
     local row = rows[c]
     local seen, cost = row.seen, row.cost
     row.kind.view(KEYS[before + c], row, seen, now)
-    local exceeded = cost > 0 and seen.used > row.max - cost -- never used + cost: it may pass 2^53
-    seen.exceeded = exceeded
+    local used = seen.used
+    if not (used and used >= 0 and used <= WHOLE_LARGEST) then
+      whole_refuse()
+    end
+    local exceeded = cost > 0 and used > row.max - cost -- never used + cost: it may pass 2^53
+    seen.exceeded, seen.charged = exceeded, false
     if exceeded then
       allowed, clean = allowed and row.shadow, false
     elseif seen.target ~= row.current then -- the clock went back a little
@@ -108,6 +91,7 @@ local function decide(tariff, before, leases, wanted)
     spendable = ahead_spendable(tariff, now)
     taken = spendable > AHEAD_WORTH_MS and ahead_times(tariff, wanted) or 0
   end
+  charging, charging_after = tariff, before
   for c = 1, n do
     local row, key = rows[c], KEYS[before + c]
     local seen, cost = row.seen, row.cost
@@ -147,7 +131,7 @@ end
 
 local tariffs, key_at, arg_at = {}, 0, 3
 for t = 1, tonumber(ARGV[2]) do
-  tariffs[t], arg_at = tariff_at(arg_at)
+  tariffs[t], arg_at = tariff_at(ARGV, arg_at, kinds, now)
 end
 
 local callers, noted, nothing_ahead = 0, {}, true
@@ -156,6 +140,7 @@ local callers, noted, nothing_ahead = 0, {}, true
 local function decide_all()
   while ARGV[arg_at] do
     local tariff, before, leases, wanted = tariffs[tonumber(ARGV[arg_at])], key_at, arg_at, 0
+    arg_at = arg_at + 1 -- whatever there is: never the same again
     if tariff.ahead then
       leases = leases + 1
       wanted = tonumber(ARGV[leases])
@@ -175,10 +160,24 @@ local function decide_all()
   end
 end
 
+-- Takes back what the caller was charged by the time of an error.
+local function undo()
+  for c = 1, charging and charging.n or 0 do
+    local row = charging.rows[c]
+    if row.seen.charged then
+      row.kind.undo(KEYS[charging_after + c], row, row.seen)
+    end
+  end
+end
+
 while ARGV[arg_at] do
   local done, why = pcall(decide_all)
   if not done then
-    reply[replied + 1], reply[replied + 2] = -2, type(why) == 'table' and why.err or tostring(why)
+    local undone = pcall(undo)
+    if not undone and number ~= '' then
+      noted[#noted + 1] = charging_after
+    end
+    reply[replied + 1], reply[replied + 2] = undone and -2 or -3, type(why) == 'table' and why.err or tostring(why)
     replied = replied + 2
   end
 end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -18,8 +19,8 @@ from ratelimit.stores.connection.socket import Reply, bulk
 if TYPE_CHECKING:
     from ratelimit.stores.connection.link import Link
 
-NAMES = ("acquire", "settle", "renew", "resolve")
-FAILED = -2  # of a caller; why is behind it
+NAMES = ("acquire", "settle", "renew", "resolve", "trial")
+FAILED, UNDECIDED = -2, -3  # of a caller; why is behind it
 LATEST_MS = 2**47  # in the year 6429: further on there is soon no calendar
 
 _INCLUDE = re.compile(r"^-- include (\S+)$", re.MULTILINE)
@@ -82,12 +83,20 @@ def without_room(leases: Sequence[Lease], reply: Reply) -> list[Lease]:
     return [lease for lease, room in zip(leases, reply, strict=True) if not room]
 
 
+def refused(reply: Reply) -> dict[str, str]:
+    """Of a reply of trial.lua: commands that don't work, and why. Raises StoreUnavailable if it is none."""
+    if not isinstance(reply, list) or len(reply) % 2 or any(type(part) is not bytes for part in reply):
+        raise StoreUnavailable("what the server sent is no reply to the script that tries commands")
+    told = [part.decode("utf-8", "replace") for part in reply]
+    return dict(zip(told[::2], told[1::2], strict=True))
+
+
 def time_of(reply: Reply) -> int:
     """The store's time of a reply to acquire. ValueError for what would come out in the app, as a 500: no numbers."""
     try:
         numbers = type(sum(reply)) is int  # takes a third of looking at each
-    except TypeError:  # why one FAILED is a text
-        numbers = all(type(part) is int or before == FAILED for before, part in pairwise([0, *reply]))
+    except TypeError:  # why one failed is a text
+        numbers = all(type(part) is int or before in (FAILED, UNDECIDED) for before, part in pairwise([0, *reply]))
     now_ms: int = reply[0]
     if not numbers:
         raise ValueError("it is not made of whole numbers")
@@ -108,6 +117,12 @@ class Scripts:
     settle: Script = field(default_factory=_loaded("settle"))
     renew: Script = field(default_factory=_loaded("renew"))
     resolve: Script = field(default_factory=_loaded("resolve"))
+    trial: Script = field(default_factory=_loaded("trial"))
+
+    def trying(self, prefix: str, tag: str = "") -> bytes:
+        """A call of trial.lua, to which `refused` reads the reply; with a hash tag of a slot that the node has."""
+        keys = [bulk(f"{prefix}{{{tag or 'trial'}}}:trial:{secrets.token_hex(8)}:{part}") for part in ("h", "z", "t")]
+        return b"".join([self.trial.head(len(keys), 0, text=True), *keys])
 
     def renewal(self, prefix: str, leases: Sequence[Lease], *, text: bool = False) -> bytes:
         """A call of renew.lua for leases in one slot."""

@@ -15,6 +15,7 @@
 
 local call, floor, ceil, max_of = redis.call, math.floor, math.ceil, math.max
 
+-- include lib/whole
 -- include lib/rate
 -- include lib/quota
 -- include lib/receipt
@@ -27,18 +28,29 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + floor(time[2] / 1000)
 
+local row, seen = {}, {} -- of the item at hand
+
 local function settle(i)
   local a = 5 * i - 3
-  local row, units = {first = tonumber(ARGV[a + 2]), second = tonumber(ARGV[a + 3])}, tonumber(ARGV[a + 1])
+  local units = tonumber(ARGV[a + 1])
+  row.first, row.second, seen.charged = tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3]), false
   if ARGV[a] == 'r' then
-    return rate_settle(KEYS[i], row, {}, tonumber(ARGV[a + 4]), units, now)
+    return rate_settle(KEYS[i], row, seen, tonumber(ARGV[a + 4]), units, now)
   end
-  return quota_settle(KEYS[i], row, {}, units, now)
+  return quota_settle(KEYS[i], row, seen, units, now)
+end
+
+local function undo(i)
+  local undo_of = ARGV[5 * i - 3] == 'r' and rate_undo or quota_undo
+  undo_of(KEYS[i], row, seen)
 end
 
 local reply, digits, changed = {now}, {}, false
 for i = 1, (#ARGV - 1) / 5 do
   local done, outcome = pcall(settle, i)
+  if not done and seen.charged and not pcall(undo, i) then
+    done, outcome = true, 1 -- it is charged, without what was to follow
+  end
   reply[i + 1] = done and outcome or (type(outcome) == 'table' and outcome.err or tostring(outcome))
   digits[i] = done and outcome or 3
   changed = changed or outcome == 1

@@ -4,7 +4,10 @@
 -- row   of a tariff: first, the window (ms); second, how many sub-windows it has; and by rate_row: current, the sub-window
 --       to count in; h and slot, the same and the field of its count as texts, which cost a command half of what numbers do
 -- seen  of a counter: used; newest, the sub-window charged last, nil where there is none; target, the one to charge;
---       count, what is in it by now
+--       count, what is in it by now; charged, the units that were counted, false until they are
+--
+-- An expiry by itself does no harm, so that of a key that is there comes first: then nothing but a count can be left half
+-- done, and rate_undo takes that back.
 
 -- When sub-window i of a window W in k parts has left it: start(i + k + 1).
 local function rate_leaves(i, W, k)
@@ -17,6 +20,10 @@ end
 
 local function rate_row(row, current)
   row.current, row.h, row.slot = current, string.format('%d', current), string.format('%d', current % (row.second + 1))
+end
+
+local function rate_prepare(row, now)
+  rate_row(row, rate_at(now, row))
 end
 
 -- The fields of the sub-windows between two.
@@ -32,6 +39,16 @@ local function rate_expires(key, row, target, now)
   call('PEXPIRE', key, rate_leaves(target, row.first, row.second) - now + 1000)
 end
 
+-- The clock went back by more than the ring holds: everything counts as of now. Each command is tried before the first that
+-- can't be taken back.
+local function rate_repair(key, row, sum, now)
+  rate_expires(key, row, row.current, now)
+  call('HSET', key, 's', sum)
+  call('DEL', key)
+  call('HSET', key, 'h', row.h, 's', sum, row.slot, sum)
+  rate_expires(key, row, row.current, now)
+end
+
 local function rate_view(key, row, seen, now)
   local current = row.current
   local fields = call('HMGET', key, 'h', 's', row.slot)
@@ -41,14 +58,13 @@ local function rate_view(key, row, seen, now)
     return
   end
   local newest, count, R = tonumber(fields[1]), tonumber(fields[3]) or 0, row.second + 1
-  if not newest then
+  if not fields[1] then
     seen.used, seen.newest, seen.target, seen.count = 0, nil, current, 0
     return
-  end
-  if newest - current > R then -- the clock went back by more than the ring holds: count everything as of now
-    call('DEL', key)
-    call('HSET', key, 'h', row.h, 's', sum, row.slot, sum)
-    rate_expires(key, row, current, now)
+  elseif not (newest and newest >= 0 and sum) then
+    whole_refuse()
+  elseif newest - current > R then
+    rate_repair(key, row, sum, now)
     newest, count = current, sum
   end
   local used, target = sum, current
@@ -70,19 +86,39 @@ end
 
 local function rate_charge(key, row, seen, units, now)
   local newest, target, used, R = seen.newest, seen.target, seen.used + units, row.second + 1
-  seen.used = used
   if newest == target then
     call('HSET', key, 's', used, target == row.current and row.slot or target % R, seen.count + units)
-    return
+    seen.used, seen.charged = used, units
+  elseif not newest or target - newest >= R then
+    if newest then
+      call('DEL', key)
+    end
+    call('HSET', key, 'h', row.h, 's', used, row.slot, units)
+    seen.used, seen.charged = used, units
+    rate_expires(key, row, target, now)
+  else
+    rate_expires(key, row, target, now)
+    call('HSET', key, 'h', row.h, 's', used, row.slot, units)
+    seen.used, seen.charged = used, units
+    if target > newest + 1 then -- fields that were skipped hold counts that have left
+      call('HDEL', key, rate_between(newest, target, R))
+    end
   end
-  if newest and target - newest >= R then
-    call('DEL', key)
-  elseif newest and target > newest + 1 then -- fields that were skipped hold counts that have left
-    call('HDEL', key, rate_between(newest, target, R))
+end
+
+-- After rate_charge, or half of it. Zeros are as good as no fields; a ring whose newest is sub-window 0 is void.
+local function rate_undo(key, row, seen)
+  local newest, target, R = seen.newest, seen.target, row.second + 1
+  if newest and target - newest < R then
+    local zeros = {}
+    for i = newest + 1, target - 1 do
+      zeros[#zeros + 1] = i % R
+      zeros[#zeros + 1] = 0
+    end
+    call('HSET', key, 's', seen.used - seen.charged, target % R, seen.count, unpack(zeros))
+  elseif type(redis.pcall('DEL', key)) == 'table' then
+    call('HSET', key, 'h', 0, 's', 0, row.slot, 0)
   end
-  call('HSET', key, 'h', row.h, 's', used, row.slot, units)
-  rate_expires(key, row, target, now)
-  seen.newest = target
 end
 
 -- Counts units in sub-window i, whatever the max is; below 0 it gives them back, never more than is there. Returns 1, or 0
@@ -91,6 +127,9 @@ local function rate_settle(key, row, seen, i, units, now)
   rate_row(row, i)
   local fields = call('HMGET', key, 'h', 's', row.slot)
   local newest, sum, count = tonumber(fields[1]), tonumber(fields[2]), tonumber(fields[3]) or 0
+  if fields[1] and not (newest and newest >= 0 and sum and sum >= 0 and sum <= WHOLE_LARGEST) then
+    whole_refuse()
+  end
   local latest = max_of(rate_at(now, row), newest or 0)
   if i > latest and units > 0 then -- by this clock it was admitted by now
     return rate_settle(key, row, seen, latest, units, now)
@@ -126,5 +165,5 @@ local function rate_free_at(key, row, seen, room)
 end
 
 local function rate_reset(row, seen, now)
-  return seen.used > 0 and rate_leaves(seen.newest, row.first, row.second) - now or 0
+  return seen.used > 0 and rate_leaves(seen.charged and seen.target or seen.newest, row.first, row.second) - now or 0
 end

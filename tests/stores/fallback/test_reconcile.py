@@ -94,7 +94,8 @@ def test_a_lost_call_is_asked_about_first(store: RedisStore, *, applied: bool) -
         wire = await connected(store)
         failure = await lost(store, wire)
         call = wire.written[-1]
-        marker, number = call[3 + int(call[2]) - 1], call[-1]
+        keys = int(call[2])
+        marker, number = call[2 + keys], call[3 + keys]
         assert (re.fullmatch(rb"ratelimit:calls:[0-9a-f]{16}", marker) is not None, number) == (True, b"%016d" % 2)
         admitted(store, failure)
         other = ask(store, *OTHER)
@@ -429,7 +430,7 @@ def test_a_server_that_does_not_say(store: RedisStore) -> None:
         wire = await connected(store)
         failure = await lost(store, wire)
         call = wire.written[-1]
-        marker = call[3 + int(call[2]) - 1]
+        marker, number = call[2 + int(call[2])], call[3 + int(call[2])]
         admitted(store, failure)
         other = ask(store, *OTHER)
         wire = await until(lambda: len(FakeWire.made) == 2 and FakeWire.made[-1].written)
@@ -441,7 +442,7 @@ def test_a_server_that_does_not_say(store: RedisStore) -> None:
         assert decided[3 + int(decided[2]) - 1] != marker
         await until(lambda: names(store, wire)[-1] == "resolve")
         assert wire.written[-1][3] == marker
-        wire.reply(call[-1] + b" %d" % T)
+        wire.reply(number + b" %d" % T)
         await nothing_is_owed(store)
 
     run(store, test())

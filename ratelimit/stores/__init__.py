@@ -7,9 +7,7 @@ from ratelimit.model import Store
 from ratelimit.stores.connection.errors import no_client
 from ratelimit.stores.fallback.local import LocalLimiter, local_of
 from ratelimit.stores.memory import MemoryStore
-from ratelimit.stores.routing.parts import split_url
-from ratelimit.stores.routing.slotmap import SCHEMES as CLUSTERS
-from ratelimit.stores.routing.urls import SENTINELS, problem_of
+from ratelimit.stores.routing.urls import CLUSTERS, SENTINELS, problem_of, split_url
 
 __all__ = ["SCHEMES", "LocalLimiter", "local_of", "open_store", "problem_of", "split_url"]
 
@@ -41,10 +39,7 @@ def open_store(url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> 
     if scheme == "memory":
         return MemoryStore()
     try:
-        from ratelimit.stores.cluster import ClusterStore  # only who uses Redis needs its library
-        from ratelimit.stores.redis import RedisStore
+        from ratelimit.stores.redis import RedisStore  # only who uses Redis needs its library
     except ImportError as error:
         raise ImportError(f"{written}:// needs redis-py: pip install 'ratelimit-asgi[redis]'") from error
-    if scheme in CLUSTERS:
-        return ClusterStore(url, prefix=prefix, timeout=timeout)
     return RedisStore(url, prefix=prefix, timeout=timeout)

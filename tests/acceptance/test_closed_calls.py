@@ -15,8 +15,8 @@ import uvloop
 from ratelimit import RateLimitMiddleware, RedisStore, StoreUnavailable
 from ratelimit.log.denials import Denials
 from ratelimit.model import Message
-from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.memory import MemoryStore
+from ratelimit.stores.redis import ClusterStore
 from tests import clusters, servers
 from tests.acceptance import ask, driven, plain, policy, run, scope_of
 from tests.acceptance.test_hang_ups import EMPTY, Server, drive, for_ever, slots_of

@@ -12,6 +12,7 @@ from ratelimit.stores.fallback.slots import KnownSlots
 from tests import servers
 from tests.acceptance import ask, header, limited, plain, policy, run
 from tests.acceptance.test_path_of_a_request import Away
+from tests.stores import queue_of
 
 LOCAL = '[store]\non_failure = "local"'
 BOTH = '{ name = "requests", rate = "3/minute" }, { name = "in flight", concurrency = 1 }'
@@ -76,10 +77,10 @@ def test_from_the_store_and_back(valkey: servers.Server) -> None:
         store = RedisStore(valkey.unix_url, prefix="acceptance-local")
         limiter = RateLimitMiddleware(plain, policy('{ name = "m", quota = "5/month" }', more=LOCAL), store=store)
         assert [(await ask(limiter))[0]["status"] for _ in range(2)] == [200] * 2
-        store._group()._breaker.down = "it is away"
+        queue_of(store)._breaker.down = "it is away"
         assert [(await ask(limiter))[0]["status"] for _ in range(3)] == [200] * 3
         assert (await ask(limiter))[0]["status"] == 429
-        store._group()._breaker.down = None
+        queue_of(store)._breaker.down = None
         async with asyncio.timeout(10):
             while store.local().journal.open_units:  # noqa: ASYNC110 - by a timer
                 await asyncio.sleep(0.01)

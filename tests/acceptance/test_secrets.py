@@ -16,7 +16,7 @@ from ratelimit import RateLimitMiddleware, RedisStore, load_policy, parse_policy
 from ratelimit.config.grammar.valid import read_valid
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores import SCHEMES, open_store
-from ratelimit.stores.cluster import ClusterStore
+from ratelimit.stores.redis import ClusterStore
 from tests import servers
 from tests.acceptance import plain, policy
 from tests.secrets_shown import in_frames, in_reprs

@@ -24,8 +24,8 @@ from ratelimit import RateLimitMiddleware, RedisStore, StoreUnavailable
 from ratelimit.ground.loops import running
 from ratelimit.ground.repeats import Repeats
 from ratelimit.model import Message
-from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.memory import MemoryStore
+from ratelimit.stores.redis import ClusterStore
 from tests import servers
 from tests.acceptance import ANA, ask, limited, plain, policy, scope_of
 from tests.acceptance.test_hang_ups import EMPTY, LINE, lines, slots_of

@@ -19,10 +19,8 @@ from redis.asyncio.connection import (
 
 from ratelimit import PolicyError, RateLimitMiddleware, RedisStore, open_store, parse_policy
 from ratelimit.stores import SCHEMES
-from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.routing.options import OF_ALL, OF_SENTINELS, OF_TCP, OF_TLS
-from ratelimit.stores.routing.slotmap import ClusterUrl
-from ratelimit.stores.routing.urls import SentinelUrl
+from ratelimit.stores.routing.urls import ClusterUrl, SentinelUrl
 from tests.acceptance import plain
 
 MISTAKES = [
@@ -163,15 +161,14 @@ def test_valkey_is_another_word_for_redis(scheme: str, spelled: str, monkeypatch
     monkeypatch.delenv("RATELIMIT_STORE_URL", raising=False)
     rest = "://ana:p@h1:7000/m/1" if "sentinel" in scheme else "://ana:p@h1:7000/0"
     url = scheme.replace("redis", spelled) + rest
-    kind: Any = ClusterStore if "cluster" in scheme else RedisStore
-    assert isinstance(open_store(url), kind)
-    assert isinstance(kind(url), kind)
+    assert isinstance(open_store(url), RedisStore)
+    assert isinstance(RedisStore(url), RedisStore)
     policy = parse_policy(f'store.url = "{url}"\ntiers.anonymous.limits = []')
-    assert isinstance(RateLimitMiddleware(plain, policy).store, kind)
+    assert isinstance(RateLimitMiddleware(plain, policy).store, RedisStore)
     monkeypatch.setenv("RATELIMIT_STORE_URL", url)
-    assert isinstance(RateLimitMiddleware(plain, parse_policy("tiers.anonymous.limits = []")).store, kind)
+    assert isinstance(RateLimitMiddleware(plain, parse_policy("tiers.anonymous.limits = []")).store, RedisStore)
     if "+" not in scheme:
-        mine, theirs = (RedisStore(other + rest)._pool for other in (scheme.replace("redis", spelled), scheme))
+        mine, theirs = (RedisStore(other + rest)._at for other in (scheme.replace("redis", spelled), scheme))
         assert mine.connection_class is theirs.connection_class
         for name in ("host", "port", "db", "username", "password"):
             assert mine.connection_kwargs[name] == theirs.connection_kwargs[name]
@@ -179,13 +176,12 @@ def test_valkey_is_another_word_for_redis(scheme: str, spelled: str, monkeypatch
 
 def test_each_store_has_its_own_urls() -> None:
     """A store that is made by hand says of another's URL who takes it."""
-    for made, url in ((RedisStore, "redis+cluster://h"), (RedisStore, "memory://"), (ClusterStore, "redis://h")):
-        with pytest.raises(ValueError, match="open_store takes any"):
-            made(url)
+    with pytest.raises(ValueError, match="open_store takes any"):
+        RedisStore("memory://")
     with pytest.raises(ValueError, match="has a database that is not a number"):
         RedisStore("redis://h/abc")
     with pytest.raises(ValueError, match="has an option foo"):
-        ClusterStore("redis+cluster://h?foo=1")
+        RedisStore("redis+cluster://h?foo=1")
 
 
 # What a URL can't give: objects, what is written before the ?, and what redis-py refuses by itself.

@@ -17,11 +17,11 @@ from ratelimit import RateLimitMiddleware
 from ratelimit.model import Charge, Decision, Message, Store, StoreUnavailable
 from ratelimit.slots.leases import Leases
 from ratelimit.stores.batching.batch import Batch
-from ratelimit.stores.batching.queue import DecisionQueue
-from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.connection.socket import Reply
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore
+from ratelimit.stores.routing.lease_writes import LeaseWrites
+from ratelimit.stores.routing.router import Router
 from tests import clusters, servers
 from tests.acceptance import ANA, BEN, scope_of
 from tests.cancellation import ROOT, Cancellation, Place, When, waits
@@ -62,12 +62,11 @@ ELSEWHERE = {
     ("stores/lua/scripts.py", "called"): "of that task, and of the one that settles",
     ("stores/redis.py", "RedisStore.close"): "at shutdown",
     ("stores/batching/queue.py", "DecisionQueue.close"): "at shutdown",
-    ("stores/cluster.py", "ClusterStore.renew"): "of that task",
-    ("stores/cluster.py", "ClusterStore.close"): "at shutdown",
-    ("stores/routing/cluster.py", "ClusterRouter.close"): "at shutdown",
-    ("stores/routing/cluster.py", "ClusterRouter._learn"): "a task of its own: a request waits for its end by a future",
-    ("stores/routing/cluster.py", "ClusterRouter._learn_from"): "of that task",
-    ("stores/routing/cluster.py", "ClusterRouter._ask"): "of that task",
+    ("stores/routing/single.py", "SingleNode.close"): "at shutdown",
+    ("stores/routing/cluster.py", "ClusterNodes.close"): "at shutdown",
+    ("stores/routing/cluster.py", "ClusterNodes._learn"): "a task of its own: a request waits for its end by a future",
+    ("stores/routing/cluster.py", "ClusterNodes._learn_from"): "of that task",
+    ("stores/routing/cluster.py", "ClusterNodes._ask"): "of that task",
     ("stores/connection/link.py", "Link.call"): "of renewals, and of the look at who has which slots",
     ("stores/connection/link.py", "Link.close"): "at shutdown",
     (
@@ -85,6 +84,7 @@ ELSEWHERE = {
     ("stores/routing/sentinel.py", "Sentinels._ask"): "a task of its own, one a sentinel",
     ("stores/routing/sentinel.py", "ask"): "of these tasks",
     ("stores/routing/lease_writes.py", "LeaseWrites.renew"): "of the task that renews",
+    ("stores/routing/lease_writes.py", "LeaseWrites._renew_in_slices"): "of the task that renews",
     ("stores/routing/lease_writes.py", "LeaseWrites._renew"): "of the task that renews",
     ("stores/fallback/reconcile.py", "Reconciliation.settle"): "a task of its own, which no request waits for",
     ("stores/fallback/reconcile.py", "Reconciliation._check_refunds"): "of that task",
@@ -93,11 +93,9 @@ ELSEWHERE = {
     ("stores/fallback/debts.py", "DebtWriter.charge"): "of the task that settles",
     ("stores/fallback/debts.py", "DebtWriter._charge"): "of the task that settles",
     ("stores/fallback/gate.py", "NodeGate.call"): "of the task that settles",
-    ("stores/fallback/gate.py", "NodeGate.close"): "at shutdown",
-    ("stores/fallback/gates.py", "NodeGates.close"): "at shutdown",
 }
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
-IN_THE_BACKGROUND = {"Link._run", "ClusterRouter._learn", "ClusterRouter._ask"}
+IN_THE_BACKGROUND = {"Link._run", "ClusterNodes._learn", "ClusterNodes._ask"}
 
 
 KINDS = ("memory", *ON_SERVERS)
@@ -116,8 +114,7 @@ def store_of(server: Server, scenario: Scenario) -> Store:
     timeout = 0.1 if scenario.moving else 10
     if server is None:
         return MemoryStore()
-    kind = ClusterStore if isinstance(server, clusters.Cluster) else RedisStore
-    return kind(server.url, prefix=next(_prefixes), timeout=timeout)
+    return RedisStore(server.url, prefix=next(_prefixes), timeout=timeout)
 
 
 @dataclass
@@ -343,12 +340,12 @@ async def keeps(*_: object) -> None:
     """In the place of what gives slots back."""
 
 
-async def charges_again(group: DecisionQueue, charges: Sequence[Charge]) -> Decision:
+async def charges_again(router: Router, charges: Sequence[Charge]) -> Decision:
     """In the place of what decides: asks once more for who is gone."""
     try:
-        return await decide(group, charges)
+        return await decide(router, charges)
     except asyncio.CancelledError:
-        group.post_release((await decide(group, charges)).leases)
+        router.give_back((await decide(router, charges)).leases)
         raise
 
 
@@ -360,15 +357,15 @@ def disturbs(batch: Batch, reply: Reply, now: float) -> None:
         resolve(batch, reply, now)
 
 
-decide, resolve = DecisionQueue.acquire, Batch.resolve
+decide, resolve = Router.acquire, Batch.resolve
 
 
 @pytest.mark.parametrize(
     ("owner", "name", "other", "error"),
     [
         (Leases, "release", keeps, TimeoutError),
-        (DecisionQueue, "post_release", lambda group, leases: None, TimeoutError),
-        (DecisionQueue, "acquire", charges_again, AssertionError),
+        (LeaseWrites, "post_release", lambda writes, leases: None, TimeoutError),
+        (Router, "acquire", charges_again, AssertionError),
         (Batch, "resolve", disturbs, AssertionError),
     ],
     ids=["kept after the app", "kept after a call", "charged twice", "disturbed"],

@@ -14,12 +14,12 @@ from redis.exceptions import ResponseError
 
 from ratelimit import RateLimitMiddleware
 from ratelimit.model import Scope
-from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.connection.socket import command
 from ratelimit.stores.redis import RedisStore
-from ratelimit.stores.routing.cluster import ClusterRouter
+from ratelimit.stores.routing.cluster import ClusterNodes
 from tests import clusters, servers
-from tests.cancellation import Place
+from tests.cancellation import Place, waits
+from tests.stores import nodes_of
 from tests.stores.clustered import slot
 
 
@@ -42,10 +42,11 @@ class Site:
         return self.server.of(slot("ana")) if isinstance(self.server, clusters.Cluster) else self.server
 
     @property
-    def map(self) -> ClusterRouter | None:
+    def map(self) -> ClusterNodes | None:
         """Who has which slots, on a cluster that was asked before."""
         store = self.limiter.store
-        return next(iter(store._nodes.values()), None) if isinstance(store, ClusterStore) else None
+        nodes = nodes_of(store) if isinstance(store, RedisStore) else None
+        return nodes if isinstance(nodes, ClusterNodes) else None
 
 
 Trouble = Callable[[Site], AbstractContextManager[None]]
@@ -54,7 +55,7 @@ Trouble = Callable[[Site], AbstractContextManager[None]]
 def lose_the_map(site: Site, places: list[Place]) -> None:
     """Who has which slots is forgotten while a request pauses."""
     if (nodes := site.map) and pauses(places):
-        nodes._masters = [None] * len(nodes._masters)
+        nodes.masters = [None] * len(nodes.masters)
         nodes._looked_at = float("-inf")
 
 
@@ -63,17 +64,20 @@ def not_looked_at(site: Site) -> Iterator[None]:
     """Nobody looks who has which slots until that is forgotten: then who needs one waits for the look."""
     nodes = site.map
     assert nodes
-    known = nodes._masters
+    known = nodes.masters
     nodes._looked_at = float("inf")
     try:
         yield
     finally:
-        nodes._masters, nodes._looked_at = known, float("-inf")
+        nodes.masters, nodes._looked_at = known, float("-inf")
+
+
+(PAUSE,) = [wait for wait in waits("stores/routing/router.py") if wait.function == "pause"]
 
 
 def pauses(places: list[Place]) -> bool:
     """Whether a request stands there until it asks again."""
-    return any(place.file == "stores/refusals.py" for place in places)
+    return any(map(PAUSE.holds, places))
 
 
 @contextmanager
@@ -154,7 +158,7 @@ def go_on(site: Site) -> None:
 
 
 def go_on_when_it_waits(site: Site, places: list[Place]) -> None:
-    if any(place.file == "stores/link.py" for place in places):
+    if any(place.file == "stores/connection/link.py" for place in places):
         go_on(site)
 
 
@@ -165,12 +169,8 @@ def full(app: Any, site: Callable[[], Site]) -> Any:
         here = site()
         node, store = here.node, here.limiter.store
         if scope["ratelimit.identity"].user == "ana" and node:
-            if isinstance(store, RedisStore):
-                link = store._group().link
-            else:
-                assert isinstance(store, ClusterStore)
-                (nodes,) = store._nodes.values()
-                link = nodes.of(slot("ratelimit:{user=ana}")).link
+            masters = nodes_of(store).masters
+            link = masters[slot("ana") if len(masters) > 1 else 0].link
             node.process.send_signal(SIGSTOP)
             much = command("EXISTS", b"x" * 20_000_000)  # more than the socket's buffers take
             link.submit(much).add_done_callback(asyncio.Future.exception)

@@ -18,8 +18,9 @@ from ratelimit.stores.connection.handshake import Address
 from ratelimit.stores.connection.socket import Socket
 from ratelimit.stores.lua.scripts import Scripts
 from ratelimit.stores.redis import RedisStore
-from ratelimit.stores.routing.cluster import ClusterRouter
-from ratelimit.stores.routing.slotmap import SLOTS, ClusterUrl, ranges_of
+from ratelimit.stores.routing.cluster import ClusterNodes
+from ratelimit.stores.routing.slotmap import SLOTS, ranges_of
+from ratelimit.stores.routing.urls import ClusterUrl
 from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed
 from tests.fuzz import edited, fuzzed, grows_linearly
 from tests.stores import concurrency, quota, rate
@@ -264,7 +265,7 @@ def test_where_a_slot_has_gone(text: str) -> None:
     """What a node says of where a slot is leads to a node or nowhere, and never says the password."""
 
     async def test() -> None:
-        router = ClusterRouter(ClusterUrl.of("redis+cluster://ana:s3cret@h:7000"), Scripts(), "p:", 0.1)
+        router = ClusterNodes(ClusterUrl.of("redis+cluster://ana:s3cret@h:7000"), Scripts(), "p:", 0.1)
         router.refresh = lambda: None  # type: ignore[method-assign]
         reply = error_of(text.encode())
         assert "s3cret" not in str(reply)

@@ -11,9 +11,11 @@ from typing import Any
 import uvloop
 
 from ratelimit.model import FOREVER, Charge, Concurrency, Decision, Lease, Limit, Quota, Rate
+from ratelimit.stores.batching.queue import DecisionQueue
 from ratelimit.stores.lua.scripts import NAMES, Script
 from ratelimit.stores.memory import MemoryStore
-from ratelimit.stores.redis import RedisStore
+from ratelimit.stores.redis import RedisStore, _Side
+from ratelimit.stores.routing.router import Router
 
 CLOCK_LINE = "local time = redis.call('TIME')"
 STORES = ("memory", "fakeredis", "valkey", "redis")
@@ -59,6 +61,29 @@ class Subject:
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop if self.name == "valkey" else None) as runner:
             runner.run(main())
+
+
+def side_of(store: Any) -> _Side:
+    """What a store has on the event loop that runs, or on the only one that it was used on."""
+    try:
+        return store._side()
+    except RuntimeError:
+        (side,) = store._sides.values()
+        return side
+
+
+def router_of(store: Any) -> Router:
+    return side_of(store).router
+
+
+def nodes_of(store: Any) -> Any:
+    return router_of(store).nodes
+
+
+def queue_of(store: Any) -> DecisionQueue:
+    """Of the node that is the only one."""
+    (queue,) = nodes_of(store).queues()
+    return queue
 
 
 def in_three_threads(test: Callable[[], Coroutine[Any, Any, list[bool]]]) -> list[bool]:

@@ -14,8 +14,9 @@ from ratelimit.stores.batching import queue as queue_module
 from ratelimit.stores.batching import refunds as refunds_module
 from ratelimit.stores.batching.callers import Caller
 from ratelimit.stores.connection.socket import command
+from ratelimit.stores.routing import router as router_module
 from tests import servers
-from tests.stores import SCRIPTS, Subject
+from tests.stores import SCRIPTS, Subject, queue_of, router_of
 from tests.stores.simulation import moved
 
 T = 1_772_359_200_000  # 2026-03-01T10:00:00Z
@@ -37,6 +38,7 @@ class Clock:
         self._timers: dict[object, tuple[float, Callable[[], object]]] = {}
         time = SimpleNamespace(monotonic=lambda: self.process_ms / 1_000, time_ns=lambda: int(self.process_ms * 1e6))
         patch.setattr(queue_module, "time", time)
+        patch.setattr(router_module, "time", time)
         patch.setattr(refunds_module, "time", time)
         patch.setattr(refunds_module, "asyncio", SimpleNamespace(get_running_loop=lambda: self))
         self.to(T)
@@ -67,7 +69,7 @@ def clocked(server: servers.Server) -> Subject:
 
 
 def caller_of(subject: Subject, charges: tuple[Charge, ...]) -> Caller:
-    caller = subject.store._queue()._callers.get(id(charges))
+    caller = router_of(subject.store).callers.recent.get(id(charges))
     assert caller
     return caller
 
@@ -79,7 +81,7 @@ def left(subject: Subject, charges: tuple[Charge, ...]) -> int:
 
 async def settled(subject: Subject) -> None:
     """What was sent has been applied: replies come in order."""
-    await subject.store._queue().link.call(command("PING"))
+    await queue_of(subject.store).link.call(command("PING"))
 
 
 def script_calls(server: servers.Server) -> int:

@@ -13,12 +13,12 @@ import pytest
 
 from ratelimit.model import Charge
 from ratelimit.stores.batching.queue import DecisionQueue
-from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.connection import link as link_module
 from ratelimit.stores.connection.dial import ConnectionPool
 from ratelimit.stores.connection.errors import Redirected, error_of
 from ratelimit.stores.connection.socket import Reply
-from ratelimit.stores.routing.cluster import ClusterRouter
+from ratelimit.stores.redis import ClusterStore
+from ratelimit.stores.routing.cluster import ClusterNodes
 from ratelimit.stores.routing.slotmap import slot_of
 from tests import clusters
 from tests.stores import SCRIPTS, Subject, _prefixes, at
@@ -59,13 +59,13 @@ def slot(user: str) -> int:
 def told(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often nodes have sent calls elsewhere, and by which reply."""
     seen: Counter[str] = Counter()
-    follow = ClusterRouter.follow
+    follow = ClusterNodes.follow
 
-    def counted(router: ClusterRouter, queue: DecisionQueue, number: int, reply: Redirected) -> DecisionQueue | None:
+    def counted(nodes: ClusterNodes, queue: DecisionQueue, number: int, reply: Redirected) -> DecisionQueue | None:
         seen[type(reply).__name__] += 1
-        return follow(router, queue, number, reply)
+        return follow(nodes, queue, number, reply)
 
-    monkeypatch.setattr(ClusterRouter, "follow", counted)
+    monkeypatch.setattr(ClusterNodes, "follow", counted)
     return seen
 
 

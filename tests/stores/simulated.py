@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ratelimit.model import Charge, StoreUnavailable
-from ratelimit.stores.batching.queue import DecisionQueue
 from ratelimit.stores.connection.breaker import Breaker
+from ratelimit.stores.routing.router import Router
+from ratelimit.stores.routing.single import SingleNode
 
 if TYPE_CHECKING:
     from tests.stores.simulation import World
@@ -27,7 +28,9 @@ class Process:
         self._skew_ms = world.dice.choice([0, world.dice.randint(-3_000, 3_000), 86_400_000])
         self._soon = 0.0
         with self.entered():
-            self.queue = DecisionQueue(self, world.scripts, f"{world.prefix}:", world.dice.choice([0.02, 0.1, 0.5]))
+            timeout = world.dice.choice([0.02, 0.1, 0.5])
+            self.node = SingleNode(self, world.scripts, timeout)
+            self.router = Router(self.node, f"{world.prefix}:", timeout)
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -46,7 +49,7 @@ class Process:
     async def _ask(self) -> None:
         world = self.world
         with suppress(StoreUnavailable):
-            decision = await self.queue.acquire(self.charges)
+            decision = await self.router.acquire(self.charges)
             ahead = decision is world.spent
             world.seen["asked"] += 1
             world.seen["spent"] += ahead

@@ -31,6 +31,7 @@ from ratelimit.stores.batching.refunds import Refunds
 from ratelimit.stores.connection.errors import error_of
 from ratelimit.stores.connection.socket import command
 from ratelimit.stores.lua.scripts import Script, Scripts
+from ratelimit.stores.routing import router as router_module
 from tests import servers
 from tests.stores import CLOCK_LINE, SCRIPTS, quota, rate
 from tests.stores.simulated import Line, Process
@@ -170,7 +171,7 @@ class World:
             for number in range(burst):
                 self.after(max(0, at + number * gap), process.ask, process)
         for _ in range(self.dice.choice([0, 0, 3, 20])):
-            self.after(self.dice.uniform(0, self.lasts_ms), process.queue.refunds.give_all_back, process)
+            self.after(self.dice.uniform(0, self.lasts_ms), process.node.queue.refunds.give_all_back, process)
 
     def overdrawn(self) -> int:
         """By how many units the worst interval, or the worst period of a quota, is above the max at its end."""
@@ -192,6 +193,7 @@ def run(setting: Setting, store: Store) -> World:
     with pytest.MonkeyPatch.context() as patch:
         clock = SimpleNamespace(monotonic=lambda: world.running.monotonic(), time_ns=lambda: world.running.time_ns())
         patch.setattr(queue_module, "time", clock)
+        patch.setattr(router_module, "time", clock)
         patch.setattr(refunds_module, "time", clock)
         patch.setattr(queue_module, "Link", Line)
         spend, expect, refund = Allotment.spend, Refunds.expect, Refunds._command

@@ -26,7 +26,7 @@ from ratelimit.stores.counting.terms import terms_at
 from ratelimit.stores.redis import RedisStore
 from tests import servers
 from tests.slots.test_leases import Clocked
-from tests.stores import Subject, concurrency, in_three_threads, quota, rate
+from tests.stores import Subject, concurrency, in_three_threads, queue_of, quota, rate, side_of
 
 T = 1_772_359_200_000  # 2026-03-01T10:00:00Z
 MIDNIGHT = 1_772_409_600_000  # 2026-03-02T00:00:00Z
@@ -172,7 +172,7 @@ def test_a_wrong_clock_decides_the_same(
     async def test() -> None:
         start = MIDNIGHT - 600_000 if wrong_by_ms > 0 else MIDNIGHT + 600_000
         by(start + wrong_by_ms)
-        await subject.store.renew([])
+        await queue_of(subject.store).link.call(command("PING"))
         with servers.Monitor(server) as monitor:
             seen = [await subject.at(start).acquire(quota(3, "day")) for _ in range(4)]
         assert [d.allowed for d in seen] == [True, True, True, False]
@@ -405,7 +405,7 @@ def test_a_connection_that_stays_silent_is_given_up(
     async def test() -> None:
         store = RedisStore(own_server.unix_url, timeout=0.02)
         await eventually(store)
-        link = store._queue().link
+        link = queue_of(store).link
         with own_server.client() as client:
             own_server.process.send_signal(SIGSTOP)
             filler = link.submit(command("ECHO", b"x" * 50_000_000))  # the socket is full: what follows stays in line
@@ -470,7 +470,7 @@ def test_what_waits_for_a_connection_is_bounded(monkeypatch: pytest.MonkeyPatch)
 
     async def test() -> None:
         store = RedisStore(f"redis://127.0.0.1:{servers.free_port()}")
-        link = store._queue().link
+        link = queue_of(store).link
         for number in range(10):
             link.post(command("ZREM", "key", number))
         with pytest.raises(StoreUnavailable):
@@ -512,8 +512,8 @@ def test_close_gives_back_what_is_in_line(server: servers.Server, subject: Subje
                 held = (await subject.store.acquire([concurrency(9)])).leases
                 if not connected:
                     client.client_kill_filter(_type="normal", skipme=True)
-                    await until(lambda: not subject.store._queue().link._wire)
-                subject.store._queue().post_release(held)
+                    await until(lambda: not queue_of(subject.store).link._wire)
+                side_of(subject.store).leases.post_release(held)
                 await subject.store.close()
                 await until(lambda: client.zcard(key) == 0)  # nobody waits for the reply: it was sent
 
@@ -586,7 +586,7 @@ def test_a_release_that_cannot_be_sent(own_server: servers.Server) -> None:
         store = RedisStore(own_server.unix_url, timeout=0.2)
         held = (await store.acquire([concurrency(1)])).leases
         own_server.process.send_signal(SIGSTOP)
-        store._queue().link.post(command("ECHO", b"x" * 50_000_000))  # more than the socket's buffers take
+        queue_of(store).link.post(command("ECHO", b"x" * 50_000_000))  # more than the socket's buffers take
         await asyncio.sleep(0)
         with pytest.raises(StoreUnavailable, match="no reply within 200 ms"):
             await store.release(held)
@@ -660,5 +660,5 @@ def test_a_loop_that_ends_without_close(server: servers.Server) -> None:
     store = RedisStore(server.unix_url, prefix="ends")
     for _ in range(3):
         asyncio.run(test())
-    assert len(store._queues) == 1  # of a loop that has ended no more is kept than the last
-    assert all(queue.link._task is None for queue in store._queues.values())
+    assert len(store._sides) == 1  # of a loop that has ended no more is kept than the last
+    assert queue_of(store).link._task is None

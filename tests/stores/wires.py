@@ -14,7 +14,7 @@ from ratelimit.stores.connection import breaker as breaker_module
 from ratelimit.stores.connection import link as link_module
 from ratelimit.stores.connection.socket import Reply
 from ratelimit.stores.redis import RedisStore
-from tests.stores import rate
+from tests.stores import queue_of, rate
 
 T = 1_772_359_200_000  # 2026-03-01T10:00:00Z
 WARM = (rate(9, 60_000, key="warm"),)  # what makes a store connect, and its script known
@@ -139,7 +139,7 @@ async def turns(number: int = 4) -> None:
 def spy(store: RedisStore, before: Callable[[int], Any] = lambda number: None) -> list[list[bytes]]:
     """What this loop's connection sends from now on, but for a script that is sent again as a text; fails where a
     decision is sent while another is under way. `before` is called with the number of each before it goes."""
-    link, calls, under_way = store._queue().link, [], []
+    link, calls, under_way = queue_of(store).link, [], []
     send = link.send
 
     def sent(commands: bytes, *done: Callable[[Reply], None]) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ratelimit.model import FOREVER, Charge, Concurrency, Decision, Limit, Quota, Rate, StoreUnavailable
-from ratelimit.stores.cluster import ClusterStore
+from ratelimit.stores.redis import ClusterStore
 
 PROCESSES = 4
 CALLERS = 24

@@ -5,49 +5,53 @@ The script says what its arguments and its reply are made of.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Protocol
 
 from ratelimit.model import FOREVER, Decision, State, StoreUnavailable
 from ratelimit.stores.batching.allotments import Allotment
-from ratelimit.stores.batching.callers import BEHIND_MS, Caller, Charges, TermSet
-from ratelimit.stores.batching.pending import Again, Outcome, Pending, fail, settle
+from ratelimit.stores.batching.callers import BEHIND_MS, Caller, TermSet
+from ratelimit.stores.batching.pending import Again, Outcome, Pending, fail
 from ratelimit.stores.batching.replies import AllowedDecision
 from ratelimit.stores.connection.errors import NotMaster, error_of
 from ratelimit.stores.connection.socket import Reply, bulk
-from ratelimit.stores.fallback.doubt import CallDoubts
-from ratelimit.stores.fallback.idempotency import NEVER_KNOWN, NOT
 from ratelimit.stores.lua.scripts import FAILED, UNDECIDED, Scripts, time_of
-
-if TYPE_CHECKING:
-    from ratelimit.stores.fallback.gate import NodeGate
 
 OUTSIDE, DENIED, PLAIN, TOLD = -1, 0, 1, 2  # the last is allowed with something to say
 
 
+class Witness(Protocol):
+    """Who goes on without the store where there is no reply, and wants to know what became of each request of a call.
+    `receipt` is the marker of the call and its number, by which it can be asked about."""
+
+    @property
+    def receipt(self) -> tuple[str, bytes] | None: ...
+
+    def saw(self, call: Pending, outcome: Outcome, now_ms: int) -> None:
+        """The reply has come, perhaps too late."""
+
+    def gave_up(self, call: Pending, why: str) -> StoreUnavailable:
+        """There is none for somebody who waits no longer. What is raised there."""
+
+    def failed(self, call: Pending, *, in_doubt: bool) -> None:
+        """An error came of it: nothing was charged, or nobody will ever know."""
+
+
 class Batch:
     """`sent` is by `time.monotonic`, `now_ms` what the store's clock is thought to be. `importing` if the node
-    does not have the slot yet, `apart` if it is of one caller, whose slot is on its way. With an `account` this
-    process goes on by itself where there is no reply."""
+    does not have the slot yet, `apart` if it is of one caller, whose slot is on its way."""
 
-    def __init__(
-        self,
-        sent: float,
-        now_ms: int,
-        tariff_at: Callable[[Charges, int], TermSet],
-        importing: bool = False,
-        gate: NodeGate | None = None,
-    ) -> None:
+    def __init__(self, sent: float, now_ms: int, importing: bool = False, witness: Witness | None = None) -> None:
         self.importing = importing
         self.apart = False
-        self.doubts = CallDoubts(gate.local) if gate else None
+        self.witness = witness
+        self.as_text = False  # it was sent with the script's text
         self.calls: list[Pending] = []
         self.allotments: dict[Caller, Allotment] = {}  # who was given units ahead
         self._asking: set[Caller] = set()
         self.demoted: NotMaster | None = None
         self.sent = sent
         self._now_ms = now_ms
-        self._tariff_at = tariff_at
         self._term_sets: dict[TermSet, bytes] = {}
         self._keys: list[bytes] = []
         self._callers: list[bytes] = []
@@ -68,10 +72,10 @@ class Batch:
         return promised < allotment.left
 
     def add(self, call: Pending) -> None:
-        _, caller, leases, _ = call
+        caller = call.caller
         term_set = caller.term_set
         if not term_set.since_ms <= self._now_ms < term_set.until_ms:
-            term_set = caller.term_set = self._tariff_at(caller.charges, self._now_ms)
+            term_set = caller.refreshed(self._now_ms)
         self.calls.append(call)
         number = self._term_sets.get(term_set)
         if number is None:
@@ -82,32 +86,34 @@ class Batch:
         self._callers.append(number)
         if term_set.reserves:
             self._callers.append(bulk(self._wanted(caller)))
-        for lease in leases:
-            self._callers.append(bulk(lease.id))
+        if caller.caps:
+            call.leases.extend(caller.new_leases())
+            self._callers += [bulk(lease.id) for lease in call.leases]
 
-    def command(self, scripts: Scripts, *, text: bool) -> bytes:
+    def command(self, scripts: Scripts) -> bytes:
         term_sets = [term_set.wire for term_set in self._term_sets]
-        ticket = self.doubts.ticket if self.doubts else None
-        marker, number = ([bulk(ticket.marker)], ticket.number) if ticket else ([], b"")
+        receipt = self.witness.receipt if self.witness else None
+        marker, number = ([bulk(receipt[0])], receipt[1]) if receipt else ([], b"")
         arguments = 1 + self._arguments + len(self._callers)
-        head = scripts.acquire.head(self._count + len(marker), arguments, text=text)
+        head = scripts.acquire.head(self._count + len(marker), arguments, text=self.as_text)
         return b"".join([head, *self._keys, *marker, bulk(number), bulk(len(term_sets)), *term_sets, *self._callers])
 
     def resolve(self, reply: Reply, now: float) -> None:  # noqa: C901 - a table of verdicts, in one loop for speed
         """Tell each caller what the reply says to it. Raises what comes of reading it if it is no such reply."""
-        now_ms, at, doubts = time_of(reply), 1, self.doubts
+        now_ms, at, witness = time_of(reply), 1, self.witness
         for call in self.calls:
-            result, caller, leases, _ = call
+            result, caller, leases, _, _ = call
             term_set = caller.term_set
             verdict, at = reply[at], at + 1
             outcome: Outcome
             if verdict == PLAIN:
-                outcome = AllowedDecision(caller.charges, term_set, now_ms, leases, reply[at : at + term_set.size])
+                held = tuple(leases) if leases else ()
+                outcome = AllowedDecision(caller.charges, term_set, now_ms, held, reply[at : at + term_set.size])
                 at += term_set.size
             elif verdict == OUTSIDE:
                 outcome = Again.CLOCK
             elif verdict in {FAILED, UNDECIDED}:
-                self._failed(call, reply[at], NOT if verdict == FAILED else NEVER_KNOWN)
+                self._failed(call, reply[at], in_doubt=verdict == UNDECIDED)
                 at += 1
                 continue
             else:
@@ -115,8 +121,8 @@ class Batch:
                 at += 4 * term_set.size
                 if verdict == DENIED:
                     caller.refused(outcome, self.sent, now)
-            if doubts:
-                doubts.saw(call, outcome, now_ms)
+            if witness:
+                witness.saw(call, outcome, now_ms)
             if term_set.reserves and isinstance(outcome, Decision) and outcome.allowed:
                 outcome = self._charged(caller, outcome, reply[at], reply[at + 1], now)
                 at += 2
@@ -143,19 +149,18 @@ class Batch:
         """There is no reply for those who wait no longer than until then."""
         for call in self.calls:
             if call.deadline <= deadline and not call.result.done():
-                call.result.set_exception(self.doubts.give_up(call, why) if self.doubts else StoreUnavailable(why))
+                call.result.set_exception(self.witness.gave_up(call, why) if self.witness else StoreUnavailable(why))
 
-    def _failed(self, call: Pending, message: object, charged_at: int) -> None:
+    def _failed(self, call: Pending, message: object, *, in_doubt: bool) -> None:
         error = error_of(message)
         if isinstance(error, NotMaster):
             self.demoted = error
-            settle([call], error)
-        elif charged_at and self.doubts and not call.result.done():
-            call.result.set_exception(self.doubts.give_up(call, str(error)))
+        if in_doubt and self.witness and not call.result.done():
+            call.result.set_exception(self.witness.gave_up(call, str(error)))
         else:
             fail(call, str(error))
-        if self.doubts:
-            self.doubts.tell(call, charged_at)
+        if self.witness:
+            self.witness.failed(call, in_doubt=in_doubt)
 
     def _wanted(self, caller: Caller) -> int:
         """Units to take ahead with this request: only the first of a caller in a call asks, and when there are none."""
@@ -172,9 +177,9 @@ class Batch:
         if units < 0 or not 0 < for_ms <= BEHIND_MS:
             raise ValueError(f"{units} units for {for_ms} ms")
         allotment = Allotment(units, decision, for_ms, sent=self.sent, arrived=now)
-        if self.doubts and self.doubts.ticket:
-            allotment.number = self.doubts.ticket.number
-        assert caller.demand  # noqa: S101 - that of a tariff that reserves
+        if self.witness and self.witness.receipt:
+            _, allotment.number = self.witness.receipt
+        assert caller.demand  # noqa: S101 - a term set that reserves has one
         caller.demand.charged(decision.now_ms + for_ms, allotment.deadline)
         if units:
             caller.allotment = self.allotments[caller] = allotment

@@ -72,6 +72,7 @@ class Caller:
     __slots__ = (
         "_refused_at",
         "_refused_until",
+        "_sets",
         "_told",
         "_told_after_ms",
         "allotment",
@@ -85,11 +86,12 @@ class Caller:
         "term_set",
     )
 
-    def __init__(self, charges: Charges, prefix: str, term_set: TermSet, slot: int = 0) -> None:
+    def __init__(self, charges: Charges, prefix: str, sets: TermSets, now_ms: int, slot: int = 0) -> None:
+        self._sets = sets
         self.charges = charges
         self.slot = slot  # of all its keys, on a cluster
         self.keys = b"".join([bulk(prefix + charge.key) for charge in charges])
-        self.term_set = term_set
+        self.term_set = sets.at(charges, now_ms)
         taking = [(c, charge.key, charge.limit.kind) for c, charge in enumerate(charges) if charge.cost]
         self.caps = [(c, key, kind.lease_ms) for c, key, kind in taking if isinstance(kind, Concurrency)]
         self.refusal: Decision | None = None
@@ -100,9 +102,15 @@ class Caller:
         self.allotment: Allotment | None = None
         self.demand = Demand(_sub_window_ms(charges)) if reservable(charges) else None
 
-    def new_leases(self) -> tuple[Lease, ...]:
+    def refreshed(self, now_ms: int) -> TermSet:
+        """Its terms at another instant."""
+        self.term_set = self._sets.at(self.charges, now_ms)
+        return self.term_set
+
+    def new_leases(self) -> list[Lease]:
+        """By the terms that it has: those that are sent."""
         maxes = self.term_set.maxes
-        return tuple([new_lease(key, lease_ms, maxes[c]) for c, key, lease_ms in self.caps])
+        return [new_lease(key, lease_ms, maxes[c]) for c, key, lease_ms in self.caps]
 
     def refused(self, decision: Decision, sent: float, now: float) -> None:
         """Remember a denial for as long as it is certain. Of a concurrency cap never: a slot can free at any time."""
@@ -137,35 +145,30 @@ class Caller:
 
 
 class CallerCache:
-    """Finds those of late, by the id of their charges, and makes others. `slot_of` says the slot of charges, on a
-    cluster."""
+    """Of one event loop: those of late, by the id of their charges. `slot_of` says the slot of all keys of charges,
+    `clock` what the store's clock presumably says where a slot is."""
 
-    def __init__(
-        self,
-        recent: Recent[int, Caller],
-        prefix: str,
-        tariff_at: Callable[[Charges, int], TermSet],
-        slot_of: Callable[[Charges], int] | None,
-    ) -> None:
-        self._recent = recent
+    def __init__(self, prefix: str, slot_of: Callable[[Charges], int], clock: Callable[[int], int]) -> None:
+        self.recent: Recent[int, Caller] = Recent()
         self._prefix = prefix
-        self._tariff_at = tariff_at
         self._slot_of = slot_of
+        self._clock = clock
+        self._sets = TermSets()
 
-    def of(self, charges: Sequence[Charge], now_ms: int) -> Caller:
-        caller = self._recent.get(id(charges))
+    def of(self, charges: Sequence[Charge]) -> Caller:
+        caller = self.recent.get(id(charges))
         if caller is not None and caller.charges is charges:
             return caller
         own = tuple(charges)  # the same object if it is a tuple; a list may hold something else the next time
-        slot = self._slot_of(own) if self._slot_of else 0
-        caller = Caller(own, self._prefix, self._tariff_at(own, now_ms), slot)
+        slot = self._slot_of(own)
+        caller = Caller(own, self._prefix, self._sets, self._clock(slot), slot)
         if own is charges:
-            self._recent.put(id(own), caller)
+            self.recent.put(id(own), caller)
         return caller
 
     def seen(self, charges: Sequence[Charge]) -> Decision | None:
         """What the store decided last on these, where that is kept."""
-        caller = self._recent.get(id(charges))
+        caller = self.recent.get(id(charges))
         return caller.seen if caller and caller.charges is charges else None
 
 

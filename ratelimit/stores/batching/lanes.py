@@ -21,35 +21,25 @@ class Lanes:
     def __init__(self, new_batch: Callable[[bool], Batch]) -> None:
         self._new_batch = new_batch
         self._moving: set[int] = set()
-        self._asked: set[object] = set()  # the results of calls that go to a slot that the node does not have yet
 
     def moves(self, slot: int) -> None:
         self._moving.add(slot)
-
-    def ask(self, calls: Iterable[Pending]) -> None:
-        """These are for a slot that the node does not have yet."""
-        self._asked.update(call.result for call in calls)
 
     def settle(self) -> None:
         """As far as is known no slot is on its way."""
         self._moving.clear()
 
-    def forget(self) -> None:
-        """Nobody waits any more."""
-        self._asked.clear()
-
     def fill(self, waiting: deque[Pending], most: int) -> set[Batch]:
         """Take at most so many calls out of those that wait, first come first served; fewer where each is more work."""
         batches: dict[object, Batch] = {}
-        slot, room, apart = -1, most, bool(self._moving or self._asked)
+        slot, room, moving = -1, most, bool(self._moving)
         next_of = waiting.popleft
         while waiting and room > 0:
-            result, caller, _, _ = call = next_of()
+            result, caller, _, _, asking = call = next_of()
             if result.done():  # nobody waits for it any more: it would be charged for nothing
-                self._asked.discard(result)
                 continue
-            if apart or caller.slot != slot:
-                slot, batch = caller.slot, self._batch_of(call, batches)
+            if moving or asking or caller.slot != slot:
+                slot, batch = -1 if asking else caller.slot, self._batch_of(call, batches)
             if (caller.refusal or caller.allotment) and batch.spares(caller):
                 result.set_result(Again.HERE)
             else:
@@ -61,31 +51,25 @@ class Lanes:
         return {batch for batch in batches.values() if batch.calls}
 
     def _batch_of(self, call: Pending, batches: dict[object, Batch]) -> Batch:
-        caller, asked = call.caller, call.result in self._asked
-        self._asked.discard(call.result)
-        what = (caller, asked) if asked or caller.slot in self._moving else caller.slot
+        caller, asking = call.caller, call.asking
+        what = (caller, asking) if asking or caller.slot in self._moving else caller.slot
         if what not in batches:
-            batches[what] = self._new_batch(asked)
+            batches[what] = self._new_batch(asking)
             batches[what].apart = type(what) is tuple
         return batches[what]
 
 
 def written(
-    batches: Iterable[Batch],
-    scripts: Scripts,
-    answered: Callable[[Batch, Reply], None],
-    first: Sequence[bytes] = (),
-    *,
-    text: bool,
+    batches: Iterable[Batch], scripts: Scripts, answered: Callable[[Batch, Reply], None], first: Sequence[bytes] = ()
 ) -> tuple[bytes, *tuple[Done, ...]]:
-    """Script calls in one write, and who is told of each reply; with the script's text, or by its digest. `first` are
-    commands of whose replies nobody is told."""
+    """Script calls in one write, and who is told of each reply. `first` are commands of whose replies nobody is
+    told."""
     commands = list(first)
     done: list[Done] = [unheard] * len(commands)
     for batch in batches:
         if batch.importing:
             commands.append(ASKING)
             done.append(unheard)
-        commands.append(batch.command(scripts, text=text))
+        commands.append(batch.command(scripts))
         done.append(partial(answered, batch))
     return b"".join(commands), *done

@@ -6,14 +6,11 @@ import asyncio
 from collections.abc import Iterable
 from enum import Enum
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ratelimit.model import Decision, Lease, StoreUnavailable
 from ratelimit.stores.batching.callers import Caller
-from ratelimit.stores.connection.errors import Refused
-
-if TYPE_CHECKING:
-    from ratelimit.stores.batching.batch import Batch
+from ratelimit.stores.connection.errors import Replied
 
 
 class Again(Enum):
@@ -21,26 +18,29 @@ class Again(Enum):
 
     CLOCK = "the store's clock was in another period than ours"
     HERE = "a denial has arrived, or units ahead"
-    ELSEWHERE = "another node of the cluster has the slot, or this one has it soon; nothing was done"
+    LEFT = "this node is not asked any more; nothing was done"
 
 
-Outcome = Decision | Again | Refused
+Outcome = (
+    Decision | Again | Replied
+)  # an error is one after which nothing was done: the router follows it, or raises it
 
 
 class Pending(NamedTuple):
-    """A request that waits for its decision until `deadline`, by the loop's clock."""
+    """A request that waits for its decision until `deadline`, by the loop's clock. `leases` are taken when it is sent,
+    with the max that is sent. `asking`: the node that it is for does not have the slot yet."""
 
     result: asyncio.Future[Outcome]
     caller: Caller
-    leases: tuple[Lease, ...]
+    leases: list[Lease]
     deadline: float
+    asking: bool = False
 
 
-def earliest(batches: Iterable[Batch], waiting: Iterable[Pending]) -> float | None:
+def earliest(*lines: Iterable[Pending]) -> float | None:
     """When the first of those who wait for a decision, under way or not, has waited for long enough."""
     # Not the first of the line: who asks twice has less time left than those who came in between.
-    everyone = chain(*[batch.calls for batch in batches], waiting)
-    return min((call.deadline for call in everyone if not call.result.done()), default=None)
+    return min((call.deadline for call in chain(*lines) if not call.result.done()), default=None)
 
 
 def fail(call: Pending, why: str) -> None:
@@ -48,8 +48,8 @@ def fail(call: Pending, why: str) -> None:
         call.result.set_exception(StoreUnavailable(why))  # an own one each: a traceback is added to where it is raised
 
 
-def settle(calls: Iterable[Pending], outcome: Again | Refused = Again.ELSEWHERE) -> None:
-    """Nothing was done: each is to ask again, as it was told, and where its slot is by then."""
+def answer(calls: Iterable[Pending], outcome: Again | Replied) -> None:
+    """Nothing was done: each is told why, and asks again where its slot is by then, or not."""
     for call in calls:
         if not call.result.done():
             call.result.set_result(outcome)

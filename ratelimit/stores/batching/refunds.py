@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from ratelimit.model import Rate
+from ratelimit.model import Charge, Rate
 from ratelimit.stores.batching.allotments import Allotment
 from ratelimit.stores.batching.callers import Caller, TermSet
 from ratelimit.stores.connection.inflight import unheard
 from ratelimit.stores.connection.link import Link
 from ratelimit.stores.connection.socket import bulk
 from ratelimit.stores.counting.terms import LETTERS
-from ratelimit.stores.fallback.local import LocalLimiter
 from ratelimit.stores.lua.scripts import Scripts
+
+# Charges, how often they were charged, at which instant (ms, by the store's clock), and by the call of which number.
+Owe = Callable[[Sequence[Charge], int, int, bytes], None]
 
 
 class _Held(NamedTuple):
@@ -33,16 +35,16 @@ class Refunds:
     """
 
     def __init__(self, link: Link, scripts: Scripts) -> None:
-        self._local: LocalLimiter | None = None
+        self._owe: Owe | None = None
         self._by_marker = False
         self._link = link
         self._scripts = scripts
         self._held: dict[Allotment, _Held] = {}
 
-    def keep_account(self, local: LocalLimiter, *, by_marker: bool) -> None:
+    def keep_account(self, owe: Owe, *, by_marker: bool) -> None:
         """What goes back is owed like anything else, and lost with no reply. Behind a reconnect it is dropped, unless a
         marker tells whether what was charged is still there."""
-        self._local, self._by_marker = local, by_marker
+        self._owe, self._by_marker = owe, by_marker
 
     @property
     def by_marker(self) -> bool:
@@ -71,8 +73,8 @@ class Refunds:
         held.timer.cancel()
         units = allotment.take_back()  # first: what was sent back must never be spent
         same = self._link.number == held.connection
-        if units and self._local and allotment.number and (same or self._by_marker):
-            self._local.give_back(held.caller.charges, units, allotment.charged_at_ms, allotment.number)
+        if units and self._owe and allotment.number and (same or self._by_marker):
+            self._owe(held.caller.charges, units, allotment.charged_at_ms, allotment.number)
         elif units and same and self._link.ready:
             self._link.send(self._command(held, allotment, units), unheard)
 

@@ -16,7 +16,11 @@ class NoScript(Replied):
 
 
 class Refused(Replied):
-    """LOADING, BUSY, CLUSTERDOWN: the server did nothing, and may soon do it (refusals.py)."""
+    """LOADING, BUSY: the server did nothing, and will do it in some seconds."""
+
+
+class ClusterDown(Refused):
+    """CLUSTERDOWN: the server did nothing, and may do it in a moment."""
 
 
 class NotMaster(Refused):
@@ -48,7 +52,7 @@ KINDS = {
     "MASTERDOWN": NotMaster,
     "LOADING": Refused,
     "BUSY": Refused,
-    "CLUSTERDOWN": Refused,
+    "CLUSTERDOWN": ClusterDown,
 }
 
 

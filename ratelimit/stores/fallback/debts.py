@@ -8,17 +8,15 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection.errors import Replied, error_of
 from ratelimit.stores.connection.socket import Part
+from ratelimit.stores.fallback.gate import NodeGate
+from ratelimit.stores.fallback.idempotency import IdempotencyKey, IdempotencyKeys
 from ratelimit.stores.fallback.journal import Item
+from ratelimit.stores.fallback.local import LocalLimiter
 from ratelimit.stores.lua.scripts import Scripts
-
-if TYPE_CHECKING:
-    from ratelimit.stores.fallback.gate import NodeGate
-    from ratelimit.stores.fallback.reconcile import Reconciliation
 
 logger = logging.getLogger("ratelimit")
 
@@ -29,14 +27,21 @@ DAMAGED = "WRONGTYPE"  # what else keeps a counter from being charged goes away:
 
 
 class DebtWriter:
-    """Of one event loop. `patience` in seconds."""
+    """Of one event loop. `patience` in seconds; `lose` is told of a call that has ended without a reply."""
 
-    def __init__(self, reconciliation: Reconciliation, scripts: Scripts, patience: float) -> None:
-        self._reconciliation = reconciliation
-        self._tickets = reconciliation.tickets
-        self._local = reconciliation.local
+    def __init__(
+        self,
+        local: LocalLimiter,
+        keys: IdempotencyKeys,
+        scripts: Scripts,
+        patience: float,
+        lose: Callable[[IdempotencyKey, int, float, Callable[[list[bytes] | None], None]], None],
+    ) -> None:
+        self._local = local
+        self._keys = keys
         self._scripts = scripts
         self._patience = patience
+        self._lose = lose
 
     async def charge(self, gate: NodeGate, wanted: Callable[[int], bool]) -> bool:
         """What is owed in slots that are wanted. True where all of it was charged."""
@@ -44,7 +49,7 @@ class DebtWriter:
         for slot, item in self._local.journal.take(wanted):
             by_slot[slot].append(item)
         chunks = [(slot, items[n : n + ITEMS]) for slot, items in by_slot.items() for n in range(0, len(items), ITEMS)]
-        together = TOGETHER if self._tickets.cluster else 1  # with one marker, one call at a time
+        together = TOGETHER if self._keys.cluster else 1  # with one marker, one call at a time
         lost, done = False, True
         for n in range(0, len(chunks), together):
             if lost:  # with one marker, no number may pass that of a call in doubt
@@ -59,9 +64,9 @@ class DebtWriter:
 
     async def _charge(self, gate: NodeGate, slot: int, items: Sequence[Item]) -> bool | None:
         """Whether all of it was charged; None: nobody knows yet."""
-        ticket = self._tickets.next("settled", items[0].key)
-        keys = [*[self._tickets.prefix + item.key for item in items], ticket.marker]
-        arguments: list[Part] = [ticket.number]
+        call = self._keys.next("settled", items[0].key)
+        keys = [*[self._keys.prefix + item.key for item in items], call.marker]
+        arguments: list[Part] = [call.number]
         for item in items:
             letter, first, second, sub_window = item.place
             arguments += (letter, b"%d" % item.units, first, second, sub_window)
@@ -74,9 +79,9 @@ class DebtWriter:
             self._owe(items)
             return False
         except StoreUnavailable:
-            self._reconciliation.lose(ticket, slot, sent, partial(self._told, items))
+            self._lose(call, slot, sent, partial(self._told, items))
             return None
-        gate.answered(ticket)
+        gate.answered(call)
         return self._charged(items, reply[1:])
 
     def _told(self, items: Sequence[Item], told: list[bytes] | None) -> None:

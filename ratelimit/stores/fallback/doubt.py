@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Container, Iterable, Sequence
 
-from ratelimit.model import Decision, StoreUnavailable
-from ratelimit.stores.fallback.idempotency import NOT, IdempotencyKey, Receipt
-
-if TYPE_CHECKING:
-    from ratelimit.stores.batching.callers import Caller
-    from ratelimit.stores.batching.pending import Outcome, Pending
-    from ratelimit.stores.fallback.local import LocalLimiter
+from ratelimit.model import Charge, Decision, StoreUnavailable
+from ratelimit.stores.batching.callers import Caller
+from ratelimit.stores.batching.pending import Outcome, Pending
+from ratelimit.stores.fallback.idempotency import NEVER_KNOWN, NOT, IdempotencyKey, Receipt
 
 
 class Doubt:
@@ -49,20 +45,25 @@ class InDoubt(StoreUnavailable):
 
 
 class CallDoubts:
-    """Of one call that decides, where this process goes on by itself without a reply. `ticket` is the number by which
-    the call can be asked about."""
+    """Of one call that decides; its Witness. `receipt` is by what the call can be asked about, `slots_seen` is told of
+    decisions that nobody has got, `give_back` of what was taken ahead for nobody."""
 
-    def __init__(self, local: LocalLimiter) -> None:
-        self.ticket: IdempotencyKey | None = None
+    def __init__(
+        self,
+        slots_seen: Callable[[Decision], None],
+        give_back: Callable[[Sequence[Charge], int, int, bytes], None],
+    ) -> None:
+        self.receipt: IdempotencyKey | None = None
         self.late = False  # somebody has given up
         self.charged = False  # somebody
-        self._local = local
+        self._slots_seen = slots_seen
+        self._give_back = give_back
         self._waiting: dict[object, Doubt] = {}  # of who has given up
 
-    def give_up(self, call: Pending, why: str) -> StoreUnavailable:
+    def gave_up(self, call: Pending, why: str) -> StoreUnavailable:
         """What somebody is told who waits no longer."""
         self.late = True
-        doubt = self._waiting[call.result] = Doubt(self.ticket.number if self.ticket else b"")
+        doubt = self._waiting[call.result] = Doubt(self.receipt.number if self.receipt else b"")
         return InDoubt(why, doubt)
 
     def saw(self, call: Pending, outcome: Outcome, now_ms: int) -> None:
@@ -73,20 +74,23 @@ class CallDoubts:
             charged_at = now_ms if outcome.allowed else NOT
             self.charged = self.charged or outcome.allowed
             if call.caller.caps and not call.result.done():
-                self._local.held.saw(outcome)
-        self.tell(call, charged_at)
+                self._slots_seen(outcome)
+        self._tell(call, charged_at)
 
-    def tell(self, call: Pending, charged_at: int) -> None:
-        if self._waiting and (doubt := self._waiting.pop(call.result, None)):
-            doubt.tell(charged_at)
+    def failed(self, call: Pending, *, in_doubt: bool) -> None:
+        self._tell(call, NEVER_KNOWN if in_doubt else NOT)
 
-    def learn(self, calls: Iterable[Pending], mark: Receipt, given: Container[Caller]) -> None:
+    def learn(self, calls: Iterable[Pending], receipt: Receipt, given: Container[Caller]) -> None:
         """There will be no reply, but a marker tells. `given` are those who have got what they took ahead."""
         before = 0
         for call in calls:
-            caller, charged_at = call.caller, mark.charged_at(before)
-            self.tell(call, charged_at)
-            ahead = mark.ahead.get(before)
-            if ahead and self.ticket and caller not in given:
-                self._local.give_back(caller.charges, ahead, charged_at, self.ticket.number)
+            caller, charged_at = call.caller, receipt.charged_at(before)
+            self._tell(call, charged_at)
+            ahead = receipt.ahead.get(before)
+            if ahead and self.receipt and caller not in given:
+                self._give_back(caller.charges, ahead, charged_at, self.receipt.number)
             before += caller.term_set.size
+
+    def _tell(self, call: Pending, charged_at: int) -> None:
+        if self._waiting and (doubt := self._waiting.pop(call.result, None)):
+            doubt.tell(charged_at)

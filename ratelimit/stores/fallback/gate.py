@@ -1,44 +1,67 @@
-"""What the group of one node does besides deciding, where this process goes on by itself while the node is away."""
+"""What the queue of one node does besides deciding, where this process goes on by itself while the node is away."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.batching.batch import Batch
+from ratelimit.stores.batching.queue import DecisionQueue
 from ratelimit.stores.connection.errors import Redirected, Replied
 from ratelimit.stores.connection.socket import Part, Reply, bulk, command
 from ratelimit.stores.fallback.doubt import CallDoubts
-from ratelimit.stores.fallback.idempotency import NOTHING, IdempotencyKey, mark_of
-from ratelimit.stores.fallback.reconcile import Reconciliation
+from ratelimit.stores.fallback.idempotency import NOTHING, IdempotencyKey, IdempotencyKeys, mark_of
+from ratelimit.stores.fallback.local import LocalLimiter
 from ratelimit.stores.lua.scripts import Script, called
 
-if TYPE_CHECKING:
-    from ratelimit.stores.batching.queue import DecisionQueue
-    from ratelimit.stores.routing.cluster import ClusterRouter
+
+class Settler(Protocol):
+    """Who settles with a node what is owed to it (reconcile.py)."""
+
+    local: LocalLimiter
+    keys: IdempotencyKeys
+
+    @property
+    def owes(self) -> bool:
+        """Whether something is owed to the only node there is; of a cluster it may be to another one."""
+
+    def concerns(self, gate: NodeGate) -> bool:
+        """Whether there may be something to settle with a node."""
+
+    async def settle(self, gate: NodeGate) -> bool:
+        """Settle with it. True where all of it was settled."""
+
+    def lose(self, key: IdempotencyKey, slot: int, sent: float, tell: Callable[[list[bytes] | None], None]) -> None:
+        """A call has ended without a reply."""
 
 
 class NodeGate:
     """`closed` while the node is being settled with over a connection that has just been made, or after it stood still:
-    nobody is decided for by then."""
+    nobody is decided for by then. `follow` is told where a node has sent a call of a slot."""
 
     def __init__(
-        self, queue: DecisionQueue, reconciliation: Reconciliation, router: ClusterRouter | None = None
+        self,
+        queue: DecisionQueue,
+        settler: Settler,
+        follow: Callable[[DecisionQueue, int, Redirected], object],
     ) -> None:
         self.queue = queue
-        self._router = router  # of a cluster
-        self.local = reconciliation.local
         self.closed = False
-        self._reconciliation = reconciliation
+        self._settler = settler
+        self._follow = follow
         self._connection = 0  # the number of the one that was looked at
         self._settling: asyncio.Task[bool] | None = None
         self._answered: list[str] = []  # markers of calls that were answered, on a cluster
         queue.gate = self
-        queue.refunds.keep_account(self.local, by_marker=router is None)
+        queue.refunds.keep_account(settler.local.give_back, by_marker=not settler.keys.cluster)
+
+    def witness(self) -> CallDoubts:
+        local = self._settler.local
+        return CallDoubts(local.held.saw, local.give_back)
 
     def connected(self) -> None:
         """Commands can be sent; perhaps over a new connection."""
@@ -48,7 +71,7 @@ class NodeGate:
 
     def look(self) -> None:
         """The node is there again: settle before it decides."""
-        self.closed = self._reconciliation.concerns(self)
+        self.closed = self._settler.concerns(self)
         if self.closed:
             self.settle()
 
@@ -56,7 +79,7 @@ class NodeGate:
         """What there is by now; one at a time. True where all of it was settled."""
         task = self._settling
         if task is None or task.done():
-            run = self._reconciliation.settle(self)
+            run = self._settler.settle(self)
             task = self._settling = asyncio.get_running_loop().create_task(run, context=Context())
         return task
 
@@ -69,8 +92,9 @@ class NodeGate:
         """Number calls. Returns commands that drop markers that are not needed any more, for the same write."""
         for batch in batches:
             # A slot on its way to another node: with a key more its keys would never be in one place.
-            if batch.doubts and not (batch.doubts.ticket or batch.apart):
-                batch.doubts.ticket = self._reconciliation.tickets.next("calls", batch.calls[0].caller.charges[0].key)
+            if not (_doubts(batch).receipt or batch.apart):
+                key = batch.calls[0].caller.charges[0].key
+                _doubts(batch).receipt = self._settler.keys.next("calls", key)
         return self.drop_markers()
 
     def drop_markers(self) -> list[bytes]:
@@ -80,37 +104,31 @@ class NodeGate:
 
     def after(self, batch: Batch, reply: Reply) -> None:
         """A call has ended."""
-        doubts = batch.doubts
-        assert doubts  # noqa: S101 - account is kept from the first call on
+        doubts = _doubts(batch)
         if isinstance(reply, Replied):
             doubts.learn(batch.calls, NOTHING, ())
         elif isinstance(reply, StoreUnavailable):
             self._lose(batch, doubts)
-        elif doubts.ticket:
-            self.answered(doubts.ticket)
-        if (doubts.late or (doubts.charged and self._reconciliation.owes)) and not self.closed:
+        elif doubts.receipt:
+            self.answered(doubts.receipt)
+        if (doubts.late or (doubts.charged and self._settler.owes)) and not self.closed:
             self.look()  # it stood still, or refused to write, and is there again
 
-    def answered(self, ticket: IdempotencyKey) -> None:
+    def answered(self, key: IdempotencyKey) -> None:
         """The marker is not needed any more."""
-        if self._reconciliation.tickets.cluster:
-            self._answered.append(ticket.marker)
+        if self._settler.keys.cluster:
+            self._answered.append(key.marker)
 
     def _lose(self, batch: Batch, doubts: CallDoubts) -> None:
         """A call that decides has ended without a reply."""
         learn = partial(self._learn, doubts, batch)
-        if doubts.ticket:
-            self._reconciliation.lose(doubts.ticket, batch.calls[0].caller.slot, batch.sent, learn)
+        if doubts.receipt:
+            self._settler.lose(doubts.receipt, batch.calls[0].caller.slot, batch.sent, learn)
         else:
             learn([])
 
     def _learn(self, doubts: CallDoubts, batch: Batch, told: list[bytes] | None) -> None:
         doubts.learn(batch.calls, mark_of(told), batch.allotments)
-
-    async def close(self, patience: float) -> None:
-        """A single node's; the nodes of a cluster are closed together."""
-        if not self._reconciliation.tickets.cluster:
-            await self._reconciliation.close([self], patience)
 
     async def call(
         self, slot: int, script: Script, keys: Sequence[str], arguments: Sequence[Part], patience: float
@@ -124,10 +142,14 @@ class NodeGate:
         try:
             return await called(self.queue.link, written, patience)
         except Redirected as reply:  # nothing was done; the next attempt goes to who has the slot by then
-            if self._router:
-                self._router.follow(self.queue, slot, reply)
+            self._follow(self.queue, slot, reply)
             raise
 
     def unreadable(self) -> StoreUnavailable:
         self.queue.link.drop("its replies can't be read")
         return StoreUnavailable("what the server sent is no reply to the script")
+
+
+def _doubts(batch: Batch) -> CallDoubts:
+    assert isinstance(batch.witness, CallDoubts)  # noqa: S101 - account is kept from the first call on
+    return batch.witness

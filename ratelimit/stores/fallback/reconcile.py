@@ -1,6 +1,6 @@
 """After an outage: what became of lost calls is asked, and what was admitted meanwhile is charged, each exactly once.
 
-A script call carries a number (`tickets.py`); one whose reply was lost is asked about before anything is sent that
+A script call carries a number (`idempotency.py`); one whose reply was lost is asked about before anything is sent that
 could pass its number. Calls of `lua/settle.lua` carry numbers as well: one that is lost is not charged twice either.
 """
 
@@ -11,19 +11,17 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection.breaker import Breaker
 from ratelimit.stores.connection.errors import Replied
 from ratelimit.stores.connection.socket import command
 from ratelimit.stores.fallback.debts import DebtWriter
+from ratelimit.stores.fallback.gate import NodeGate
 from ratelimit.stores.fallback.idempotency import LIFE, MARKER, IdempotencyKey, IdempotencyKeys, told_by
 from ratelimit.stores.fallback.local import LocalLimiter
 from ratelimit.stores.lua.scripts import Scripts
-
-if TYPE_CHECKING:
-    from ratelimit.stores.fallback.gate import NodeGate
 
 logger = logging.getLogger("ratelimit")
 
@@ -33,20 +31,20 @@ RETRY = 0.25  # seconds until what could not be settled is tried again
 class _Lost(NamedTuple):
     """A call without a reply. `tell` takes what its marker says of it: None, it was not applied."""
 
-    ticket: IdempotencyKey
+    key: IdempotencyKey
     slot: int
     sent: float  # by time.monotonic
     tell: Callable[[list[bytes] | None], None]
 
 
 class Reconciliation:
-    """Of one event loop. `accounts` gives those of all nodes, `account_of` that of the one that has a slot, if one is
-    known. `timeout` in seconds."""
+    """Of one event loop. `gates` gives those of all nodes, `gate_of` that of the one that has a slot, if one is known.
+    `timeout` in seconds."""
 
     def __init__(
         self,
         local: LocalLimiter,
-        tickets: IdempotencyKeys,
+        keys: IdempotencyKeys,
         scripts: Scripts,
         timeout: float,
         gates: Callable[[], Iterable[NodeGate]],
@@ -54,28 +52,28 @@ class Reconciliation:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.local = local
-        self.tickets = tickets
+        self.keys = keys
         self._journal = local.journal
         self._scripts = scripts
         self._patience = Breaker(timeout).stall  # by then the connection is given up
         self._gates = gates
         self._gate_of = gate_of
-        self._charging = DebtWriter(self, scripts, self._patience)
+        self._charging = DebtWriter(local, keys, scripts, self._patience, self.lose)
         self._lost: list[_Lost] = []
         self._fenced = False  # a call that was given up may still come, as late as its bytes are kept on the way
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         local.on_owed = self._wake
 
-    def lose(self, ticket: IdempotencyKey, slot: int, sent: float, tell: Callable[[list[bytes] | None], None]) -> None:
+    def lose(self, key: IdempotencyKey, slot: int, sent: float, tell: Callable[[list[bytes] | None], None]) -> None:
         """A call has ended without a reply."""
-        self._lost.append(_Lost(ticket, slot, sent, tell))
+        self._lost.append(_Lost(key, slot, sent, tell))
         self._wake()
 
     @property
     def owes(self) -> bool:
         """Whether something is owed to the only node there is; of a cluster it may be to another one."""
-        return bool(self._journal) and not self.tickets.cluster
+        return bool(self._journal) and not self.keys.cluster
 
     def concerns(self, gate: NodeGate) -> bool:
         """Whether there may be something to settle with a node."""
@@ -91,7 +89,7 @@ class Reconciliation:
                     await self._resolve(gate, lost)
                 except Replied as error:  # no memory, a slot on its way: that may take hours, and nobody waits for it
                     refused.append(lost)
-                    self.tickets.leave(lost.ticket)
+                    self.keys.leave(lost.key)
                     logger.debug("a lost call is in doubt for longer: %s", error)
             done = await self._charging.charge(gate, lambda slot: self._gate_of(slot) is gate) and not refused
         except StoreUnavailable as error:
@@ -104,13 +102,13 @@ class Reconciliation:
             self._wake()
         return done
 
-    async def close(self, gates: Sequence[NodeGate], patience: float) -> None:
+    async def close(self, patience: float) -> None:
         """Settle what is left within so many seconds. What can't be is lost, and said."""
         self._closed = True
         if self._timer:
             self._timer.cancel()
         settling: list[asyncio.Task[bool]] = []
-        until = self._loop.time() + patience
+        gates, until = list(self._gates()), self._loop.time() + patience
         for _ in range(2):  # one may be under way, which began before the last were owed
             if gates and (self._journal or self._lost) and self._loop.time() < until:
                 settling = [gate.settle() for gate in gates]
@@ -126,8 +124,8 @@ class Reconciliation:
             logger.error("closed before the store was back: %d units admitted without it are never charged", units)
         for gate in gates:
             dropping = gate.drop_markers()
-            if not (self._lost or self._fenced or self.tickets.cluster):
-                dropping.append(command("DEL", *map(self.tickets.marker, ("calls", "settled"))))
+            if not (self._lost or self._fenced or self.keys.cluster):
+                dropping.append(command("DEL", *map(self.keys.marker, ("calls", "settled"))))
             for one in dropping:
                 gate.queue.link.post(one)
         lost, self._lost = self._lost, []
@@ -152,9 +150,9 @@ class Reconciliation:
     async def _check_refunds(self, gate: NodeGate) -> None:
         """Nothing is given back where it is not known that what was charged is still there."""
         refunds = gate.queue.refunds
-        if not (self._journal.refunds or refunds.by_marker) or self.tickets.cluster:
+        if not (self._journal.refunds or refunds.by_marker) or self.keys.cluster:
             return
-        marker = await gate.queue.link.call(command("GET", self.tickets.marker("calls")), self._patience)
+        marker = await gate.queue.link.call(command("GET", self.keys.marker("calls")), self._patience)
         newest = marker if isinstance(marker, bytes) else b""
         self._journal.drop_refunds(after=newest)
         refunds.drop(after=newest)
@@ -162,13 +160,13 @@ class Reconciliation:
     async def _resolve(self, gate: NodeGate, lost: _Lost) -> None:
         told: list[bytes] | None = []  # nobody knows any more
         if time.monotonic() < lost.sent + LIFE - 60:
-            marker, number = lost.ticket
+            marker, number = lost.key
             reply = await gate.call(lost.slot, self._scripts.resolve, [marker], [number], self._patience)
             if not (reply is None or (isinstance(reply, bytes) and MARKER.fullmatch(reply))):
                 raise gate.unreadable()
-            told = told_by(reply, lost.ticket)
+            told = told_by(reply, lost.key)
             if told:  # it can't come any more
-                gate.answered(lost.ticket)
+                gate.answered(lost.key)
             self._fenced = self._fenced or told is None
         self._lost.remove(lost)
         lost.tell(told)

@@ -1,110 +1,70 @@
-"""The nodes of a cluster: who has which slots, as last heard, and a group of decisions for each."""
+"""The nodes of a cluster: who has which slots, as last heard, and a queue of decisions for each."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context
 from functools import partial
 from typing import Any
 
-from ratelimit.model import Charge, Decision, StoreUnavailable
-from ratelimit.stores.batching.pending import Pending, settle
-from ratelimit.stores.batching.queue import DecisionQueue
+from ratelimit.model import StoreUnavailable
+from ratelimit.stores.batching.queue import MOST, DecisionQueue
 from ratelimit.stores.connection.deadline import in_time
-from ratelimit.stores.connection.dial import connections
-from ratelimit.stores.connection.errors import AskRedirect, Moved, Redirected
+from ratelimit.stores.connection.dial import OF_A_NODE, connections
+from ratelimit.stores.connection.errors import Moved, Redirected
 from ratelimit.stores.connection.handshake import Address
-from ratelimit.stores.connection.link import GOODBYE
 from ratelimit.stores.connection.socket import command
-from ratelimit.stores.fallback.gates import NodeGates
 from ratelimit.stores.lua.scripts import Scripts
-from ratelimit.stores.routing.lease_writes import LeaseWrites
-from ratelimit.stores.routing.refusals import pause
-from ratelimit.stores.routing.slotmap import SLOTS, ClusterUrl, Range, address_of, ranges_of, slot_of
+from ratelimit.stores.routing.slotmap import SLOTS, Range, address_of, ranges_of, slot_of
+from ratelimit.stores.routing.urls import ClusterUrl
 
 REST = 0.5  # seconds between two looks at who has which slots: a replica that was promoted is found within a second
 LATELY = 2 * REST  # requests begin the next look after REST, and it takes its time
 AT_ONCE = 3  # nodes that are asked for it together: one that is gone costs no time
 SLOTS_OF_ALL = command("CLUSTER", "SLOTS")
+NOBODY: list[DecisionQueue | None] = [None] * SLOTS
 
 
-class ClusterRouter:
-    """Of one event loop."""
+class ClusterNodes:
+    """Of one event loop. `prefix` is of every key, `timeout` in seconds."""
 
-    def __init__(
-        self, url: ClusterUrl, scripts: Scripts, prefix: str, timeout: float, *, keeps_account: bool = False
-    ) -> None:
+    def __init__(self, url: ClusterUrl, scripts: Scripts, prefix: str, timeout: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._url = url
         self._scripts = scripts
         self._prefix = prefix
         self._timeout = timeout
+        self.on_new_queue: Callable[[DecisionQueue], None] = lambda _: None
         self._queues: dict[Address, DecisionQueue] = {}
-        self._masters: list[DecisionQueue | None] = [None] * SLOTS
         self._asked: set[DecisionQueue] = set()  # where calls were sent since the last look: it may have no slots yet
         self._look: asyncio.Task[None] | None = None
         self._looked_at = float("-inf")  # the end of the last look
         self._why = "the cluster was not asked yet"
         self._parting: set[asyncio.Task[None]] = set()
         self._closed = False
-        self.lease_writes = LeaseWrites(self, scripts, prefix, timeout)
-        self.gates = NodeGates(self, scripts, prefix, timeout) if keeps_account else None
+        self.masters = NOBODY.copy()
 
-    def acquire(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, Decision]:
-        queue = self._masters[slot_of(self._prefix + charges[0].key)] if charges else None
-        return queue.acquire(charges) if queue else self._acquire(charges)
-
-    async def _acquire(self, charges: Sequence[Charge]) -> Decision:
-        if not charges:
-            return Decision(allowed=True, now_ms=time.time_ns() // 1_000_000)
-        deadline = self._loop.time() + self._timeout
-        queue = await self.found(self.slot(charges), deadline)
-        return await queue.acquire(charges, deadline)
-
-    def slot(self, charges: Sequence[Charge]) -> int:
-        """The slot of a caller's keys. Raises StoreUnavailable where they are in several."""
-        slot, *others = {slot_of(self._prefix + charge.key) for charge in charges}
-        if others:
-            raise StoreUnavailable("the limits of this request are in several slots: no script can decide over them")
-        return slot
+    def slot_of(self, key: str) -> int:
+        return slot_of(self._prefix + key)
 
     def queues(self) -> Iterable[DecisionQueue]:
         return self._queues.values()
 
-    def of(self, slot: int) -> DecisionQueue | None:
-        return self._masters[slot]
-
     async def found(self, slot: int, deadline: float) -> DecisionQueue:
-        """The group of a slot's master. Raises StoreUnavailable where none is known by then, and at once where a look
-        of late found none: it is looked for in the background."""
-        if self._masters[slot] is None:
+        """Raises StoreUnavailable at once where a look of late found none: it is looked for in the background."""
+        if self.masters[slot] is None:
             self.refresh()
             if (look := self._look) and self._loop.time() - self._looked_at >= LATELY:
                 heard: asyncio.Future[None] = self._loop.create_future()
                 look.add_done_callback(partial(_tell, heard))
                 await in_time(heard, deadline - self._loop.time(), partial(_give_up, heard))
-        if queue := self._masters[slot]:
+        if queue := self.masters[slot]:
             return queue
         raise StoreUnavailable(f"no node of the cluster is known to have slot {slot}: {self._why}")
 
-    async def again(self, slot: int, tries: int, deadline: float) -> DecisionQueue:
-        """The group to ask now, after a call was sent away so many times: at once at first, then after a pause."""
-        if not (await pause(tries, deadline) if tries > 1 else self._loop.time() < deadline):
-            raise StoreUnavailable(f"slot {slot} is on its way from node to node: none decided in time")
-        return await self.found(slot, deadline)
-
-    def sent_away(self, queue: DecisionQueue, calls: Sequence[Pending], reply: Redirected) -> None:
-        """A node did nothing for these."""
-        there = self.follow(queue, calls[0].caller.slot, reply)
-        if there and isinstance(reply, AskRedirect):
-            there.put(calls)
-        else:
-            settle(calls)
-
     def follow(self, queue: DecisionQueue, slot: int, reply: Redirected) -> DecisionQueue | None:
-        """Where a node has sent a call; MOVED is remembered, ASK is for this once. None if it does not say where."""
+        """MOVED is remembered, ASK is for this once."""
         self.refresh()
         asked = next((address for address, one in self._queues.items() if one is queue), None)
         try:
@@ -112,22 +72,19 @@ class ClusterRouter:
         except (IndexError, ValueError):
             return None
         if there and isinstance(reply, Moved):
-            self._masters[slot] = there
+            self.masters[slot] = there
         if there:
             self._asked.add(there)
         return there
 
     def refresh(self) -> None:
-        """Look who has which slots, in the background; one look at a time, and not one upon the other."""
+        """One look at a time, and not one upon the other."""
         if self._look is None and not self._closed and self._loop.time() - self._looked_at >= REST:
             self._look = self._loop.create_task(self._learn(), context=Context())
 
     async def close(self) -> None:
-        if self.gates:
-            await self.gates.close(min(self._timeout, GOODBYE))
         self._closed = True
-        self._masters = [None] * SLOTS
-        self.lease_writes.close()
+        self.masters = NOBODY.copy()
         if self._look:
             self._look.cancel()
         queues = [queue.close() for queue in self._queues.values()]
@@ -160,21 +117,21 @@ class ClusterRouter:
     async def _ask(self, address: Address) -> dict[Range, DecisionQueue]:
         """Which slots are where; nothing if the node does not say it."""
         try:
-            ranges = ranges_of(await self._at(address).link.call(SLOTS_OF_ALL), address)
-            return {one: self._at(one.master) for one in ranges}
+            reply: Any = await self._at(address).link.call(SLOTS_OF_ALL)
+            return {one: self._at(one.master) for one in ranges_of(reply, address)}
         except Exception as error:  # noqa: BLE001 - whatever it was, another node may know
             self._why = f"{address.host}:{address.port}: {error}"
             return {}
 
     def _believe(self, ranges: Mapping[Range, DecisionQueue]) -> None:
-        masters: list[DecisionQueue | None] = [None] * SLOTS
+        masters = NOBODY.copy()
         for (first, last, _), queue in ranges.items():
             masters[first : last + 1] = [queue] * (last + 1 - first)
-        self._masters, self._why = masters, "the cluster has no master for it"
+        self.masters, self._why = masters, "the cluster has no master for it"
         kept = {*masters, *self._asked}
         self._asked.clear()
         for address, queue in list(self._queues.items()):
-            queue.slots.settle()
+            queue.lanes.settle()
             if queue not in kept:
                 del self._queues[address]
                 queue.leave()
@@ -185,10 +142,15 @@ class ClusterRouter:
     def _at(self, address: Address) -> DecisionQueue:
         queue = self._queues.get(address)
         if queue is None:
-            pool = connections(self._url.node(address))
-            queue = self._queues[address] = DecisionQueue(pool, self._scripts, self._prefix, self._timeout, self)
-            if self.gates:
-                self.gates.add(queue)
+            queue = self._queues[address] = DecisionQueue(
+                connections(self._url.node(address)),
+                self._scripts,
+                self._timeout,
+                OF_A_NODE,
+                early=MOST,  # who waits longer finds more of its slot to share a call
+                on_trouble=self.refresh,
+            )
+            self.on_new_queue(queue)
         return queue
 
 

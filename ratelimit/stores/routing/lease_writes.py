@@ -1,149 +1,196 @@
-"""Leases on a cluster: renewed and given back where their slots are, in one write a node."""
+"""Leases: renewed and given back where their slots are, in slices and in one write a node."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ratelimit.model import Lease, StoreUnavailable
-from ratelimit.stores.connection.errors import AskRedirect, Moved, NoScript, Redirected
-from ratelimit.stores.connection.inflight import POST_LIFE, POSTS
-from ratelimit.stores.connection.link import Link
+from ratelimit.stores.batching.queue import DecisionQueue
+from ratelimit.stores.connection.errors import AskRedirect, ClusterDown, Moved, NoScript, Redirected, Refused, Replied
+from ratelimit.stores.connection.inflight import POST_LIFE, POSTS, Done, unheard
 from ratelimit.stores.connection.socket import ASKING, Reply, command
 from ratelimit.stores.lua.scripts import Scripts, without_room
-from ratelimit.stores.routing.slotmap import slot_of
+from ratelimit.stores.routing.router import FOLLOWED, Router
 
-if TYPE_CHECKING:
-    from ratelimit.stores.batching.queue import DecisionQueue
-    from ratelimit.stores.routing.cluster import ClusterRouter
-
-RETRY = 0.5  # seconds until a lease that could not be given back is tried again
-AT_MOST = 4  # times that it is sent on at once
-
-Submit = Callable[[Link, bytes], "asyncio.Future[Reply]"]
+SLICE = 256  # leases of a script call, and of a command: the server serves nobody else for some 2 ms
+RETRY = 0.5  # seconds until leases that could not be given back are tried again
 
 
 class _Return(NamedTuple):
-    """A lease on its way back: given back twice is as good as once."""
+    """Leases of one counter on their way back: given back twice is as good as once."""
 
     slot: int
     command: bytes
     until: float
     sent_away: int = 0
+    importing: DecisionQueue | None = None  # the node that has the counter, but not its slot yet
 
 
 class LeaseWrites:
-    """Of one event loop. `prefix` is of every key, `timeout` in seconds."""
+    """Of one event loop. `prefix` is of every key, `timeout` in seconds; `gave_back` is told of leases that end."""
 
-    def __init__(self, router: ClusterRouter, scripts: Scripts, prefix: str, timeout: float) -> None:
+    def __init__(self, router: Router, scripts: Scripts, prefix: str, timeout: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._router = router
+        self._nodes = router.nodes
         self._scripts = scripts
         self._prefix = prefix
         self._timeout = timeout
         self._waiting: deque[_Return] = deque(maxlen=POSTS)
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self.gave_back: Callable[[Sequence[Lease]], None] = lambda _: None
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
-        """Renew what can be reached also where a node is gone; then raises StoreUnavailable."""
+        """Those that are above their max. Renews what can be reached also where a node is gone; then raises
+        StoreUnavailable."""
         by_slot: defaultdict[int, list[Lease]] = defaultdict(list)
         for lease in leases:
-            by_slot[slot_of(self._prefix + lease.key)].append(lease)
-        deadline = self._loop.time() + self._timeout
-        renewals = [self._renew(slot, held, deadline) for slot, held in by_slot.items()]
+            by_slot[self._nodes.slot_of(lease.key)].append(lease)
         crowding: list[Lease] = []
-        for outcome in await asyncio.gather(*renewals, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
-            crowding += outcome
+        renewals = [self._renew_in_slices(slot, held, crowding) for slot, held in by_slot.items()]
+        for failure in await asyncio.gather(*renewals, return_exceptions=True):
+            if failure:
+                raise failure
         return crowding
 
-    async def _renew(self, slot: int, leases: Sequence[Lease], deadline: float) -> list[Lease]:
-        call = self._scripts.renewal(self._prefix, leases)
-        queue, asking, sent_away = await self._router.found(slot, deadline), False, 0
+    async def _renew_in_slices(
+        self, slot: int, leases: Sequence[Lease], crowding: list[Lease]
+    ) -> StoreUnavailable | None:
+        """One after the other, so that decisions come in between; each in its own time."""
+        failure = None
+        for first in range(0, len(leases), SLICE):
+            try:
+                crowding += await self._renew(slot, leases[first : first + SLICE])
+            except StoreUnavailable as error:
+                failure = error
+        return failure
+
+    async def _renew(self, slot: int, leases: Sequence[Lease]) -> list[Lease]:
+        deadline = self._loop.time() + self._timeout
+        queue, asking, text = None, False, False
+        history: tuple[Redirected | ClusterDown, ...] = ()
         while True:
+            queue = queue or await self._nodes.found(slot, deadline)
             if asking:
                 queue.link.cork(ASKING).add_done_callback(_heard)
+            call = self._scripts.renewal(self._prefix, leases, text=text)
             try:
                 kept = await queue.link.call(call, deadline - self._loop.time())
             except NoScript:  # nothing was done
-                call = self._scripts.renewal(self._prefix, leases, text=True)
-            except Redirected as reply:  # nothing was done
-                there = self._router.follow(queue, slot, reply)
-                asking = isinstance(reply, AskRedirect) and there is not None
-                if there and asking:
-                    queue = there
-                else:
-                    sent_away += 1
-                    queue = await self._router.again(slot, sent_away, deadline)
+                if text:
+                    raise
+                text = True
+            except (Redirected, ClusterDown) as reply:  # nothing was done
+                history += (reply,)
+                queue, asking = await self._router.again(queue, slot, asking, history, deadline)
             else:
                 return without_room(leases, kept)
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Raises StoreUnavailable where a node does not take it from the wire in time."""
         deadline = self._loop.time() + self._timeout
-        for queue in self.post_release(leases):
+        for queue in self._post(leases):
             await queue.link.wait_until_sent(deadline)
 
-    def post_release(self, leases: Sequence[Lease]) -> set[DecisionQueue]:
-        """Give leases back; these nodes were told."""
+    def post_release(self, leases: Sequence[Lease]) -> None:
+        """Give leases back, now or when their nodes can be told."""
+        self._post(leases)
+
+    def _post(self, leases: Sequence[Lease]) -> Iterable[DecisionQueue]:
+        self.gave_back(leases)
         until = self._loop.time() + POST_LIFE
-        if self._router.gates:
-            self._router.gates.gave_back(leases)
-        told = set()
-        submit = Link.cork if len(leases) > 1 else Link.submit  # one by itself has nothing to wait for
+        by_key: dict[str, list[str]] = {}
         for lease in leases:
-            key = self._prefix + lease.key
-            if queue := self._post(_Return(slot_of(key), command("ZREM", key, lease.id), until), submit):
-                told.add(queue)
-        for queue in told:
-            queue.link.flush()
-        return told
+            by_key.setdefault(lease.key, []).append(lease.id)
+        returns = [
+            _Return(self._nodes.slot_of(key), command("ZREM", self._prefix + key, *ids[n : n + SLICE]), until)
+            for key, ids in by_key.items()
+            for n in range(0, len(ids), SLICE)
+        ]
+        return self._send(returns)
+
+    def waits(self) -> bool:
+        """Whether a connection is wanted."""
+        return bool(self._waiting)
+
+    def flush(self) -> None:
+        """A node can be told of what waits."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, deque(maxlen=POSTS)
+            self._send(waiting)
 
     def close(self) -> None:
+        """What waits goes with the connections, if there are any in time."""
         self._closed = True
         if self._timer:
             self._timer.cancel()
+        for what in self._waiting:
+            if queue := self._nodes.masters[what.slot]:
+                queue.link.submit(what.command).add_done_callback(_heard)
+        self._waiting.clear()
 
-    def _post(self, what: _Return, submit: Submit, there: DecisionQueue | None = None) -> DecisionQueue | None:
-        queue = there or self._router.of(what.slot)
-        if queue is None:
-            self._wait(what)
-            return None
-        if there:
-            submit(queue.link, ASKING).add_done_callback(_heard)
-        submit(queue.link, what.command).add_done_callback(partial(self._posted, what, queue))
-        return queue
+    def _send(self, returns: Iterable[_Return]) -> Iterable[DecisionQueue]:
+        lines: dict[DecisionQueue, list[_Return]] = {}
+        for what in returns:
+            if queue := what.importing or self._nodes.masters[what.slot]:
+                lines.setdefault(queue, []).append(what)
+            else:
+                self._nodes.refresh()
+                self._wait(what)
+        for queue, line in lines.items():
+            for first in range(0, len(line), SLICE):
+                self._write(queue, line[first : first + SLICE])
+        return lines
 
-    def _posted(self, what: _Return, queue: DecisionQueue, reply: asyncio.Future[Reply]) -> None:
-        error = reply.exception()
-        there = self._router.follow(queue, what.slot, error) if isinstance(error, Moved | AskRedirect) else None
-        if there and what.sent_away < AT_MOST:
-            what = what._replace(sent_away=what.sent_away + 1)
-            self._post(what, Link.cork, there if isinstance(error, AskRedirect) else None)
-        elif isinstance(error, StoreUnavailable):
-            self._wait(what._replace(sent_away=0))
+    def _write(self, queue: DecisionQueue, line: Sequence[_Return]) -> None:
+        if not queue.link.ready:
+            for what in line:
+                self._wait(what)
+            queue.link.connect()
+            return
+        commands: list[bytes] = []
+        done: list[Done] = []
+        for what in line:
+            if what.importing:
+                commands.append(ASKING)
+                done.append(unheard)
+            commands.append(what.command)
+            done.append(partial(self._answered, what, queue))
+        queue.link.send(b"".join(commands), *done)
+
+    def _answered(self, what: _Return, queue: DecisionQueue, reply: Reply) -> None:
+        there = None
+        if isinstance(reply, Moved | AskRedirect):
+            with suppress(Redirected):  # of a single server, where there is no other
+                there = self._nodes.follow(queue, what.slot, reply)
+        if there and what.sent_away < FOLLOWED:
+            importing = there if isinstance(reply, AskRedirect) else None
+            self._send([what._replace(sent_away=what.sent_away + 1, importing=importing)])
+        elif isinstance(reply, StoreUnavailable) and (
+            isinstance(reply, Refused | Redirected) or not isinstance(reply, Replied)
+        ):  # for now, or nobody knows: the connection has ended
+            self._nodes.refresh()
+            self._wait(what._replace(sent_away=0, importing=None))
 
     def _wait(self, what: _Return) -> None:
-        """Until there is a node that takes it."""
         if self._loop.time() < what.until and not self._closed:
-            self._router.refresh()
             self._waiting.append(what)
             if self._timer is None:
-                self._timer = self._loop.call_later(RETRY, self._post_again, context=Context())
+                self._timer = self._loop.call_later(RETRY, self._retry, context=Context())
 
-    def _post_again(self) -> None:
+    def _retry(self) -> None:
         self._timer = None
-        waiting, self._waiting = self._waiting, deque(maxlen=POSTS)
-        for what in waiting:
-            self._post(what, Link.cork)
+        self._waiting = deque([what._replace(importing=None) for what in self._waiting], POSTS)
+        self.flush()
 
 
 def _heard(reply: asyncio.Future[Reply]) -> None:
-    """What ASKING came to, the command behind it says."""
+    """Nobody waits for it; what ASKING came to, the command behind it says."""
     reply.exception()

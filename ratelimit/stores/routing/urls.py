@@ -1,4 +1,5 @@
-"""URLs of stores: user and password from the environment where a URL has none, and what a URL with sentinels says.
+"""URLs of stores: their parts, what is wrong with one, user and password from the environment where it has none, and
+what one of a cluster or with sentinels says.
 
 No message shows more of a URL than addresses: it may hold a password.
 """
@@ -8,19 +9,24 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode
 
 from ratelimit.stores.connection.handshake import Address
 from ratelimit.stores.routing.options import wrong_options
-from ratelimit.stores.routing.parts import hosts_of, split_url
-from ratelimit.stores.routing.slotmap import PORT, ClusterUrl, read_address
-from ratelimit.stores.routing.slotmap import SCHEMES as CLUSTERS
 
+CLUSTERS = {"redis+cluster": "redis", "rediss+cluster": "rediss"}  # of a cluster, and of each of its nodes
 SENTINELS = {"redis+sentinel": "redis", "rediss+sentinel": "rediss"}  # of a URL with sentinels, and of each server
+PORT = 6_379
 SENTINEL_PORT = 26_379
 EXAMPLE = "write redis+sentinel://h1:26379,h2:26379/mymaster/0"
 OF_THE_MASTER = {"db", "username", "password"}  # options that mean nothing to a sentinel
 OF_THE_SENTINELS = {"sentinel_username": "username", "sentinel_password": "password"}
+
+# As RFC 3986 has it (appendix B). Not by `urlsplit`: it knows one host, and from Python 3.14 on refuses the lists of
+# them that clusters and sentinels have, `h1:7000,[::1]:7001`.
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
+_HOST = re.compile(r"(?:\[([^\[\]]*)\]|([^\s\[\]:,@/?#]*))(?::([0-9]{1,5}))?")
 
 
 def problem_of(url: str) -> str | None:
@@ -88,6 +94,39 @@ def _check_server(parts: SplitResult) -> None:
         ) from None
 
 
+def split_url(url: str) -> SplitResult:
+    """The parts, with the scheme in lower case; valkey is another word for redis. Of what is no URL all are empty.
+
+    White space around it does not count: a file that holds a secret may end in a new line.
+    """
+    found = _URL.fullmatch(url.strip())
+    if found is None:
+        return SplitResult("", "", "", "", "")
+    scheme, netloc, path, query, fragment = (part or "" for part in found.groups())
+    scheme = scheme.lower()
+    if scheme.startswith("valkey"):
+        scheme = "redis" + scheme.removeprefix("valkey")
+    return SplitResult(scheme, netloc, path, query, fragment)
+
+
+def hosts_of(parts: SplitResult) -> list[str]:
+    """What is written between the user and the path: `h1:7000`, `[::1]:7001`."""
+    return parts.netloc.rpartition("@")[2].split(",")
+
+
+def read_address(text: str, port: int) -> Address:
+    """`h1`, which is at `port`, `h1:7000`, `[::1]:7000`. Raises ValueError."""
+    found = _HOST.fullmatch(text)
+    number = port if found is None or found[3] is None else int(found[3])
+    if found is None or not (found[1] or found[2]) or not 0 < number < 65_536:
+        raise ValueError(text)
+    if found[1] is None:
+        return Address(found[2].lower(), number)
+    IPv6Address(found[1])
+    host, percent, zone = found[1].partition("%")
+    return Address(host.lower() + percent + zone, number)
+
+
 def with_credentials(url: str) -> str:
     """The URL with RATELIMIT_STORE_USERNAME and RATELIMIT_STORE_PASSWORD where it has none, and for sentinels with
     RATELIMIT_STORE_SENTINEL_USERNAME and RATELIMIT_STORE_SENTINEL_PASSWORD."""
@@ -116,6 +155,36 @@ def _of_environment(name: str, options: dict[str, str]) -> str:
 def _is_text(text: str) -> bool:
     """Whether it can be sent to anybody: of bytes that are not UTF-8 the environment makes half a character each."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterUrl:
+    """`redis+cluster://user:password@h1:7000,h2:7001/0?option=…`: the nodes to ask first, and what holds for all."""
+
+    nodes: tuple[Address, ...]
+    _parts: SplitResult = field(repr=False)  # may hold a password
+
+    @classmethod
+    def of(cls, url: str) -> ClusterUrl:
+        """Raises ValueError, without the URL: it may hold a password."""
+        parts = split_url(url)
+        try:
+            nodes = tuple([read_address(text, PORT) for text in hosts_of(parts)])
+        except ValueError:
+            nodes = ()
+        if not nodes:  # not from within `except`: the first error quotes a piece of the URL
+            raise ValueError("has an address that can't be read; write redis+cluster://h1:7000,h2:7001")
+        return cls(nodes, parts)
+
+    @property
+    def any_node(self) -> str:
+        return self.node(self.nodes[0])
+
+    def node(self, address: Address) -> str:
+        """The URL of one node: redis://user:password@h1:7000/0?option=…"""
+        user, at, _ = self._parts.netloc.rpartition("@")
+        scheme = CLUSTERS[self._parts.scheme]
+        return self._parts._replace(scheme=scheme, netloc=f"{user}{at}{address.netloc}").geturl()
 
 
 @dataclass(frozen=True, slots=True)

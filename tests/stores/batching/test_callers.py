@@ -10,7 +10,7 @@ import pytest
 from ratelimit.ground import memo
 from ratelimit.stores.batching.callers import Caller
 from tests import servers
-from tests.stores import Subject, quota, rate
+from tests.stores import Subject, quota, rate, router_of
 from tests.stores.wires import WARM, spy
 
 
@@ -48,12 +48,12 @@ def test_callers_do_not_pile_up(subject: Subject) -> None:
     async def test() -> None:
         before = kept()
         await subject.store.acquire(regular)
-        known = subject.store._queue().callers.of(regular, 0)
+        known = router_of(subject.store).callers.of(regular)
         for some in range(0, 2 * memo.SIZE + 512, 512):
             strangers = [(rate(9, 60_000, key=f"r{some + c}"),) for c in range(512)]
             await asyncio.gather(*map(subject.store.acquire, [regular, *strangers]))
         assert memo.SIZE <= kept() - before <= 2 * memo.SIZE
-        assert subject.store._queue().callers.of(regular, 0) is known
+        assert router_of(subject.store).callers.of(regular) is known
 
     subject.run(test())
 

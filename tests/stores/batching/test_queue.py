@@ -12,7 +12,7 @@ from ratelimit.stores.connection.socket import command
 from ratelimit.stores.redis import RedisStore
 from tests import servers
 from tests.slots.test_leases import Clocked
-from tests.stores import Subject, concurrency, quota, rate
+from tests.stores import Subject, concurrency, queue_of, quota, rate
 from tests.stores.clock import script_calls
 from tests.stores.test_differential import comparable
 from tests.stores.wires import WARM, T, ask, connected, fake_store, never_paused, run, spy, turns
@@ -115,7 +115,7 @@ def test_two_reasons_to_send(fake: RedisStore) -> None:
     async def test() -> None:
         wire = await connected(fake)
         wire.drained = drained = asyncio.get_running_loop().create_future()
-        fake._queue().link.send(command("ECHO", "much"), lambda _: None)
+        queue_of(fake).link.send(command("ECHO", "much"), lambda _: None)
         calls = [ask(fake, rate(9, 60_000, key="a"))]
         await turns()
         wire.drained = None

@@ -14,6 +14,7 @@ from ratelimit.model import Charge, Lease
 from ratelimit.stores.batching import queue as queue_module
 from ratelimit.stores.batching.callers import Caller
 from ratelimit.stores.lua.scripts import Script
+from ratelimit.stores.routing import router as router_module
 from tests.stores import Subject, concurrency, rate
 from tests.stores.conftest import subject_of
 from tests.stores.test_differential import ADVANCES, comparable, limits
@@ -60,9 +61,9 @@ def test_agree(name: str, request: pytest.FixtureRequest, monkeypatch: pytest.Mo
     def agree(bursts: list[Burst]) -> None:
         memory, redis = subject_of("memory", request), subject_of(name, request)
         # The process knows what the store's clock says: who has to ask twice is decided behind the others.
-        monkeypatch.setattr(
-            queue_module, "time", SimpleNamespace(monotonic=lambda: 0.0, time_ns=lambda: memory.now_ms * 1_000_000)
-        )
+        time = SimpleNamespace(monotonic=lambda: 0.0, time_ns=lambda: memory.now_ms * 1_000_000)
+        monkeypatch.setattr(queue_module, "time", time)
+        monkeypatch.setattr(router_module, "time", time)
 
         async def test() -> None:
             now = T

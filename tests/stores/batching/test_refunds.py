@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 
 from ratelimit.model import Charge
 from ratelimit.stores.batching.allotments import Demand
-from ratelimit.stores.fallback.local import LocalLimiter
 from tests import servers
-from tests.stores import SCRIPTS, Subject, quota, rate
+from tests.stores import SCRIPTS, Subject, queue_of, quota, rate, router_of
 from tests.stores.clock import Clock, T, ahead, caller_of, clocked, fields, left, script_calls, settled
 from tests.stores.simulation import MIDNIGHT, moved
 
@@ -49,7 +46,7 @@ def test_what_is_left_goes_back(server: servers.Server, subject: Subject, clock:
         assert fields(server, subject) == {"h": J, "s": 4, SLOT: 4}
         assert fields(server, subject, "quota") == {"n": 4, "t": T, "e": MIDNIGHT}
         clock.to(T + 5_000)
-        subject.store._queue().refunds.give_all_back()
+        queue_of(subject.store).refunds.give_all_back()
         await settled(subject)
         assert script_calls(server) == before + 1
 
@@ -90,7 +87,7 @@ def test_a_lost_connection(server: servers.Server, subject: Subject, clock: Cloc
 
     async def test() -> None:
         await spend(subject, BOTH, 4)
-        link = subject.store._queue().link
+        link = queue_of(subject.store).link
         with server.client() as client:
             client.client_kill_filter(_type="normal", skipme=True)
         async with asyncio.timeout(10):
@@ -126,7 +123,7 @@ def test_who_is_forgotten_gives_back(server: servers.Server, subject: Subject, c
 
     async def test() -> None:
         await spend(subject, BOTH, 4)
-        subject.store._queue()._callers.__init__()
+        router_of(subject.store).callers.recent.__init__()
         clock.to(T + 1_000)
         await settled(subject)
         assert fields(server, subject)["s"] == 4
@@ -153,7 +150,7 @@ def test_who_asked_has_gone(server: servers.Server, subject: Subject, clock: Clo
 
 
 def test_a_counter_of_another_type(server: servers.Server, subject: Subject, clock: Clock) -> None:
-    """Where a key was overwritten nothing goes back, and nobody else is bothered."""
+    """Where a key was overwritten nothing goes back to it, and nobody else is bothered."""
 
     async def test() -> None:
         await spend(subject, BOTH, 4)
@@ -161,7 +158,7 @@ def test_a_counter_of_another_type(server: servers.Server, subject: Subject, clo
             client.set(f"{subject.prefix}:{{user=ana}}:rate", "text")
         clock.to(T + 1_000)
         await spend(subject, WARM, 1)
-        assert (fields(server, subject, "quota")["n"], subject.store._queue().link.number) == (11, 1)
+        assert (fields(server, subject, "quota")["n"], queue_of(subject.store).link.number) == (4, 1)
 
     subject.run(test())
 
@@ -222,12 +219,11 @@ def test_a_refund_to_a_counter_of_another_type(server: servers.Server, clock: Cl
 def test_what_the_store_forgot(subject: Subject, clock: Clock, newest: bytes, goes_back: int) -> None:
     """Nothing goes back of a call that is newer than the newest that the store knows of; it can still be spent."""
     given: list[int] = []
-    local = SimpleNamespace(give_back=lambda _charges, units, *_: given.append(units))
 
     async def test() -> None:
         await spend(subject, BOTH, 2)
-        refunds = subject.store._queue().refunds
-        refunds.keep_account(cast("LocalLimiter", local), by_marker=True)
+        refunds = queue_of(subject.store).refunds
+        refunds.keep_account(lambda _charges, units, *_: given.append(units), by_marker=True)
         allotment = caller_of(subject, BOTH).allotment
         assert allotment
         allotment.number = b"7"

@@ -59,7 +59,7 @@ def test_copies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_decision_shows_all_that_it_says() -> None:
     said = f"(allowed=True, now_ms={T}, states=({MINUTE!r},), leases=(), unavailable=False)"
-    assert (repr(ONE), repr(AllotmentDecision(ONE, 0, 0))) == (f"Decision{said}", f"Spent{said}")
+    assert (repr(ONE), repr(AllotmentDecision(ONE, 0, 0))) == (f"Decision{said}", f"AllotmentDecision{said}")
 
 
 def test_exceeded_also_in_shadow() -> None:

@@ -22,7 +22,7 @@ from ratelimit.stores.connection.socket import command
 from ratelimit.stores.redis import RedisStore
 from tests import servers
 from tests.slots.test_leases import Clocked
-from tests.stores import concurrency, rate
+from tests.stores import concurrency, queue_of, rate
 from tests.stores.test_redis import eventually, until
 from tests.stores.wires import WARM, FakeWire, T, ask, connected, fake_store, turns
 
@@ -121,8 +121,10 @@ def test_after_a_failed_attempt_nobody_waits(fake: RedisStore, monkeypatch: pyte
         assert await failing(fake) == "OSError: nobody is there"
         for _ in range(3):
             await refused(fake, "nobody is there")
+            begun = asyncio.get_running_loop().time()
             with pytest.raises(StoreUnavailable, match="nobody is there"):
-                fake.renew([LEASE]).send(None)
+                await fake.renew([LEASE])
+            assert asyncio.get_running_loop().time() - begun < 0.01
             await asyncio.sleep(0.3)
         await fake.release([LEASE])  # waits for nothing
 
@@ -227,7 +229,7 @@ def test_a_store_that_stalls(fake: RedisStore) -> None:
         for _ in range(3):
             await refused(fake, "no reply within 100 ms, and none since")
             await asyncio.sleep(0.2)
-        link = fake._queue().link
+        link = queue_of(fake).link
         link.post(command("PING"))
         wire.reply([T, 1, 1])
         assert not link.breaker.down
@@ -271,7 +273,7 @@ def test_a_store_that_is_slow_is_not_stalled(fake: RedisStore) -> None:
             await asyncio.sleep(0.02)
             calls.append(ask(fake, rate(9, 60_000, key="b")))  # waits for this reply and the next
             await asyncio.sleep(0.06)
-            assert not fake._queue().link.breaker.down
+            assert not queue_of(fake).link.breaker.down
             (keys,) = wire.keys
             wire.written.clear()
             wire.reply([T, *[1, 1] * len(keys)])
@@ -286,8 +288,9 @@ def test_a_slow_command_of_another_is_not_a_stall(fake: RedisStore) -> None:
 
     async def test() -> None:
         wire = await connected(fake)
-        link = fake._queue().link
+        link = queue_of(fake).link
         renewal = asyncio.create_task(fake.renew([LEASE]))
+        await turns()
         call = ask(fake, *WARM)
         await asyncio.sleep(0.09)
         wire.reply([1])
@@ -311,7 +314,7 @@ def test_a_process_that_did_not_look_is_no_stall(fake: RedisStore) -> None:
         loop.jumped += 2.0  # the app blocks its event loop
         loop.call_soon(loop.call_soon, wire.reply, [T, 1, 2])
         assert (await call).states[0].used == 2
-        assert not fake._queue().link.breaker.down
+        assert not queue_of(fake).link.breaker.down
 
     run(fake, test(), Clocked)
 
@@ -332,7 +335,7 @@ def test_a_stall_that_goes_on(fake: RedisStore, monkeypatch: pytest.MonkeyPatch)
         await refused(fake, "nobody is there")
         away.back = True
         await asyncio.sleep(LONGEST_WAIT)
-        assert not fake._queue().link.breaker.down
+        assert not queue_of(fake).link.breaker.down
 
     run(fake, test(), Clocked)
 
@@ -350,7 +353,7 @@ def test_a_stall_that_ends_with_the_connection(fake: RedisStore, monkeypatch: py
         await refused(fake, "none since")
         await asyncio.sleep(LONGEST_WAIT)
         assert len(away.at) == tried + 1
-        assert not fake._queue().link.breaker.down
+        assert not queue_of(fake).link.breaker.down
 
     run(fake, test(), Clocked)
 
@@ -361,7 +364,7 @@ def test_a_release_while_it_stalls(fake: RedisStore) -> None:
     async def test() -> None:
         loop, wire = asyncio.get_running_loop(), await connected(fake)
         wire.drained = loop.create_future()
-        fake._queue().link.send(command("ECHO", "much"), lambda _: None)
+        queue_of(fake).link.send(command("ECHO", "much"), lambda _: None)
         begun = loop.time()
         with pytest.raises(StoreUnavailable, match="no reply within 100 ms"):
             await fake.release([LEASE])
@@ -417,12 +420,12 @@ def test_killed_and_restarted(own_server: servers.Server) -> None:
         await eventually(store)
         own_server.process.kill()
         own_server.process.wait()
-        while not store._queue().link.breaker.down:
+        while not queue_of(store).link.breaker.down:
             await failing(store)
         await asyncio.sleep(1)
         await refused(store, "Connect call failed")
         with servers.run(own_server.name, port=own_server.port) as again:
-            await until(lambda: not store._queue().link.breaker.down)
+            await until(lambda: not queue_of(store).link.breaker.down)
             with again.client() as client:
                 came = client.info("server")["uptime_in_seconds"]
             assert came <= LONGEST_WAIT + SLOW
@@ -438,7 +441,7 @@ def test_a_blackhole(own_server: servers.Server) -> None:
         longest, seen = await longest_wait(store, 0.3)
         assert not any(seen)
         assert TIMEOUT <= longest < 2 * TIMEOUT + SLOW
-        await until(lambda: bool(store._queue().link.breaker.down))
+        await until(lambda: bool(queue_of(store).link.breaker.down))
         longest, seen = await longest_wait(store, 1)
         assert len(seen) > 20
         assert longest < SLOW
@@ -489,7 +492,7 @@ def test_a_replica_does_not_count_as_back(own_server: servers.Server) -> None:
         await eventually(store)
         with own_server.client() as client:
             client.replicaof("127.0.0.1", servers.free_port())
-            while not store._queue().link.breaker.down:
+            while not queue_of(store).link.breaker.down:
                 await failing(store)
             await refused(store, "READONLY")
             client.replicaof("NO", "ONE")
@@ -533,7 +536,7 @@ def test_a_slot_comes_back_from_a_server_that_is_busy(own_server: servers.Server
                 await until(lambda: _busy(other))
                 await store.release(held)
                 with pytest.raises(StoreUnavailable, match="BUSY"):  # asked behind it
-                    await store._queue().link.call(command("PING"))
+                    await queue_of(store).link.call(command("PING"))
             finally:
                 other.script_kill()
                 running.join()

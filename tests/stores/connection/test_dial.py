@@ -16,7 +16,7 @@ from ratelimit.stores.connection.socket import Socket
 from ratelimit.stores.redis import RedisStore
 from tests import servers
 from tests.certificates import Certificate
-from tests.stores import Subject, concurrency, quota, rate
+from tests.stores import Subject, concurrency, queue_of, quota, rate
 from tests.stores.test_differential import comparable
 from tests.stores.wires import WARM, T, run
 
@@ -43,7 +43,7 @@ def agree(subject: Subject, loop: type[asyncio.AbstractEventLoop] | None = None)
             await memory.release(*one.leases)
         together = await asyncio.gather(*(subject.store.acquire(WARM) for _ in range(1_000)))
         assert [d.states[0].used for d in together[:10]] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 9]
-        assert isinstance(subject.store._queue().link._wire, Socket)
+        assert isinstance(queue_of(subject.store).link._wire, Socket)
 
     run(subject.store, test(), loop)
 
@@ -128,7 +128,7 @@ def test_much_over_tls(tls: Tls, loop: type[asyncio.AbstractEventLoop]) -> None:
 
     async def test() -> None:
         await subject.acquire(*WARM)
-        link = subject.store._queue().link
+        link = queue_of(subject.store).link
         echoes = [link.call(b"*2\r\n$4\r\nECHO\r\n$3000000\r\n%b\r\n" % (b"x" * 3_000_000)) for _ in range(5)]
         *echoed, decision = await asyncio.gather(*echoes, subject.store.acquire(WARM))
         assert [len(text) for text in echoed] == [3_000_000] * 5

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores.connection.errors import NoScript, NotMaster, Refused, Replied, advised, error_of
+from ratelimit.stores.connection.errors import ClusterDown, NoScript, NotMaster, Refused, Replied, advised, error_of
 from ratelimit.stores.connection.socket import Socket, bulk, command
 from ratelimit.stores.redis import RedisStore
-from tests.stores import rate
+from tests.stores import queue_of, rate
 from tests.stores.wires import WARM, FakeTransport, FakeWire, T, ask, connected, fake_store, read, run, turns
 
 
@@ -102,7 +102,7 @@ def test_a_reply_cut_anywhere(written: bytes, reply: object) -> None:
         ("WRONGTYPE NOSCRIPT", Replied),
         ("LOADING Redis is loading the dataset in memory", Refused),
         ("BUSY Redis is busy running a script.", Refused),
-        ("CLUSTERDOWN The cluster is down", Refused),
+        ("CLUSTERDOWN The cluster is down", ClusterDown),
         ("MASTERDOWN Link with MASTER is down", NotMaster),
     ],
 )
@@ -228,7 +228,7 @@ def test_a_script_that_is_missing_where_nobody_may_write(monkeypatch: pytest.Mon
 
     async def test() -> None:
         wire = await connected(store)
-        store._queue().link.post(command("ZREM", "key", "id"))
+        queue_of(store).link.post(command("ZREM", "key", "id"))
         call = ask(store, rate(9, 60_000))
         await turns()
         wire.reply(NotMaster("READONLY"))

@@ -13,16 +13,15 @@ from typing import Any
 import pytest
 
 from ratelimit.model import Charge, Lease, StoreUnavailable
-from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.connection import link as link_module
 from ratelimit.stores.connection.errors import NoScript
 from ratelimit.stores.connection.socket import command
-from ratelimit.stores.redis import RedisStore
+from ratelimit.stores.redis import ClusterStore, RedisStore
 from ratelimit.stores.routing.cluster import LATELY, REST
 from ratelimit.stores.routing.slotmap import slot_of
 from tests import servers
 from tests.slots.test_leases import Clocked
-from tests.stores import concurrency, rate
+from tests.stores import concurrency, nodes_of, queue_of, rate
 from tests.stores.clustered import Node, fake_cluster, of, whole
 from tests.stores.test_redis import eventually
 from tests.stores.wires import WARM, FakeWire, T, ask, connected, fake_store, run, turns
@@ -70,7 +69,7 @@ def test_while_a_server_says_nothing(name: str, full: bool, monkeypatch: pytest.
 
     async def test() -> None:
         wire = await connected(store)
-        store._queue().link.post(command("PING"))
+        queue_of(store).link.post(command("PING"))
         if full:
             wire.drained = asyncio.get_running_loop().create_future()
         await bounded(store, name)
@@ -110,7 +109,7 @@ def test_while_nodes_say_nothing(name: str, full: bool, monkeypatch: pytest.Monk
 
     async def test() -> None:
         node = await known(store)
-        router = next(iter(store._router.values()))
+        router = nodes_of(store)
         queue, *_ = router._queues.values()
         queue.link.post(command("PING"))
         if full:
@@ -130,7 +129,7 @@ def test_several_nodes_that_do_not_read(monkeypatch: pytest.MonkeyPatch) -> None
         Node.slots = [[first, end - 1, [b"h", port]] for port, (first, end) in enumerate(pairwise(edges), 1)]
         with suppress(StoreUnavailable):
             await store.renew(LEASES)  # finds them, and gets no answer
-        router = next(iter(store._router.values()))
+        router = nodes_of(store)
         assert len(router._queues) == 3
         for port in (1, 2, 3):
             node = Node.made[port]
@@ -161,7 +160,7 @@ def test_a_look_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
         await asyncio.sleep(REST + 0.1)
         with pytest.raises(StoreUnavailable, match="no reply within 500 ms"):
             store.acquire(WARM).send(None)
-        assert next(iter(store._router.values()))._look  # it is under way
+        assert nodes_of(store)._look  # it is under way
         await asyncio.sleep(2 * LATELY)
         await bounded(store, "acquire")
 

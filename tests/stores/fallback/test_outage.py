@@ -17,10 +17,9 @@ from redis import Redis
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.batching.allotments import Demand
 from ratelimit.stores.batching.queue import DecisionQueue
-from ratelimit.stores.cluster import ClusterStore
-from ratelimit.stores.redis import RedisStore
+from ratelimit.stores.redis import ClusterStore, RedisStore
 from tests import clusters, servers
-from tests.stores import concurrency, quota, rate
+from tests.stores import concurrency, nodes_of, queue_of, quota, rate
 from tests.stores.clustered import ClusterSubject, of, slot, user_in
 
 USERS = ("ana", "ben", "carla")
@@ -113,7 +112,7 @@ def test_connections_that_break(own: servers.Server, reserve: bool) -> None:
         app = App(RedisStore(own.unix_url, prefix="p"), reserve=reserve)
         for _ in range(60):
             asking = asyncio.create_task(app.ask_all(dice.randint(1, 40), dice))
-            await app.cut([app.store._queue()], dice)
+            await app.cut([queue_of(app.store)], dice)
             await asking
         await app.settled()
         await app.store.close()
@@ -205,7 +204,7 @@ def test_units_ahead_go_back_where_they_are(
             if flushed:
                 client.flushall()
             await other.ask_all(20, random.Random(1))
-            app.store._queue().link.drop("it breaks")
+            queue_of(app.store).link.drop("it breaks")
             async with asyncio.timeout(10):
                 while not app.store.local().journal.refunds:  # noqa: ASYNC110 - by a timer
                     await asyncio.sleep(0.01)
@@ -225,7 +224,7 @@ def test_closed_while_it_is_away(own: servers.Server, caplog: pytest.LogCaptureF
     async def test() -> None:
         app = App(RedisStore(own.unix_url, prefix="p"), ("ana",))
         await app.ask("ana")
-        app.store._queue().link.drop("it breaks")
+        queue_of(app.store).link.drop("it breaks")
         app.store.local().decide(app.callers["ana"], StoreUnavailable("away"))
         await app.store.close()
         with own.client() as client:
@@ -291,7 +290,7 @@ def test_nodes_of_a_cluster(cluster: clusters.Cluster) -> None:
         subject = ClusterSubject(cluster, timeout=0.1)
         app = App(subject.store, users)
         await app.ask_all(20, dice)
-        router = app.store._router[asyncio.get_running_loop()]
+        router = nodes_of(app.store)
         for _ in range(30):
             asking = asyncio.create_task(app.ask_all(dice.randint(1, 40), dice))
             await app.cut([queue for queue in router.queues() if dice.random() < 0.5], dice)
@@ -334,7 +333,7 @@ def test_a_slot_that_moves_without_its_markers(cluster: clusters.Cluster) -> Non
             assert app.without == 0
             while move.keys():
                 await app.ask(user)
-            router = list(app.store._router[asyncio.get_running_loop()].queues())
+            router = list(nodes_of(app.store).queues())
             asking = asyncio.create_task(app.ask(user))
             async with asyncio.timeout(5):
                 while not any(batch.apart for queue in router for batch in queue._batches):  # noqa: ASYNC110
@@ -379,12 +378,12 @@ def test_units_ahead_of_a_server_that_was_emptied(own: servers.Server, monkeypat
             await asyncio.sleep(1 - client.time()[1] / 1e6)  # a sub-window has begun: there is time until it ends
             await app.ask("ana")
             assert app.quotas(client, "p")["ana"] == 11
-            app.store._queue().link.drop("it was restarted")
+            queue_of(app.store).link.drop("it was restarted")
             client.flushall()
             await other.ask_all(20, random.Random(1))
             await app.ask("ben")
             async with asyncio.timeout(10):
-                while app.store._queue().refunds._held:  # noqa: ASYNC110 - by a timer
+                while queue_of(app.store).refunds._held:  # noqa: ASYNC110 - by a timer
                     await asyncio.sleep(0.01)
             await app.store.close()
             assert app.quotas(client, "p") == {"ana": 20, "ben": 1}
@@ -400,7 +399,7 @@ def test_a_call_that_comes_after_the_end(own: servers.Server) -> None:
     async def test() -> None:
         app = App(RedisStore(own.unix_url, prefix="p"), ("ana",))
         await app.ask("ana")
-        link, held = app.store._queue().link, []
+        link, held = queue_of(app.store).link, []
         send = link.send
 
         def swallowed(commands: bytes, *done: object) -> None:

@@ -8,7 +8,6 @@ import re
 import pytest
 
 from ratelimit.model import Decision, StoreUnavailable
-from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.connection.errors import Moved, NoScript, Replied
 from ratelimit.stores.fallback import debts as charging_module
 from ratelimit.stores.fallback import reconcile as settlement_module
@@ -16,9 +15,9 @@ from ratelimit.stores.fallback.debts import OVER
 from ratelimit.stores.fallback.doubt import InDoubt
 from ratelimit.stores.fallback.idempotency import IdempotencyKeys
 from ratelimit.stores.fallback.journal import Journal
-from ratelimit.stores.redis import RedisStore
+from ratelimit.stores.redis import ClusterStore, RedisStore
 from ratelimit.stores.routing.slotmap import slot_of
-from tests.stores import concurrency, quota, rate
+from tests.stores import concurrency, nodes_of, queue_of, quota, rate, side_of
 from tests.stores.clustered import Node, fake_cluster, of, user_in, whole
 from tests.stores.wires import FakeWire, T, ask, connected, fake_store, run, turns
 
@@ -95,7 +94,8 @@ def test_a_lost_call_is_asked_about_first(store: RedisStore, *, applied: bool) -
         wire = await connected(store)
         failure = await lost(store, wire)
         call = wire.written[-1]
-        marker, number = call[3 + int(call[2]) - 1], call[-1]
+        keys = int(call[2])
+        marker, number = call[2 + keys], call[3 + keys]
         assert (re.fullmatch(rb"ratelimit:calls:[0-9a-f]{16}", marker) is not None, number) == (True, b"%016d" % 2)
         admitted(store, failure)
         other = ask(store, *OTHER)
@@ -336,7 +336,7 @@ def test_a_line_that_was_full(store: RedisStore) -> None:
 
     async def test() -> None:
         wire = await connected(store)
-        queue = store._queue()
+        queue = queue_of(store)
         admitted(store)
         queue._connected()
         assert not queue.gate.closed
@@ -371,7 +371,7 @@ def test_slots_that_the_store_gave(store: RedisStore) -> None:
         wire.reply([T, 1, 3, 1])
         decision = await asking
         assert admitted(store, charges=charges).states[0].used == 4
-        store._queue().post_release(decision.leases)
+        side_of(store).leases.post_release(decision.leases)
         assert not admitted(store, charges=()).states
         again = admitted(store, charges=charges)
         assert (again.allowed, again.states[0].used) == (True, 4)
@@ -387,7 +387,7 @@ def test_a_slot_that_nobody_has(cluster: ClusterStore) -> None:
         assert cluster.local().decide(charges, StoreUnavailable("away")).allowed
         assert cluster.local().decide((), StoreUnavailable("away")).allowed
         Node.slots = whole(7_000)
-        await cluster._router[asyncio.get_running_loop()]._learn()
+        await nodes_of(cluster)._learn()
         await comes(lambda: b"EVALSHA" in Node.made[7_000].names)
         Node.made[7_000].say([T, 1])
         await nothing_is_owed(cluster)
@@ -402,7 +402,7 @@ def test_a_slot_that_has_moved(cluster: ClusterStore) -> None:
 
     async def test() -> None:
         Node.slots = whole(7_000)
-        await cluster._router[asyncio.get_running_loop()]._learn()
+        await nodes_of(cluster)._learn()
         assert cluster.local().decide(charges, StoreUnavailable("away")).allowed
         await comes(lambda: b"EVALSHA" in Node.made[7_000].names)
         Node.made[7_000].say("NOSCRIPT it was flushed")
@@ -430,7 +430,7 @@ def test_a_server_that_does_not_say(store: RedisStore) -> None:
         wire = await connected(store)
         failure = await lost(store, wire)
         call = wire.written[-1]
-        marker = call[3 + int(call[2]) - 1]
+        marker, number = call[2 + int(call[2])], call[3 + int(call[2])]
         admitted(store, failure)
         other = ask(store, *OTHER)
         wire = await until(lambda: len(FakeWire.made) == 2 and FakeWire.made[-1].written)
@@ -442,7 +442,7 @@ def test_a_server_that_does_not_say(store: RedisStore) -> None:
         assert decided[3 + int(decided[2]) - 1] != marker
         await until(lambda: names(store, wire)[-1] == "resolve")
         assert wire.written[-1][3] == marker
-        wire.reply(call[-1] + b" %d" % T)
+        wire.reply(number + b" %d" % T)
         await nothing_is_owed(store)
 
     run(store, test())

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from ratelimit.model import Decision, StoreUnavailable
-from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.connection.socket import Reply
+from ratelimit.stores.redis import ClusterStore
 from tests import clusters, servers
-from tests.stores import concurrency, in_three_threads, quota, rate
+from tests.stores import concurrency, in_three_threads, nodes_of, quota, rate
 from tests.stores.clock import ahead
 from tests.stores.clustered import FIRST, SECOND, THIRD, ClusterSubject, of, slot, told, user_in
 
@@ -79,7 +79,7 @@ def test_a_script_call_a_slot_and_a_write_a_node(cluster: clusters.Cluster, subj
 
 def spy(store: ClusterStore) -> list[int]:
     """Of each write that decisions take from now on how many script calls are in it."""
-    (router,) = store._router.values()
+    router = nodes_of(store)
     writes: list[int] = []
 
     def spied(send: Callable[..., None]) -> Callable[..., None]:
@@ -135,7 +135,7 @@ def test_leases_over_all_nodes(cluster: clusters.Cluster, subject: ClusterSubjec
 
     async def test() -> None:
         held = [(await subject.acquire(*of(user, concurrency(2)))).leases[0] for user in users]
-        (router,) = subject.store._router.values()
+        router = nodes_of(subject.store)
         writes = Counter[int]()
         for number, queue in enumerate(router._queues.values()):
             spy_on(queue.link._wire, partial(writes.update, [number]))
@@ -179,7 +179,7 @@ def test_nothing_to_charge(subject: ClusterSubject) -> None:
         assert (await subject.store.acquire(())).allowed
         assert await subject.store.renew([]) == []
         await subject.store.release([])
-        assert not next(iter(subject.store._router.values()))._queues
+        assert not nodes_of(subject.store)._queues
 
     subject.run(test())
 

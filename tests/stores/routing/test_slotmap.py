@@ -7,9 +7,10 @@ import traceback
 import pytest
 
 from ratelimit.stores import open_store
-from ratelimit.stores.cluster import ClusterStore
 from ratelimit.stores.connection.handshake import Address
-from ratelimit.stores.routing.slotmap import ClusterUrl, Range, address_of, ranges_of, slot_of
+from ratelimit.stores.redis import ClusterStore
+from ratelimit.stores.routing.slotmap import Range, address_of, ranges_of, slot_of
+from ratelimit.stores.routing.urls import ClusterUrl
 
 ASKED = Address("10.0.0.9", 7009)
 

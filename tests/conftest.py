@@ -39,6 +39,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)  # files stay together, and tests of a file in their order
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Of a set, in order: both processes have to find the same tests."""
+    return str(sorted(map(str, val))) if isinstance(val, set | frozenset) else None
+
+
 def pytest_collection_finish() -> None:
     """What is there before the first test stays: a collection of what a test has left takes 1 ms instead of 90."""
     gc.collect()

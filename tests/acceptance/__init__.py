@@ -110,6 +110,11 @@ def driven(call: Coroutine[Any, Any, None], end: str) -> Generator[Any, None, No
             error = thrown
 
 
+def in_order(value: object) -> str:
+    """The id of a parameter, the same in both processes of `make test`: of a set, in order."""
+    return f"{{{', '.join(sorted(map(repr, value)))}}}" if isinstance(value, set | frozenset) else repr(value)
+
+
 def names(message: Message) -> list[str]:
     return sorted(name.decode() for name, _ in message["headers"])
 

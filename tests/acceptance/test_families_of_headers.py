@@ -6,7 +6,7 @@ import pytest
 
 from ratelimit.model import Answer, Headers
 from ratelimit.styles import Facturapi, Lendworks, WithIetfHeaders
-from tests.acceptance import ask, limited, run
+from tests.acceptance import ask, in_order, limited, run
 
 LENDWORKS = {"x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "x-ratelimit-window"}
 IETF = {"ratelimit", "ratelimit-policy"}
@@ -53,7 +53,7 @@ def app_with(*names: str, kind: type = list):
         (("X-RateLimit",), IETF),
         (("x-my-x-ratelimit-limit", "ratelimits", "x-ratelimited"), LENDWORKS | IETF),  # other names that hold these
     ],
-    ids=repr,
+    ids=in_order,
 )
 @pytest.mark.parametrize("kind", [list, tuple, iter])
 def test_a_family_is_whole(theirs, added, kind) -> None:

@@ -11,7 +11,7 @@ from ratelimit import RateLimitMiddleware, parse_policy
 from ratelimit.model import ASGIApp, Style
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders
-from tests.acceptance import ANA, T, ask, hash_api_key, header, plain, run, scope_of
+from tests.acceptance import ANA, T, ask, hash_api_key, header, in_order, plain, run, scope_of
 from tests.acceptance.test_path_of_a_request import Away
 
 ORIGIN = {"origin": "https://a.example"}
@@ -111,7 +111,7 @@ ACROSS = [
 
 
 @ways
-@pytest.mark.parametrize(("outer", "inner", "one", "other"), ACROSS, ids=repr)
+@pytest.mark.parametrize(("outer", "inner", "one", "other"), ACROSS, ids=in_order)
 def test_across_styles(way, outer, inner, one, other) -> None:
     """One policy tells its limits, in its own style; a log id is told beside. What is told is exposed, once."""
 
@@ -128,7 +128,7 @@ def test_across_styles(way, outer, inner, one, other) -> None:
 
 
 @ways
-@pytest.mark.parametrize(("outer", "inner", "one", "other"), ACROSS, ids=repr)
+@pytest.mark.parametrize(("outer", "inner", "one", "other"), ACROSS, ids=in_order)
 def test_a_denial_is_the_tightest(way, outer, inner, one, other) -> None:
     """The inner policy's 429 tells of its limits alone, and exposes what it tells."""
 

@@ -28,6 +28,13 @@ def server(request: pytest.FixtureRequest) -> servers.Server:
     return request.getfixturevalue(request.param)
 
 
+@pytest.fixture(params=["valkey", "redis"])
+def own_server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
+    """A server that the test may stop, kill or empty."""
+    with servers.run(request.param) as server:
+        yield server
+
+
 @pytest.fixture
 def clock(server: servers.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock = Clock(server, monkeypatch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from signal import SIGCONT, SIGSTOP
@@ -35,13 +35,6 @@ MIDNIGHT = 1_772_409_600_000  # 2026-03-02T00:00:00Z
 @pytest.fixture
 def subject(server: servers.Server) -> Subject:
     return Subject(server.name, server.unix_url)
-
-
-@pytest.fixture(params=["valkey", "redis"])
-def own_server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
-    """A server that the test may stop, kill or empty."""
-    with servers.run(request.param) as server:
-        yield server
 
 
 def keys_of(client: Redis, subject: Subject) -> dict[bytes, bytes]:

@@ -46,12 +46,6 @@ def run(store: RedisStore, test: Coroutine[Any, Any, None], loop: Any = None) ->
         runner.run(main())
 
 
-@pytest.fixture(params=["valkey", "redis"])
-def own_server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
-    with servers.run(request.param) as server:
-        yield server
-
-
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> RedisStore:
     return fake_store(monkeypatch, TIMEOUT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,6 @@ from tests.stores.test_redis import eventually
 from tests.stores.wires import WARM, T
 
 ALL: tuple[Charge, ...] = (rate(9, 60_000), quota(9), concurrency(9))
-
-
-@pytest.fixture(params=["valkey", "redis"])
-def own_server(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
-    with servers.run(request.param) as server:
-        yield server
 
 
 def out_of_memory(client: Redis) -> Callable[[], Any]:

@@ -201,7 +201,8 @@ class Link:
     def _resume(self, wire: Transport) -> None:
         """Send what is in line, if it leaves this process."""
         if self._wire is wire and self.ready:
-            self._submit(self._outbox.take())
+            if waiting := self._outbox.take():
+                self._submit(waiting)
             self._tell_if_ready()
 
     def _tell_if_ready(self) -> None:

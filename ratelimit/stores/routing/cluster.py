@@ -9,6 +9,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any
 
+from ratelimit.ground.loops import ends
 from ratelimit.model import Charge, Decision, StoreUnavailable
 from ratelimit.stores.batching.pending import Pending, settle
 from ratelimit.stores.batching.queue import DecisionQueue
@@ -119,7 +120,7 @@ class ClusterRouter:
 
     def refresh(self) -> None:
         """Look who has which slots, in the background; one look at a time, and not one upon the other."""
-        if self._look is None and not self._closed and self._loop.time() - self._looked_at >= REST:
+        if self._look is None and not (self._closed or ends()) and self._loop.time() - self._looked_at >= REST:
             self._look = self._loop.create_task(self._learn(), context=Context())
 
     async def close(self) -> None:

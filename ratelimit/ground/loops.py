@@ -49,6 +49,13 @@ def runs(loop: Loop) -> bool:
         return False
 
 
+def ends() -> bool:
+    """Whether the task that runs was cancelled. A loop that ends cancels all its tasks, once: of one that is made by
+    them meanwhile nothing is heard but that it was destroyed, and its connection is left behind."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def interrupted(frame: FrameType | None) -> bool:
     """Whether something of the limiter's is under way in this thread, by the frames that led to this one: the garbage
     collector may have come in the middle of it, with a lock held or a line half written."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextvars import Context
 from functools import partial
 
+from ratelimit.ground.loops import ends
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection.breaker import PAUSE, Breaker, Rest
 from ratelimit.stores.connection.deadline import in_time
@@ -54,7 +55,7 @@ class Link:
         self._rest = Rest(self.drop, self._tell_if_ready)
         self._in_flight = InFlight(self.breaker, timeout, self.drop, self._rest.used)
         self._idle: asyncio.Future[None] | None = None
-        self._closed = False
+        self._closed = self._cancelled = False
         self.number = 0  # of connections that were made
 
     @property
@@ -76,8 +77,10 @@ class Link:
     def connect(self) -> None:
         if self._closed:  # nobody would ever end a connection that is made now
             self._on_failure(StoreUnavailable("the store was closed"))
-        elif self._task is None:  # in a context of its own: a connection is no part of the request that is the first
-            self._task = self._loop.create_task(self._run(), context=Context())
+        elif self._task is None and not (
+            self._cancelled and ends()
+        ):  # in a context of its own: a connection is no part of the request that is the first
+            self._task, self._cancelled = self._loop.create_task(self._run(), context=Context()), False
 
     def send(self, commands: bytes, *done: Done) -> None:
         """Send commands when the link is `ready`, a `done` for each. Sent once: after an error they may be applied."""
@@ -216,7 +219,7 @@ class Link:
         self._tell_if_idle()
 
     def _end_for_good(self) -> None:
-        self._task = None
+        self._task, self._cancelled = None, True
         self._end("the connection was closed")
         self._outbox.drop()
         self._on_failure(StoreUnavailable("the connection was closed"))

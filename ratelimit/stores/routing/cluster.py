@@ -8,6 +8,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any
 
+from ratelimit.ground.loops import ends
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.batching.queue import MOST, DecisionQueue
 from ratelimit.stores.connection.deadline import in_time
@@ -79,7 +80,7 @@ class ClusterNodes:
 
     def refresh(self) -> None:
         """One look at a time, and not one upon the other."""
-        if self._look is None and not self._closed and self._loop.time() - self._looked_at >= REST:
+        if self._look is None and not (self._closed or ends()) and self._loop.time() - self._looked_at >= REST:
             self._look = self._loop.create_task(self._learn(), context=Context())
 
     async def close(self) -> None:

@@ -650,7 +650,7 @@ def test_a_loop_that_ends_without_close(server: servers.Server) -> None:
     async def test() -> None:
         await store.acquire([rate(9, 60_000)])
 
-    store = RedisStore(server.unix_url, prefix="ends")
+    store = RedisStore(server.unix_url, prefix="ends", timeout=10)
     for _ in range(3):
         asyncio.run(test())
     assert len(store._sides) == 1  # of a loop that has ended no more is kept than the last

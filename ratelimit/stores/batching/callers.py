@@ -34,7 +34,7 @@ class TermSet:
         self.reserves = reservable(charges) and not any(term.shadow for term in terms)
         parts: list[str | int] = [self.since_ms, self.until_ms, int(self.reserves), self.size]
         for charge, term in zip(charges, terms, strict=True):
-            parts += (LETTERS[term.kind], charge.cost, term.max, int(term.shadow), term.first, term.second)
+            parts += (LETTERS[term.kind], charge.cost, term.max, term.shadow_until_ms, term.first, term.second)
         later_maxes = [number for c, term in enumerate(terms, 1) for step in term.later for number in (c, *step)]
         parts += (len(later_maxes) // 3, *later_maxes)
         self.parts = len(parts)

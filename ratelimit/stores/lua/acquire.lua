@@ -6,7 +6,7 @@
 -- ARGV[2]  how many tariffs there are, each shared by many callers; then each tariff:
 --            since, until   the instants (ms) between which they are what they are given as
 --            ahead          "1" if its callers take units ahead
---            n              how many charges; then six a charge: kind, cost, max, shadow ("1" or "0"), first, second
+--            n              how many charges; then six a charge: kind, cost, max, end of its shadow (0: none), first, second
 --              rate         "r"  window (ms), sub-windows       -> lib/rate
 --              quota        "q"  start and end of the period    -> lib/quota
 --              concurrency  "c"  lease (ms), 0                  -> lib/slots
@@ -100,6 +100,10 @@ local function decide(tariff, before, leases, wanted)
     elseif allowed and cost > 0 then
       row.kind.charge(key, row, seen, row.lease and ARGV[leases + row.lease] or cost * (1 + taken), now)
     end
+  end
+
+  if not allowed and tariff.changes then
+    wait_true_then(KEYS, before, rows, now)
   end
 
   if clean and tariff.plain then

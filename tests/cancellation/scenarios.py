@@ -126,27 +126,6 @@ ALL = (
         trouble=troubles.not_looked_at,
         on_suspension=troubles.lose_the_map,
     ),
-    Scenario(
-        "a server that is busy",
-        answers,
-        stores=ON_SERVERS,
-        trouble=troubles.busy,
-        on_suspension=troubles.end_the_script_when_it_pauses,
-    ),
-    Scenario(
-        "a server that is busy, and nobody knows who has the slot",
-        answers,
-        stores=("cluster",),
-        trouble=troubles.busy_and_not_looked_at,
-        on_suspension=troubles.lose_the_map_and_end_the_script,
-    ),
-    Scenario(
-        "a master that is a replica now",
-        answers,
-        stores=("valkey", "redis"),
-        trouble=troubles.demoted,
-        on_suspension=troubles.promote_when_it_pauses,
-    ),
 )
 
 

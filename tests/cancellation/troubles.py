@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from signal import SIGCONT, SIGSTOP
 from typing import Any
-
-from redis import Redis
-from redis.exceptions import ResponseError
 
 from ratelimit import RateLimitMiddleware
 from ratelimit.model import Scope
@@ -78,77 +75,6 @@ def not_looked_at(site: Site) -> Iterator[None]:
 def pauses(places: list[Place]) -> bool:
     """Whether a request stands there until it asks again."""
     return any(map(PAUSE.holds, places))
-
-
-@contextmanager
-def busy(site: Site) -> Iterator[None]:
-    """A script that does not end by itself: the server refuses everything else."""
-    assert site.node
-    with site.node.client() as other, site.node.client(single_connection_client=True) as runner:
-        usual = other.config_get("busy-reply-threshold")["busy-reply-threshold"]
-        other.config_set("busy-reply-threshold", 1)
-        runner.connection.send_command("EVAL", "while true do end", 0)
-        clusters.until(lambda: _is_busy(other))
-        try:
-            yield
-        finally:
-            end_the_script(site)
-            with suppress(ResponseError):  # that it was killed
-                runner.connection.read_response()
-            other.config_set("busy-reply-threshold", usual)
-
-
-def _is_busy(client: Redis) -> bool:
-    try:
-        client.ping()
-    except ResponseError as error:
-        return str(error).startswith("BUSY ")
-    return False
-
-
-def end_the_script(site: Site) -> None:
-    assert site.node
-    with site.node.client() as client, suppress(ResponseError):  # it may have ended before
-        client.script_kill()
-
-
-def end_the_script_when_it_pauses(site: Site, places: list[Place]) -> None:
-    if pauses(places):
-        end_the_script(site)
-
-
-@contextmanager
-def busy_and_not_looked_at(site: Site) -> Iterator[None]:
-    with busy(site), not_looked_at(site):
-        yield
-
-
-def lose_the_map_and_end_the_script(site: Site, places: list[Place]) -> None:
-    lose_the_map(site, places)
-    end_the_script_when_it_pauses(site, places)
-
-
-@contextmanager
-def demoted(site: Site) -> Iterator[None]:
-    """The server is a replica, and keeps its connections open."""
-    assert site.node
-    with site.node.client() as client:
-        client.replicaof("127.0.0.1", servers.free_port())
-    try:
-        yield
-    finally:
-        promote(site)
-
-
-def promote(site: Site) -> None:
-    assert site.node
-    with site.node.client() as client:
-        client.replicaof("NO", "ONE")
-
-
-def promote_when_it_pauses(site: Site, places: list[Place]) -> None:
-    if pauses(places):
-        promote(site)
 
 
 def go_on(site: Site) -> None:

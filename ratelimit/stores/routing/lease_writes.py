@@ -11,6 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 from ratelimit.model import Lease, StoreUnavailable
+from ratelimit.stores.batching.allotments import new
 from ratelimit.stores.batching.queue import DecisionQueue
 from ratelimit.stores.connection.errors import AskRedirect, ClusterDown, Moved, NoScript, Redirected, Refused, Replied
 from ratelimit.stores.connection.inflight import POST_LIFE, POSTS, Done, unheard
@@ -106,15 +107,19 @@ class LeaseWrites:
     def _post(self, leases: Sequence[Lease]) -> Iterable[DecisionQueue]:
         self.gave_back(leases)
         until = self._loop.time() + POST_LIFE
-        by_key: dict[str, list[str]] = {}
-        for lease in leases:
-            by_key.setdefault(lease.key, []).append(lease.id)
-        returns = [
-            _Return(self._nodes.slot_of(key), command("ZREM", self._prefix + key, *ids[n : n + SLICE]), until)
-            for key, ids in by_key.items()
-            for n in range(0, len(ids), SLICE)
-        ]
-        return self._send(returns)
+        if len(leases) == 1:  # nearly always
+            return self._send([self._return(leases[0].key, [leases[0].id], until)])
+        told: set[DecisionQueue] = set()
+        for first in range(0, len(leases), SLICE):
+            ids: dict[str, list[str]] = {}
+            for lease in leases[first : first + SLICE]:
+                ids.setdefault(lease.key, []).append(lease.id)
+            told.update(self._send([self._return(key, some, until) for key, some in ids.items()]))
+        return told
+
+    def _return(self, key: str, ids: Sequence[str], until: float) -> _Return:
+        what = command("ZREM", self._prefix + key, *ids)
+        return new(_Return, (self._nodes.slot_of(key), what, until, 0, None))
 
     def waits(self) -> bool:
         """Whether a connection is wanted."""
@@ -123,8 +128,9 @@ class LeaseWrites:
     def flush(self) -> None:
         """A node can be told of what waits."""
         if self._waiting:
-            waiting, self._waiting = self._waiting, deque(maxlen=POSTS)
-            self._send(waiting)
+            waiting, self._waiting = [*self._waiting], deque(maxlen=POSTS)
+            for first in range(0, len(waiting), SLICE):
+                self._send(waiting[first : first + SLICE])
 
     def close(self) -> None:
         """What waits goes with the connections, if there are any in time."""
@@ -136,17 +142,19 @@ class LeaseWrites:
                 queue.link.submit(what.command).add_done_callback(_heard)
         self._waiting.clear()
 
-    def _send(self, returns: Iterable[_Return]) -> Iterable[DecisionQueue]:
+    def _send(self, returns: Sequence[_Return]) -> Iterable[DecisionQueue]:
         lines: dict[DecisionQueue, list[_Return]] = {}
         for what in returns:
-            if queue := what.importing or self._nodes.masters[what.slot]:
-                lines.setdefault(queue, []).append(what)
-            else:
+            queue = what.importing or self._nodes.masters[what.slot]
+            if queue is None:
                 self._nodes.refresh()
                 self._wait(what)
+            elif queue in lines:
+                lines[queue].append(what)
+            else:
+                lines[queue] = [what]
         for queue, line in lines.items():
-            for first in range(0, len(line), SLICE):
-                self._write(queue, line[first : first + SLICE])
+            self._write(queue, line)
         return lines
 
     def _write(self, queue: DecisionQueue, line: Sequence[_Return]) -> None:
@@ -155,15 +163,14 @@ class LeaseWrites:
                 self._wait(what)
             queue.link.connect()
             return
-        commands: list[bytes] = []
-        done: list[Done] = []
+        commands, done = b"", list[Done]()
         for what in line:
             if what.importing:
-                commands.append(ASKING)
+                commands += ASKING
                 done.append(unheard)
-            commands.append(what.command)
+            commands += what.command
             done.append(partial(self._answered, what, queue))
-        queue.link.send(b"".join(commands), *done)
+        queue.link.send(commands, *done)
 
     def _answered(self, what: _Return, queue: DecisionQueue, reply: Reply) -> None:
         there = None

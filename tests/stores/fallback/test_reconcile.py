@@ -110,7 +110,7 @@ def test_a_lost_call_is_asked_about_first(store: RedisStore, *, applied: bool) -
             assert names(store, wire)[1:] == ["settle"]
             settled = wire.written[1]
             assert settled[3] == b"ratelimit:{user=ana}:mine"
-            assert settled[5:7] == [b"q", b"1"]
+            assert settled[6:8] == [b"q", b"1"]
             wire.reply([T, 1])
         await until(lambda: names(store, wire)[-1] == "acquire")
         wire.reply([T, 1, 1])

@@ -26,6 +26,7 @@ async def used(subject: Subject, charge: Charge) -> list[int]:
 async def seen(subject: Subject, *charges: Charge) -> Sequence[object]:
     """Whether it was allowed; then of each limit what is used, and when it is whole again."""
     decision: Decision = await subject.acquire(*charges)
+    assert not decision.unavailable
     return decision.allowed, [(state.used, state.reset_after_ms) for state in decision.states]
 
 

@@ -26,6 +26,7 @@ async def used(subject: Subject, charge: Charge) -> list[int]:
 async def seen(subject: Subject, *charges: Charge) -> Sequence[object]:
     """Whether it was allowed; then of each limit what is used, and when it is whole again."""
     decision: Decision = await subject.acquire(*charges)
+    assert not decision.unavailable
     return decision.allowed, [(state.used, state.reset_after_ms) for state in decision.states]
 
 
@@ -248,5 +249,20 @@ def test_a_slot_where_the_max_rises(subject: Subject) -> None:
         assert (await subject.acquire(soon)).states[0].retry_after_ms == 500
         later = concurrency(0, maxes=((T + 1_001, 1), (FOREVER, 2)))
         assert (await subject.acquire(later)).states[0].retry_after_ms == 1_000
+
+    subject.run(test())
+
+
+@pytest.mark.parametrize("cost", [0, 1])
+def test_what_costs_nothing_exceeds_nothing(subject: Subject, cost: int) -> None:
+    """A request that takes nothing of a limit passes it, also where a lowered max is overdrawn by what was used."""
+
+    async def test() -> None:
+        assert (await subject.at(T).acquire(rate(3, 60_000, cost=3), quota(3, "day", cost=3))).allowed
+        for lowered in (rate(1, 60_000, cost=cost), quota(1, "day", cost=cost)):
+            decision = await subject.acquire(lowered)
+            (state,) = decision.states
+            assert (decision.allowed, state.exceeded, state.retry_after_ms == 0) == (not cost, bool(cost), not cost)
+            assert (state.used, state.remaining) == (3, 0)
 
     subject.run(test())

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
+import hiredis
 from redis.asyncio import Connection, ConnectionPool, Redis
 from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
@@ -159,11 +160,13 @@ class _Generic:
         self._connection = connection
         self._on_reply = on_reply
         self._on_lost = on_lost
-        self._commands: asyncio.Queue[bytes] = asyncio.Queue()
+        self._commands: asyncio.Queue[tuple[bytes, int]] = asyncio.Queue()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
-    def write(self, command: bytes) -> None:
-        self._commands.put_nowait(command)
+    def write(self, commands: bytes) -> None:
+        reader = hiredis.Reader()
+        reader.feed(commands)
+        self._commands.put_nowait((commands, sum(1 for _ in iter(reader.gets, False))))
 
     drained = None
 
@@ -174,8 +177,10 @@ class _Generic:
         why = "the connection was closed"
         try:
             while True:
-                await self._connection.send_packed_command([await self._commands.get()], check_health=False)
-                self._on_reply(await _read(self._connection))
+                commands, replies = await self._commands.get()
+                await self._connection.send_packed_command([commands], check_health=False)
+                for _ in range(replies):
+                    self._on_reply(await _read(self._connection))
         except (RedisError, OSError) as error:
             why = reason(error)
         finally:

@@ -22,8 +22,8 @@ Part = bytes | str | int
 class Transport(Protocol):
     """What a link needs of a connection that is up. Every command gets one reply, in their order."""
 
-    def write(self, command: bytes) -> None:
-        """Send one command."""
+    def write(self, commands: bytes) -> None:
+        """Send commands, each of them whole."""
 
     @property
     def drained(self) -> asyncio.Future[None] | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ratelimit.ground.once import Once
+from ratelimit.ground.repeats import Once
 from ratelimit.ground.words import shown
 
 if TYPE_CHECKING:

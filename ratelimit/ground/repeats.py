@@ -1,4 +1,4 @@
-"""What is said of many, of each at most once in a while, and how often it would have been said meanwhile."""
+"""What would be said with every request: once, or of many of each at most once in a while, and how often meanwhile."""
 
 from __future__ import annotations
 
@@ -11,6 +11,23 @@ EVERY = 1.0  # seconds
 MOST = 4_096  # of whom is known when they were told of: 2 MB where their names are as long as a counter's may be
 
 _K = TypeVar("_K", bound=Hashable)
+
+
+class Once:
+    """Remembers what was said, up to a bound: of what comes beyond it nothing is said at all."""
+
+    __slots__ = ("_most", "_said")
+
+    def __init__(self, most: int = 100) -> None:
+        self._most = most
+        self._said: set[str] = set()
+
+    def first(self, about: str) -> bool:
+        """Whether this is the first time."""
+        if about in self._said or len(self._said) >= self._most:
+            return False
+        self._said.add(about)
+        return True
 
 
 class Repeats(Generic[_K]):

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 from ratelimit.ground.malformed import explained
-from ratelimit.ground.once import Once
+from ratelimit.ground.repeats import Once
 from ratelimit.identity.credentials import Reader, plain, readers_of, readings_of, schemes_of
 from ratelimit.model import ANONYMOUS, Identify, Identity, Refused, Scope
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-from ratelimit.ground.once import Once
 from ratelimit.ground.printable import in_a_line
+from ratelimit.ground.repeats import Once
 from ratelimit.model import State
 
 logger = logging.getLogger("ratelimit")

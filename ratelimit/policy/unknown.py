@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterable
 
 from ratelimit.checks.values import BUILT_IN, EXEMPT
-from ratelimit.ground.once import Once
 from ratelimit.ground.printable import in_a_line
+from ratelimit.ground.repeats import Once
 from ratelimit.ground.words import did_you_mean, listed
 from ratelimit.model import Classify
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from ratelimit.model import Charge, Decision, StoreUnavailable
-from ratelimit.stores.batching.callers import Caller
-from ratelimit.stores.batching.pending import Outcome, Pending
 from ratelimit.stores.fallback.idempotency import NEVER_KNOWN, NOT, IdempotencyKey, Receipt
+
+if TYPE_CHECKING:  # who counts in memory alone has no redis-py
+    from ratelimit.stores.batching.callers import Caller
+    from ratelimit.stores.batching.pending import Outcome, Pending
 
 
 class Doubt:

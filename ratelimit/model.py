@@ -78,6 +78,7 @@ class Limit:
     mode: Literal["enforce", "shadow", "off"] = "enforce"
     enforce_from_ms: int = 0  # before this instant the limit is in shadow
     reserve: bool = False  # a process may take units of it ahead, for callers too hot for a trip a request
+    hold: bool = False  # units of it may be held and settled by the app, which learns late how many it needs
 
     def __post_init__(self) -> None:
         made.limit(self, (Rate, Quota, Concurrency), slots=isinstance(self.kind, Concurrency))

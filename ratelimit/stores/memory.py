@@ -131,8 +131,10 @@ class MemoryStore:
 
     def _renewed(self, lease: Lease, now: int) -> bool:
         if lease.counters is not None:
-            there = [self._holds_of(key, lease.lease_ms).renew(lease.id, now) for key in lease.counters]
-            return any(there) or not there
+            held = [key for key in lease.counters if key in self._holds and self._holds[key].renew(lease.id, now)]
+            for key in held:
+                self._holds_of(key, lease.lease_ms)
+            return bool(held) or not lease.counters
         slots = self._counters.setdefault(lease.key, Slots())
         if not isinstance(slots, Slots):
             return False

@@ -52,8 +52,7 @@ class Report:
     def gone(self, leases: Sequence[Lease], now: float, late: float) -> None:
         """Units that are not taken again."""
         logger.warning(
-            "units that are held have gone back while their work goes on, and what it uses is charged when it ends: of "
-            "%d holds: %s",
+            "holds whose units went back, while their work goes on and is charged in the end: %d: %s",
             len(leases),
             self._why(leases[0], now, late),
         )

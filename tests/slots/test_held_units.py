@@ -16,7 +16,7 @@ from tests.slots.test_leases import Clocked, Recorder, lease, lines, run
 from tests.stores import concurrency, quota
 
 LIMIT = (quota(10, key="tokens", hold=True),)
-GONE = "units that are held have gone back while their work goes on, and what it uses is charged when it ends: of 1 holds: "
+GONE = "holds whose units went back, while their work goes on and is charged in the end: 1: "
 
 
 def units(name: str, seconds: float) -> Lease:

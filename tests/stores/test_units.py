@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from ratelimit.model import FOREVER, Charge, Decision, Hold, Lease
-from ratelimit.stores.memory import MemoryStore
+from ratelimit.model import FOREVER, Charge, Decision, Hold
 from tests.stores import Subject, concurrency, quota, rate
 
 T = 1_773_136_800_000  # 2026-03-10T10:00:00Z; a minute's limit has sub-windows of one second from there
@@ -629,58 +628,3 @@ def test_bad_refunds_and_resets(units: Subject) -> None:
         await refused(units, one, "reset", tokens().key)
 
     units.run(test())
-
-
-def test_holds_cost_the_same_however_many_there_are() -> None:
-    """Of the memory store: what has ended is found without a look at what has not, and what is settled leaves no more
-    than its tombstone."""
-    now = T
-    store = MemoryStore(clock=lambda: now)
-    limit = tokens(10**6)
-
-    async def test() -> None:
-        nonlocal now
-        for number in range(300):
-            held = (await store.hold([limit], 1, LEASE + number)).hold
-            await store.renew([held.lease])
-        holds = store._holds[limit.key]
-        now += LEASE - 1
-        assert holds.ended(now) == []
-        assert len(holds._queue) == 600  # nothing was looked at
-        now += 1
-        assert len(holds.ended(now)) == 1
-        assert len(holds._queue) == 598
-        now += 300 + DAY
-        for _ in range(200):  # of each settle two tombstones that are over are dropped
-            await store.settle(Hold(held.lease._replace(id=f"{_}@{store._name}"), held.charged, 1), 0)
-        assert (len(holds._held), len(holds._settled)) == (299, 200)
-        now += LEASE + 300 + DAY
-        for _ in range(60):
-            await store.settle(Hold(held.lease._replace(id=f"x{_}@{store._name}"), held.charged, 1), 0)
-        assert len(holds._settled) == 200 - 2 * 60 + 60
-
-    Subject("memory").run(test())
-
-
-def test_holds_are_forgotten_with_their_counter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the memory store: nothing is left of a caller a day behind its last lease."""
-    import time
-
-    moved = 0
-    monkeypatch.setattr(time, "monotonic_ns", lambda: moved * 1_000_000)
-    store = MemoryStore(clock=lambda: T + moved)
-
-    async def test() -> None:
-        nonlocal moved
-        lease: Lease = (await store.hold([tokens()], 1, LEASE)).hold.lease
-        moved += 5_000
-        assert await store.renew([lease]) == []
-        moved += LEASE + DAY
-        assert await store.acquire([])
-        assert tokens().key in store._holds
-        moved += 1_000
-        for _ in range(2):
-            await store.acquire([])
-        assert (store._holds, store._counters) == ({}, {})
-
-    Subject("memory").run(test())

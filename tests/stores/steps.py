@@ -177,7 +177,7 @@ class Oracle:
 
     def used(self, charge: Charge, now: int, *, but: Sequence[Entry] = ()) -> int:
         lasts = charge.limit.kind.precision if isinstance(charge.limit.kind, Rate) else 0
-        current = max(_index(charge, now), self._newest[charge.key])
+        current = max(index(charge, now), self._newest[charge.key])
         kept = [e for e in self._entries[charge.key] if e.index >= current - lasts and e not in but]
         return sum(entry.units for entry in kept)
 
@@ -210,8 +210,8 @@ class Oracle:
 
     def _count(self, charge: Charge, units: int, now: int, owner: object) -> Entry:
         if units:
-            self._newest[charge.key] = max(self._newest[charge.key], _index(charge, now))
-        entry = Entry(owner, max(self._newest[charge.key], _index(charge, now)), units)
+            self._newest[charge.key] = max(self._newest[charge.key], index(charge, now))
+        entry = Entry(owner, max(self._newest[charge.key], index(charge, now)), units)
         self._entries[charge.key].append(entry)
         return entry
 
@@ -256,7 +256,7 @@ class Oracle:
                     entry.units = max(0, entry.units - given * charge.cost)
 
 
-def _index(charge: Charge, now: int) -> int:
+def index(charge: Charge, now: int) -> int:
     match charge.limit.kind:
         case Rate(window_ms, precision):
             return now * precision // window_ms

@@ -212,9 +212,9 @@ class Decision:
     def __hash__(self) -> int:
         return hash((self.allowed, self.now_ms, self.leases, self.unavailable))
 
-    def __reduce__(self) -> tuple[type[Decision], tuple[object, ...]]:
+    def __reduce__(self) -> tuple[type[Decision], tuple[object, ...], tuple[None, dict[str, int]]]:
         """What is copied or pickled is a plain one, with its states."""
-        return Decision, _said(self)
+        return Decision, _said(self), (None, {"refunded": self.refunded} if hasattr(self, "refunded") else {})
 
 
 _said = attrgetter("allowed", "now_ms", "states", "leases", "unavailable", "units", "counted_ms", "hold")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -370,6 +371,27 @@ def test_limits_in_shadow(units: Subject) -> None:
         assert [state.used for state in (await units.store.peek([shadow, enforced], 0)).states] == [3, 6]
         await units.store.charge([shadow, enforced], 4)
         assert [state.used for state in (await units.store.peek([shadow, enforced], 0)).states] == [7, 10]
+
+    units.run(test())
+
+
+def test_a_copy_knows_what_was_refunded(units: Subject) -> None:
+    """A decision that went through a copy or a pickle gives back no more than was left of it, and says the same."""
+
+    async def test() -> None:
+        for copied in (copy.copy, copy.deepcopy, lambda decision: pickle.loads(pickle.dumps(decision))):  # noqa: S301
+            limit = replace(tokens(), limit=replace(tokens().limit, max=max))  # a function that can be pickled
+            await units.at(T).store.charge([limit], 4)
+            spent = await units.store.charge([limit], 4)
+            await units.store.refund(spent, 3)
+            again = copied(spent)
+            assert again == spent
+            await units.store.refund(again)
+            assert (await units.store.peek([limit], 0)).states[0].used == 4
+            await units.store.reset([limit.key])
+            whole = await units.acquire(limit)
+            await units.store.refund(copied(whole))
+            assert (await units.store.peek([limit], 0)).states[0].used == 0
 
     units.run(test())
 

@@ -166,6 +166,17 @@ REFUNDED: list[Row] = [
     (63_000, "refund e", None, None, 4),
     (64_000, "refund g", 1, None, 3),
 ]
+THE_OLDEST: list[Row] = [
+    (0, "charge a", 2, True, 2),
+    (60_000, "charge", 1, True, 3),
+    (60_999, "refund a", 1, None, 2),  # it leaves in a millisecond
+    (61_000, "refund a", 1, None, 1),
+]
+CLOCK_FAR_BACK_TO_THE_SAME_FIELD: list[Row] = [
+    (0, "charge a", 2, True, 2),
+    (-61 * 60_000, "acquire", None, True, 3),  # what was kept where 10:00:00 is, is of 08:59:00 now
+    (-61 * 60_000, "refund a", None, None, 3),
+]
 CLOCK_BACK: list[Row] = [
     (5_000, "charge", 1, True, 1),
     (2_000, "hold a", 4, True, 5),  # a little back: counted into 10:00:05
@@ -221,7 +232,8 @@ TOMBSTONE: list[Row] = [
     "rows",
     [
         SETTLED, COUNTED_WHERE, AFTER_THE_WINDOW, EXPIRED, EXPIRED_AND_NOBODY_CAME, A_DENIAL_GIVES_BACK, FORGOTTEN,
-        REFUNDED, CLOCK_BACK, CLOCK_FAR_BACK, CLOCK_FAR_BACK_AND_FORTH, CLOCK_FAR_BACK_AND_A_CRASH, TOMBSTONE,
+        REFUNDED, THE_OLDEST, CLOCK_FAR_BACK_TO_THE_SAME_FIELD,
+        CLOCK_BACK, CLOCK_FAR_BACK, CLOCK_FAR_BACK_AND_FORTH, CLOCK_FAR_BACK_AND_A_CRASH, TOMBSTONE,
     ],
 )  # fmt: skip
 def test_a_rate(units: Subject, rows: Sequence[Row]) -> None:
@@ -298,6 +310,29 @@ QUOTA_CLOCK_FAR_BACK: list[Row] = [
 def test_a_quota(units: Subject, rows: Sequence[Row]) -> None:
     """The same of a quota, also over the end of its period in either direction."""
     units.run(play(units, monthly(period="day"), rows))
+
+
+def test_where_it_was_counted(units: Subject) -> None:
+    """A decision says where it was counted, if that is not where its instant is: the clock went back over an edge."""
+    limits = [tokens(), monthly(period="day"), rate(9, 60_000, cost=0)]
+
+    async def test() -> None:
+        await units.at(T + MIDNIGHT + 500).store.charge(limits)
+        within = await units.at(T + MIDNIGHT + 200).store.charge(limits)
+        assert within.counted_ms == ()
+        back = T + MIDNIGHT - 1_500
+        for charged in (
+            await units.at(back).store.charge(limits),
+            await units.acquire(*limits),
+            (await units.store.hold(limits[:2], 1, LEASE)).hold.charged,
+        ):
+            assert charged.counted_ms[:2] == (T + MIDNIGHT, T + MIDNIGHT + 500)
+            assert charged.counted_ms[2:] in ((), (back,))
+        assert (await units.store.peek(limits)).counted_ms == ()
+        assert (await units.store.hold(limits[:2], 99, LEASE)).counted_ms == ()
+        assert (await units.at(T + MIDNIGHT + 600).acquire(*limits)).counted_ms == ()
+
+    units.run(test())
 
 
 def test_peek_is_acquire(units: Subject) -> None:

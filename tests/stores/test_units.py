@@ -392,6 +392,38 @@ def test_all_or_nothing(units: Subject) -> None:
     units.run(test())
 
 
+def test_a_denied_request_gives_nothing_back(units: Subject) -> None:
+    """Also not to a limit that would have admitted it."""
+    wide, narrow = tokens(10), monthly(1)
+
+    async def test() -> None:
+        await units.at(T).acquire(wide, narrow)
+        denied = await units.acquire(wide, narrow)
+        assert [state.exceeded for state in denied.states] == [False, True]
+        await units.store.refund(denied)
+        assert [state.used for state in (await units.store.peek([wide, narrow], 0)).states] == [1, 1]
+
+    units.run(test())
+
+
+def test_a_wait_is_for_all_of_the_units(units: Subject) -> None:
+    """Three units at a cost of 1 wait as long as one at a cost of 3, also where a limit changes meanwhile."""
+    until = ((T + 30_000, 10), (FOREVER, 4))
+
+    async def test() -> None:
+        for second in range(4):
+            await units.at(T + 1_000 * second).store.charge([tokens(), rate(4, 60_000, key="later")], 2)
+        limits = [tokens(maxes=until), rate(4, 60_000, key="later", enforce_from_ms=T + 20_000)]
+        several = await units.store.peek(limits, 3)
+        at_once = await units.store.peek([replace(limit, cost=3) for limit in limits])
+        assert not several.allowed
+        waits = [state.retry_after_ms for state in several.states]
+        assert waits == [state.retry_after_ms for state in at_once.states]
+        assert max(waits) > 20_000
+
+    units.run(test())
+
+
 def test_limits_in_shadow(units: Subject) -> None:
     """A limit in shadow that is exceeded is not held, and not settled; what is charged by hand counts in it too."""
     shadow, enforced = monthly(5, mode="shadow"), tokens(10)

@@ -9,7 +9,7 @@ Time is in whole milliseconds. Instants are milliseconds since 1970 by the store
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -78,6 +78,7 @@ class Limit:
     mode: Literal["enforce", "shadow", "off"] = "enforce"
     enforce_from_ms: int = 0  # before this instant the limit is in shadow
     reserve: bool = False  # a process may take units of it ahead, for callers too hot for a trip a request
+    hold: bool = False  # units of it may be held and settled by the app, which learns late how many it needs
 
     def __post_init__(self) -> None:
         made.limit(self, (Rate, Quota, Concurrency), slots=isinstance(self.kind, Concurrency))
@@ -149,12 +150,14 @@ class State(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """A slot of a concurrency limit, held while a request runs. `id` has 128 random bits."""
+    """A slot of a concurrency limit, or units of others, held while a request runs. `id` has 128 random bits; that of
+    units also says which store holds them."""
 
     key: str
     id: str
     lease_ms: int
     max: int = FOREVER  # of the limit when the slot was given
+    counters: tuple[str, ...] | None = None  # the keys that units were taken from; None: it is a slot
 
 
 @dataclass(slots=True, eq=False)
@@ -171,6 +174,12 @@ class Decision:
     states: tuple[State, ...] = ()  # in the order of the tier's limits, shadows included
     leases: tuple[Lease, ...] = ()
     unavailable: bool = False  # the store could not be reached; the policy's `on_failure` decided
+    units: int = 1  # so often was each charge counted, for `refund`; 0 of a peek, and of what is held
+    # Of each state the instant in whose sub-window or period it was counted; (): now_ms for all. A clock that went back
+    # a little counts on in the newest sub-window, over midnight in the new day.
+    counted_ms: tuple[int, ...] = ()
+    hold: Hold | None = None  # where units are held
+    refunded: int = field(init=False, repr=False)  # of `units`; not there before the first refund
 
     @property
     def exceeded(self) -> bool:
@@ -203,12 +212,21 @@ class Decision:
     def __hash__(self) -> int:
         return hash((self.allowed, self.now_ms, self.leases, self.unavailable))
 
-    def __reduce__(self) -> tuple[type[Decision], tuple[object, ...]]:
+    def __reduce__(self) -> tuple[type[Decision], tuple[object, ...], tuple[None, dict[str, int]]]:
         """What is copied or pickled is a plain one, with its states."""
-        return Decision, _said(self)
+        return Decision, _said(self), (None, {"refunded": self.refunded} if hasattr(self, "refunded") else {})
 
 
-_said = attrgetter("allowed", "now_ms", "states", "leases", "unavailable")
+_said = attrgetter("allowed", "now_ms", "states", "leases", "unavailable", "units", "counted_ms", "hold")
+
+
+class Hold(NamedTuple):
+    """Units that were counted and are not used yet. They go back one `lease.lease_ms` after the last renewal of `lease`
+    if they are not settled."""
+
+    lease: Lease
+    charged: Decision  # what was counted, and where
+    units: int  # times the cost of each charge
 
 
 class Answer(NamedTuple):
@@ -242,15 +260,58 @@ Classify = Callable[[Scope], str | Awaitable[str | None] | None]
 class Store(Protocol):
     """Where counters live, the only place where state changes.
 
-    Every method raises StoreUnavailable where the store can't be reached in time, and nothing else. A store that can
-    be used on asyncio alone, as its connections are made for it, has `asyncio_only = True`.
+    Every method raises StoreUnavailable where the store can't be reached in time. A store that can be used on asyncio
+    alone, as its connections are made for it, has `asyncio_only = True`.
+
+    `units` multiply the cost of each charge; a cost of 0 stays 0, and is never exceeded. ValueError, and nothing is
+    done: for units that are no whole number, below 0 or, times a cost, from 2^53 on, and where a concurrency limit is
+    among the charges.
     """
 
     async def acquire(self, charges: Sequence[Charge]) -> Decision:
         """Check every charge by the store's clock, then apply all of them or none."""
 
+    async def peek(self, charges: Sequence[Charge], units: int = 1) -> Decision:
+        """What `acquire` would say now: `used` with these units. Writes nothing, and always asks the store."""
+
+    async def charge(self, charges: Sequence[Charge], units: int = 1) -> Decision:
+        """Count what was used already, in each limit and also above its max, which the next requests pay for. Allowed
+        whatever is used; limits in shadow count too. A counter holds 2^53 - 1 units at most: more is not counted."""
+
+    async def refund(self, spent: Decision, units: int | None = None) -> None:
+        """Give back what `acquire` or `charge` took, `units` of it or all: into the sub-window or period in which it
+        was counted, never more than is there, and nothing where that is over.
+
+        Of one Decision no more goes back than it took, however often it is asked; sent once at most, so that it may be
+        lost, with the units counted. Nothing goes back of a denial, of a peek and of what was let through uncounted.
+        Slots are released, not refunded. ValueError for a Decision whose units are held: these are settled.
+        """
+
+    async def hold(self, charges: Sequence[Charge], units: int, lease_ms: int) -> Decision:
+        """`acquire`, of units that may be fewer or more in the end: `settle` its `hold`, and `renew` its lease while
+        the work goes on. A hold that is neither renewed nor settled for `lease_ms` (1 s or more) goes back: the next
+        request that looks at a counter gives what was taken from it back first, once. Where the clock went back that is
+        as much later; back by a window, or a quota's period, it stays counted until it leaves.
+
+        ValueError for 0 units, and for a limit without `hold`.
+        """
+
+    async def settle(self, hold: Hold, used: int) -> None:
+        """Of the units of a hold so many were used: the rest goes back to where it was counted, what was used above
+        them is charged now, also above the max. Counter by counter: where they went back already, or the store was
+        flushed, all that was used is charged now. The first settle counts; that is known until a day after its lease.
+
+        ValueError for what is no Hold of this store; then it can still be settled.
+        """
+
+    async def reset(self, keys: Sequence[str]) -> int:
+        """Forget counters, of every kind, and what is held of them; by their `Charge.key`. Returns how many there were.
+        Slots that are held are taken again as they are renewed; a settle then charges what was used. Other processes
+        still tell denials that they remember, for a second at most."""
+
     async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
-        """Prolong leases, and take those again that are gone. Returns those of them that are above their max."""
+        """Prolong leases, and take slots again that are gone: units that are gone are not. Returns the slots that are
+        above their max, and the leases of units that are gone from every counter: settled, or given back."""
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Give slots back. Returns when that is on the wire, and does not wait for the reply.

@@ -44,11 +44,14 @@ def limit(made: Any, kinds: tuple[type, ...], *, slots: bool) -> None:
     _at(f"{place}: mode", checks.mode, made.mode)
     _at(f"{place}: enforce_from_ms", checks.whole, made.enforce_from_ms, 0, checks.LARGEST)
     _at(f"{place}: reserve", checks.boolean, made.reserve)
+    _at(f"{place}: hold", checks.boolean, made.hold)
     _cost(f"{place}: cost", made.cost, made.operations)
     if slots and made.cost != 1:
         raise ValueError(f"{place}: cost: {checks.NO_COST_OF_A_SLOT}")
     if slots and made.reserve:
         raise ValueError(f"{place}: reserve: {checks.NO_RESERVE_OF_A_SLOT}")
+    if made.hold and (slots or made.reserve):
+        raise ValueError(f"{place}: hold: {checks.NO_HOLD_OF_A_SLOT if slots else checks.NO_HOLD_AHEAD}")
 
 
 def override(match: Mapping[str, Any], maxes: Any, until_ms: Any) -> Mapping[str, str | int]:

@@ -35,6 +35,8 @@ PATTERNS = {  # what they mean, for messages
 
 NO_COST_OF_A_SLOT = "is not for concurrency, where each request takes one slot"
 NO_RESERVE_OF_A_SLOT = "is not for concurrency: a slot is held while a request runs, so there is nothing to take ahead"
+NO_HOLD_OF_A_SLOT = "is not for concurrency, where each request holds its slot while it runs"
+NO_HOLD_AHEAD = "is not for a limit with reserve: units ahead are spent without asking the store; write one of the two"
 
 _OF_THE_MACHINE = re.compile("localtime|posixrules|(posix|right)/.*")
 _SPELLINGS = {kind.replace("_", ""): kind for kind in PER}

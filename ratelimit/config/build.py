@@ -75,6 +75,7 @@ def _limit(limit: LimitTable) -> Limit:
         mode=limit.mode,
         enforce_from_ms=0 if limit.enforce_from is None else max(0, _milliseconds(limit.enforce_from)),
         reserve=limit.reserve,
+        hold=limit.hold,
     )
     object.__setattr__(made, "per", tuple(limit.per))  # checked: an attribute of a key may be named nearly as a kind
     return made

@@ -1,4 +1,7 @@
-"""The slots that one event loop holds, renewed together while their requests run."""
+"""What one event loop holds, slots and units, renewed together while their requests run.
+
+Slots are given back when they are not held any more. Units are settled by who held them, or go back with their lease.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ from typing import Any, Protocol
 from ratelimit.ground.loops import Task, hand_over, interrupted, running, runs, stopped
 from ratelimit.ground.trio_loop import TrioTask
 from ratelimit.model import Lease, StoreUnavailable
+from ratelimit.slots.report import Report, slots
 
 logger = logging.getLogger("ratelimit")
 
 RETRY = 1 / 20  # of a lease: a renewal that failed is tried 9 more times before the lease ends
 _NEVER = (float("inf"), "")
-QUIET = 10.0  # seconds without a release that failed, after which the next one is news
 
 
 class Slots(Protocol):
@@ -43,8 +46,7 @@ class Renewals:
         self._orphans: dict[Lease, tuple[float, str]] = {}  # until when they are held, and their limit
         self._timer: asyncio.TimerHandle | TrioTask | None = None
         self._renewal: Task | None = None
-        self._failing_since: float | None = None
-        self._release_failed = float("-inf")
+        self._report = Report()
         if left_behind:
             self._give_back_at_once(left_behind)
 
@@ -61,7 +63,7 @@ class Renewals:
             self._orphans[lease] = self._loop.time() + lease.lease_ms / 1_000, limit
 
     def discard(self, leases: Sequence[Lease]) -> list[Lease]:
-        """Returns those that were held."""
+        """Returns the slots among them that were held: they are to be given back."""
         held = [lease for lease in leases if self._due.pop(lease, None) is not None]
         for lease in held:
             self._looks.pop(lease, None)
@@ -69,15 +71,15 @@ class Renewals:
         if not self._due and self._timer:
             self._timer.cancel()
             self._timer = None
-        return held
+        return slots(held)
 
     def holds(self) -> bool:
-        """Whether this process does: what it was forked with is its parent's."""
-        return bool(self._due) and self._process == os.getpid()
+        """Whether this process has slots to give back: what it was forked with is its parent's."""
+        return bool(slots(self._due)) and self._process == os.getpid()
 
     def drained(self) -> list[Lease]:
-        """What this process held by now, by a loop that has ended or is about to: it renews none of them."""
-        left = list(self._due) if self.holds() else []
+        """The slots that this process held by now, by a loop that has ended or is about to: it renews none of them."""
+        left = slots(self._due) if self.holds() else []
         self._due.clear()
         self._looks.clear()
         self._orphans.clear()
@@ -105,7 +107,7 @@ class Renewals:
                 release.throw(asyncio.CancelledError())
             release.close()
         except Exception as error:  # noqa: BLE001 - also one of a store of the user's: there is nobody to catch it
-            self._not_given_back(error)
+            self._report.not_given_back(self._loop.time(), error)
 
     async def close(self) -> None:
         held = self.discard(list(self._due))
@@ -116,19 +118,11 @@ class Renewals:
             await self.give_back(held)
 
     async def give_back(self, leases: Sequence[Lease]) -> None:
-        """A store out of reach is logged, once and not for each release: the slot then frees when its lease ends."""
+        """A store out of reach is logged."""
         try:
             await self._store.release(leases)
         except StoreUnavailable as error:
-            self._not_given_back(error)
-
-    def _not_given_back(self, error: Exception) -> None:
-        before, self._release_failed = self._release_failed, self._loop.time()
-        if self._release_failed - before >= QUIET:
-            logger.warning(
-                "slots of concurrency limits may not have been given back; then each frees when its lease ends: %s",
-                error,
-            )
+            self._report.not_given_back(self._loop.time(), error)
 
     def _wake_at(self, when: float) -> None:
         if self._timer is None or when < self._timer.when():
@@ -156,12 +150,11 @@ class Renewals:
         leases, part = list(self._due), 1 / 2
         try:
             if leases:
-                if crowding := await self._store.renew(leases):
-                    _log_crowding(len(crowding), self._why(crowding[0], now, late))
-                self._recovered(now)
+                self._told(await self._store.renew(leases), now, late)
+                self._report.renewed(leases, now)
         except Exception as error:  # noqa: BLE001 - also one of a store of the user's: what is held is never forgotten
             part = RETRY
-            self._failed(len(leases), now, error)
+            self._report.not_renewed(leases, now, error)
         for lease in leases:
             if lease in self._due:
                 end, _ = self._orphans.get(lease, _NEVER)
@@ -170,8 +163,17 @@ class Renewals:
                 released.append(lease)
         if self._due:
             self._wake_at(min(self._due.values()))
-        if released:
+        if released := slots(released):
             await self.give_back(released)
+
+    def _told(self, leases: Sequence[Lease], now: float, late: float) -> None:
+        """What a renewal says of some: slots that are above their max, units that are gone and not renewed any more."""
+        if crowding := slots(leases):
+            self._report.crowding(crowding, now, late)
+        gone = [lease for lease in leases if lease.counters is not None and lease in self._due]
+        if gone:
+            self.discard(gone)
+            self._report.gone(gone, now, late)
 
     def _over(self, now: float) -> list[Lease]:
         """Slots of callers who hung up a lease ago: not held any more."""
@@ -184,32 +186,3 @@ class Renewals:
                 "1 slot" if count == 1 else f"{count} slots",
             )
         return self.discard(list(over))
-
-    def _failed(self, count: int, now: float, error: Exception) -> None:
-        if self._failing_since is None:  # once, not twenty times a lease
-            self._failing_since = now
-            logger.warning("slots of concurrency limits not renewed, tried again until they are: %d (%s)", count, error)
-
-    def _recovered(self, now: float) -> None:
-        if self._failing_since is not None:
-            logger.warning(
-                "slots of concurrency limits are renewed again, after %.0f s without the store",
-                now - self._failing_since,
-            )
-            self._failing_since = None
-
-    def _why(self, lease: Lease, now: float, late: float) -> str:
-        if self._failing_since is not None:
-            return f"the store was out of reach for {now - self._failing_since:.0f} s"
-        if late > lease.lease_ms / 2_500:  # renewed at half of it, and 40 % late
-            return f"the event loop stood still for {late:.0f} s, so that nothing was renewed"
-        return "the store has lost them: a restart, a flush, an eviction or a failover; or this process was suspended"
-
-
-def _log_crowding(count: int, why: str) -> None:
-    logger.warning(
-        "concurrency limits are exceeded by %d: slots of running requests had expired, others have come in, and they "
-        "are counted again until they end: %s",
-        count,
-        why,
-    )

@@ -42,4 +42,4 @@ def open_store(url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> 
         from ratelimit.stores.redis import RedisStore  # only who uses Redis needs its library
     except ImportError as error:
         raise ImportError(f"{written}:// needs redis-py: pip install 'ratelimit-asgi[redis]'") from error
-    return RedisStore(url, prefix=prefix, timeout=timeout)
+    return RedisStore(url, prefix=prefix, timeout=timeout)  # type: ignore[return-value] # without units yet

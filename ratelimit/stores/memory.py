@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import heapq
+import copy
+import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from ratelimit.model import Charge, Decision, Lease
-from ratelimit.stores.counting.counters import Counter, Slots
+from ratelimit.model import FOREVER, Charge, Decision, Hold, Lease, State
+from ratelimit.stores.counting import asked
+from ratelimit.stores.counting.counters import Counter, Slots, Usage
 from ratelimit.stores.counting.decide import View, decided, new_counter, view
+from ratelimit.stores.counting.expiry import Expiry
+from ratelimit.stores.counting.holds import REMEMBERED_MS, Held, Holds, new_hold
 from ratelimit.stores.counting.terms import KnownTerms, Terms, new_lease
+from ratelimit.stores.counting.window import Window
 
 
 class MemoryStore:
@@ -22,17 +28,71 @@ class MemoryStore:
 
     def __init__(self, clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self._clock = clock
+        self._latest = 0  # by that clock: only where it went back is anything counted elsewhere than now
+        self._name = secrets.token_hex(4)
         self._lock = threading.Lock()
         self._counters: dict[str, Counter] = {}
-        self._expiry = _Expiry()
+        self._holds: dict[str, Holds] = {}  # by counter, and forgotten with it
+        self._expiry = Expiry()
         self._terms_at = KnownTerms()
 
     async def acquire(self, charges: Sequence[Charge]) -> Decision:
         with self._lock:
+            return self._acquired(charges)
+
+    async def peek(self, charges: Sequence[Charge], units: int = 1) -> Decision:
+        asked.countable(charges, units)
+        with self._lock:
             now = self._clock()
-            for key in self._expiry.due(at_most=len(charges) + 1):
-                del self._counters[key]
-            return decided([self._view(charge, now) for charge in charges], now, self._charge)
+            views = [self._copied(charge, now, units) for charge in charges]
+            decision = decided(views, now, partial(_charge_copy, units), units)
+            decision.units = 0
+            return decision
+
+    async def charge(self, charges: Sequence[Charge], units: int = 1) -> Decision:
+        asked.countable(charges, units)
+        with self._lock:
+            now = self._now(charges)
+            views = [self._view(charge, now) for charge in charges]
+            states = tuple([self._counted(view, view[0].cost * units, now) for view in views])
+            return Decision(True, now, states, units=units, counted_ms=_counted_ms(views, now))
+
+    async def refund(self, spent: Decision, units: int | None = None) -> None:
+        with self._lock:
+            now, times = self._clock(), asked.given_back(spent, units)
+            for charge, at_ms in asked.taken(spent):
+                terms = self._terms_at(charge, now)
+                _give_back(self._counters.get(charge.key), times * charge.cost, at_ms, terms)
+
+    async def hold(self, charges: Sequence[Charge], units: int, lease_ms: int) -> Decision:
+        asked.holdable(charges, units, lease_ms)
+        with self._lock:
+            decision = self._acquired(charges, units)
+            decision.units = 0
+            if decision.allowed:
+                taken = list(asked.taken(decision))
+                lease = new_hold(self._name, [charge.key for charge, _ in taken], lease_ms)
+                for charge, at_ms in taken:
+                    held = Held(charge.cost * units, at_ms, lease_ms, decision.now_ms + lease_ms)
+                    self._holds_of(charge.key, lease_ms).put(lease.id, held)
+                decision.hold = Hold(lease, copy.copy(decision), units)
+            return decision
+
+    async def settle(self, hold: Hold, used: int) -> None:
+        charges = asked.settled(hold, used, self._name)
+        with self._lock:
+            now = self._now(charges)
+            for charge in charges:
+                found = self._view(charge, now, reap=False)
+                held = self._holds_of(charge.key, hold.lease.lease_ms).settle(hold.lease, now)
+                if held is not None:
+                    _give_back(found[2], held.units - used * charge.cost, held.counted_ms, found[1])
+                    self._counted(found, used * charge.cost - held.units, now)
+
+    async def reset(self, keys: Sequence[str]) -> int:
+        asked.resettable(keys)
+        with self._lock:
+            return sum([self._forget(key) for key in keys])
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
         with self._lock:
@@ -49,23 +109,68 @@ class MemoryStore:
     async def close(self) -> None:
         """Nothing to close; the counters stay."""
 
+    def _acquired(self, charges: Sequence[Charge], units: int = 1) -> Decision:
+        now = self._now(charges)
+        views = [self._view(charge, now, units) for charge in charges]
+        decision = decided(views, now, self._charge if units == 1 else partial(self._charge, units=units), units)
+        if now < self._latest and decision.allowed:
+            decision.counted_ms = _counted_ms(views, now)
+        return decision
+
+    def _now(self, charges: Sequence[Charge]) -> int:
+        for key in self._expiry.due(at_most=len(charges) + 1):
+            self._forget(key)
+        now = self._clock()
+        if now > self._latest:
+            self._latest = now
+        return now
+
+    def _forget(self, key: str) -> bool:
+        self._holds.pop(key, None)
+        return self._counters.pop(key, None) is not None
+
     def _renewed(self, lease: Lease, now: int) -> bool:
+        if lease.counters is not None:
+            held = [key for key in lease.counters if key in self._holds and self._holds[key].renew(lease.id, now)]
+            for key in held:
+                self._holds_of(key, lease.lease_ms)
+            return bool(held) or not lease.counters
         slots = self._counters.setdefault(lease.key, Slots())
         if not isinstance(slots, Slots):
             return False
         self._expiry.keep(lease.key, lease.lease_ms)
         return slots.renew(lease, now)
 
-    def _view(self, charge: Charge, now: int) -> View:
+    def _holds_of(self, key: str, lease_ms: int) -> Holds:
+        self._expiry.keep(key, lease_ms + REMEMBERED_MS)
+        return self._holds.setdefault(key, Holds())
+
+    def _view(self, charge: Charge, now: int, units: int = 1, *, reap: bool = True) -> View:
         terms = self._terms_at(charge, now)
         counter = self._counters.get(charge.key) or new_counter(charge)
+        holds = self._holds.get(charge.key) if charge.limit.hold else None
         if matters_ms := counter.repair(now, terms):
             self._expiry.keep(charge.key, matters_ms)
-        return view(charge, terms, counter, now)
+            if holds:
+                holds.lose_count(now)
+        if holds and reap:
+            for held in holds.ended(now):
+                _give_back(counter, held.units, held.counted_ms, terms)
+        return view(charge, terms, counter, now, units)
 
-    def _charge(self, charge: Charge, terms: Terms, counter: Counter, now: int) -> Lease | None:
+    def _copied(self, charge: Charge, now: int, units: int) -> View:
+        """As `_view` finds it, and nothing is changed."""
+        terms = self._terms_at(charge, now)
+        counter = copy.deepcopy(self._counters.get(charge.key)) or new_counter(charge)
+        holds = self._holds.get(charge.key) if charge.limit.hold else None
+        if not counter.repair(now, terms) and holds:
+            for held in holds.ending(now):
+                _give_back(counter, held.units, held.counted_ms, terms)
+        return view(charge, terms, counter, now, units)
+
+    def _charge(self, charge: Charge, terms: Terms, counter: Counter, now: int, units: int = 1) -> Lease | None:
         self._counters[charge.key] = counter
-        if matters_ms := counter.charge(now, terms, charge.cost):
+        if matters_ms := counter.charge(now, terms, charge.cost * units):
             self._expiry.keep(charge.key, matters_ms)
         if not isinstance(counter, Slots):
             return None
@@ -73,33 +178,34 @@ class MemoryStore:
         counter.give(lease, now)
         return lease
 
+    def _counted(self, found: View, cost: int, now: int) -> State:
+        """Also above the max; a counter holds no more than 2^53 - 1."""
+        charge, terms, counter, *_ = found
+        used = counter.used(now, terms)
+        cost = max(0, min(cost, FOREVER - used))
+        if cost:
+            self._counters[charge.key] = counter
+            if matters_ms := counter.charge(now, terms, cost):
+                self._expiry.keep(charge.key, matters_ms)
+        reset_after = counter.reset_after(now, terms, used + cost)
+        return State(charge, terms.max, used + cost, reset_after, terms.length_ms, shadow=terms.shadow)
 
-class _Expiry:
-    """When a counter can be forgotten, by a clock that never goes back. It only collects garbage."""
 
-    def __init__(self) -> None:
-        self._until: dict[str, int] = {}
-        self._queue: list[tuple[int, str]] = []  # one entry a key, at its expiry or earlier
+def _counted_ms(views: Sequence[View], now: int) -> tuple[int, ...]:
+    """Of what was just charged, where that is not now for all of it."""
+    counted_ms = tuple(
+        [
+            counter.counted_at(now, terms) if isinstance(counter, Window | Usage) else now
+            for _, terms, counter, *_ in views
+        ]
+    )
+    return () if counted_ms == (now,) * len(views) else counted_ms
 
-    def keep(self, key: str, matters_ms: int) -> None:
-        """Not before `matters_ms` and a second more."""
-        until = time.monotonic_ns() // 1_000_000 + matters_ms + 1_000
-        if key not in self._until:
-            heapq.heappush(self._queue, (until, key))
-        self._until[key] = max(until, self._until.get(key, 0))
 
-    def due(self, at_most: int) -> list[str]:
-        """Keys to forget: more than a request can add, so that they never pile up, and never a pause."""
-        now = time.monotonic_ns() // 1_000_000
-        due: list[str] = []
-        for _ in range(at_most):
-            if not self._queue or self._queue[0][0] > now:
-                break
-            key = self._queue[0][1]
-            if self._until[key] > now:
-                heapq.heapreplace(self._queue, (self._until[key], key))
-            else:
-                heapq.heappop(self._queue)
-                del self._until[key]
-                due.append(key)
-        return due
+def _give_back(counter: Counter | None, units: int, at_ms: int, terms: Terms) -> None:
+    if units > 0 and isinstance(counter, Window | Usage):
+        counter.give_back(units, at_ms, terms)
+
+
+def _charge_copy(units: int, charge: Charge, terms: Terms, counter: Counter, now: int) -> None:
+    counter.charge(now, terms, charge.cost * units)

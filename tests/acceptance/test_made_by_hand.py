@@ -55,6 +55,17 @@ SAME: list[tuple[Make, str, str]] = [
     (limit(operations=frozenset({"é"})), 'rate = "5/minute", operations = ["é"]', f'"é" {OF_A_NAME}'),
     (limit(mode="OFF"), 'rate = "5/minute", mode = "OFF"', '"OFF" is not known; write "enforce", "shadow" or "off"'),
     (limit(reserve=1), 'rate = "5/minute", reserve = 1', "1 is not true or false"),
+    (limit(hold="yes"), 'rate = "5/minute", hold = "yes"', '"yes" is not true or false'),
+    (
+        limit(Concurrency(), hold=True),
+        "concurrency = 5, hold = true",
+        "is not for concurrency, where each request holds its slot while it runs",
+    ),
+    (
+        limit(reserve=True, hold=True),
+        'rate = "5/minute", reserve = true, hold = true',
+        "is not for a limit with reserve: units ahead are spent without asking the store; write one of the two",
+    ),
     (limit(name=""), 'rate = "5/minute", name = ""', f'"" {OF_A_NAME}'),
     (limit(name="é"), 'rate = "5/minute", name = "é"', f'"é" {OF_A_NAME}'),
     (limit(name=5), 'rate = "5/minute", name = 5', "5 is not a text in quotes"),

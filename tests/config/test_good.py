@@ -130,6 +130,21 @@ def test_reserve() -> None:
     assert [charge.key for charge in without.charges(acme, "search")] == keys
 
 
+def test_hold() -> None:
+    """Units can be held of the limits that say so and of no other, and a counter is the same with and without."""
+    tiers = good("hold").tiers
+    assert {name: [limit.hold for limit in limits] for name, limits in tiers.items()} == {
+        "anonymous": [False],
+        "basic": [False, True, True, False],
+        "trial": [True, True],
+    }
+    assert not any(limit.hold for limits in good("everything").tiers.values() for limit in limits)
+    without = parse_policy((GOOD / "hold.toml").read_text().replace("hold = true", "hold = false"), "x")
+    acme = Identity("acme", tier="basic")
+    keys = [charge.key for charge in good("hold").charges(acme, "completion")]
+    assert [charge.key for charge in without.charges(acme, "completion")] == keys
+
+
 def test_every_field_of_an_override() -> None:
     """An override goes by any part of an identity; the address is written as callers are counted by it."""
     (override,) = good("facturapi").overrides

@@ -218,3 +218,5 @@ def test_no_null_and_no_python() -> None:
     reserve = json_schema()["$defs"]["LimitTable"]["properties"]["reserve"]
     assert (reserve["type"], reserve["default"]) == ("boolean", False)
     assert "without asking the store" in reserve["description"]
+    hold = json_schema()["$defs"]["LimitTable"]["properties"]["hold"]
+    assert (hold["type"], hold["default"]) == ("boolean", False)

@@ -95,7 +95,7 @@ KEYS = [
     "anchor_day",
     "lease",
 ]
-KEYS += ["reserve", "nothing"]
+KEYS += ["reserve", "hold", "nothing"]
 LIMITS = st.fixed_dictionaries(
     {"name": st.sampled_from(['"a"', '"b"', '"in flight"', '""', "5"])},
     optional=dict.fromkeys(KEYS[1:], VALUES),

@@ -24,7 +24,7 @@ class Room:
 
 
 IN_PYTHON = "not (fakeredis or valkey or redis or cluster or sentinel)"
-STORES = ("stores/test_contract.py", "stores/test_edges.py", "stores/test_kept.py")
+STORES = ("stores/test_contract.py", "stores/test_units.py", "stores/test_edges.py", "stores/test_kept.py")
 
 ROOMS = {
     "forwarded": Room(
@@ -65,10 +65,15 @@ ROOMS = {
     ),
     "counting": Room(
         ("stores/counting/*.py",),
-        (*STORES, "stores/counting", "stores/test_memory.py", "stores/test_strict.py", "policy/test_policy.py"),
+        (*STORES, "stores/counting", "stores/test_memory.py", "stores/test_strict.py", "stores/test_units_agree.py",
+         "policy/test_policy.py"),
         IN_PYTHON,
     ),
-    "memory": Room(("stores/memory.py",), (*STORES, "stores/test_memory.py", "stores/test_strict.py"), IN_PYTHON),
+    "memory": Room(
+        ("stores/memory.py",),
+        (*STORES, "stores/test_memory.py", "stores/test_strict.py", "stores/test_units_agree.py"),
+        IN_PYTHON,
+    ),
     "lua": Room(
         ("stores/lua/**/*.lua",),
         (*STORES, "stores/fallback/test_settle.py", "stores/batching/test_reserve.py", "stores/batching/test_queue.py",

@@ -11,7 +11,7 @@ import pytest
 
 from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
 from ratelimit.slots.leases import Leases
-from ratelimit.slots.renewals import QUIET
+from ratelimit.slots.report import QUIET
 from ratelimit.stores.memory import MemoryStore
 from tests.stores import concurrency
 

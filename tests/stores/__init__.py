@@ -127,9 +127,10 @@ def charge(
     key: str = "",
     mode: Any = "enforce",
     enforce_from_ms: int = 0,
+    hold: bool = False,
     maxes: tuple[tuple[int, int], ...] = (),
 ) -> Charge:
     """A charge by itself, as a policy would make it."""
     name = key or type(kind).__name__.lower()
-    limit = Limit(name, kind, lambda _: maximum, mode=mode, enforce_from_ms=enforce_from_ms)
+    limit = Limit(name, kind, lambda _: maximum, mode=mode, enforce_from_ms=enforce_from_ms, hold=hold)
     return Charge(limit, f"{{user=ana}}:{name}", cost, maxes or ((FOREVER, maximum),))

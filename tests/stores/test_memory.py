@@ -7,11 +7,14 @@ import threading
 
 import pytest
 
+from ratelimit.model import Hold
 from ratelimit.stores import memory, open_store
 from ratelimit.stores.memory import MemoryStore
 from tests.stores import concurrency, quota, rate
 
 T = 1_772_359_200_000
+LEASE, DAY = 10_000, 86_400_000
+TOKENS = rate(10**6, 60_000, key="tokens", hold=True)
 
 
 @pytest.fixture
@@ -55,6 +58,54 @@ def test_a_counter_that_matters_is_kept(moved: list[int]) -> None:
         for _ in range(2):
             await store.acquire([])
         assert len(store._counters) <= 1
+
+    asyncio.run(test())
+
+
+def test_holds_cost_the_same_however_many_there_are() -> None:
+    """What has ended is found without a look at what has not, and what is settled leaves a tombstone for a day."""
+    now = T
+    store = MemoryStore(clock=lambda: now)
+
+    async def test() -> None:
+        nonlocal now
+        for number in range(300):
+            held = (await store.hold([TOKENS], 1, LEASE + number)).hold
+            await store.renew([held.lease])
+        holds = store._holds[TOKENS.key]
+        now += LEASE - 1
+        assert holds.ended(now) == []
+        assert len(holds._queue) == 600  # nothing was looked at
+        now += 1
+        assert len(holds.ended(now)) == 1
+        assert len(holds._queue) == 598
+        now += 300 + DAY
+        for _ in range(200):  # of each settle two tombstones that are over are dropped
+            await store.settle(Hold(held.lease._replace(id=f"{_}@{store._name}"), held.charged, 1), 0)
+        assert (len(holds._held), len(holds._settled)) == (299, 200)
+        now += LEASE + 300 + DAY
+        for _ in range(60):
+            await store.settle(Hold(held.lease._replace(id=f"x{_}@{store._name}"), held.charged, 1), 0)
+        assert len(holds._settled) == 200 - 2 * 60 + 60
+
+    asyncio.run(test())
+
+
+def test_holds_are_forgotten_with_their_counter(moved: list[int]) -> None:
+    """Nothing is left of a caller a day behind its last lease."""
+    store = MemoryStore(clock=lambda: T + moved[0])
+
+    async def test() -> None:
+        lease = (await store.hold([TOKENS], 1, LEASE)).hold.lease
+        moved[0] += 5_000
+        assert await store.renew([lease]) == []
+        moved[0] += LEASE + DAY
+        assert await store.acquire([])
+        assert TOKENS.key in store._holds
+        moved[0] += 1_000
+        for _ in range(2):
+            await store.acquire([])
+        assert (store._holds, store._counters) == ({}, {})
 
     asyncio.run(test())
 

@@ -21,6 +21,7 @@ def check_limits(valid: Valid) -> Iterator[Problem]:
     for path, limit in limits_of(valid):
         yield from _check_fields(path, valid.given(path))
         yield from _check_anchor(path, limit)
+        yield from _check_hold(path, limit)
         yield from _check_per(valid, path, limit)
         yield from _check_operations(valid, path, limit)
         yield from _check_attributes(valid, path, limit)
@@ -48,11 +49,18 @@ def _check_fields(path: Path, given: set[str]) -> Iterator[Problem]:
         yield Problem((*path, "cost"), checks.NO_COST_OF_A_SLOT)
     if "reserve" in given and kinds == ["concurrency"]:
         yield Problem((*path, "reserve"), checks.NO_RESERVE_OF_A_SLOT)
+    if "hold" in given and kinds == ["concurrency"]:
+        yield Problem((*path, "hold"), checks.NO_HOLD_OF_A_SLOT)
 
 
 def _check_anchor(path: Path, limit: LimitTable) -> Iterator[Problem]:
     if limit.quota is not None and limit.anchor_day is not None and limit.quota.period != "month":
         yield Problem((*path, "anchor_day"), checks.anchor_of(limit.quota.period))
+
+
+def _check_hold(path: Path, limit: LimitTable) -> Iterator[Problem]:
+    if limit.hold and limit.reserve and limit.concurrency is None:
+        yield Problem((*path, "hold"), checks.NO_HOLD_AHEAD)
 
 
 def _check_names(valid: Valid, tier: str) -> Iterator[Problem]:

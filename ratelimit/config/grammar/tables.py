@@ -60,7 +60,16 @@ class LimitTable(Table):
                 "anchor_day": ["quota"],
                 "lease": ["concurrency"],
             },
-            "not": {"required": ["concurrency", "reserve"]},
+            "not": {
+                "anyOf": [
+                    {"required": ["concurrency", "reserve"]},
+                    {"required": ["concurrency", "hold"]},
+                    {
+                        "required": ["reserve", "hold"],
+                        "properties": {"reserve": {"const": True}, "hold": {"const": True}},
+                    },
+                ]
+            },
         }
     )
 
@@ -96,6 +105,11 @@ class LimitTable(Table):
         default=False,
         description="Of a rate or a quota: a process may take units ahead for a very hot caller and spend them without"
         " asking the store. Has an effect where every limit of the request has it.",
+    )
+    hold: bool = Field(
+        default=False,
+        description="Of a rate or a quota, without reserve: the app may hold units before it knows how many it needs,"
+        " and settle what it used.",
     )
     precision: Precision | None = Field(default=None, description="Of a rate: sub-windows. Default 60.")
     timezone: TimeZone | None = Field(default=None, description="Of a quota. Default UTC.", examples=["Europe/Berlin"])

@@ -21,6 +21,7 @@ class AllowedDecision(Decision):
     __slots__ = ("_charges", "_term_set", "_useds")
 
     exceeded = False
+    units, counted_ms, hold = 1, (), None
 
     def __init__(
         self,

@@ -62,6 +62,15 @@ class Usage:
         self.kept_until = terms.end
         return terms.end - now_ms
 
+    def counted_at(self, now_ms: int, terms: Terms) -> int:
+        """An instant in the period of what was just charged: now, if the clock did not go back over its end."""
+        return self.charged_at if self.charged_at >= terms.end else now_ms
+
+    def give_back(self, units: int, at_ms: int, terms: Terms) -> None:
+        """What was charged at an instant: if no period has begun since, and never more than is there."""
+        if terms.start <= at_ms <= self.charged_at and not at_ms < terms.end <= self.charged_at:
+            self.total -= min(units, self.total)
+
     def reset_after(self, now_ms: int, terms: Terms, _: int) -> int:
         return terms.end - now_ms
 

@@ -12,32 +12,34 @@ from ratelimit.stores.counting.window import Window
 View = tuple[Charge, Terms, Counter, int, bool]  # a counter as a request finds it: what is used, and whether too much
 
 
-def view(charge: Charge, terms: Terms, counter: Counter, now: int) -> View:
-    used = counter.used(now, terms)
-    return charge, terms, counter, used, charge.cost > 0 and used > terms.max - charge.cost
+def view(charge: Charge, terms: Terms, counter: Counter, now: int, units: int = 1) -> View:
+    used, cost = counter.used(now, terms), charge.cost * units
+    return charge, terms, counter, used, cost > 0 and used > terms.max - cost
 
 
 def decided(
     views: Sequence[View],
     now: int,
     charge_one: Callable[[Charge, Terms, Counter, int], Lease | None],
+    units: int = 1,
     *,
     unavailable: bool = False,
 ) -> Decision:
-    """All or nothing over all limits of a request. `charge_one` counts it in one of them."""
+    """All or nothing over all limits of a request of so many units. `charge_one` counts it in one of them."""
     allowed = not any(exceeded and not terms.shadow for _, terms, _, _, exceeded in views)
     leases: list[Lease] = []
     states: list[State] = []
     for charge, terms, counter, used, exceeded in views:
-        if allowed and charge.cost and not exceeded:
-            used += charge.cost
+        cost = charge.cost * units
+        if allowed and cost and not exceeded:
+            used += cost
             if lease := charge_one(charge, terms, counter, now):
                 leases.append(lease)
         reset_after = counter.reset_after(now, terms, used)
-        wait = _after(now, _admits(charge, terms, counter, now, now)) if exceeded else 0
+        wait = _after(now, _admits(cost, terms, counter, now, now)) if exceeded else 0
         states.append(State(charge, terms.max, used, reset_after, terms.length_ms, exceeded, wait, terms.shadow))
     if not allowed and any(terms.changes for _, terms, _, _, _ in views):
-        states = _true_then(states, _after(now, _all_admit(views, now)))
+        states = _true_then(states, _after(now, _all_admit(views, units, now)))
     return Decision(allowed, now, tuple(states), tuple(leases), unavailable)
 
 
@@ -51,27 +53,27 @@ def new_counter(charge: Charge) -> Counter:
             return Slots()
 
 
-def _admits(charge: Charge, terms: Terms, counter: Counter, now: int, at: int) -> int | None:
+def _admits(cost: int, terms: Terms, counter: Counter, now: int, at: int) -> int | None:
     """The first instant not before `at` from which the limit admits, with the max that is in force by then; None if it
     never does."""
     since, maximum = now, terms.max
     for until, following in (*terms.later, (FOREVER, 0)):
-        if charge.cost <= maximum:
-            free = max(at, since, counter.free_at(now, terms, maximum - charge.cost))
+        if cost <= maximum:
+            free = max(at, since, counter.free_at(now, terms, maximum - cost))
             if free < until:
                 return free
         since, maximum = until, following
     return None
 
 
-def _all_admit(views: Sequence[View], now: int) -> int | None:
+def _all_admit(views: Sequence[View], units: int, now: int) -> int | None:
     """The first instant at which each limit admits or is still in shadow; None if that never comes."""
     at, before = now, -1
     while at > before:
         before = at
         for charge, terms, counter, _, _ in views:
             if charge.cost and at >= terms.shadow_until_ms:
-                admits = _admits(charge, terms, counter, now, at)
+                admits = _admits(charge.cost * units, terms, counter, now, at)
                 if admits is None:
                     return None
                 at = admits

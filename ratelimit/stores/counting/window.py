@@ -53,6 +53,18 @@ class Window:
         self.slots[current % (self.precision + 1)] = self._slot(current) + cost
         return self._leaves(current) - now_ms if moved else 0
 
+    def counted_at(self, now_ms: int, _: Terms) -> int:
+        """An instant in the sub-window of what was just charged: now, if the clock did not go back."""
+        ahead = self.newest > now_ms * self.precision // self.window_ms
+        return -(-self.newest * self.window_ms // self.precision) if ahead else now_ms
+
+    def give_back(self, units: int, at_ms: int, _: Terms) -> None:
+        """To the sub-window of an instant, while the ring has it, and never more than is there."""
+        sub_window = at_ms * self.precision // self.window_ms
+        if 0 <= self.newest - sub_window <= self.precision and (units := min(units, self._slot(sub_window))):
+            self.slots[sub_window % (self.precision + 1)] -= units
+            self.total -= units
+
     def reset_after(self, now_ms: int, _: Terms, used: int) -> int:
         return self._leaves(self.newest) - now_ms if used else 0
 

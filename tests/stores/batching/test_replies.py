@@ -58,7 +58,8 @@ def test_copies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_decision_shows_all_that_it_says() -> None:
-    said = f"(allowed=True, now_ms={T}, states=({MINUTE!r},), leases=(), unavailable=False)"
+    said = f"(allowed=True, now_ms={T}, states=({MINUTE!r},), leases=(), unavailable=False, "
+    said += "units=1, counted_ms=(), hold=None)"
     assert (repr(ONE), repr(AllotmentDecision(ONE, 0, 0))) == (f"Decision{said}", f"AllotmentDecision{said}")
 
 

@@ -1,0 +1,111 @@
+"""An app that learns late how many units a request takes: it holds them by its policy, and settles what it used."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from ratelimit import Charge, Identity, MemoryStore
+from ratelimit.config import parse_policy
+from ratelimit.slots.leases import Leases
+from tests.slots.test_leases import Clocked
+
+POLICY = parse_policy(
+    """
+[operations]
+completion = ["POST /v1/completions"]
+
+[tiers.anonymous]
+limits = [
+  { name = "requests", rate = "60/minute" },
+  { name = "tokens", quota = "1000/day", operations = ["completion"], cost = { completion = 2 }, hold = true },
+  { name = "output", rate = "900/minute", operations = ["completion"], hold = true },
+  { name = "at once", concurrency = 5 },
+]
+""",
+    "x",
+)
+ALL = POLICY.charges(Identity(ip="192.0.2.7", tier="anonymous"), "completion")
+HELD = tuple(charge for charge in ALL if charge.limit.hold)
+LEASE = 20_000
+
+
+def run(test: Callable[[MemoryStore], Awaitable[None]]) -> None:
+    loop = Clocked()
+    try:
+        loop.run_until_complete(test(MemoryStore(clock=lambda: int(loop.time() * 1000))))
+    finally:
+        loop.close()
+
+
+async def used(store: MemoryStore, charges: tuple[Charge, ...] = HELD) -> list[int]:
+    return [state.used for state in (await store.peek(charges, 0)).states]
+
+
+def test_a_long_answer() -> None:
+    """Held for as long as the app works on it, however long; what it did not use is free again, and only once."""
+
+    async def test(store: MemoryStore) -> None:
+        leases = Leases(store)
+        request = await store.acquire([charge for charge in ALL if not charge.limit.hold])
+        assert request.allowed
+        decision = await store.hold(HELD, 400, LEASE)
+        assert decision.allowed
+        assert decision.hold
+        leases.hold([decision.hold.lease])
+        await asyncio.sleep(50)
+        assert await used(store) == [800, 400]
+        assert not (await store.hold(HELD, 101, LEASE)).allowed
+        await leases.release([decision.hold.lease])
+        await store.settle(decision.hold, 150)
+        await store.settle(decision.hold, 0)
+        assert await used(store) == [300, 150]
+        await asyncio.sleep(100)
+        assert await used(store) == [300, 0]
+
+    run(test)
+
+
+def test_an_app_that_dies() -> None:
+    """What it held is back a lease later, for the first who asks."""
+
+    async def test(store: MemoryStore) -> None:
+        assert (await store.hold(HELD, 500, LEASE)).allowed
+        await asyncio.sleep(LEASE / 1000 - 1)
+        assert not (await store.hold(HELD, 1, LEASE)).allowed
+        await asyncio.sleep(1)
+        assert (await store.hold(HELD, 500, LEASE)).allowed
+        assert await used(store) == [1000, 500]
+
+    run(test)
+
+
+def test_more_than_was_held() -> None:
+    """It is counted all the same, and the next requests pay for it."""
+
+    async def test(store: MemoryStore) -> None:
+        decision = await store.hold(HELD, 10, LEASE)
+        assert decision.hold
+        await store.settle(decision.hold, 600)
+        after = await store.hold(HELD, 1, LEASE)
+        assert [(state.used, state.remaining, state.exceeded) for state in after.states] == [
+            (1200, 0, True),
+            (600, 300, False),
+        ]
+
+    run(test)
+
+
+def test_what_the_policy_does_not_say() -> None:
+    """The charges of a request as a whole are not held: the message names the limit and what to write."""
+
+    async def test(store: MemoryStore) -> None:
+        with pytest.raises(ValueError, match=r'Limit "at once": its slots are not counted in units; leave it out'):
+            await store.hold(ALL, 1, LEASE)
+        with pytest.raises(ValueError, match=r'Limit "requests": units of it can\'t be held; write hold = true'):
+            await store.hold(ALL[:3], 1, LEASE)
+        assert await used(store, ALL[:3]) == [0, 0, 0]
+
+    run(test)

@@ -59,17 +59,25 @@ class Outbox:
 
 
 class InFlight:
-    """Of one link, whose connection `drop` ends with a reason. `timeout` in seconds."""
+    """Of one link, whose connection `drop` ends with a reason. `timeout` in seconds. `on_late` is told when the last
+    reply came too late, of a store that said nothing, and when its command was sent."""
 
     def __init__(
-        self, breaker: Breaker, timeout: float, drop: Callable[[str], None], used: Callable[[float], None]
+        self,
+        breaker: Breaker,
+        timeout: float,
+        drop: Callable[[str], None],
+        used: Callable[[float], None],
+        on_late: Callable[[float], None],
     ) -> None:
         self._now = asyncio.get_running_loop().time
         self._breaker = breaker
         self._drop = drop
         self._used = used
+        self._timeout = timeout
+        self._on_late = on_late
         self._timer = DeadlineTimer(lambda: timeout, self._given_up_at, self._give_up)
-        self._heard = float("-inf")  # when the last reply came
+        self._heard = float("-inf")  # when the last reply came in time
         self.line: deque[tuple[float, Done]] = deque()  # when it was sent, and who waits
         self.on_answer: Callable[[], None] | None = None
 
@@ -78,12 +86,17 @@ class InFlight:
         if not self.line:
             self._drop("a reply that nobody asked for")
             return
-        _, done = self.line.popleft()
-        self._heard = now = self._now()
+        sent, done = self.line.popleft()
+        now = self._now()
         self._used(now)
+        if now - sent <= self._timeout:
+            self._heard = now
         if self._breaker.down:  # it was stalled
-            self._breaker.connected()
-            self._timer.stop()
+            if self._heard == now:
+                self._breaker.answered()
+                self._timer.stop()
+            elif not self.line:
+                self._on_late(sent)
         if isinstance(reply, NotMaster):  # the next connection may lead to the new master
             self._drop(str(reply))
         done(reply)

@@ -11,7 +11,7 @@ from ratelimit.ground.loops import ends
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection.breaker import PAUSE, Breaker, Rest
 from ratelimit.stores.connection.deadline import in_time
-from ratelimit.stores.connection.dial import OF_A_MASTER, ConnectionPool, Proof, connect, reason
+from ratelimit.stores.connection.dial import OF_A_MASTER, ConnectionPool, Proof, Trial, connect, reason
 from ratelimit.stores.connection.errors import Refused
 from ratelimit.stores.connection.inflight import Command, Done, InFlight, Outbox, resolve
 from ratelimit.stores.connection.socket import Reply, Transport
@@ -45,7 +45,7 @@ class Link:
         self._on_ready = on_ready
         self._on_failure = on_failure
         self._wanted = wanted
-        self._proof = proof
+        self._proof = proof._replace(within=timeout)
         self.breaker = Breaker(timeout, self._now)
         self._wire: Transport | None = None
         self._task: asyncio.Task[None] | None = None
@@ -53,7 +53,7 @@ class Link:
         self._outbox = Outbox(self._now)
         self._corked: list[Command] = []
         self._rest = Rest(self.drop, self._tell_if_ready)
-        self._in_flight = InFlight(self.breaker, timeout, self.drop, self._rest.used)
+        self._in_flight = InFlight(self.breaker, timeout, self.drop, self._rest.used, self._ask_again)
         self._idle: asyncio.Future[None] | None = None
         self._closed = self._cancelled = False
         self.number = 0  # of connections that were made
@@ -184,7 +184,10 @@ class Link:
                 self.breaker.connected()
                 self._rest.begin()
                 self._resume(wire)
-            self._end(await lost)
+            why = await lost
+            if self.breaker.lost(why):
+                self._give_up(why)
+            self._end(why)
         except asyncio.CancelledError:
             for _ in range(0 if self._closed else 100):  # turns for who is cancelled with it and gives slots back:
                 await asyncio.sleep(0)  # a loop that ends without close() cancels all its tasks at once
@@ -193,13 +196,35 @@ class Link:
             why = f"no connection within {self.breaker.patience:.1f} s" if patience.expired() else reason(error)
             if self._now() <= began + self.breaker.patience + PAUSE:  # else the loop stood still: it proves nothing
                 self.breaker.unreachable(why)
-                self._outbox.fail(why)
-                self._on_failure(StoreUnavailable(why))
+                self._give_up(why)
             self._end(why)
         finally:
             if wire:
                 wire.abort()
         return self.breaker.down
+
+    def _give_up(self, why: str) -> None:
+        """Nobody waits for the next connection."""
+        self._outbox.fail(why)
+        self._on_failure(StoreUnavailable(why))
+
+    def _ask_again(self, sent: float) -> None:
+        """A reply came too late. The store is back when it answers in time, and is asked as often as it would be
+        connected to."""
+        self.breaker.unreachable(f"no reply within {self._timeout * 1000:.0f} ms, but later")
+        wait = max(0.0, self.breaker.next_attempt(sent) - self._now())
+        self._loop.call_later(wait, self._try, self._wire, context=Context())
+
+    def _try(self, wire: Transport | None) -> None:
+        if self._wire is wire and self.ready and not self._in_flight.line:
+            trial = self._proof.trials[-1]
+            self.send(trial.written(), partial(self._tried, trial))
+
+    def _tried(self, trial: Trial, reply: Reply) -> None:
+        try:
+            trial.read(reply)
+        except StoreUnavailable as error:
+            self.drop(str(error))
 
     def _resume(self, wire: Transport) -> None:
         """Send what is in line, if it leaves this process."""

@@ -206,6 +206,7 @@ def test_a_connection_that_is_lost_while_it_is_full(monkeypatch: pytest.MonkeyPa
         await turns()
         decision = ask(store, *WARM)
         await turns()
+        link.breaker.well()  # it has decided for somebody before
         transports[0].protocol.connection_lost(None)
         await turns(8)
         first, second = transports

@@ -18,8 +18,9 @@ from ratelimit.stores.batching.batch import Batch, Witness
 from ratelimit.stores.batching.lanes import Lanes, written
 from ratelimit.stores.batching.pending import Again, Pending, answer, earliest, fail
 from ratelimit.stores.batching.refunds import Refunds
+from ratelimit.stores.connection.breaker import Proof, Trial
 from ratelimit.stores.connection.deadline import DeadlineTimer
-from ratelimit.stores.connection.dial import ConnectionPool, Proof, Trial
+from ratelimit.stores.connection.dial import ConnectionPool
 from ratelimit.stores.connection.errors import ClusterDown, NoScript, Redirected
 from ratelimit.stores.connection.link import Link
 from ratelimit.stores.connection.socket import Reply

@@ -28,6 +28,12 @@ import random
 from collections.abc import Callable
 from contextvars import Context
 from time import monotonic
+from typing import NamedTuple
+
+from ratelimit.model import StoreUnavailable
+from ratelimit.stores.connection.deadline import in_time, resolve
+from ratelimit.stores.connection.errors import Refused
+from ratelimit.stores.connection.socket import Reply, Transport, command
 
 # Attempts are counted from start to start: a server that is back is found within the longest of these waits and the
 # time that a connection takes, or, where it swallowed the last attempt, within PATIENCE and that: both below a second.
@@ -140,3 +146,70 @@ class Rest:
         else:
             self.begin()
             self._on_end()
+
+
+class Trial(NamedTuple):
+    """A command, and who reads its reply: raises StoreUnavailable where the server is of no use."""
+
+    written: Callable[[], bytes]
+    read: Callable[[Reply], None]
+
+    def again(self, drop: Callable[[str], None], reply: Reply) -> None:
+        try:
+            self.read(reply)
+        except StoreUnavailable as error:
+            drop(str(error))
+
+
+class Proof(NamedTuple):
+    """What a server that was connected to has to do, each within so many seconds. The last of it is asked again of one
+    that was slow. `single`: it has to be no sentinel, and no node of a cluster without a word."""
+
+    trials: tuple[Trial, ...]
+    single: bool = False
+    within: float = 10.0
+
+    def and_also(self, trial: Trial) -> Proof:
+        return self._replace(trials=(*self.trials, trial))
+
+
+def _check(reply: Reply) -> None:
+    """Raises what the server says if it is what it would say to every request. Another error is no proof of the
+    contrary: a server that does not know the first line of a script (fakeredis) may run ours."""
+    if isinstance(reply, Refused) or str(reply).startswith("NOAUTH "):
+        raise reply
+
+
+# A script that says what it is (by its first line) is refused at once where it could not write: by a replica, while
+# data is loaded, while another script runs. PING would be answered by a replica.
+OF_A_MASTER = Proof((Trial(lambda: command("EVAL", "#!lua\nreturn 1", 0), _check),), single=True)
+OF_A_NODE = Proof((Trial(lambda: command("PING"), _check),))  # a replica knows as well who has which slots
+
+
+class Proving:
+    """A server that is tried. After that its replies are somebody else's."""
+
+    def __init__(self, proof: Proof) -> None:
+        self._proof = proof
+        self._replies: list[Reply] = []
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ended: str | None = None
+
+    def heard(self, reply: Reply) -> None:
+        self._replies.append(reply)
+        if len(self._replies) == len(self._proof.trials):
+            resolve(self._over, None)
+
+    def lost(self, why: str) -> None:
+        self._ended = why
+        resolve(self._over, None)
+
+    async def proved(self, wire: Transport) -> None:
+        trials, within = self._proof.trials, self._proof.within
+        wire.write(b"".join([trial.written() for trial in trials]))
+        late = StoreUnavailable(f"connected, but no decision within {within * 1000:.0f} ms")
+        await in_time(self._over, within, lambda: resolve(self._over, late))
+        for trial, reply in zip(trials, self._replies, strict=False):
+            trial.read(reply)
+        if self._ended or len(self._replies) > len(trials):
+            raise StoreUnavailable(self._ended or "a reply that nobody asked for")

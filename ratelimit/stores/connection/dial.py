@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import hiredis
 from redis.asyncio import Connection, ConnectionPool, Redis
@@ -28,18 +28,13 @@ from redis.exceptions import (
 )
 
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores.connection.deadline import in_time
-from ratelimit.stores.connection.errors import NoScript, NotMaster, Refused, Replied, advised, no_client
+from ratelimit.stores.connection.breaker import Proof, Proving, Trial
+from ratelimit.stores.connection.errors import NoScript, NotMaster, Replied, advised, no_client
 from ratelimit.stores.connection.handshake import Address, check_single, looked_up, reuse_context
-from ratelimit.stores.connection.inflight import resolve
 from ratelimit.stores.connection.socket import Reply, Socket, Transport, command
 
 __all__ = [
-    "OF_A_MASTER",
-    "OF_A_NODE",
     "ConnectionPool",
-    "Proof",
-    "Trial",
     "connect",
     "connections",
     "connections_to_master",
@@ -47,36 +42,6 @@ __all__ = [
 ]
 
 
-class Trial(NamedTuple):
-    """A command, and who reads its reply: raises StoreUnavailable where the server is of no use."""
-
-    written: Callable[[], bytes]
-    read: Callable[[Reply], None]
-
-
-class Proof(NamedTuple):
-    """What a server that was connected to has to do, each within so many seconds. The last of it is asked again of one
-    that was slow. `single`: it has to be no sentinel, and no node of a cluster without a word."""
-
-    trials: tuple[Trial, ...]
-    single: bool = False
-    within: float = 10.0
-
-    def and_also(self, trial: Trial) -> Proof:
-        return self._replace(trials=(*self.trials, trial))
-
-
-def _check(reply: Reply) -> None:
-    """Raises what the server says if it is what it would say to every request. Another error is no proof of the
-    contrary: a server that does not know the first line of a script (fakeredis) may run ours."""
-    if isinstance(reply, Refused) or str(reply).startswith("NOAUTH "):
-        raise reply
-
-
-# A script that says what it is (by its first line) is refused at once where it could not write: by a replica, while
-# data is loaded, while another script runs. PING would be answered by a replica.
-OF_A_MASTER = Proof((Trial(lambda: command("EVAL", "#!lua\nreturn 1", 0), _check),), single=True)
-OF_A_NODE = Proof((Trial(lambda: command("PING"), _check),))  # a replica knows as well who has which slots
 WORDS = {  # redis-py takes the word off what a server says
     BusyLoadingError: "LOADING",
     MasterDownError: "MASTERDOWN",
@@ -151,7 +116,7 @@ async def connect(
     if proof.single:
         kind = Trial(lambda: command("HELLO"), partial(_check_kind, connection))
         proof = proof._replace(trials=(kind, *proof.trials))
-    proving = _Proving(proof)
+    proving = Proving(proof)
     writer = getattr(connection, "_writer", None)  # redis-py has no public way to the transport; fakeredis has none
     wire: Socket | _Generic
     if isinstance(writer, asyncio.StreamWriter):
@@ -177,35 +142,6 @@ async def _greeted(connection: Connection) -> None:
             raise
         connection.protocol = 2
         await connection.connect()  # type: ignore[no-untyped-call]
-
-
-class _Proving:
-    """A server that is tried. After that its replies are somebody else's."""
-
-    def __init__(self, proof: Proof) -> None:
-        self._proof = proof
-        self._replies: list[Reply] = []
-        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._ended: str | None = None
-
-    def heard(self, reply: Reply) -> None:
-        self._replies.append(reply)
-        if len(self._replies) == len(self._proof.trials):
-            resolve(self._over, None)
-
-    def lost(self, why: str) -> None:
-        self._ended = why
-        resolve(self._over, None)
-
-    async def proved(self, wire: Transport) -> None:
-        trials, within = self._proof.trials, self._proof.within
-        wire.write(b"".join([trial.written() for trial in trials]))
-        late = StoreUnavailable(f"connected, but no decision within {within * 1000:.0f} ms")
-        await in_time(self._over, within, lambda: resolve(self._over, late))
-        for trial, reply in zip(trials, self._replies, strict=False):
-            trial.read(reply)
-        if self._ended or len(self._replies) > len(trials):
-            raise StoreUnavailable(self._ended or "a reply that nobody asked for")
 
 
 def _check_kind(connection: Connection, hello: Reply) -> None:

@@ -6,11 +6,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from typing import NamedTuple
 
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection.breaker import Breaker
-from ratelimit.stores.connection.deadline import DeadlineTimer
+from ratelimit.stores.connection.deadline import DeadlineTimer, resolve
 from ratelimit.stores.connection.errors import NotMaster
 from ratelimit.stores.connection.socket import Reply
 
@@ -35,8 +36,11 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self._line)
 
-    def add(self, command: Command) -> None:
-        if command.reply or command.submitted_at > self._now() - POST_LIFE:
+    def add(self, command: Command, why_not: str | None = None) -> None:
+        """Who would wait in vain is told so."""
+        if why_not and command.reply:
+            resolve(command.reply, StoreUnavailable(why_not))
+        elif command.reply or command.submitted_at > self._now() - POST_LIFE:
             self._line.append(command)
 
     def take(self) -> list[Command]:
@@ -59,8 +63,8 @@ class Outbox:
 
 
 class InFlight:
-    """Of one link, whose connection `drop` ends with a reason. `timeout` in seconds. `on_late` is told when the last
-    reply came too late, of a store that said nothing, and when its command was sent."""
+    """Of one link, whose connection `drop` ends with a reason. `timeout` in seconds. `retry` asks a store that was
+    too late once more."""
 
     def __init__(
         self,
@@ -68,14 +72,14 @@ class InFlight:
         timeout: float,
         drop: Callable[[str], None],
         used: Callable[[float], None],
-        on_late: Callable[[float], None],
+        retry: Callable[[], None],
     ) -> None:
         self._now = asyncio.get_running_loop().time
         self._breaker = breaker
         self._drop = drop
         self._used = used
         self._timeout = timeout
-        self._on_late = on_late
+        self._retry = retry
         self._timer = DeadlineTimer(lambda: timeout, self._given_up_at, self._give_up)
         self._heard = float("-inf")  # when the last reply came in time
         self.line: deque[tuple[float, Done]] = deque()  # when it was sent, and who waits
@@ -96,12 +100,19 @@ class InFlight:
                 self._breaker.answered()
                 self._timer.stop()
             elif not self.line:
-                self._on_late(sent)
+                self._ask_again(sent)
         if isinstance(reply, NotMaster):  # the next connection may lead to the new master
             self._drop(str(reply))
         done(reply)
         if self.on_answer:
             self.on_answer()
+
+    def _ask_again(self, sent: float) -> None:
+        """The last reply came too late. The store is back when it answers in time, and is asked for that as often as it
+        would be connected to."""
+        self._breaker.unreachable(f"no reply within {self._timeout * 1000:.0f} ms, but later")
+        wait = max(0.0, self._breaker.next_attempt(sent) - self._now())
+        asyncio.get_running_loop().call_later(wait, self._retry, context=Context())
 
     def fail(self, why: str) -> None:
         """The connection has ended: what was sent may have been applied."""
@@ -127,10 +138,3 @@ class InFlight:
 
 def unheard(_: Reply) -> None:
     """Nobody waits for this reply."""
-
-
-def resolve(future: asyncio.Future[Reply] | None, reply: Reply) -> None:
-    """Tell who waits for a reply; a StoreUnavailable is raised there."""
-    if future and not future.done():
-        settle = future.set_exception if isinstance(reply, StoreUnavailable) else future.set_result
-        settle(reply)

@@ -13,7 +13,8 @@ from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores.connection import link as link_module
-from ratelimit.stores.connection.dial import OF_A_MASTER, connect
+from ratelimit.stores.connection.breaker import OF_A_MASTER
+from ratelimit.stores.connection.dial import connect
 from ratelimit.stores.connection.errors import ADVICE, NoScript, NotMaster, Replied, error_of
 from ratelimit.stores.connection.socket import Socket, Transport, command
 from ratelimit.stores.redis import RedisStore

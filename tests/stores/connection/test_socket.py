@@ -165,6 +165,8 @@ class Liar:
                     writer.write(b"+OK\r\n")
                 elif sent[2] == b"0":  # the proof of a new connection: it can decide, for nobody
                     writer.write(b"*1\r\n:%d\r\n" % T)
+                elif len(sent) == 6:  # what its user may do: all
+                    writer.write(b"*0\r\n")
                 else:
                     writer.write(self.answers.pop(0))
         writer.close()

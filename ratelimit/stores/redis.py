@@ -14,12 +14,14 @@ from ratelimit.ground.loops import PerLoop, needs_asyncio
 from ratelimit.ground.tracebacks import without_locals
 from ratelimit.model import Charge, Decision, Lease
 from ratelimit.stores.batching.queue import DecisionQueue
+from ratelimit.stores.connection.breaker import OF_A_MASTER
 from ratelimit.stores.connection.dial import ConnectionPool, connections, connections_to_master
 from ratelimit.stores.connection.link import GOODBYE
 from ratelimit.stores.fallback.gate import NodeGate
 from ratelimit.stores.fallback.idempotency import IdempotencyKeys
 from ratelimit.stores.fallback.local import LocalLimiter
 from ratelimit.stores.fallback.reconcile import Reconciliation
+from ratelimit.stores.lua.rights import trial_of_rights
 from ratelimit.stores.lua.scripts import Scripts
 from ratelimit.stores.routing.cluster import ClusterNodes
 from ratelimit.stores.routing.lease_writes import LeaseWrites
@@ -120,7 +122,8 @@ class RedisStore:
         if isinstance(self._at, ClusterUrl):
             nodes = ClusterNodes(self._at, self.scripts, self._prefix, self._timeout)
         else:
-            nodes = SingleNode(self._at, self.scripts, self._timeout)
+            proof = OF_A_MASTER.and_also(trial_of_rights(self.scripts, self._prefix))
+            nodes = SingleNode(self._at, self.scripts, self._timeout, proof)
         router = Router(nodes, self._prefix, self._timeout)
         leases = LeaseWrites(router, self.scripts, self._prefix, self._timeout)
         router.give_back = leases.post_release

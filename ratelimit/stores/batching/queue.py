@@ -18,12 +18,13 @@ from ratelimit.stores.batching.batch import Batch, Witness
 from ratelimit.stores.batching.lanes import Lanes, written
 from ratelimit.stores.batching.pending import Again, Pending, answer, earliest, fail
 from ratelimit.stores.batching.refunds import Refunds
+from ratelimit.stores.connection.breaker import Proof, Trial
 from ratelimit.stores.connection.deadline import DeadlineTimer
-from ratelimit.stores.connection.dial import ConnectionPool, Proof
+from ratelimit.stores.connection.dial import ConnectionPool
 from ratelimit.stores.connection.errors import ClusterDown, NoScript, Redirected
 from ratelimit.stores.connection.link import Link
 from ratelimit.stores.connection.socket import Reply
-from ratelimit.stores.lua.scripts import Scripts
+from ratelimit.stores.lua.scripts import Scripts, read_time
 
 EARLY = 16  # requests of one turn that are sent before its end: Redis decides for them while the others still run
 MOST = 128  # callers a call: Redis serves nobody else while it decides, a millisecond, or some where all are denied
@@ -74,7 +75,7 @@ class DecisionQueue:
             on_ready=self._connected,
             on_failure=self._fail_waiting,
             wanted=lambda: bool(self._waiting) or self.wanted(),
-            proof=proof,
+            proof=proof.and_also(Trial(scripts.for_nobody, read_time)),
         )
         self._breaker = self.link.breaker
         self.refunds = Refunds(self.link, scripts)
@@ -177,6 +178,7 @@ class DecisionQueue:
         if error := batch.read(reply, time.monotonic()):
             self.link.drop("its replies can't be read")
         else:
+            self._breaker.well()
             self._ahead_ms = reply[0] - time.time_ns() // 1_000_000
         self.refunds.expect(batch.allotments)
         if batch.demoted:  # the next connection may lead to the new master

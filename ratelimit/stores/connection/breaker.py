@@ -1,16 +1,18 @@
 """Whether a request need ask the store at all, and when to try it again: the circuit breaker of one connection.
 
 up           Requests are sent, or wait within their timeout for the connection that is being made: the first one, or
-             the one after a connection that was well.
-unreachable  An attempt to connect has failed, or somebody has waited for it in vain. Attempts go on, one at a time,
-             also where nobody asks, until one has made a connection that answers (dial.py), or close().
-stalled      There is a connection, and nothing has come over it for a timeout although a command waits for its reply as
-             long, and somebody has waited for that long in vain. Any reply ends it at once. After STALL the connection
-             is given up: then it is unreachable until another one is made.
+             the one after a connection that was well: over which somebody was decided for, or which lasted a while.
+unreachable  An attempt to connect has failed, or a connection ended before it was well, or somebody has waited for one
+             in vain. Attempts go on, one at a time, also where nobody asks, until one has made a connection over which
+             a decision was answered in time (dial.py), or close().
+stalled      There is a connection, and nothing has come over it in time for a timeout although a command waits for its
+             reply as long, and somebody has waited for that long in vain. A reply in time ends it at once, also to what
+             is asked after a late one. After STALL the connection is given up: then it is unreachable until another one
+             is made.
 
 Somebody is a timer that has rung: it looks first whether a reply has arrived (deadline.py), so that a process which was
-too busy to read is not taken for a store that says nothing. A store that is slow but says something in each timeout is
-never stalled, however long its callers wait in line: theirs is a timeout each.
+too busy to read is not taken for a store that says nothing. A store that is slow but answers something in time is never
+stalled, however long its callers wait in line: theirs is a timeout each.
 
 And whether what is asked would arrive: a connection at rest was not used for a while. An event loop that runs only
 during a request (adapters for functions, `run_until_complete`) does not see that a server has closed the connection in
@@ -22,14 +24,22 @@ after a long pause the connection is made anew.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from contextvars import Context
 from time import monotonic
+from typing import NamedTuple
+
+from ratelimit.model import StoreUnavailable
+from ratelimit.stores.connection.deadline import in_time, resolve
+from ratelimit.stores.connection.errors import Refused
+from ratelimit.stores.connection.socket import Reply, Transport, command
 
 # Attempts are counted from start to start: a server that is back is found within the longest of these waits and the
 # time that a connection takes, or, where it swallowed the last attempt, within PATIENCE and that: both below a second.
 FIRST_WAIT = 0.05  # seconds; most servers that went were restarted, or a failover has ended
-LONGEST_WAIT = 0.5
+LONGEST_WAIT = 0.5  # seconds, and from one to the next a little more, so that many processes do not come together
+JITTER = 1.2  # times as long at most
 # A connection is up to eight trips: TCP 1, TLS 2, then greeting, user, options, database and proof. It is given as many
 # timeouts, as a store that a trip takes longer to could not decide in time anyway; 0.8 s with a timeout of 100 ms.
 TRIPS = 8
@@ -50,10 +60,11 @@ class Breaker:
         self._now = now
         self._told = float("-inf")  # when that was last seen
         self._wait = FIRST_WAIT
+        self._connected = float("-inf")  # when it was last; -inf: that connection was well
         self.down: str | None = None
         self.patience = max(PATIENCE, TRIPS * timeout)  # of an attempt to connect
         self.stall = max(STALL, 5 * timeout)
-        self._memory = self.stall + self.patience + LONGEST_WAIT  # more than from one look to the next
+        self._memory = self.stall + self.patience + JITTER * LONGEST_WAIT  # more than from one look to the next
 
     @property
     def refusal(self) -> str | None:
@@ -61,7 +72,23 @@ class Breaker:
         return self.down if self.down and self._now() - self._told < self._memory else None
 
     def connected(self) -> None:
-        self.down, self._wait = None, FIRST_WAIT
+        self.down, self._connected = None, self._now()
+
+    def answered(self) -> None:
+        """A reply has come in time, over a connection that said nothing."""
+        self.down = None
+
+    def well(self) -> None:
+        """A decision was answered."""
+        self._connected, self._wait = float("-inf"), FIRST_WAIT
+
+    def lost(self, why: str) -> bool:
+        """The connection has ended. Whether that speaks against the store: it was made, and was of no use."""
+        if self._now() - self._connected >= LONGEST_WAIT:
+            self._wait = FIRST_WAIT
+            return False
+        self.unreachable(why)
+        return True
 
     def unreachable(self, why: str) -> None:
         self.down, self._told = why, self._now()
@@ -75,7 +102,7 @@ class Breaker:
 
     def next_attempt(self, began: float) -> float:
         """When to try again after an attempt that began then."""
-        at = began + self._wait
+        at = began + self._wait * random.uniform(1.0, JITTER)  # noqa: S311 - no secret
         self._wait = min(2 * self._wait, LONGEST_WAIT)
         return at
 
@@ -119,3 +146,70 @@ class Rest:
         else:
             self.begin()
             self._on_end()
+
+
+class Trial(NamedTuple):
+    """A command, and who reads its reply: raises StoreUnavailable where the server is of no use."""
+
+    written: Callable[[], bytes]
+    read: Callable[[Reply], None]
+
+    def again(self, drop: Callable[[str], None], reply: Reply) -> None:
+        try:
+            self.read(reply)
+        except StoreUnavailable as error:
+            drop(str(error))
+
+
+class Proof(NamedTuple):
+    """What a server that was connected to has to do, each within so many seconds. The last of it is asked again of one
+    that was slow. `single`: it has to be no sentinel, and no node of a cluster without a word."""
+
+    trials: tuple[Trial, ...]
+    single: bool = False
+    within: float = 10.0
+
+    def and_also(self, trial: Trial) -> Proof:
+        return self._replace(trials=(*self.trials, trial))
+
+
+def _check(reply: Reply) -> None:
+    """Raises what the server says if it is what it would say to every request. Another error is no proof of the
+    contrary: a server that does not know the first line of a script (fakeredis) may run ours."""
+    if isinstance(reply, Refused) or str(reply).startswith("NOAUTH "):
+        raise reply
+
+
+# A script that says what it is (by its first line) is refused at once where it could not write: by a replica, while
+# data is loaded, while another script runs. PING would be answered by a replica.
+OF_A_MASTER = Proof((Trial(lambda: command("EVAL", "#!lua\nreturn 1", 0), _check),), single=True)
+OF_A_NODE = Proof((Trial(lambda: command("PING"), _check),))  # a replica knows as well who has which slots
+
+
+class Proving:
+    """A server that is tried. After that its replies are somebody else's."""
+
+    def __init__(self, proof: Proof) -> None:
+        self._proof = proof
+        self._replies: list[Reply] = []
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ended: str | None = None
+
+    def heard(self, reply: Reply) -> None:
+        self._replies.append(reply)
+        if len(self._replies) == len(self._proof.trials):
+            resolve(self._over, None)
+
+    def lost(self, why: str) -> None:
+        self._ended = why
+        resolve(self._over, None)
+
+    async def proved(self, wire: Transport) -> None:
+        trials, within = self._proof.trials, self._proof.within
+        wire.write(b"".join([trial.written() for trial in trials]))
+        late = StoreUnavailable(f"connected, but no decision within {within * 1000:.0f} ms")
+        await in_time(self._over, within, lambda: resolve(self._over, late))
+        for trial, reply in zip(trials, self._replies, strict=False):
+            trial.read(reply)
+        if self._ended or len(self._replies) > len(trials):
+            raise StoreUnavailable(self._ended or "a reply that nobody asked for")

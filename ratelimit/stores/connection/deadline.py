@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
+
+from ratelimit.model import StoreUnavailable
 
 T = TypeVar("T")
 
@@ -98,3 +100,10 @@ async def in_time(reply: asyncio.Future[T], patience: float, ring: Callable[[], 
         return await reply
     finally:
         timer.stop()
+
+
+def resolve(future: asyncio.Future[Any] | None, reply: Any) -> None:
+    """Tell who waits for a reply; a StoreUnavailable is raised there."""
+    if future and not future.done():
+        settle = future.set_exception if isinstance(reply, StoreUnavailable) else future.set_result
+        settle(reply)

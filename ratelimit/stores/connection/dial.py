@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 import hiredis
@@ -27,28 +28,20 @@ from redis.exceptions import (
 )
 
 from ratelimit.model import StoreUnavailable
+from ratelimit.stores.connection.breaker import Proof, Proving, Trial
 from ratelimit.stores.connection.errors import NoScript, NotMaster, Replied, advised, no_client
 from ratelimit.stores.connection.handshake import Address, check_single, looked_up, reuse_context
-from ratelimit.stores.connection.socket import Reply, Socket, Transport
+from ratelimit.stores.connection.socket import Reply, Socket, Transport, command
 
 __all__ = [
-    "OF_A_MASTER",
-    "OF_A_NODE",
     "ConnectionPool",
-    "Proof",
     "connect",
     "connections",
     "connections_to_master",
     "reason",
 ]
 
-Proof = tuple[str | int, ...]  # a command: who answers it is of use
-# A script that says what it is (by its first line) is refused at once where it could not write: by a replica, while
-# data is loaded, while another script runs. PING would be answered by a replica.
-OF_A_MASTER: Proof = ("EVAL", "#!lua\nreturn 1", 0)
-OF_A_NODE: Proof = ("PING",)  # of a cluster: a replica knows as well who has which slots
-# LOADING is a ConnectionError. Any other error is no proof of the contrary: with OOM those who are to be denied still
-# are, and a server that does not know the first line of the script (fakeredis) may run ours.
+
 WORDS = {  # redis-py takes the word off what a server says
     BusyLoadingError: "LOADING",
     MasterDownError: "MASTERDOWN",
@@ -56,7 +49,6 @@ WORDS = {  # redis-py takes the word off what a server says
     AuthenticationError: "WRONGPASS",
 }
 UNASKED = ("HELLO must be called", "Authentication required")  # of NOAUTH: nobody has presented a password
-USELESS = (AuthenticationError, MasterDownError, ReadOnlyError)
 
 
 class Finder(Protocol):
@@ -108,7 +100,7 @@ async def connect(
     pool: ConnectionPool, on_reply: Callable[[Reply], None], on_lost: Callable[[str], None], proof: Proof
 ) -> Transport:
     """A new connection that has proved to be of use, tried once: redis-py by itself would try ten times. Raises what
-    redis-py raises."""
+    redis-py raises, and StoreUnavailable."""
     connection: Connection = pool.make_connection()  # type: ignore[no-untyped-call]
     connection.retry = Retry(NoBackoff(), 0)
     connection.socket_timeout = None
@@ -117,32 +109,39 @@ async def connect(
             await looked_up(connection.host, connection.port)
         if isinstance(connection, SSLConnection):
             reuse_context(connection.ssl_context, pool.connection_kwargs)
-        await connection.connect()  # type: ignore[no-untyped-call]
-        await _prove(connection, proof)
+        await _greeted(connection)
     except BaseException:
         await connection.disconnect(nowait=True)
         raise
+    if proof.single:
+        kind = Trial(lambda: command("HELLO"), partial(_check_kind, connection))
+        proof = proof._replace(trials=(kind, *proof.trials))
+    proving = Proving(proof)
     writer = getattr(connection, "_writer", None)  # redis-py has no public way to the transport; fakeredis has none
-    if not isinstance(writer, asyncio.StreamWriter):
-        return _Generic(connection, on_reply, on_lost)
-    connection._writer = connection._reader = None  # ours from here on: who drops a connection closes its writer
-    return Socket(writer, on_reply, on_lost)
-
-
-async def _prove(connection: Connection, proof: Proof) -> None:
-    """Raises what the server says if it is what it would say to every request, and where it is another kind."""
-    asked = [("HELLO",), proof] if proof is OF_A_MASTER else [proof]
-    await connection.send_packed_command(connection.pack_commands(asked), check_health=False)
-    if proof is OF_A_MASTER:
-        with suppress(ResponseError):  # a user who may not ask, fakeredis
-            _check_kind(connection, await connection.read_response())
+    wire: Socket | _Generic
+    if isinstance(writer, asyncio.StreamWriter):
+        connection._writer = connection._reader = None  # ours from here on: who drops a connection closes its writer
+        wire = Socket(writer, proving.heard, proving.lost)
+    else:
+        wire = _Generic(connection, proving.heard, proving.lost)
     try:
-        await connection.read_response()
-    except USELESS:
+        await proving.proved(wire)
+    except BaseException:
+        wire.abort()
         raise
+    wire.on_reply, wire.on_lost = on_reply, on_lost
+    return wire
+
+
+async def _greeted(connection: Connection) -> None:
+    """Connect, also to a server on which HELLO was renamed."""
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]
     except ResponseError as error:
-        if str(error).startswith("BUSY "):  # a script runs on and on
+        if "HELLO" not in str(error).upper() or connection.protocol in (2, "2"):
             raise
+        connection.protocol = 2
+        await connection.connect()  # type: ignore[no-untyped-call]
 
 
 def _check_kind(connection: Connection, hello: Reply) -> None:
@@ -158,15 +157,13 @@ class _Generic:
         self, connection: Connection, on_reply: Callable[[Reply], None], on_lost: Callable[[str], None]
     ) -> None:
         self._connection = connection
-        self._on_reply = on_reply
-        self._on_lost = on_lost
-        self._commands: asyncio.Queue[tuple[bytes, int]] = asyncio.Queue()
+        self.on_reply = on_reply
+        self.on_lost = on_lost
+        self._commands: asyncio.Queue[bytes] = asyncio.Queue()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def write(self, commands: bytes) -> None:
-        reader = hiredis.Reader()
-        reader.feed(commands)
-        self._commands.put_nowait((commands, sum(1 for _ in iter(reader.gets, False))))
+        self._commands.put_nowait(commands)
 
     drained = None
 
@@ -177,16 +174,22 @@ class _Generic:
         why = "the connection was closed"
         try:
             while True:
-                commands, replies = await self._commands.get()
+                commands = await self._commands.get()
                 await self._connection.send_packed_command([commands], check_health=False)
-                for _ in range(replies):
-                    self._on_reply(await _read(self._connection))
+                for _ in range(_number(commands)):
+                    self.on_reply(await _read(self._connection))
         except (RedisError, OSError) as error:
             why = reason(error)
         finally:
-            self._on_lost(why)
+            self.on_lost(why)
             with suppress(RedisError):
                 await self._connection.disconnect(nowait=True)
+
+
+def _number(commands: bytes) -> int:
+    reader = hiredis.Reader()
+    reader.feed(commands)
+    return len(list(iter(reader.gets, False)))
 
 
 async def _read(connection: Connection) -> Reply | StoreUnavailable:
@@ -202,7 +205,7 @@ async def _read(connection: Connection) -> Reply | StoreUnavailable:
 
 def reason(error: BaseException) -> str:
     """An error in a line: its type and what it says, or what a server says, and what to do about it."""
-    if type(error) is StoreUnavailable:
+    if type(error) is StoreUnavailable or isinstance(error, Replied):
         return str(error)
     if isinstance(error, AuthenticationError) and str(error).startswith(UNASKED):
         return advised("NOAUTH Authentication required.")

@@ -73,8 +73,8 @@ ADVICE = {
     "MISCONF": "the server can't save to its disk and refuses writes: see its log, and free or repair the disk",
     "MOVED": f"another node of the cluster has this slot: {A_CLUSTER}",
     "NOAUTH": "the server wants a password: RATELIMIT_STORE_PASSWORD, or that of the store's URL",
-    "NOPERM": "the user of the store's URL may not do this: it needs EVAL, EVALSHA, TIME, and the commands on hashes,"
-    " sorted sets and expiries for the keys with the store's prefix",
+    "NOPERM": "the user of the store's URL needs +@read +@write +@scripting +time on the keys with the store's prefix"
+    " (ACL SETUSER), and none of these commands renamed",
     "NOREPLICAS": "fewer replicas are in touch with the server than min-replicas-to-write wants",
     "OOM": "the server's memory is full under maxmemory-policy noeviction: raise maxmemory, or move what else is in it",
     "READONLY": "this server is a replica; the URL is to lead to the master, also after a failover",

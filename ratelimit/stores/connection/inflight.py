@@ -6,11 +6,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from typing import NamedTuple
 
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection.breaker import Breaker
-from ratelimit.stores.connection.deadline import DeadlineTimer
+from ratelimit.stores.connection.deadline import DeadlineTimer, resolve
 from ratelimit.stores.connection.errors import NotMaster
 from ratelimit.stores.connection.socket import Reply
 
@@ -35,8 +36,11 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self._line)
 
-    def add(self, command: Command) -> None:
-        if command.reply or command.submitted_at > self._now() - POST_LIFE:
+    def add(self, command: Command, why_not: str | None = None) -> None:
+        """Who would wait in vain is told so."""
+        if why_not and command.reply:
+            resolve(command.reply, StoreUnavailable(why_not))
+        elif command.reply or command.submitted_at > self._now() - POST_LIFE:
             self._line.append(command)
 
     def take(self) -> list[Command]:
@@ -59,17 +63,25 @@ class Outbox:
 
 
 class InFlight:
-    """Of one link, whose connection `drop` ends with a reason. `timeout` in seconds."""
+    """Of one link, whose connection `drop` ends with a reason. `timeout` in seconds. `retry` asks a store that was
+    too late once more."""
 
     def __init__(
-        self, breaker: Breaker, timeout: float, drop: Callable[[str], None], used: Callable[[float], None]
+        self,
+        breaker: Breaker,
+        timeout: float,
+        drop: Callable[[str], None],
+        used: Callable[[float], None],
+        retry: Callable[[], None],
     ) -> None:
         self._now = asyncio.get_running_loop().time
         self._breaker = breaker
         self._drop = drop
         self._used = used
+        self._timeout = timeout
+        self._retry = retry
         self._timer = DeadlineTimer(lambda: timeout, self._given_up_at, self._give_up)
-        self._heard = float("-inf")  # when the last reply came
+        self._heard = float("-inf")  # when the last reply came in time
         self.line: deque[tuple[float, Done]] = deque()  # when it was sent, and who waits
         self.on_answer: Callable[[], None] | None = None
 
@@ -78,17 +90,29 @@ class InFlight:
         if not self.line:
             self._drop("a reply that nobody asked for")
             return
-        _, done = self.line.popleft()
-        self._heard = now = self._now()
+        sent, done = self.line.popleft()
+        now = self._now()
         self._used(now)
+        if now - sent <= self._timeout:
+            self._heard = now
         if self._breaker.down:  # it was stalled
-            self._breaker.connected()
-            self._timer.stop()
+            if self._heard == now:
+                self._breaker.answered()
+                self._timer.stop()
+            elif not self.line:
+                self._ask_again(sent)
         if isinstance(reply, NotMaster):  # the next connection may lead to the new master
             self._drop(str(reply))
         done(reply)
         if self.on_answer:
             self.on_answer()
+
+    def _ask_again(self, sent: float) -> None:
+        """The last reply came too late. The store is back when it answers in time, and is asked for that as often as it
+        would be connected to."""
+        self._breaker.unreachable(f"no reply within {self._timeout * 1000:.0f} ms, but later")
+        wait = max(0.0, self._breaker.next_attempt(sent) - self._now())
+        asyncio.get_running_loop().call_later(wait, self._retry, context=Context())
 
     def fail(self, why: str) -> None:
         """The connection has ended: what was sent may have been applied."""
@@ -114,10 +138,3 @@ class InFlight:
 
 def unheard(_: Reply) -> None:
     """Nobody waits for this reply."""
-
-
-def resolve(future: asyncio.Future[Reply] | None, reply: Reply) -> None:
-    """Tell who waits for a reply; a StoreUnavailable is raised there."""
-    if future and not future.done():
-        settle = future.set_exception if isinstance(reply, StoreUnavailable) else future.set_result
-        settle(reply)

@@ -9,11 +9,11 @@ from functools import partial
 
 from ratelimit.ground.loops import ends
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores.connection.breaker import PAUSE, Breaker, Rest
-from ratelimit.stores.connection.deadline import in_time
-from ratelimit.stores.connection.dial import OF_A_MASTER, ConnectionPool, Proof, connect, reason
+from ratelimit.stores.connection.breaker import OF_A_MASTER, PAUSE, Breaker, Proof, Rest
+from ratelimit.stores.connection.deadline import in_time, resolve
+from ratelimit.stores.connection.dial import ConnectionPool, connect, reason
 from ratelimit.stores.connection.errors import Refused
-from ratelimit.stores.connection.inflight import Command, Done, InFlight, Outbox, resolve
+from ratelimit.stores.connection.inflight import Command, Done, InFlight, Outbox
 from ratelimit.stores.connection.socket import Reply, Transport
 
 RETRY = 0.5  # seconds until what was posted, and refused, is sent again
@@ -40,12 +40,8 @@ class Link:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
-        self._pool = pool
-        self._timeout = timeout
-        self._on_ready = on_ready
-        self._on_failure = on_failure
-        self._wanted = wanted
-        self._proof = proof
+        self._pool, self._timeout, self._proof = pool, timeout, proof._replace(within=timeout)
+        self._on_ready, self._on_failure, self._wanted = on_ready, on_failure, wanted
         self.breaker = Breaker(timeout, self._now)
         self._wire: Transport | None = None
         self._task: asyncio.Task[None] | None = None
@@ -53,7 +49,7 @@ class Link:
         self._outbox = Outbox(self._now)
         self._corked: list[Command] = []
         self._rest = Rest(self.drop, self._tell_if_ready)
-        self._in_flight = InFlight(self.breaker, timeout, self.drop, self._rest.used)
+        self._in_flight = InFlight(self.breaker, timeout, self.drop, self._rest.used, self._retry)
         self._idle: asyncio.Future[None] | None = None
         self._closed = self._cancelled = False
         self.number = 0  # of connections that were made
@@ -77,9 +73,7 @@ class Link:
     def connect(self) -> None:
         if self._closed:  # nobody would ever end a connection that is made now
             self._on_failure(StoreUnavailable("the store was closed"))
-        elif self._task is None and not (
-            self._cancelled and ends()
-        ):  # in a context of its own: a connection is no part of the request that is the first
+        elif self._task is None and not (self._cancelled and ends()):  # in a context of its own, not the request's
             self._task, self._cancelled = self._loop.create_task(self._run(), context=Context()), False
 
     def send(self, commands: bytes, *done: Done) -> None:
@@ -94,8 +88,7 @@ class Link:
             wire.drained.add_done_callback(lambda _: self._resume(wire))
 
     async def call(self, command: bytes, patience: float | None = None) -> Reply:
-        """Send a command at the end of this turn, or when there is a connection, and wait for its reply. Raises
-        StoreUnavailable."""
+        """`cork` a command, and wait for its reply. Raises StoreUnavailable."""
         if why := self.breaker.refusal:
             raise StoreUnavailable(why)
         reply = self.cork(command)
@@ -125,10 +118,9 @@ class Link:
         """As `submit`, of what may be done twice: again where it is refused for now, or lost with its connection."""
         self._submit([Command(command, None, self._now())])
 
-    async def wait_until_sent(self, deadline: float | None = None) -> None:
+    async def wait_until_sent(self, deadline: float) -> None:
         """Wait until what was sent has left this process, or raise StoreUnavailable when the time is up. Not for a
         connection: what was posted goes first when there is one."""
-        deadline = self._now() + self._timeout if deadline is None else deadline
         while self._wire and (drained := self._wire.drained):
             if self.breaker.down:
                 raise StoreUnavailable(self.breaker.down)
@@ -179,12 +171,15 @@ class Link:
         try:
             async with asyncio.timeout(self.breaker.patience) as patience:
                 wire = await connect(self._pool, self._in_flight.answer, partial(self.drop, lost=lost), self._proof)
+            self.breaker.connected()
             if not lost.done():
                 self._wire, self.number = wire, self.number + 1
-                self.breaker.connected()
                 self._rest.begin()
                 self._resume(wire)
-            self._end(await lost)
+            why = await lost
+            if self.breaker.lost(why):
+                self._give_up(why)
+            self._end(why)
         except asyncio.CancelledError:
             for _ in range(0 if self._closed else 100):  # turns for who is cancelled with it and gives slots back:
                 await asyncio.sleep(0)  # a loop that ends without close() cancels all its tasks at once
@@ -193,13 +188,21 @@ class Link:
             why = f"no connection within {self.breaker.patience:.1f} s" if patience.expired() else reason(error)
             if self._now() <= began + self.breaker.patience + PAUSE:  # else the loop stood still: it proves nothing
                 self.breaker.unreachable(why)
-                self._outbox.fail(why)
-                self._on_failure(StoreUnavailable(why))
+                self._give_up(why)
             self._end(why)
         finally:
             if wire:
                 wire.abort()
         return self.breaker.down
+
+    def _give_up(self, why: str) -> None:
+        self._outbox.fail(why)
+        self._on_failure(StoreUnavailable(why))
+
+    def _retry(self) -> None:
+        if self.ready and self.breaker.down and not self._in_flight.line:
+            trial = self._proof.trials[-1]
+            self.send(trial.written(), partial(trial.again, self.drop))
 
     def _resume(self, wire: Transport) -> None:
         """Send what is in line, if it leaves this process."""
@@ -228,12 +231,8 @@ class Link:
         if self.ready:
             self.send(b"".join([one.text for one in commands]), *[partial(self._settle, one) for one in commands])
             return
-        why = self.breaker.refusal
         for one in commands:
-            if why and one.reply:
-                resolve(one.reply, StoreUnavailable(why))
-            else:
-                self._outbox.add(one)
+            self._outbox.add(one, self.breaker.refusal)
         self.connect()
 
     def _settle(self, command: Command, reply: Reply) -> None:

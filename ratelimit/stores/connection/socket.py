@@ -68,8 +68,8 @@ class Socket(asyncio.Protocol):
     ) -> None:
         self._stream = stream  # it closes its transport when it is dropped
         self._transport = transport = stream.transport
-        self._on_reply = on_reply
-        self._on_lost = on_lost
+        self.on_reply = on_reply
+        self.on_lost = on_lost
         self._reader = hiredis.Reader(protocolError=StoreUnavailable, replyError=error_of, notEnoughData=self)
         self.write = transport.write
         self.abort = transport.abort
@@ -89,7 +89,7 @@ class Socket(asyncio.Protocol):
         try:
             while (reply := self._reader.gets()) is not self:
                 if not isinstance(reply, hiredis.PushNotification):
-                    self._on_reply(reply)
+                    self.on_reply(reply)
         except Exception as error:  # noqa: BLE001 - also a list without end, or as the key of a map
             self._lost(f"what the server sent is no reply: {error!r}")
             self._transport.abort()
@@ -107,7 +107,7 @@ class Socket(asyncio.Protocol):
             self.drained = None
 
     def _lost(self, why: str) -> None:
-        on_lost, self._on_lost = self._on_lost, _nothing
+        on_lost, self.on_lost = self.on_lost, _nothing
         on_lost(why)
 
 

@@ -105,6 +105,18 @@ def time_of(reply: Reply) -> int:
     return now_ms
 
 
+def read_time(reply: Reply) -> None:
+    """Raises StoreUnavailable for what is no reply to a call for nobody."""
+    if isinstance(reply, StoreUnavailable):
+        raise reply
+    if not (isinstance(reply, list) and len(reply) == 1):
+        raise StoreUnavailable("what the server sent is no reply to the script")
+    try:
+        time_of(reply)
+    except ValueError as error:
+        raise StoreUnavailable(f"what the server sent is no reply to the script: {error}") from None
+
+
 def _loaded(name: str) -> Callable[[], Script]:
     return lambda: Script.load(name)
 
@@ -123,6 +135,10 @@ class Scripts:
         """A call of trial.lua, to which `refused` reads the reply; with a hash tag of a slot that the node has."""
         keys = [bulk(f"{prefix}{{{tag or 'trial'}}}:trial:{secrets.token_hex(8)}:{part}") for part in ("h", "z", "t")]
         return b"".join([self.trial.head(len(keys), 0, text=True), *keys])
+
+    def for_nobody(self) -> bytes:
+        """A call of acquire that decides for no caller: who answers it with the time can decide."""
+        return b"".join([self.acquire.head(0, 2, text=True), bulk(""), bulk(0)])
 
     def renewal(self, prefix: str, leases: Sequence[Lease], *, text: bool = False) -> bytes:
         """A call of renew.lua for leases in one slot."""

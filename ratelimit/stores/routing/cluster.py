@@ -11,11 +11,13 @@ from typing import Any
 from ratelimit.ground.loops import ends
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.batching.queue import MOST, DecisionQueue
+from ratelimit.stores.connection.breaker import OF_A_NODE
 from ratelimit.stores.connection.deadline import in_time
-from ratelimit.stores.connection.dial import OF_A_NODE, connections
+from ratelimit.stores.connection.dial import connections
 from ratelimit.stores.connection.errors import Moved, Redirected
 from ratelimit.stores.connection.handshake import Address
 from ratelimit.stores.connection.socket import command
+from ratelimit.stores.lua.rights import trial_of_rights
 from ratelimit.stores.lua.scripts import Scripts
 from ratelimit.stores.routing.slotmap import SLOTS, Range, address_of, ranges_of, slot_of
 from ratelimit.stores.routing.urls import ClusterUrl
@@ -147,7 +149,7 @@ class ClusterNodes:
                 connections(self._url.node(address)),
                 self._scripts,
                 self._timeout,
-                OF_A_NODE,
+                OF_A_NODE.and_also(trial_of_rights(self._scripts, self._prefix)),
                 early=MOST,  # who waits longer finds more of its slot to share a call
                 on_trouble=self.refresh,
             )

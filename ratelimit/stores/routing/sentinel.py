@@ -11,9 +11,10 @@ from collections import Counter
 from functools import partial
 
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores.connection.dial import OF_A_NODE, ConnectionPool, connect, connections, reason
+from ratelimit.stores.connection.breaker import OF_A_NODE
+from ratelimit.stores.connection.deadline import resolve
+from ratelimit.stores.connection.dial import ConnectionPool, connect, connections, reason
 from ratelimit.stores.connection.handshake import Address
-from ratelimit.stores.connection.inflight import resolve
 from ratelimit.stores.connection.socket import Reply, command
 from ratelimit.stores.routing.urls import SentinelUrl
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ratelimit.stores.batching.queue import DecisionQueue
-from ratelimit.stores.connection.dial import OF_A_MASTER, ConnectionPool
+from ratelimit.stores.connection.breaker import OF_A_MASTER, Proof
+from ratelimit.stores.connection.dial import ConnectionPool
 from ratelimit.stores.connection.errors import Redirected
 from ratelimit.stores.lua.scripts import Scripts
 
@@ -13,8 +14,8 @@ from ratelimit.stores.lua.scripts import Scripts
 class SingleNode:
     """Of one event loop. `timeout` in seconds."""
 
-    def __init__(self, pool: ConnectionPool, scripts: Scripts, timeout: float) -> None:
-        self.queue = DecisionQueue(pool, scripts, timeout, OF_A_MASTER)
+    def __init__(self, pool: ConnectionPool, scripts: Scripts, timeout: float, proof: Proof = OF_A_MASTER) -> None:
+        self.queue = DecisionQueue(pool, scripts, timeout, proof)
         self.masters = (self.queue,)
         self.on_new_queue: Callable[[DecisionQueue], None] = lambda _: None  # there will be no other
 

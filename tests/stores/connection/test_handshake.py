@@ -11,7 +11,8 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ratelimit.stores.connection import handshake
-from ratelimit.stores.connection.dial import OF_A_NODE, connect, connections, reason
+from ratelimit.stores.connection.breaker import OF_A_NODE
+from ratelimit.stores.connection.dial import connect, connections, reason
 from tests import certificates, servers
 
 

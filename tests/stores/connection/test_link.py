@@ -13,7 +13,8 @@ from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores.connection import link as link_module
-from ratelimit.stores.connection.dial import OF_A_MASTER, connect
+from ratelimit.stores.connection.breaker import OF_A_MASTER
+from ratelimit.stores.connection.dial import connect
 from ratelimit.stores.connection.errors import ADVICE, NoScript, NotMaster, Replied, error_of
 from ratelimit.stores.connection.socket import Socket, Transport, command
 from ratelimit.stores.redis import RedisStore
@@ -206,6 +207,7 @@ def test_a_connection_that_is_lost_while_it_is_full(monkeypatch: pytest.MonkeyPa
         await turns()
         decision = ask(store, *WARM)
         await turns()
+        link.breaker.well()  # it has decided for somebody before
         transports[0].protocol.connection_lost(None)
         await turns(8)
         first, second = transports

@@ -161,8 +161,14 @@ class Liar:
         while data := await reader.read(65_536):
             commands.feed(data)
             while sent := commands.gets():
-                is_ours = sent[0].startswith(b"EVAL") and sent[2] != b"0"  # and not the proof of a new connection
-                writer.write(self.answers.pop(0) if is_ours else b"+OK\r\n")
+                if not sent[0].startswith(b"EVAL"):
+                    writer.write(b"+OK\r\n")
+                elif sent[2] == b"0":  # the proof of a new connection: it can decide, for nobody
+                    writer.write(b"*1\r\n:%d\r\n" % T)
+                elif len(sent) == 6:  # what its user may do: all
+                    writer.write(b"*0\r\n")
+                else:
+                    writer.write(self.answers.pop(0))
         writer.close()
 
 

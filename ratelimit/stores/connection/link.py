@@ -77,10 +77,8 @@ class Link:
     def connect(self) -> None:
         if self._closed:  # nobody would ever end a connection that is made now
             self._on_failure(StoreUnavailable("the store was closed"))
-        elif self._task is None and not (
-            self._cancelled and ends()
-        ):  # in a context of its own: a connection is no part of the request that is the first
-            self._task, self._cancelled = self._loop.create_task(self._run(), context=Context()), False
+        elif self._task is None and not (self._cancelled and ends()):
+            self._task, self._cancelled = self._loop.create_task(self._run(), context=Context()), False  # no request's
 
     def send(self, commands: bytes, *done: Done) -> None:
         """Send commands when the link is `ready`, a `done` for each. Sent once: after an error they may be applied."""

@@ -49,6 +49,35 @@ def test_a_release_waits_until_it_is_sent(fake: RedisStore) -> None:
     run(fake, test())
 
 
+def test_a_link_that_is_cancelled(fake: RedisStore) -> None:
+    """Who is cancelled with it, as a loop ends, makes no connection that nobody would end; who comes later does."""
+
+    async def test() -> None:
+        await connected(fake)
+        link = queue_of(fake).link
+        assert link._task
+        ended = link._task
+        ended.cancel()
+        await asyncio.wait([ended])
+
+        async def gives_back() -> None:
+            try:
+                await asyncio.sleep(10)
+            finally:
+                await fake.release([LEASE])
+                await turns()
+
+        cancelled = asyncio.create_task(gives_back())
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        assert link._task is None
+        link.connect()
+        assert link._task
+
+    run(fake, test())
+
+
 def test_what_does_not_fit_stays_in_line(fake: RedisStore) -> None:
     """While a server does not read, what comes is kept here, and goes in its order when it does."""
 

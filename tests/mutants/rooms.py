@@ -78,7 +78,8 @@ ROOMS = {
     "lua": Room(
         ("stores/lua/**/*.lua",),
         (*STORES, "stores/fallback/test_settle.py", "stores/batching/test_reserve.py", "stores/batching/test_queue.py",
-         "stores/batching/test_refunds.py", "stores/test_redis.py", "stores/test_differential.py"),
+         "stores/batching/test_refunds.py", "acceptance/test_limits_to_come.py", "stores/test_redis.py",
+         "stores/test_differential.py"),
         "valkey or not (memory or fakeredis or redis)",
     ),
     "batching": Room(

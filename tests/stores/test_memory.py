@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -106,6 +107,17 @@ def test_holds_are_forgotten_with_their_counter(moved: list[int]) -> None:
         for _ in range(2):
             await store.acquire([])
         assert (store._holds, store._counters) == ({}, {})
+
+    asyncio.run(test())
+
+
+def test_its_own_clock() -> None:
+    """Without a clock of the caller's it goes by the machine's, in milliseconds since 1970."""
+
+    async def test() -> None:
+        before = time.time_ns() // 1_000_000
+        decision = await MemoryStore().acquire([rate(1, 60_000)])
+        assert before <= decision.now_ms <= time.time_ns() // 1_000_000
 
     asyncio.run(test())
 

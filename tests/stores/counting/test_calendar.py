@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratelimit.model import Quota
-from ratelimit.stores.batching import queue as queue
 from ratelimit.stores.counting import calendar
+from ratelimit.stores.routing import router
 from tests.stores import Subject, quota
 
 ZONES = [
@@ -122,7 +122,7 @@ def test_a_quota_ends_to_the_millisecond(
     subject: Subject, limit: object, last: str, first: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In its period's last millisecond a spent quota denies, and says 1 ms; in the first of the next it admits."""
-    monkeypatch.setattr(queue, "ATTEMPTS", 100)  # the store's clock stands still here, and ours does not
+    monkeypatch.setattr(router, "CLOCKS", 100)  # the store's clock stands still here, and ours does not
     before, after = (int(datetime.fromisoformat(text).timestamp() * 1000) for text in (last, first))
     assert after - before == 1
 

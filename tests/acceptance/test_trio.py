@@ -25,7 +25,6 @@ from ratelimit.ground.loops import running
 from ratelimit.ground.repeats import Repeats
 from ratelimit.model import Message
 from ratelimit.stores.memory import MemoryStore
-from ratelimit.stores.redis import ClusterStore
 from tests import servers
 from tests.acceptance import ANA, ask, limited, plain, policy, scope_of
 from tests.acceptance.test_hang_ups import EMPTY, LINE, lines, slots_of
@@ -271,7 +270,7 @@ def test_a_callback_that_fails(caplog: pytest.LogCaptureFixture) -> None:
 
 STORES = [
     (lambda: RedisStore("redis://127.0.0.1:1"), "RedisStore"),
-    (lambda: ClusterStore("redis+cluster://127.0.0.1:1"), "ClusterStore"),
+    (lambda: RedisStore("redis+cluster://127.0.0.1:1"), "RedisStore"),
 ]
 
 

@@ -1,1 +1,1 @@
-"""Which server decides for a key. Read cluster.py first, then slotmap.py."""
+"""Which server decides for a key. Read router.py first, then single.py and cluster.py."""

@@ -121,10 +121,15 @@ class InFlight:
         for _, done in line:
             done(StoreUnavailable(why))
 
+    def watch(self) -> None:
+        """Give the connection up where nothing comes."""
+        if self._timer.timer is None:
+            self._timer.set()
+
     def notice_silence(self) -> None:
         """Somebody has waited in vain: for a late reply, which is one caller's, or for a store that says nothing."""
         if self.line and self._breaker.stalled(self._now() - self._silent_since()):
-            self._timer.set()
+            self.watch()
 
     def _silent_since(self) -> float:
         return max(self._heard, self.line[0][0])

@@ -176,33 +176,27 @@ class Link:
                 self._wire, self.number = wire, self.number + 1
                 self._rest.begin()
                 self._resume(wire)
-            why = await lost
-            if self.breaker.lost(why):
-                self._give_up(why)
-            self._end(why)
+            self._end(why := await lost, useless=self.breaker.lost(why))
         except asyncio.CancelledError:
             for _ in range(0 if self._closed else 100):  # turns for who is cancelled with it and gives slots back:
                 await asyncio.sleep(0)  # a loop that ends without close() cancels all its tasks at once
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, callers are told that the store is out of reach
             why = f"no connection within {self.breaker.patience:.1f} s" if patience.expired() else reason(error)
-            if self._now() <= began + self.breaker.patience + PAUSE:  # else the loop stood still: it proves nothing
+            failed = self._now() <= began + self.breaker.patience + PAUSE  # else the loop stood still
+            if failed:
                 self.breaker.unreachable(why)
-                self._give_up(why)
-            self._end(why)
+            self._end(why, useless=failed)
         finally:
             if wire:
                 wire.abort()
         return self.breaker.down
 
-    def _give_up(self, why: str) -> None:
-        self._outbox.fail(why)
-        self._on_failure(StoreUnavailable(why))
-
     def _retry(self) -> None:
         if self.ready and self.breaker.down and not self._in_flight.line:
             trial = self._proof.trials[-1]
             self.send(trial.written(), partial(trial.again, self.drop))
+            self._in_flight.watch()
 
     def _resume(self, wire: Transport) -> None:
         """Send what is in line, if it leaves this process."""
@@ -215,8 +209,11 @@ class Link:
         if self.ready:
             self._on_ready()
 
-    def _end(self, why: str) -> None:
-        """What was sent may have been applied; what was not, or was posted, goes over a new connection."""
+    def _end(self, why: str, *, useless: bool = False) -> None:
+        """What was sent may have been applied; what was not waits for a new connection, unless this one was useless."""
+        if useless:
+            self._outbox.fail(why)
+            self._on_failure(StoreUnavailable(why))
         self._wire = None
         self._in_flight.fail(why)
         self._tell_if_idle()

@@ -247,6 +247,45 @@ def test_a_store_that_stalls(fake: RedisStore) -> None:
     run(fake, test(), Clocked)
 
 
+def test_a_store_that_is_late_each_time(fake: RedisStore) -> None:
+    """A store that answers, but never in time, is asked as often as a connection would be tried, and nobody waits for
+    it; what is no decision, or silence, ends the connection."""
+
+    async def test() -> None:
+        wire = await connected(fake)
+        await failing(fake)
+        wire.written.clear()
+        wire.reply([T, 1, 1])
+        asked = []
+        for _ in range(7):
+            await until(lambda: bool(wire.written))
+            asked.append(asyncio.get_running_loop().time())
+            wire.written.clear()
+            await asyncio.sleep(TIMEOUT + 0.01)
+            wire.reply([T])
+            await refused(fake, "no reply within 100 ms, but later")
+        assert all(b - a > LONGEST_WAIT - 0.01 for a, b in pairwise(asked[4:]))
+        fake_link = queue_of(fake).link
+        await fake.release([LEASE])  # in the middle of it: its reply tells as well
+        wire.reply(1)
+        assert not fake_link.breaker.down
+        await asyncio.sleep(2 * LONGEST_WAIT)
+        await failing(fake)
+        wire.reply([T, 1, 1])
+        await turns()
+        wire.reply([])
+        await turns(8)
+        assert wire.aborted
+        other = FakeWire.made[-1]
+        assert other is not wire
+        await failing(fake)
+        other.reply([T, 1, 1])
+        await asyncio.sleep(STALL + 2 * TIMEOUT)  # it says no more
+        assert other.aborted
+
+    run(fake, test(), Clocked)
+
+
 def test_who_already_waits_may_still_be_answered(fake: RedisStore) -> None:
     """A store that is found stalled refuses who comes from then on; who came before has the rest of its timeout."""
 

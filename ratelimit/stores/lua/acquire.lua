@@ -91,8 +91,8 @@ local function decide(tariff, before, at)
     if not (used and used >= 0 and used <= WHOLE_LARGEST) then
       whole_refuse()
     end
-    local exceeded = cost > 0 and not counts and used > row.max - cost -- never used + cost: it may pass 2^53
-    seen.cost, seen.exceeded, seen.charged = cost, exceeded, false
+    local exceeded = used > row.max - cost and cost > 0 and not counts -- never used + cost: it may pass 2^53
+    seen.exceeded, seen.charged = exceeded, false
     if exceeded then
       allowed, clean = allowed and row.shadow, false
     elseif seen.target ~= row.current then -- the clock went back a little
@@ -110,7 +110,8 @@ local function decide(tariff, before, at)
   for c = 1, n do
     local row = rows[c]
     local seen, key = row.seen, KEYS[before + row.key]
-    local cost = seen.cost
+    local cost = row.cost * units
+    seen.cost = cost
     if counts then
       cost = min_of(cost, WHOLE_LARGEST - seen.used)
     end

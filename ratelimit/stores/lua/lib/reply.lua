@@ -5,12 +5,12 @@
 
 -- Allowed, and all was charged at this instant.
 local function reply_plainly(reply, at, tariff)
+  local rows, n = tariff.rows, tariff.n
   reply[at + 1] = 1
-  at = at + 1
-  for c = 1, tariff.n do
-    reply[at + c] = tariff.rows[c].seen.used
+  for c = 1, n do
+    reply[at + 1 + c] = rows[c].seen.used
   end
-  return at + tariff.n
+  return at + 1 + n
 end
 
 local function reply_fully(reply, at, tariff, allowed, now)

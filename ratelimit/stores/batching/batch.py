@@ -199,7 +199,7 @@ def _full(call: Pending, now_ms: int, verdict: int, said: Sequence[int]) -> Deci
     states = []
     for c, (charge, term) in enumerate(zip(call.caller.charges, call.caller.term_set.terms, strict=True)):
         exceeded, used, reset_after, retry_after = said[4 * c : 4 * c + 4]
-        wait = None if retry_after < 0 else retry_after
+        wait = (None if retry_after < 0 else retry_after) if exceeded else 0
         states.append(State(charge, term.max, used, reset_after, term.length_ms, exceeded == 1, wait, term.shadow))
     if allowed is any(state.exceeded and not state.shadow for state in states):
         raise ValueError("a denial by no limit, or none by one that is exceeded")

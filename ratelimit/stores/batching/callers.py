@@ -32,7 +32,7 @@ class TermSet:
         self.since_ms = max(term.since_ms for term in terms)
         self.until_ms = min(term.until_ms for term in terms)
         self.reserves = reservable(charges) and not any(term.shadow for term in terms)
-        parts: list[str | int] = [self.since_ms, self.until_ms, int(self.reserves), self.size]
+        parts: list[str | int] = [self.since_ms, self.until_ms, "ahead" if self.reserves else "decide", self.size]
         for charge, term in zip(charges, terms, strict=True):
             parts += (LETTERS[term.kind], charge.cost, term.max, term.shadow_until_ms, term.first, term.second)
         later_maxes = [number for c, term in enumerate(terms, 1) for step in term.later for number in (c, *step)]

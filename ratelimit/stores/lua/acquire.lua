@@ -1,32 +1,41 @@
 -- Decides over all limits of many callers in one call: of each caller all limits are charged, or none is.
 --
--- KEYS     the counters, caller by caller and charge by charge; with a number, the marker of the process as the last; all of
---          them in one slot
+-- KEYS     the counters, caller by caller and charge by charge, each of a limit whose units can be held with its record
+--          (lib/holds) behind it; with a number, the marker of the process as the last; all of them in one slot
 -- ARGV[1]  the number of the call (lib/receipt), or "" where nobody will ask about it
 -- ARGV[2]  how many tariffs there are, each shared by many callers; then each tariff:
 --            since, until   the instants (ms) between which they are what they are given as
---            ahead          "1" if its callers take units ahead
---            n              how many charges; then six a charge: kind, cost, max, end of its shadow (0: none), first, second
---              rate         "r"  window (ms), sub-windows       -> lib/rate
---              quota        "q"  start and end of the period    -> lib/quota
---              concurrency  "c"  lease (ms), 0                  -> lib/slots
+--            mode           what its callers ask for:
+--              decide       all limits are charged, or none is
+--              ahead        the same, and some of what may be asked for next
+--              peek         what decide would say now; nothing is written
+--              charge       all limits are charged, whatever the max is
+--              hold         as decide; what is taken goes back one lease later, unless it is renewed or settled by then
+--            n              how many charges; then six a charge: kind, cost, max, shadow, first, second
+--              kind         "r" a rate, "q" a quota, "c" a concurrency cap; "R" and "Q" where units can be held
+--              shadow       until when it is one: 0 where it is enforced
+--              first, second  window (ms) and sub-windows; start and end of the period; lease (ms) and 0
 --            m              how many later maxes; then three each: of which charge, the instant from which it holds, the max
---          then the callers: of which tariff (1, 2, ..), how often to charge ahead if the tariff has it, and a lease id for
---          each concurrency charge
+--          then the callers: of which tariff (1, 2, ..), then
+--            decide, ahead  (ahead: how often to charge ahead,) and a lease id for each concurrency charge that costs something
+--            peek, charge   how many units, by which each cost is multiplied
+--            hold           how many units, and an id for the hold, which ends with its lease: "/60000@3f9a"
 -- Returns  now, then for each caller
 --            -1             now is outside of since .. until: nothing was done, ask again for this instant
 --            -2, why        this caller's counters can't be read or written: nothing is charged
 --            -3, why        the same in the middle of it, and what was charged by then could not be taken back
---            1              allowed, and used of each charge; all were charged, and rates in the sub-window of now
---            2 or 0         allowed or denied, and four a charge: exceeded, used, reset_after, retry_after (-1: never)
---            after 1 or 2, if the tariff has it: how often it was charged ahead, and for how long (ms) that may be spent
+--            1              allowed, and used of each charge; all were charged, and at this instant
+--            2 or 0         allowed or denied, and four a charge: exceeded, used, reset_after, and where it is exceeded
+--                           retry_after (-1: never), else how long (ms) after now the sub-window or period begins in which it
+--                           was counted, as the clock went back
+--            after 1 or 2, if they ask for it: how often it was charged ahead, and for how long (ms) that may be spent
 --          or an error, where the call was given up before it came: nothing was done
 --          The marker says who was charged: the instant (ms), and of whom, unless it was everybody with nothing ahead: how many
 --          keys come before those of the caller, and ":" and how often it was charged ahead
 --
 -- Whole numbers below 2^53 throughout. Of a caller everything is read before anything is written, for an error does not undo
 -- a write: after one in the middle (of a command that the user may not call), what was counted is taken back. A denied
--- request writes nothing, but for the repairs of counters after a clock that was far ahead.
+-- request writes nothing, but for repairs after a clock that was far ahead, and for what is not held any more.
 
 local call, floor, ceil, max_of, min_of = redis.call, math.floor, math.ceil, math.max, math.min
 local ARGV, KEYS, tonumber = ARGV, KEYS, tonumber
@@ -35,10 +44,12 @@ local ARGV, KEYS, tonumber = ARGV, KEYS, tonumber
 -- include lib/rate
 -- include lib/quota
 -- include lib/slots
+-- include lib/kinds
 -- include lib/wait
 -- include lib/ahead
 -- include lib/receipt
 -- include lib/tariff
+-- include lib/reply
 
 local number, marker = ARGV[1], KEYS[#KEYS]
 if number ~= '' and receipt_fenced(marker, number) then
@@ -48,36 +59,39 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + floor(time[2] / 1000)
 
-local kinds = {
-  r = {
-    prepare = rate_prepare, view = rate_view, charge = rate_charge, undo = rate_undo, free_at = rate_free_at,
-    reset = rate_reset,
-  },
-  q = {
-    prepare = quota_prepare, view = quota_view, charge = quota_charge, undo = quota_undo, free_at = quota_free_at,
-    reset = quota_reset,
-  },
-  c = {view = slots_view, charge = slots_charge, undo = slots_undo, free_at = slots_free_at, reset = slots_reset},
-}
+-- What a limit needs whose units can be held: made only where there is one.
+local view_held, put_held, drop_held
+local function make_holds()
+  -- include lib/returns
+  -- include lib/holds
+  kinds_known.r.return_to, kinds_known.q.return_to = returns_rate, returns_quota
+  return holds_view, holds_put, holds_drop
+end
 
 local reply, replied = {now}, 1
 local charging -- the tariff of the caller that is being charged, and
 local charging_after -- how many keys come before its own
+local endings = 128 -- of holds, that this call may still see to: less than a millisecond
 
--- Of the caller whose keys come after `before`, and whose lease ids after `leases`. Returns how often it was charged ahead,
--- or nothing where it was denied.
-local function decide(tariff, before, leases, wanted)
-  local rows, n, allowed, clean = tariff.rows, tariff.n, true, true
-  charging = nil
+-- Of the caller whose keys come after `before`, and whose arguments after `at`. Returns how often it was charged ahead, or
+-- nothing where it was not charged.
+local function decide(tariff, before, at)
+  local rows, n, writes, counts = tariff.rows, tariff.n, not tariff.peek, tariff.charge
+  local units = tariff.units and tonumber(ARGV[at + 1]) or 1
+  local allowed, clean = true, units > 0
   for c = 1, n do
     local row = rows[c]
-    local seen, cost = row.seen, row.cost
-    row.kind.view(KEYS[before + c], row, seen, now)
+    local seen, cost, key = row.seen, row.cost * units, KEYS[before + row.key]
+    if row.record then
+      endings = endings - view_held(KEYS[before + row.key + 1], key, row, seen, now, endings, writes)
+    else
+      row.kind.view(key, row, seen, now, writes)
+    end
     local used = seen.used
     if not (used and used >= 0 and used <= WHOLE_LARGEST) then
       whole_refuse()
     end
-    local exceeded = cost > 0 and used > row.max - cost -- never used + cost: it may pass 2^53
+    local exceeded = used > row.max - cost and cost > 0 and not counts -- never used + cost: it may pass 2^53
     seen.exceeded, seen.charged = exceeded, false
     if exceeded then
       allowed, clean = allowed and row.shadow, false
@@ -89,53 +103,57 @@ local function decide(tariff, before, leases, wanted)
   local taken, spendable = 0, 0
   if tariff.ahead and clean then
     spendable = ahead_spendable(tariff, now)
-    taken = spendable > AHEAD_WORTH_MS and ahead_times(tariff, wanted) or 0
+    taken = spendable > AHEAD_WORTH_MS and ahead_times(tariff, tonumber(ARGV[at + 1])) or 0
   end
   charging, charging_after = tariff, before
+  local hold = tariff.hold and ARGV[at + 2]
   for c = 1, n do
-    local row, key = rows[c], KEYS[before + c]
-    local seen, cost = row.seen, row.cost
+    local row = rows[c]
+    local seen, key = row.seen, KEYS[before + row.key]
+    local cost = row.cost * units
+    seen.cost = cost
+    if counts then
+      cost = min_of(cost, WHOLE_LARGEST - seen.used)
+    end
     if seen.exceeded then
       seen.retry = wait_for(key, row, seen, now)
-    elseif allowed and cost > 0 then
-      row.kind.charge(key, row, seen, row.lease and ARGV[leases + row.lease] or cost * (1 + taken), now)
+    elseif not (allowed and cost > 0) then
+      clean = clean and row.cost == 0
+    elseif writes then
+      local what = row.lease and ARGV[at + tariff.skips + row.lease] or cost * (1 + taken)
+      row.kind.charge(key, row, seen, what, now)
+      if hold and row.record then
+        seen.held = hold
+        local counted_at, lasts = row.kind.counted(row, seen, now), row.kind.reset(row, seen, now)
+        put_held(KEYS[before + row.key + 1], hold, cost, counted_at, lasts, now)
+      end
+    else
+      seen.used, seen.charged = seen.used + cost, cost
     end
   end
-
   if not allowed and tariff.changes then
-    wait_true_then(KEYS, before, rows, now)
+    wait_truly(tariff, KEYS, before, now)
   end
 
   if clean and tariff.plain then
-    replied = replied + 1
-    reply[replied] = 1
-    for c = 1, n do
-      reply[replied + c] = rows[c].seen.used
-    end
-    replied = replied + n
+    replied = reply_plainly(reply, replied, tariff)
   else
-    replied = replied + 1
-    reply[replied] = allowed and 2 or 0
-    for c = 1, n do
-      local row = rows[c]
-      local seen = row.seen
-      reply[replied + 1], reply[replied + 2] = seen.exceeded and 1 or 0, seen.used
-      reply[replied + 3], reply[replied + 4] = row.kind.reset(row, seen, now), seen.exceeded and seen.retry or 0
-      replied = replied + 4
-    end
+    replied = reply_fully(reply, replied, tariff, allowed, now)
   end
-  if not allowed then
-    return nil
-  elseif tariff.ahead then
+  if tariff.ahead and allowed then
     reply[replied + 1], reply[replied + 2] = taken, spendable
     replied = replied + 2
   end
-  return taken
+  charging = nil
+  return allowed and writes and taken or nil
 end
 
 local tariffs, key_at, arg_at = {}, 0, 3
 for t = 1, tonumber(ARGV[2]) do
-  tariffs[t], arg_at = tariff_at(ARGV, arg_at, kinds, now)
+  tariffs[t], arg_at = tariff_at(ARGV, arg_at, kinds_known, now)
+  if tariffs[t].keys > tariffs[t].n and not view_held then
+    view_held, put_held, drop_held = make_holds()
+  end
 end
 
 local callers, noted, nothing_ahead = 0, {}, true
@@ -143,16 +161,12 @@ local callers, noted, nothing_ahead = 0, {}, true
 -- Caller by caller: what goes wrong for one is its own.
 local function decide_all()
   while ARGV[arg_at] do
-    local tariff, before, leases, wanted = tariffs[tonumber(ARGV[arg_at])], key_at, arg_at, 0
+    local tariff, before, at = tariffs[tonumber(ARGV[arg_at])], key_at, arg_at
     arg_at = arg_at + 1 -- whatever there is: never the same again
-    if tariff.ahead then
-      leases = leases + 1
-      wanted = tonumber(ARGV[leases])
-    end
     -- The next one first: who fails is left behind.
-    callers, key_at, arg_at = callers + 1, key_at + tariff.n, leases + tariff.leases + 1
+    callers, key_at, arg_at = callers + 1, key_at + tariff.keys, arg_at + tariff.arguments
     if tariff.holds then
-      local taken = decide(tariff, before, leases, wanted)
+      local taken = decide(tariff, before, at)
       if taken and number ~= '' then
         noted[#noted + 1] = taken > 0 and string.format('%d:%d', before, taken) or before
         nothing_ahead = nothing_ahead and taken == 0
@@ -168,8 +182,11 @@ end
 local function undo()
   for c = 1, charging and charging.n or 0 do
     local row = charging.rows[c]
+    if row.seen.held then
+      drop_held(KEYS[charging_after + row.key + 1], row.seen.held)
+    end
     if row.seen.charged then
-      row.kind.undo(KEYS[charging_after + c], row, row.seen)
+      row.kind.undo(KEYS[charging_after + row.key], row, row.seen)
     end
   end
 end
@@ -178,6 +195,7 @@ while ARGV[arg_at] do
   local done, why = pcall(decide_all)
   if not done then
     local undone = pcall(undo)
+    charging = nil
     if not undone and number ~= '' then
       noted[#noted + 1] = charging_after
     end

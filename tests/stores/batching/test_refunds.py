@@ -175,7 +175,7 @@ R, Q = ("r", -3, 60_000, 60, J), ("q", -3, DAY, MIDNIGHT, 0)
         (R, T + 60_000, {"h": J + 60, "s": 7, SLOT: 7}, {"s": 4, SLOT: 4}),
         (R, T + 61_000, {"h": J + 61, "s": 7, SLOT: 7}, {}),  # the slot is of another sub-window
         (R, T + 90_000, {"h": J + 90, "s": 7, SLOT: 7}, {}),
-        (R, T + 90_000, {"h": J, "s": 7, SLOT: 7}, {}),  # nobody came since, and it is over
+        (R, T + 90_000, {"h": J, "s": 7, SLOT: 7}, {"s": 4, SLOT: 4}),  # nobody came since: it is over anyway
         (R, T - 1_000, {"h": J - 1, "s": 7, SLOT: 7}, {}),  # the clock went far back
         (R, T, {"h": J, "s": 7}, {}),
         (R, T, {}, {}),

@@ -109,7 +109,7 @@ def counts_from_the_reply(patch: pytest.MonkeyPatch) -> None:
 
 
 def refunds_to_the_newest(patch: pytest.MonkeyPatch) -> None:
-    own, newest = "  rate_row(row, i)\n", "  i = tonumber(call('HGET', key, 'h')) or 0 rate_row(row, i)\n"
+    own, newest = "  local newest = seen.newest\n", "  local newest = seen.newest i = newest or 0\n"
     text = SCRIPTS["settle"].text
     assert text.count(own) == 1
     patch.setitem(SCRIPTS, "settle", Script.of(text.replace(own, newest)))

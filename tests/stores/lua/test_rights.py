@@ -51,7 +51,7 @@ class Calls:
         rows = [part for charge in charges for part in charge]
         leases = [f"{next(_numbers)}/60000" for charge in charges if charge[0] == "c" and charge[1]]
         number = "0000000000000001" if marker else ""
-        arguments = [number, 1, 0, 2**53, 0, len(charges), *rows, 0, 1, *leases]
+        arguments = [number, 1, 0, 2**53, "decide", len(charges), *rows, 0, 1, *leases]
         return self.user.eval(text or at(ACQUIRE, now).text, len(keys), *keys, *arguments)[1:]
 
     def settle(self, now: int, *item: object) -> object:
@@ -150,7 +150,7 @@ def test_what_can_not_be_taken_back(calls: Calls) -> None:
     text = at(ACQUIRE, T).text.replace("  call('ZREM', key, seen.charged)", "  error('refused')")
     assert text != at(ACQUIRE, T).text
     calls.root.set(calls.key(1), "text")
-    view = "local function quota_view(key, row, seen, now)\n"
+    view = "local function quota_view(key, row, seen, now, writes)\n"
     late = text.replace(view, f"{view} do seen.used, seen.charged_at, seen.kept_until = 0, -1, 0 return end\n")
     verdict, why = calls.acquire(T, CAP, QUOTA, text=late, marker=marker)
     assert (verdict, str(why)[2:11]) == (UNDECIDED, "WRONGTYPE")
@@ -237,6 +237,18 @@ def test_a_repair_that_is_not_allowed(calls: Calls) -> None:
         calls.forbid(command)
         assert calls.acquire(T, RATE)[0] == FAILED
         assert used_of(calls, T, RATE) == [1]
+
+
+def test_a_call_that_makes_no_sense(calls: Calls) -> None:
+    """Is over at once, and takes nothing back of those that came before: a tariff that is not there, a number that is
+    none."""
+    key = calls.key(0)
+    tariff = ["", 1, 0, 2**53, "decide", 1, *RATE, 0]
+    for nonsense in ([7], ["x"], [1]):
+        told = calls.user.eval(at(ACQUIRE, T).text, 1, key, *tariff, 1, *nonsense)
+        assert told[1] == 1
+        assert told[3] == FAILED
+    assert used_of(calls, T, RATE) == [3]
 
 
 @pytest.mark.parametrize("command", ["nothing", *COMMANDS])

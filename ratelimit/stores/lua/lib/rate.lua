@@ -4,7 +4,9 @@
 -- row   of a tariff: first, the window (ms); second, how many sub-windows it has; and by rate_row: current, the sub-window
 --       to count in; h and slot, the same and the field of its count as texts, which cost a command half of what numbers do
 -- seen  of a counter: used; newest, the sub-window charged last, nil where there is none; target, the one to charge;
---       count, what is in it by now; charged, the units that were counted, false until they are
+--       count, what is in it by now; charged, the units that were counted, false until they are; repaired, true where the
+--       clock went far back; where nothing may be written: fields, what the repair would have written, and back, what was
+--       given back by the field of its sub-window
 --
 -- An expiry by itself does no harm, so that of a key that is there comes first: then nothing but a count can be left half
 -- done, and rate_undo takes that back.
@@ -49,8 +51,11 @@ local function rate_repair(key, row, sum, now)
   rate_expires(key, row, row.current, now)
 end
 
-local function rate_view(key, row, seen, now)
+local function rate_view(key, row, seen, now, writes)
   local current = row.current
+  if not writes then
+    seen.fields, seen.back = nil, nil
+  end
   local fields = call('HMGET', key, 'h', 's', row.slot)
   local sum = tonumber(fields[2])
   if fields[1] == row.h then -- most often: charged in this sub-window before
@@ -64,7 +69,12 @@ local function rate_view(key, row, seen, now)
   elseif not (newest and newest >= 0 and sum) then
     whole_refuse()
   elseif newest - current > R then
-    rate_repair(key, row, sum, now)
+    if writes then
+      rate_repair(key, row, sum, now)
+    else
+      seen.fields = {row.slot, sum}
+    end
+    seen.repaired = true
     newest, count = current, sum
   end
   local used, target = sum, current
@@ -121,39 +131,23 @@ local function rate_undo(key, row, seen)
   end
 end
 
--- Counts units in sub-window i, whatever the max is; below 0 it gives them back, never more than is there. Returns 1, or 0
--- where that sub-window no longer counts.
-local function rate_settle(key, row, seen, i, units, now)
-  rate_row(row, i)
-  local fields = call('HMGET', key, 'h', 's', row.slot)
-  local newest, sum, count = tonumber(fields[1]), tonumber(fields[2]), tonumber(fields[3]) or 0
-  if fields[1] and not (newest and newest >= 0 and sum and sum >= 0 and sum <= WHOLE_LARGEST) then
-    whole_refuse()
-  end
-  local latest = max_of(rate_at(now, row), newest or 0)
-  if i > latest and units > 0 then -- by this clock it was admitted by now
-    return rate_settle(key, row, seen, latest, units, now)
-  elseif latest - i > row.second then
-    return 0
-  elseif newest and i <= newest then
-    units = max_of(units, -count)
-    if units ~= 0 then
-      call('HSET', key, 's', sum + units, row.slot, count + units)
-    end
-  elseif units > 0 then
-    rate_view(key, row, seen, now)
-    rate_charge(key, row, seen, units, now)
-  end
-  return 1
+-- Writes what is in a sub-window that the ring has, and the sum with it.
+local function rate_write(key, sum, field, count)
+  call('HSET', key, 's', sum, field, count)
+end
+
+-- Of what is charged: the instant in whose sub-window it counts.
+local function rate_counted(row, seen, now)
+  return seen.target > row.current and ceil(seen.target * row.first / row.second) or now
 end
 
 -- From the oldest sub-window on, until at most `room` units are left: the instant at which the last of those leaves.
 local function rate_free_at(key, row, seen, room)
   local W, k = row.first, row.second
   local R, counts = k + 1, {}
-  local fields = call('HGETALL', key)
+  local fields, back = seen.fields or call('HGETALL', key), seen.back
   for f = 1, #fields, 2 do
-    counts[fields[f]] = tonumber(fields[f + 1])
+    counts[fields[f]] = tonumber(fields[f + 1]) - (back and back[fields[f]] or 0)
   end
   local used, oldest = seen.used, seen.target - k
   used = used - (counts[string.format('%d', oldest % R)] or 0)

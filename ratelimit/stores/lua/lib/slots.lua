@@ -19,11 +19,11 @@ local function slots_drop_expired(key, now)
   call('ZREMRANGEBYSCORE', key, '-inf', now)
 end
 
-local function slots_view(key, row, seen, now)
+local function slots_view(key, row, seen, now, writes)
   local lease = row.first
   local used = call('ZCOUNT', key, now + 1, '+inf')
   seen.used = used
-  if used < row.max or call('ZCOUNT', key, now + 2 * lease + 1, '+inf') == 0 then
+  if not writes or used < row.max or call('ZCOUNT', key, now + 2 * lease + 1, '+inf') == 0 then
     return
   end
   local far = call('ZRANGEBYSCORE', key, now + 2 * lease + 1, '+inf', 'WITHSCORES')
@@ -43,6 +43,10 @@ end
 
 local function slots_undo(key, _, seen)
   call('ZREM', key, seen.charged)
+end
+
+local function slots_counted(_, _, now)
+  return now
 end
 
 local function slots_free_at(_, _, _, _, now)

@@ -1,65 +1,56 @@
 -- How long a denied caller waits.
 --
--- row   of a tariff: kind, with its free_at; cost; max; shadow; shadow_till, until when it denies nobody; later, nil or pairs:
---       the instant from which it has another max, and that max
--- seen  of a counter: used; exceeded; retry, how long (ms) until the limit admits, -1 if it never does
-
--- The instant from which at most `room` units count.
-local function wait_free_at(key, row, seen, room, now)
-  return seen.used <= room and now or row.kind.free_at(key, row, seen, room, now)
-end
+-- row   of a tariff: kind, with its free_at; key, where its counter is among those of the caller; max; later, nil or pairs: the
+--       instant from which it has another max, and that max; shadow_until, 0 where it is enforced
+-- seen  of a counter: used; cost, what the caller takes of it; exceeded; retry
 
 -- The first instant not before `at` from which the limit admits, with the max that is in force by then; nil if it never does.
-local function wait_admits(key, row, seen, now, at)
-  local since, max, cost, later = now, row.max, row.cost, row.later or {}
-  for l = 1, #later + 1, 2 do
-    local till = later[l] or math.huge
-    local free = cost <= max and max_of(at, since, wait_free_at(key, row, seen, max - cost, now))
-    if free and free < till then
-      return free
+local function wait_admits(key, row, seen, at, now)
+  local since, max, cost, later = at, row.max, seen.cost, row.later
+  for l = 1, later and #later + 1 or 1, 2 do
+    local till, room = later and later[l], max - cost
+    if room >= 0 then
+      local free = max_of(since, seen.used <= room and now or row.kind.free_at(key, row, seen, room, now))
+      if not till or free < till then
+        return free
+      end
     end
-    since, max = till, later[l + 1]
+    if till then
+      since, max = max_of(at, till), later[l + 1]
+    end
   end
   return nil
 end
 
+-- Until a limit admits; -1 if it never does.
 local function wait_for(key, row, seen, now)
   local at = wait_admits(key, row, seen, now, now)
   return at and at - now or -1
 end
 
--- The first instant at which each limit admits or is still in shadow; nil if that never comes.
-local function wait_all_admit(keys, before, rows, now)
-  local at, since = now, -1
-  while at > since do
-    since = at
-    for c, row in ipairs(rows) do
-      if row.cost > 0 and at >= row.shadow_till then
-        at = wait_admits(keys[before + c], row, row.seen, now, at)
-        if not at then
-          return nil
-        end
+-- Where a max or a shadow changes: what denies for the longest time waits until each limit admits, or is in shadow still.
+local function wait_truly(tariff, keys, before, now)
+  local at, earlier = now, -1
+  while at and at > earlier do
+    earlier = at
+    for c = 1, tariff.n do
+      local row = tariff.rows[c]
+      if at and row.cost > 0 and at >= row.shadow_until then
+        at = wait_admits(keys[before + row.key], row, row.seen, at, now)
       end
     end
   end
-  return at
-end
-
--- What denies for the longest time says when the request passes, whichever limit denies it last.
-local function wait_true_then(keys, before, rows, now)
-  local at, longest = wait_all_admit(keys, before, rows, now), 0
-  local wait = at and at - now or -1
-  local function denying(row)
-    return row.seen.exceeded and not row.shadow
-  end
-  for _, row in ipairs(rows) do
-    if denying(row) and longest >= 0 then
-      longest = row.seen.retry < 0 and -1 or max_of(longest, row.seen.retry)
+  local longest = 0
+  for c = 1, tariff.n do
+    local row = tariff.rows[c]
+    if row.seen.exceeded and not row.shadow then
+      longest = row.seen.retry < 0 and math.huge or max_of(longest, row.seen.retry)
     end
   end
-  for _, row in ipairs(rows) do
-    if denying(row) and row.seen.retry == longest then
-      row.seen.retry = wait
+  for c = 1, tariff.n do
+    local row = tariff.rows[c]
+    if row.seen.exceeded and not row.shadow and (row.seen.retry == longest or row.seen.retry < 0) then
+      row.seen.retry = at and at - now or -1
     end
   end
 end

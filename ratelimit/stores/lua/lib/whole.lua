@@ -1,6 +1,6 @@
--- What a counter holds: whole numbers, from 0 to 2^53.
+-- What a counter holds: whole numbers, from 0 to 2^53 - 1.
 
-local WHOLE_LARGEST = 2 ^ 53
+local WHOLE_LARGEST = 2 ^ 53 - 1
 
 -- Where it holds something else, somebody else has written it.
 local function whole_refuse()

@@ -201,8 +201,7 @@ class Link:
 
     def _retry(self) -> None:
         if self.ready and self.breaker.down and not self._in_flight.line:
-            trial = self._proof.trials[-1]
-            self.send(trial.written(), partial(trial.again, self.drop))
+            self.send((trial := self._proof.trials[-1]).written(), partial(trial.again, self.drop))
 
     def _resume(self, wire: Transport) -> None:
         """Send what is in line, if it leaves this process."""

@@ -28,7 +28,7 @@ async def attended(
     leases: Leases,
 ) -> None:
     """The app call of a request with something to say in the log, or with slots to give back."""
-    held = KnownSlots(scope, receive, reported.send, decision, leases) if decision.leases else None
+    held = Held(scope, receive, reported.send, decision, leases) if decision.leases else None
     receive, send = (held.receive, held.send) if held else (receive, reported.send)
     try:
         await app(scope, receive, with_headers(scope, send, headers(), decision))
@@ -45,7 +45,7 @@ async def attended(
             await held.end()
 
 
-class KnownSlots:
+class Held:
     """Wraps `send`, to know when the work is done, and `receive`, to know whether somebody waits for it.
 
     A release is on the wire before the server has the app's last message: who sends one request after the other is
@@ -173,7 +173,7 @@ class KnownSlots:
         self._hung_up = True
 
 
-_listeners: set[KnownSlots] = set()  # an event loop itself refers to its tasks weakly
+_listeners: set[Held] = set()  # an event loop itself refers to its tasks weakly
 
 
 class GivenHere:

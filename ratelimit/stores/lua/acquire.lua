@@ -76,8 +76,11 @@ local endings = 128 -- of holds, that this call may still see to: less than a mi
 -- Of the caller whose keys come after `before`, and whose arguments after `at`. Returns how often it was charged ahead, or
 -- nothing where it was not charged.
 local function decide(tariff, before, at)
-  local rows, n, writes, counts = tariff.rows, tariff.n, not tariff.peek, tariff.charge
-  local units = tariff.units and tonumber(ARGV[at + 1]) or 1
+  local rows, n, mode, units = tariff.rows, tariff.n, tariff.mode, 1
+  local writes, counts, ahead = mode ~= 'peek', mode == 'charge', mode == 'ahead'
+  if mode ~= 'decide' and not ahead then
+    units = tonumber(ARGV[at + 1])
+  end
   local allowed, clean = true, units > 0
   for c = 1, n do
     local row = rows[c]
@@ -85,7 +88,7 @@ local function decide(tariff, before, at)
     if row.record then
       endings = endings - view_held(KEYS[before + row.key + 1], key, row, seen, now, endings, writes)
     else
-      row.kind.view(key, row, seen, now, writes)
+      row.view(key, row, seen, now, writes)
     end
     local used = seen.used
     if not (used and used >= 0 and used <= WHOLE_LARGEST) then
@@ -101,12 +104,12 @@ local function decide(tariff, before, at)
   end
 
   local taken, spendable = 0, 0
-  if tariff.ahead and clean then
+  if ahead and clean then
     spendable = ahead_spendable(tariff, now)
     taken = spendable > AHEAD_WORTH_MS and ahead_times(tariff, tonumber(ARGV[at + 1])) or 0
   end
   charging, charging_after = tariff, before
-  local hold = tariff.hold and ARGV[at + 2]
+  local hold = mode == 'hold' and ARGV[at + 2]
   for c = 1, n do
     local row = rows[c]
     local seen, key = row.seen, KEYS[before + row.key]
@@ -121,7 +124,7 @@ local function decide(tariff, before, at)
       clean = clean and row.cost == 0
     elseif writes then
       local what = row.lease and ARGV[at + tariff.skips + row.lease] or cost * (1 + taken)
-      row.kind.charge(key, row, seen, what, now)
+      row.charge(key, row, seen, what, now)
       if hold and row.record then
         seen.held = hold
         local counted_at, lasts = row.kind.counted(row, seen, now), row.kind.reset(row, seen, now)
@@ -140,7 +143,7 @@ local function decide(tariff, before, at)
   else
     replied = reply_fully(reply, replied, tariff, allowed, now)
   end
-  if tariff.ahead and allowed then
+  if ahead and allowed then
     reply[replied + 1], reply[replied + 2] = taken, spendable
     replied = replied + 2
   end

@@ -96,7 +96,7 @@ def test_the_differential_test_can_fail(request: pytest.FixtureRequest) -> None:
     async def test() -> None:
         redis.at(T)
         scripts, text = redis.store.scripts, redis.store.scripts.acquire.text
-        scripts.acquire = Script.of(text.replace("key_at + tariff.n", "key_at"))
+        scripts.acquire = Script.of(text.replace("key_at + tariff.keys", "key_at"))
         assert scripts.acquire.text != text
         callers = [(rate(9, 60_000, key=key),) for key in "ab"]
         together = await asyncio.gather(*map(redis.store.acquire, callers))

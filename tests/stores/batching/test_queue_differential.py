@@ -56,7 +56,7 @@ def test_agree(name: str, request: pytest.FixtureRequest, monkeypatch: pytest.Mo
     # The memory store remembers no denials: what else a denial says may be a second old.
     monkeypatch.setattr(Caller, "refused", lambda *_: None)
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+    @settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     @given(BURSTS)
     def agree(bursts: list[Burst]) -> None:
         memory, redis = subject_of("memory", request), subject_of(name, request)

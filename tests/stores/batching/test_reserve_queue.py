@@ -43,21 +43,21 @@ def ten(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["minute", "minute and month", "hour", "month"],
 )
 def test_a_hot_caller(server: servers.Server, subject: Subject, clock: Clock, charges: tuple[Charge, ...]) -> None:
-    """10,000 requests a second for 2 s cost less than one command for each hundred, and none is lost."""
+    """10,000 requests a second for 0.6 s cost less than one command for each hundred, and none is lost."""
 
     async def test() -> None:
         before = script_calls(server)
-        for number in range(20_000):
+        for number in range(6_000):
             clock.process_ms = T + number / 10
             if number % 10 == 0:
                 clock.to(clock.process_ms)
             decision = await subject.store.acquire(charges)
             assert decision.states[0].used == number + 1
-        assert script_calls(server) - before <= 200
+        assert script_calls(server) - before <= 60
         clock.to(T + 3_001)
         await settled(subject)
         decision = await subject.store.acquire((*charges, rate(9, 1_000, key="other")))
-        assert {state.used for state in decision.states} == {20_001, 1}
+        assert {state.used for state in decision.states} == {6_001, 1}
 
     subject.run(test())
 

@@ -85,7 +85,7 @@ def test_never_more_than_max(first: int, store: Store) -> None:
     assert seen["full"] > 10, seen
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(setting=settings_)
 def test_any_setting(setting: Setting, store: Store) -> None:
     """The same for any setting, so that one that fails is made as simple as it can be."""

@@ -75,8 +75,7 @@ class Breaker:
         self.down, self._connected = None, self._now()
 
     def answered(self) -> None:
-        """A reply has come in time, over a connection that said nothing."""
-        self.down = None
+        self.down = None  # a reply has come in time, over a connection that said nothing
 
     def well(self) -> None:
         """A decision was answered."""
@@ -154,9 +153,10 @@ class Trial(NamedTuple):
     written: Callable[[], bytes]
     read: Callable[[Reply], None]
 
-    def again(self, drop: Callable[[str], None], reply: Reply) -> None:
+    def again(self, drop: Callable[[str], None], passed: Callable[[], None], reply: Reply) -> None:
         try:
             self.read(reply)
+            passed()
         except StoreUnavailable as error:
             drop(str(error))
 
@@ -207,8 +207,8 @@ class Proving:
     async def proved(self, wire: Transport) -> None:
         trials, within = self._proof.trials, self._proof.within
         wire.write(b"".join([trial.written() for trial in trials]))
-        late = StoreUnavailable(f"connected, but no decision within {within * 1000:.0f} ms")
-        await in_time(self._over, within, lambda: resolve(self._over, late))
+        late = f"connected, but no decision within {within * 1000:.0f} ms"
+        await in_time(self._over, within, lambda: resolve(self._over, StoreUnavailable(late)))
         for trial, reply in zip(trials, self._replies, strict=False):
             trial.read(reply)
         if self._ended or len(self._replies) > len(trials):

@@ -195,7 +195,7 @@ class Link:
     def _retry(self) -> None:
         if self.ready and self.breaker.down and not self._in_flight.line:
             trial = self._proof.trials[-1]
-            self.send(trial.written(), partial(trial.again, self.drop))
+            self.send(trial.written(), partial(trial.again, self.drop, self._tell_if_ready))
             self._in_flight.watch()
 
     def _resume(self, wire: Transport) -> None:

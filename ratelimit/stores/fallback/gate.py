@@ -70,7 +70,10 @@ class NodeGate:
             self.look()
 
     def look(self) -> None:
-        """The node is there again: settle before it decides."""
+        """The node is there again: settle before it decides; if it is not well yet, when it is."""
+        if self.queue.link.breaker.down:
+            self._connection = 0
+            return
         self.closed = self._settler.concerns(self)
         if self.closed:
             self.settle()

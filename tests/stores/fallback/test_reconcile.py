@@ -130,12 +130,13 @@ def test_a_late_reply_tells(store: RedisStore) -> None:
             await ask(store, *MINE)
         assert admitted(store, caught.value).allowed
         wire.reply([T, 0, 1, 9, 5, 5])
+        await sent(wire, 2)  # whether it is in time again
+        wire.reply([T])
         other = ask(store, *OTHER)
-        await sent(wire, 2)
         await turns(10)
-        assert names(store, wire) == ["acquire", "settle"]
+        assert names(store, wire) == ["acquire", "acquire", "settle"]
         wire.reply([T, 1])
-        await sent(wire, 3)
+        await sent(wire, 4)
         wire.reply([T, 1, 1])
         assert (await other).allowed
 

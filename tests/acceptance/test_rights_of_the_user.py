@@ -6,7 +6,7 @@ import asyncio
 import re
 
 import pytest
-from ratelimit.ground.once import Once
+from ratelimit.ground.repeats import Once
 from redis import Redis
 
 from ratelimit.model import Lease, StoreUnavailable

@@ -1,7 +1,7 @@
 """Units that a process takes ahead for one caller and spends without a trip to the store.
 
-A block dies with the sub-window in which it was counted: then every unit of it is spent in the sub-window that it is
-charged to, and no window ever holds more than max, over any number of processes. What is left then goes back.
+They die with the sub-window in which they were counted: then every unit is spent in that which it is charged to, and no
+window ever holds more than max, over any number of processes. What is left then goes back.
 """
 
 from __future__ import annotations

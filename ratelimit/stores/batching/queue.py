@@ -99,7 +99,7 @@ class DecisionQueue:
         self._waiting.append(call)
         if not self._batches and (not self._woken or len(self._waiting) == self._early):
             self.begin()
-        if self._alarm.timer is None:
+        if call.deadline < self._alarm.at:  # nobody waited; or it has waited elsewhere before
             self._alarm.set()
 
     def leave(self) -> None:
@@ -160,13 +160,13 @@ class DecisionQueue:
         if not isinstance(reply, StoreUnavailable):
             reply = self._read(batch, reply)
         else:
+            if isinstance(reply, Redirected):
+                self.lanes.moves(batch.calls[0].caller.slot)
             self._trouble()
             if isinstance(reply, Redirected | ClusterDown):  # nothing was done, and it may be elsewhere, or soon
                 answer(batch.calls, reply)
             else:
                 batch.give_up(str(reply))
-        if isinstance(reply, Redirected):
-            self.lanes.moves(batch.calls[0].caller.slot)
         if self.gate:
             self.gate.after(batch, reply)
         if self.link.ready:
@@ -178,7 +178,8 @@ class DecisionQueue:
         if error := batch.read(reply, time.monotonic()):
             self.link.drop("its replies can't be read")
         else:
-            self._breaker.well()
+            if not batch.demoted:
+                self._breaker.well()
             self._ahead_ms = reply[0] - time.time_ns() // 1_000_000
         self.refunds.expect(batch.allotments)
         if batch.demoted:  # the next connection may lead to the new master

@@ -44,15 +44,18 @@ class DeadlineTimer:
         self._standstill = _standstills.setdefault(self._loop, _Standstill())
         self._rung = float("-inf")
         self.timer: asyncio.Handle | None = None  # None: nobody waits
+        self.at = float("inf")  # the deadline that it is set to
 
     def set(self) -> None:
-        """Call it when somebody begins to wait and there is no timer."""
+        """Call it when somebody begins to wait and there is no timer, or waits less long than it is set to."""
         deadline = self._earliest()
-        self.timer = None
+        self.stop()
         if deadline is not None:
+            self.at = deadline
             self.timer = self._loop.call_at(max(deadline, self._rung + APART), self._due, deadline)
 
     def stop(self) -> None:
+        self.at = float("inf")
         if self.timer:
             self.timer.cancel()
             self.timer = None

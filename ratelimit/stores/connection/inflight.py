@@ -64,7 +64,7 @@ class Outbox:
 
 class InFlight:
     """Of one link, whose connection `drop` ends with a reason. `timeout` in seconds. `retry` asks a store that was
-    too late once more."""
+    too late once more, `on_back` is told that it answers in time again."""
 
     def __init__(
         self,
@@ -73,13 +73,14 @@ class InFlight:
         drop: Callable[[str], None],
         used: Callable[[float], None],
         retry: Callable[[], None],
+        on_back: Callable[[], None],
     ) -> None:
         self._now = asyncio.get_running_loop().time
         self._breaker = breaker
         self._drop = drop
         self._used = used
         self._timeout = timeout
-        self._retry = retry
+        self._retry, self._on_back = retry, on_back
         self._timer = DeadlineTimer(lambda: timeout, self._given_up_at, self._give_up)
         self._heard = float("-inf")  # when the last reply came in time
         self.line: deque[tuple[float, Done]] = deque()  # when it was sent, and who waits
@@ -95,8 +96,9 @@ class InFlight:
         self._used(now)
         if now - sent <= self._timeout:
             self._heard = now
+        back = False
         if self._breaker.down:  # it was stalled
-            if self._heard == now:
+            if back := self._heard == now:
                 self._breaker.answered()
                 self._timer.stop()
             elif not self.line:
@@ -104,6 +106,8 @@ class InFlight:
         if isinstance(reply, NotMaster):  # the next connection may lead to the new master
             self._drop(str(reply))
         done(reply)
+        if back:
+            self._on_back()
         if self.on_answer:
             self.on_answer()
 

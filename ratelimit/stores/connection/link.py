@@ -49,7 +49,7 @@ class Link:
         self._outbox = Outbox(self._now)
         self._corked: list[Command] = []
         self._rest = Rest(self.drop, self._tell_if_ready)
-        self._in_flight = InFlight(self.breaker, timeout, self.drop, self._rest.used, self._retry)
+        self._in_flight = InFlight(self.breaker, timeout, self.drop, self._rest.used, self._retry, self._tell_if_ready)
         self._idle: asyncio.Future[None] | None = None
         self._closed = self._cancelled = False
         self.number = 0  # of connections that were made

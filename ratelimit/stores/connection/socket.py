@@ -54,9 +54,6 @@ def command(*parts: Part) -> bytes:
 ASKING = command("ASKING")  # before a command for a slot that a node of a cluster does not have yet
 
 
-ASKING = command("ASKING")  # before a command for a slot that a node of a cluster does not have yet
-
-
 class Socket(asyncio.Protocol):
     """A Transport on that of a stream, which is read no more.
 

@@ -39,7 +39,7 @@ class Doubt:
 
 
 class InDoubt(StoreUnavailable):
-    """The store may have decided, and may still do so: `fate` tells it later. Of a plain StoreUnavailable it is known
+    """The store may have decided, and may still do so: `doubt` tells it later. Of a plain StoreUnavailable it is known
     that nothing was charged."""
 
     def __init__(self, why: str, doubt: Doubt) -> None:

@@ -64,10 +64,12 @@ class NodeGate:
         return CallDoubts(local.held.saw, local.give_back)
 
     def connected(self) -> None:
-        """Commands can be sent; perhaps over a new connection."""
+        """Commands can be sent; perhaps over a new connection, or after it stood still."""
         if self._connection != self.queue.link.number:
             self._connection = self.queue.link.number
             self.look()
+        elif self.closed:
+            self.settle()
 
     def look(self) -> None:
         """The node is there again: settle before it decides; if it is not well yet, when it is."""

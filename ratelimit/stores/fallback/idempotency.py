@@ -61,9 +61,9 @@ class IdempotencyKeys:
             marker = f"{self.prefix}{{{tag_of(self.prefix + key)}}}:{kind}:{self._id}:{number}"
         return IdempotencyKey(marker, b"%016d" % number)
 
-    def leave(self, ticket: IdempotencyKey) -> None:
+    def leave(self, key: IdempotencyKey) -> None:
         """It can't be asked about for now: further calls go by other markers, so that none passes it."""
-        if self._id in ticket.marker:
+        if self._id in key.marker:
             self._id = secrets.token_hex(8)
 
     def marker(self, kind: str) -> str:
@@ -71,11 +71,11 @@ class IdempotencyKeys:
         return f"{self.prefix}{kind}:{self._id}"
 
 
-def told_by(marker: bytes | None, ticket: IdempotencyKey) -> list[bytes] | None:
+def told_by(marker: bytes | None, key: IdempotencyKey) -> list[bytes] | None:
     """What the marker of a lost call says of it; None: it was not applied. An empty list: nobody knows, for a later
     call was."""
     number, *rest = (marker or b"-").split()
-    return [] if number > ticket.number else rest if number == ticket.number and rest else None
+    return [] if number > key.number else rest if number == key.number and rest else None
 
 
 def mark_of(told: list[bytes] | None) -> Receipt:

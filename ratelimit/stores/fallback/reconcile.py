@@ -81,6 +81,9 @@ class Reconciliation:
 
     async def settle(self, gate: NodeGate) -> bool:
         """Settle with a node what there is by now. True where all of it was settled."""
+        if gate.queue.link.breaker.refusal:  # nothing would be sent; the gate settles when the node is back
+            self._wake()
+            return False
         done, refused = False, list[_Lost]()
         try:
             await self._check_refunds(gate)

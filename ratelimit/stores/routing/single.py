@@ -15,7 +15,7 @@ class SingleNode:
     """Of one event loop. `timeout` in seconds."""
 
     def __init__(self, pool: ConnectionPool, scripts: Scripts, timeout: float, proof: Proof = OF_A_MASTER) -> None:
-        self.queue = DecisionQueue(pool, scripts, timeout, proof)
+        self.queue = DecisionQueue(pool, scripts, timeout, proof, on_trouble=self.refresh)
         self.masters = (self.queue,)
         self.on_new_queue: Callable[[DecisionQueue], None] = lambda _: None  # there will be no other
 
@@ -32,7 +32,8 @@ class SingleNode:
         raise type(reply)(str(reply))  # it is a node of a cluster: the error says which URL that has
 
     def refresh(self) -> None:
-        """It is known."""
+        """It is known, and no slot is on its way, whatever a server has said that was no single one."""
+        self.queue.lanes.settle()
 
     async def close(self) -> None:
         await self.queue.close()

@@ -120,9 +120,10 @@ def test_a_lost_call_is_asked_about_first(store: RedisStore, *, applied: bool) -
     run(store, test())
 
 
-def test_a_late_reply_tells(store: RedisStore) -> None:
+def test_a_late_reply_tells(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reply that comes after its request has given up still says what became of it; what was denied there and
-    admitted here is charged before the next decision."""
+    admitted here is charged before the next decision, as soon as the store answers in time."""
+    monkeypatch.setattr(settlement_module, "RETRY", 3_600.0)
 
     async def test() -> None:
         wire = await connected(store)
@@ -130,9 +131,10 @@ def test_a_late_reply_tells(store: RedisStore) -> None:
             await ask(store, *MINE)
         assert admitted(store, caught.value).allowed
         wire.reply([T, 0, 1, 9, 5, 5])
-        await sent(wire, 2)  # whether it is in time again
-        wire.reply([T])
+        await sent(wire, 2)
+        wire.reply([T])  # decided for nobody
         other = ask(store, *OTHER)
+        await sent(wire, 3)
         await turns(10)
         assert names(store, wire) == ["acquire", "acquire", "settle"]
         wire.reply([T, 1])

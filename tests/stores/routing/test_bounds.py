@@ -9,10 +9,12 @@ import pytest
 from ratelimit.model import FOREVER, Lease, StoreUnavailable
 from ratelimit.stores.connection.errors import error_of
 from ratelimit.stores.redis import ClusterStore, RedisStore
+from ratelimit.stores.routing.slotmap import Address
+from tests.slots.test_leases import Clocked
 from tests.stores import concurrency, nodes_of, rate
-from tests.stores.clustered import Node, fake_cluster
+from tests.stores.clustered import Node, fake_cluster, of, slot
 from tests.stores.routing.test_nodes import ASK, CHARGES, SLOT, ask, known, run
-from tests.stores.wires import T, connected, fake_store, turns
+from tests.stores.wires import FakeWire, T, connected, fake_store, turns
 from tests.stores.wires import run as run_single
 
 NOSCRIPT = "NOSCRIPT No matching script"
@@ -188,3 +190,64 @@ def test_a_lease_has_the_max_that_was_sent(fake: RedisStore, monkeypatch: pytest
             assert [lease.max for lease in (await call).leases] == [most]
 
     run_single(fake, test())
+
+
+def test_a_request_that_was_sent_on(store: ClusterStore) -> None:
+    """It waits no longer than its own timeout where others, who came later, wait with it."""
+
+    async def test() -> None:
+        node, nodes, now = await known(store), nodes_of(store), asyncio.get_running_loop().time
+        nodes._looked_at = float("inf")
+        nodes.masters[slot("ben")] = nodes._at(Address("h", 7001))
+        call, begun = ask(store), now()
+        await asyncio.sleep(0.08)
+        later = ask(store, of("ben", *CHARGES))
+        await turns(8)
+        node.say(f"ASK {SLOT} h:7001")
+        with pytest.raises(StoreUnavailable):
+            await call
+        assert now() - begun < 0.15
+        with pytest.raises(StoreUnavailable):
+            await later
+
+    run(store, test())
+
+
+def test_a_single_server_that_was_a_node(fake: RedisStore) -> None:
+    """No slot of a single server stays on its way, whatever it has said once: others share a call again."""
+
+    async def test() -> None:
+        wire = await connected(fake)
+        call = asyncio.create_task(fake.acquire(CHARGES))
+        await turns()
+        wire.reply(error_of(f"MOVED {SLOT} h:7001"))
+        with pytest.raises(StoreUnavailable, match="MOVED"):
+            await call
+        wire.written.clear()
+        calls = [asyncio.create_task(fake.acquire((rate(9, 60_000, key=key),))) for key in "ab"]
+        await turns()
+        assert wire.keys == [["a", "b"]]
+        wire.reply([T, 1, 1, 1, 1])
+        assert all([(await one).allowed for one in calls])
+
+    run_single(fake, test())
+
+
+def test_a_master_that_writes_no_more(fake: RedisStore) -> None:
+    """A server that passes every trial and refuses what a decision writes is tried as seldom as one that is away."""
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + 5
+        while loop.time() < until:
+            call = asyncio.create_task(fake.acquire(CHARGES))
+            await turns(8)
+            if (wire := FakeWire.made[-1]).written:
+                wire.written.clear()
+                wire.reply([T, -2, b"READONLY You can't write against a read only replica."])
+            with pytest.raises(StoreUnavailable, match="READONLY"):
+                await call
+            await asyncio.sleep(0.01)
+        assert 5 < len(FakeWire.made) <= 16
+
+    run_single(fake, test(), Clocked)

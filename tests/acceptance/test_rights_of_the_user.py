@@ -54,7 +54,7 @@ def test_the_rights_of_a_user(name: str, protocol: int, caplog: pytest.LogCaptur
         url = f"redis://ana:x@127.0.0.1:{server.port}?protocol={protocol}"
         assert decided(url, *ALL) == [1, 1, 1]
         assert not caplog.messages
-        assert all(right in ADVICE["NOPERM"] for right in ENOUGH)
+        assert named(*ENOUGH)
         for right, command in (("-@write", "DEL, PEXPIRE, "), ("-time", "TIME: "), ("-@scripting", "")):
             root.execute_command("ACL", "SETUSER", "ana", right)
             with pytest.raises(StoreUnavailable, match=re.escape(ADVICE["NOPERM"])):

@@ -91,6 +91,8 @@ BY_BEGINNING = {  # errors that have no word of their own, but ERR
     "This instance has cluster support disabled": "it is a single server: its URL begins with redis:// or rediss://",
     "unknown command 'CLUSTER'": "it is no node of a cluster: a single server's URL begins with redis://, that of"
     " sentinels with redis+sentinel://",
+    "unknown command 'EVAL'": "it runs no scripts: it is a sentinel, and then it is no node of a cluster: a URL with"
+    " sentinels begins with redis+sentinel://; or EVAL was renamed",
     "unknown command 'SELECT'": "it is a sentinel: a URL with sentinels begins with redis+sentinel://",
     "unknown command 'SENTINEL'": f"it is no sentinel: a single server's URL begins with redis://, and {A_CLUSTER}",
     "SELECT is not allowed in cluster mode": f"it is a node of a cluster, which has one database: {A_CLUSTER}",

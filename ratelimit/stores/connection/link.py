@@ -171,9 +171,9 @@ class Link:
         try:
             async with asyncio.timeout(self.breaker.patience) as patience:
                 wire = await connect(self._pool, self._in_flight.answer, partial(self.drop, lost=lost), self._proof)
-            self.breaker.connected()
             if not lost.done():
                 self._wire, self.number = wire, self.number + 1
+                self.breaker.connected()
                 self._rest.begin()
                 self._resume(wire)
             self._end(why := await lost, useless=self.breaker.lost(why))

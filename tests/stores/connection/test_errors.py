@@ -104,7 +104,11 @@ class Loading:
         self.tries += 1
         if self.loading:
             return b"-LOADING Redis is loading the dataset in memory\r\n"
-        return b"+OK\r\n" if sent[2] == b"0" else b"*3\r\n:%d\r\n:1\r\n:1\r\n" % T
+        if sent[2] == b"0":  # the proof of a new connection: a decision for nobody
+            return b"*1\r\n:%d\r\n" % T if len(sent) == 5 else b":1\r\n"
+        if len(sent) == 6:  # and what its user may do
+            return b"*0\r\n"
+        return b"*3\r\n:%d\r\n:1\r\n:1\r\n" % T
 
 
 def test_a_server_that_loads_its_data() -> None:

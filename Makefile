@@ -11,6 +11,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find ratelimit -name __pycac
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL: # make -j test proofs: what is timed is alone
 .PHONY: help demo serve test proofs fuzz mutants faults accounts soak bench lint wheel clean
 
 help: ## explain the targets
@@ -40,7 +41,7 @@ proofs: $(VENV)/wheel ## what is slow by its nature: faults, outages, four proce
 	if [ .coverage -nt $(VENV)/wheel ]; then \
 	  $(VENV)/bin/python -m coverage combine --append --quiet && $(VENV)/bin/python -m coverage report; \
 	else \
-	  rm -f .coverage.*; echo "coverage is asked of both together: make test proofs"; \
+	  rm -f .coverage.*; echo >&2 "coverage is asked of both together: make test proofs"; test -z "$$CI"; \
 	fi
 
 fuzz: export PYTHONSAFEPATH := 1

@@ -15,6 +15,7 @@ from ratelimit.ground.tracebacks import without_locals
 from ratelimit.log import lines as log
 from ratelimit.log.outage import Outage
 from ratelimit.model import (
+    Admitting,
     ASGIApp,
     Charge,
     Classify,
@@ -26,7 +27,6 @@ from ratelimit.model import (
     Refused,
     Scope,
     Send,
-    Store,
     StoreUnavailable,
     Style,
 )
@@ -60,7 +60,7 @@ class RateLimitMiddleware:
         app: ASGIApp,
         policy: Policy | str | os.PathLike[str],
         *,
-        store: Store | str | None = None,
+        store: Admitting | str | None = None,
         style: Style | None = None,
         identify: Identify | None = None,
         classify: Classify | None = None,

@@ -78,7 +78,7 @@ class Limit:
     mode: Literal["enforce", "shadow", "off"] = "enforce"
     enforce_from_ms: int = 0  # before this instant the limit is in shadow
     reserve: bool = False  # a process may take units of it ahead, for callers too hot for a trip a request
-    hold: bool = False  # units of it may be held and settled by the app, which learns late how many it needs
+    hold: bool = False  # units of it may be held and settled by the app, which learns late how many; in memory for now
 
     def __post_init__(self) -> None:
         made.limit(self, (Rate, Quota, Concurrency), slots=isinstance(self.kind, Concurrency))
@@ -257,19 +257,37 @@ Identify = Callable[[Scope], Identity | Awaitable[Identity | None] | None]
 Classify = Callable[[Scope], str | Awaitable[str | None] | None]
 
 
-class Store(Protocol):
-    """Where counters live, the only place where state changes.
+class Admitting(Protocol):
+    """What a middleware needs of a store.
 
     Every method raises StoreUnavailable where the store can't be reached in time. A store that can be used on asyncio
     alone, as its connections are made for it, has `asyncio_only = True`.
+    """
+
+    async def acquire(self, charges: Sequence[Charge]) -> Decision:
+        """Check every charge by the store's clock, then apply all of them or none."""
+
+    async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        """Prolong leases, and take slots again that are gone: units that are gone are not. Returns the slots that are
+        above their max, and the leases of units that are gone from every counter: settled, or given back."""
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        """Give slots back. Returns when that is on the wire, and does not wait for the reply.
+
+        It takes effect also if the caller is cancelled at its first `await`, and twice is as good as once.
+        """
+
+    async def close(self) -> None:
+        """Drop connections. A store that is used again opens them again."""
+
+
+class Store(Admitting, Protocol):
+    """Where counters live, the only place where state changes. For now a RedisStore has only what is in Admitting.
 
     `units` multiply the cost of each charge; a cost of 0 stays 0, and is never exceeded. ValueError, and nothing is
     done: for units that are no whole number, below 0 or, times a cost, from 2^53 on, and where a concurrency limit is
     among the charges.
     """
-
-    async def acquire(self, charges: Sequence[Charge]) -> Decision:
-        """Check every charge by the store's clock, then apply all of them or none."""
 
     async def peek(self, charges: Sequence[Charge], units: int = 1) -> Decision:
         """What `acquire` would say now: `used` with these units. Writes nothing, and always asks the store."""
@@ -308,19 +326,6 @@ class Store(Protocol):
         """Forget counters, of every kind, and what is held of them; by their `Charge.key`. Returns how many there were.
         Slots that are held are taken again as they are renewed; a settle then charges what was used. Other processes
         still tell denials that they remember, for a second at most."""
-
-    async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
-        """Prolong leases, and take slots again that are gone: units that are gone are not. Returns the slots that are
-        above their max, and the leases of units that are gone from every counter: settled, or given back."""
-
-    async def release(self, leases: Sequence[Lease]) -> None:
-        """Give slots back. Returns when that is on the wire, and does not wait for the reply.
-
-        It takes effect also if the caller is cancelled at its first `await`, and twice is as good as once.
-        """
-
-    async def close(self) -> None:
-        """Drop connections. A store that is used again opens them again."""
 
 
 class Style(Protocol):

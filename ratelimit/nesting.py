@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ratelimit.ground.memo import Recent
-from ratelimit.model import Charge, Store
+from ratelimit.model import Admitting, Charge
 from ratelimit.policy import Policy
 from ratelimit.policy.keys import marked, period_of
 from ratelimit.stores.memory import MemoryStore
@@ -22,7 +22,7 @@ class Level:
 
     __slots__ = ("_names", "_policy", "_where", "_within")
 
-    def __init__(self, policy: Policy, store: Store) -> None:
+    def __init__(self, policy: Policy, store: Admitting) -> None:
         self._policy = policy
         # Counters with the same key are different ones in another memory, or under another prefix.
         self._where: object = store if isinstance(store, MemoryStore) else getattr(store, "prefix", None)

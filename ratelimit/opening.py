@@ -7,11 +7,12 @@ import os
 from weakref import WeakKeyDictionary
 
 from ratelimit.ground.loops import needs_asyncio, running
+from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.tracebacks import without_locals
 from ratelimit.ground.trio_loop import TrioLoop
 from ratelimit.log import lines as log
 from ratelimit.log.denials import Denials
-from ratelimit.model import Receive, Send, Store
+from ratelimit.model import Admitting, Receive, Send
 from ratelimit.policy import Policy, StoreSettings
 from ratelimit.stores import open_store
 from ratelimit.stores.memory import MemoryStore
@@ -36,13 +37,14 @@ def loaded(path: str | os.PathLike[str]) -> Policy:
 
 
 @without_locals
-def opened(store: Store | str | None, policy: Policy) -> Store:
+def opened(store: Admitting | str | None, policy: Policy) -> Admitting:
     """The store of a middleware: the one that it is given, else of the environment's URL, else of the policy's."""
     of_environment = os.environ.get("RATELIMIT_STORE_URL")
     named_by = "store" if store is not None else "RATELIMIT_STORE_URL" if of_environment else "store.url of the policy"
     chosen = of_environment or policy.store.url if store is None else store
     try:
         made = _made(chosen, policy.store) if isinstance(chosen, str) else _checked(chosen)
+        _check_holds(policy, made)
     except (ValueError, TypeError, ImportError) as error:
         log.no_store(named_by, error)  # as a wrong file
         raise
@@ -52,11 +54,11 @@ def opened(store: Store | str | None, policy: Policy) -> Store:
     return _memory_of(policy, made) if isinstance(chosen, str) and isinstance(made, MemoryStore) else made
 
 
-def _made(url: str, settings: StoreSettings) -> Store:
+def _made(url: str, settings: StoreSettings) -> Admitting:
     return open_store(url, prefix=settings.prefix, timeout=settings.timeout_ms / 1000)
 
 
-def _checked(given: Store) -> Store:
+def _checked(given: Admitting) -> Admitting:
     """Not a client of Redis, nor a class: that would be found at each request, and there count as an outage."""
     if not isinstance(given, type) and callable(getattr(given, "acquire", None)):
         return given
@@ -67,7 +69,17 @@ def _checked(given: Store) -> Store:
     )
 
 
-def _tell_unused(policy: Policy, chosen: Store | str, named_by: str) -> None:
+def _check_holds(policy: Policy, store: Admitting) -> None:
+    """Of a limit with `hold` the app would find that out when it holds units."""
+    held = next((limit.name for limits in policy.tiers.values() for limit in limits if limit.hold), None)
+    if held is not None and not callable(getattr(store, "hold", None)):
+        raise ValueError(
+            f"limit {in_a_line(held)} has hold = true, and a {type(store).__name__} holds no units: for now only"
+            " a store in memory does; give memory://, which counts in one process, or leave hold out"
+        )
+
+
+def _tell_unused(policy: Policy, chosen: Admitting | str, named_by: str) -> None:
     """What a policy says of its store, and another one is used: once for each."""
     settings, default = policy.store, StoreSettings()
     has: dict[str, object] = {"url": chosen if isinstance(chosen, str) else None}
@@ -82,7 +94,7 @@ def _tell_unused(policy: Policy, chosen: Store | str, named_by: str) -> None:
         log.unused_settings(policy.origin, {name: unused[name] for name in said}, named_by)
 
 
-def _on_trio(store: Store) -> bool:
+def _on_trio(store: Admitting) -> bool:
     """Whether this store can't be used where we are: on a trio that runs."""
     try:
         return getattr(store, "asyncio_only", False) and isinstance(running(), TrioLoop)
@@ -110,7 +122,7 @@ def _has_twin(policy: Policy) -> bool:
     return bool(policy.origin) and any(other.origin == policy.origin for other in list(_memories))
 
 
-async def refused(store: Store, receive: Receive, send: Send) -> bool:
+async def refused(store: Admitting, receive: Receive, send: Send) -> bool:
     """Whether the server, which begins, was told that this store can't be used on its event loop."""
     if not _on_trio(store):
         return False

@@ -10,8 +10,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,10 +64,18 @@ def missing(what: str) -> str:
     pytest.skip(what)
 
 
+LOWEST, MANY = 20_000, 6_000  # ports of a process that runs tests: below those that connections get by themselves
+_ports = cycle(range(MANY))
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that nobody listens at, nor will: of the processes of `make test` each has its own, one after the other."""
+    lowest = LOWEST + MANY * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 2)
+    for port in _ports:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port := lowest + (port + 7 * os.getpid()) % MANY))
+            return port
+    raise AssertionError
 
 
 @contextmanager

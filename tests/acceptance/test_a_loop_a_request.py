@@ -40,7 +40,8 @@ def heard(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> 
         warnings.simplefilter("error")
         yield said
         gc.collect()
-    said += caplog.messages
+    records = [record for when in ("call", "teardown") for record in caplog.get_records(when)]
+    said += [record.getMessage() for record in records if record.name == "asyncio"]
     assert said == []
 
 

@@ -6,14 +6,15 @@ import asyncio
 import re
 
 import pytest
-from ratelimit.ground.repeats import Once
 from redis import Redis
 
+from ratelimit.ground.repeats import Once
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores import open_store
 from ratelimit.stores.connection.errors import ADVICE
 from ratelimit.stores.lua import rights
-from tests import servers
+from tests import clusters, servers
+from tests.packaging import ROOT
 from tests.stores import concurrency, quota, rate
 
 ALL = (rate(9, 60_000), quota(9), concurrency(3))
@@ -53,7 +54,7 @@ def test_the_rights_of_a_user(name: str, protocol: int, caplog: pytest.LogCaptur
         url = f"redis://ana:x@127.0.0.1:{server.port}?protocol={protocol}"
         assert decided(url, *ALL) == [1, 1, 1]
         assert not caplog.messages
-        assert all(right in ADVICE["NOPERM"] for right in ENOUGH)
+        assert named(*ENOUGH)
         for right, command in (("-@write", "DEL, PEXPIRE, "), ("-time", "TIME: "), ("-@scripting", "")):
             root.execute_command("ACL", "SETUSER", "ana", right)
             with pytest.raises(StoreUnavailable, match=re.escape(ADVICE["NOPERM"])):
@@ -62,8 +63,8 @@ def test_the_rights_of_a_user(name: str, protocol: int, caplog: pytest.LogCaptur
             assert not command or f"can't call {command}" in caplog.text
         caplog.clear()
         root.execute_command("ACL", "SETUSER", "ana", "-zadd")
-        for _ in range(2):
-            assert decided(url, rate(9, 60_000, key="r")) != [0]
+        for number in (1, 2):
+            assert decided(url, rate(9, 60_000, key="r")) == [number]
         assert len(caplog.messages) == 1
         assert "the store's scripts can't call ZADD: " in caplog.text
         assert ADVICE["NOPERM"] in caplog.text
@@ -82,3 +83,41 @@ def test_a_command_that_was_renamed(
         assert ["can't call ZADD: " in said for said in caplog.messages] == [True]
         with pytest.raises(StoreUnavailable):
             decided(url, *ALL)
+
+
+def test_another_database(valkey: servers.Server) -> None:
+    """One more right, which the advice and the README name."""
+    with valkey.client() as root:
+        root.execute_command("ACL", "SETUSER", "eva", "on", ">x", "~ratelimit:*", *ENOUGH)
+        url = f"redis://eva:x@127.0.0.1:{valkey.port}/7"
+        with pytest.raises(StoreUnavailable, match="'select'"):
+            decided(url, *ALL)
+        root.execute_command("ACL", "SETUSER", "eva", *named("+select"))
+        assert decided(url, *ALL) == [1, 1, 1]
+        root.execute_command("ACL", "DELUSER", "eva")
+
+
+def test_on_a_cluster(valkey_cluster: clusters.Cluster) -> None:
+    """Two more, to find a caller's node and to ask it while its slot moves."""
+    url = valkey_cluster.url.replace("://", "://eva:x@")
+    to_all(valkey_cluster, "SETUSER", "eva", "on", ">x", "~ratelimit:*", *ENOUGH)
+    with pytest.raises(StoreUnavailable, match=re.escape("'cluster|slots'")):
+        decided(url, *ALL)
+    to_all(valkey_cluster, "SETUSER", "eva", *named("+cluster|slots", "+asking"))
+    assert decided(url, *ALL) == [1, 1, 1]
+    to_all(valkey_cluster, "DELUSER", "eva")
+
+
+def to_all(cluster: clusters.Cluster, *what: str) -> None:
+    for node in cluster.nodes:
+        with node.client() as root:
+            root.execute_command("ACL", *what)
+
+
+def named(*rights: str) -> tuple[str, ...]:
+    """Rights, as the advice and the README name them."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert all(
+        f" {right}" in ADVICE["NOPERM"] and re.search(rf"[` ]{re.escape(right)}[` ]", readme) for right in rights
+    )
+    return rights

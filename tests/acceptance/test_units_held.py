@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
-from ratelimit import Charge, Identity, MemoryStore
+from ratelimit import Charge, Identity, MemoryStore, RateLimitMiddleware, RedisStore
 from ratelimit.config import parse_policy
 from ratelimit.slots.leases import Leases
+from tests.acceptance import plain
 from tests.slots.test_leases import Clocked
 
-POLICY = parse_policy(
-    """
+TEXT = """
 [operations]
 completion = ["POST /v1/completions"]
 
@@ -24,9 +26,8 @@ limits = [
   { name = "output", rate = "900/minute", operations = ["completion"], hold = true },
   { name = "at once", concurrency = 5 },
 ]
-""",
-    "x",
-)
+"""
+POLICY, WITHOUT = parse_policy(TEXT, "x"), parse_policy(TEXT.replace(", hold = true", ""), "y")
 ALL = POLICY.charges(Identity(ip="192.0.2.7", tier="anonymous"), "completion")
 HELD = tuple(charge for charge in ALL if charge.limit.hold)
 LEASE = 20_000
@@ -109,3 +110,32 @@ def test_what_the_policy_does_not_say() -> None:
         assert await used(store, ALL[:3]) == [0, 0, 0]
 
     run(test)
+
+
+class Own:
+    """A store as somebody has made it before there were units."""
+
+    async def acquire(self, charges: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("store", "kind"),
+    [
+        ("redis://127.0.0.1:1", "RedisStore"),
+        ("redis+cluster://127.0.0.1:1", "RedisStore"),
+        (RedisStore("redis://127.0.0.1:1"), "RedisStore"),
+        (Own(), "Own"),
+    ],
+)
+def test_a_store_without_units(store: Any, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It is refused where the middleware is made, and in the log, with the limit that asks; no other policy is."""
+    words = (
+        f"limit tokens has hold = true, and a {kind} holds no units: for now only a store in memory does; give memory://,"
+        " which counts in one process, or leave hold out"
+    )
+    with pytest.raises(ValueError, match=f"^{words}$"):
+        RateLimitMiddleware(plain, POLICY, store=store)
+    assert [(r.levelno, r.getMessage()) for r in caplog.records] == [(logging.CRITICAL, f"store: {words}")]
+    RateLimitMiddleware(plain, POLICY, store=MemoryStore())
+    RateLimitMiddleware(plain, WITHOUT, store=store)
+    assert len(caplog.records) == 1

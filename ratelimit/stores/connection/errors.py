@@ -74,7 +74,8 @@ ADVICE = {
     "MOVED": f"another node of the cluster has this slot: {A_CLUSTER}",
     "NOAUTH": "the server wants a password: RATELIMIT_STORE_PASSWORD, or that of the store's URL",
     "NOPERM": "the user of the store's URL needs +@read +@write +@scripting +time on the keys with the store's prefix"
-    " (ACL SETUSER), and none of these commands renamed",
+    " (ACL SETUSER), and none of these commands renamed; for a database other than 0 +select too, and on a cluster"
+    " +cluster|slots +asking",
     "NOREPLICAS": "fewer replicas are in touch with the server than min-replicas-to-write wants",
     "OOM": "the server's memory is full under maxmemory-policy noeviction: raise maxmemory, or move what else is in it",
     "READONLY": "this server is a replica; the URL is to lead to the master, also after a failover",

@@ -1,0 +1,85 @@
+"""What `make test` and `make proofs` come to: a failure of any step is theirs, and in CI no step is left out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests import servers
+from tests.packaging import ROOT
+
+# In the place of python: writes down what it is asked for, and fails where FAILS is in that.
+PYTHON = """#!/bin/sh
+echo "$*" >> calls
+case "$*" in
+  *"coverage run"*) touch .coverage.1 ;;
+  *"coverage combine"*) rm .coverage.1; touch .coverage ;;
+esac
+case "$*" in *"$FAILS"*) exit 3 ;; esac
+"""
+RUN, COMBINE, REPORT = "coverage run -m pytest", "coverage combine", "coverage report"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """With an environment that is ready."""
+    for name in (".venv/bin/python", ".venv/ready", ".venv/wheel"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1, 1))
+    (tmp_path / ".venv/bin/python").write_text(PYTHON)
+    (tmp_path / ".venv/bin/python").chmod(0o755)
+    return tmp_path
+
+
+def make(folder: Path, *targets: str, fails: str = "nothing of it", ci: str = "") -> tuple[bool, list[str]]:
+    """Whether it passed, and what was asked of python."""
+    program = shutil.which("make") or servers.missing("no make on the PATH")
+    (folder / "calls").write_text("")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(
+        [program, "-f", str(ROOT / "Makefile"), "-o", ".venv/wheel", "-j", "2", *targets],
+        cwd=folder,
+        env={**environment, "FAILS": fails, "CI": ci},
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode == 0, (folder / "calls").read_text().splitlines()
+
+
+def steps(calls: list[str]) -> list[str]:
+    return [next(step for step in (RUN, COMBINE, REPORT) if step in call) for call in calls]
+
+
+def test_both(folder: Path) -> None:
+    """One after the other, also where make may do several things at a time; what they cover is put together."""
+    passed, calls = make(folder, "test", "proofs", ci="true")
+    assert passed
+    assert steps(calls) == [RUN, COMBINE, REPORT] * 2
+    assert ["-m not proof" in call for call in calls] == [True, *[False] * 5]
+    assert [call.endswith("--fail-under=99") for call in calls] == [False, False, True, False, False, False]
+    assert ["--append" in call for call in calls] == [False] * 4 + [True, False]
+
+
+@pytest.mark.parametrize("target", ["test", "proofs"])
+@pytest.mark.parametrize("fails", [RUN, COMBINE, REPORT])
+def test_a_step_that_fails(folder: Path, target: str, fails: str) -> None:
+    """It is the last, and the target fails."""
+    if target == "proofs":
+        assert make(folder, "test")[0]
+    passed, calls = make(folder, target, fails=fails)
+    assert not passed
+    assert fails in calls[-1]
+
+
+def test_proofs_alone(folder: Path) -> None:
+    """Coverage is not asked of half of the tests; in CI that there is no other half is an error."""
+    passed, calls = make(folder, "proofs")
+    assert passed
+    assert steps(calls) == [RUN]
+    assert not make(folder, "proofs", ci="true")[0]
+    assert [path.name for path in folder.glob(".coverage*")] == []

@@ -30,7 +30,8 @@ test proofs: export PYTHONDONTWRITEBYTECODE := # to compile the tests takes long
 # Two processes, each with servers of its own; a file is run by one of them.
 test: $(VENV)/wheel ## run the tests on the installed wheel, in two processes and less than five minutes
 	rm -f .coverage .coverage.*
-	$(VENV)/bin/python -m coverage run -m pytest -m "not proof" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(VENV)/bin/python -m coverage run -m pytest -m "not proof" --numprocesses 2 --max-worker-restart 0 --dist loadfile \
+	  --no-loadscope-reorder
 	$(VENV)/bin/python -m coverage combine --quiet
 	$(VENV)/bin/python -m coverage report --fail-under=99
 

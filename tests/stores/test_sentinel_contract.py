@@ -7,7 +7,6 @@ import pytest
 from tests import sentinels
 from tests.stores import Subject
 from tests.stores.test_contract import *  # noqa: F403 - every promise of the contract, with the subject below
-from tests.stores.test_units import *  # noqa: F403
 
 
 @pytest.fixture

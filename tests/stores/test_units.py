@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from ratelimit.model import FOREVER, Charge, Decision, Hold
-from tests.stores import Subject, concurrency, quota, rate
+from tests.stores import COUNT_UNITS, Subject, concurrency, quota, rate
+from tests.stores.conftest import subject_of
 
 T = 1_773_136_800_000  # 2026-03-10T10:00:00Z; a minute's limit has sub-windows of one second from there
 MIDNIGHT = 50_400_000  # after T
@@ -19,12 +20,10 @@ DAY = 86_400_000
 LEASE = 10_000
 
 
-@pytest.fixture
-def units(subject: Subject) -> Subject:
+@pytest.fixture(params=COUNT_UNITS)
+def units(request: pytest.FixtureRequest) -> Subject:
     """A store that has these verbs."""
-    if not hasattr(subject.store, "peek"):
-        pytest.skip("this store does not count units yet")
-    return subject
+    return subject_of(request.param, request)
 
 
 def tokens(maximum: int = 10, **rest: Any) -> Charge:

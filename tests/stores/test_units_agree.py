@@ -8,7 +8,7 @@ import pytest
 
 from ratelimit.model import Decision
 from ratelimit.stores.counting.window import Window
-from tests.stores import Subject
+from tests.stores import COUNT_UNITS, Subject
 from tests.stores.conftest import subject_of
 from tests.stores.steps import Oracle, Player, Step, steps
 
@@ -20,16 +20,6 @@ async def agree(one: Player, other: Player, seed: int, count: int = STEPS) -> No
     for number, step in enumerate(steps(seed, count, wild=True)):
         assert await one.take(step) == await other.take(step), (number, step)
     assert len(one.holds) > count / 20
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", ["fakeredis", "valkey", "redis"])
-def test_agree(name: str, seed: int, request: pytest.FixtureRequest) -> None:
-    """The same steps at the same instants: every answer is the same, field by field, whatever the clock does."""
-    redis = subject_of(name, request)
-    if not hasattr(redis.store, "peek"):
-        pytest.skip("this store does not count units yet")
-    redis.run(agree(Player(Subject("memory")), Player(redis), seed))
 
 
 def test_agree_with_itself() -> None:
@@ -67,13 +57,11 @@ def _given(player: Player, step: Step) -> Any:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", ["memory", "valkey"])
+@pytest.mark.parametrize("name", COUNT_UNITS)
 def test_every_time_stamp(name: str, seed: int, request: pytest.FixtureRequest) -> None:
     """Over random steps, with a clock that also goes back a little, the sums that are kept are those of an oracle that
     keeps each unit with its owner: what goes back is never somebody else's."""
     subject = subject_of(name, request)
-    if not hasattr(subject.store, "peek"):
-        pytest.skip("this store does not count units yet")
 
     async def test() -> None:
         tried = await as_the_oracle_says(Player(subject), seed)

@@ -170,6 +170,7 @@ class LeaseWrites:
                 done.append(unheard)
             commands += what.command
             done.append(partial(self._answered, what, queue))
+        queue.link.flush()  # a renewal of one of these would take it again behind this
         queue.link.send(commands, *done)
 
     def _answered(self, what: _Return, queue: DecisionQueue, reply: Reply) -> None:

@@ -9,6 +9,7 @@ import pytest
 from ratelimit.model import FOREVER, Lease, StoreUnavailable
 from ratelimit.stores.connection.errors import error_of
 from ratelimit.stores.redis import ClusterStore, RedisStore
+from ratelimit.stores.routing.lease_writes import SLICE
 from ratelimit.stores.routing.slotmap import Address
 from tests.slots.test_leases import Clocked
 from tests.stores import concurrency, nodes_of, queue_of, rate, side_of
@@ -288,5 +289,23 @@ def test_a_release_behind_a_renewal(fake: RedisStore) -> None:
         wire.reply([1])
         wire.reply(1)
         await renewal
+
+    run_single(fake, test())
+
+
+def test_a_release_between_slices(fake: RedisStore) -> None:
+    """What is given back while the slices before it are renewed is not renewed, which would take it again."""
+
+    async def test() -> None:
+        wire, held = await connected(fake), leases(SLICE + 2)
+        renewal = asyncio.create_task(fake.renew(held))
+        await turns()
+        side_of(fake).leases.post_release(held[-1:])
+        wire.reply([1] * SLICE)
+        wire.reply(1)
+        await turns()
+        assert [len(keys) for keys in wire.keys] == [SLICE, 1]
+        wire.reply([1])
+        assert await renewal == []
 
     run_single(fake, test())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextvars import Context
 from typing import Protocol
 
@@ -84,7 +84,7 @@ class DecisionQueue:
         )
         self._batches: set[Batch] = set()  # that are under way
         self.lanes = Lanes(self._new_batch)
-        self._left = False
+        self._left = self._as_text = False  # the latter: the next call, as the server has lost the script
         self.gate: Gate | None = None
         self.on_ready: Callable[[], None] = lambda: None
         self.wanted: Callable[[], bool] = lambda: False
@@ -147,18 +147,24 @@ class DecisionQueue:
             self._batches = batches
             self._write(batches)
 
-    def _write(self, batches: Iterable[Batch]) -> None:
+    def _write(self, batches: Collection[Batch]) -> None:
+        for batch in batches:
+            batch.as_text = self._as_text
+        self._as_text = False
         first = self.gate.number(batches) if self.gate else ()
         self.link.send(*written(batches, self._scripts, self._answered, first))
 
     def _answered(self, batch: Batch, reply: Reply) -> None:
-        if isinstance(reply, NoScript) and self.link.ready and not batch.as_text:
-            batch.as_text = True  # nothing was done; EVAL fills the cache again, or the store is none that can decide
-            self._write([batch])
-            return
         self._batches.discard(batch)
         if not isinstance(reply, StoreUnavailable):
             reply = self._read(batch, reply)
+        elif isinstance(reply, NoScript) and not batch.as_text:
+            # Nothing was done; EVAL fills the cache again, or the store is none that can decide. Not for who has gone
+            # meanwhile: what was to be given back was, and would be taken again.
+            self._as_text = True
+            for call in reversed(batch.calls):
+                call.leases.clear()
+                self._waiting.appendleft(call)
         else:
             if isinstance(reply, Redirected):
                 self.lanes.moves(batch.calls[0].caller.slot)

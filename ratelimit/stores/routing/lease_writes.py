@@ -46,6 +46,8 @@ class LeaseWrites:
         self._waiting: deque[_Return] = deque(maxlen=POSTS)
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._renewals = 0  # that are under way
+        self._gone: set[str] = set()  # ids of leases that were given back meanwhile: renewed they would be taken again
         self.gave_back: Callable[[Sequence[Lease]], None] = lambda _: None
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
@@ -56,9 +58,14 @@ class LeaseWrites:
             by_slot[self._nodes.slot_of(lease.key)].append(lease)
         crowding: list[Lease] = []
         renewals = [self._renew_in_slices(slot, held, crowding) for slot, held in by_slot.items()]
-        for failure in await asyncio.gather(*renewals, return_exceptions=True):
-            if failure:
-                raise failure
+        self._renewals += 1
+        try:
+            failures = await asyncio.gather(*renewals, return_exceptions=True)
+        finally:
+            self._renewals -= 1
+            self._gone = self._gone if self._renewals else set()
+        if failure := next(filter(None, failures), None):
+            raise failure
         return crowding
 
     async def _renew_in_slices(
@@ -79,6 +86,8 @@ class LeaseWrites:
         history: tuple[Redirected | ClusterDown, ...] = ()
         while True:
             queue = queue or await self._nodes.found(slot, deadline)
+            if not (leases := [lease for lease in leases if lease.id not in self._gone]):
+                return []
             if asking:
                 queue.link.cork(ASKING).add_done_callback(_heard)
             call = self._scripts.renewal(self._prefix, leases, text=text)
@@ -106,6 +115,8 @@ class LeaseWrites:
 
     def _post(self, leases: Sequence[Lease]) -> Iterable[DecisionQueue]:
         self.gave_back(leases)
+        if self._renewals:
+            self._gone.update([lease.id for lease in leases])
         until = self._loop.time() + POST_LIFE
         if len(leases) == 1:  # nearly always
             return self._send([self._return(leases[0].key, [leases[0].id], until)])
@@ -170,6 +181,7 @@ class LeaseWrites:
                 done.append(unheard)
             commands += what.command
             done.append(partial(self._answered, what, queue))
+        queue.link.flush()  # a renewal of one of these would take it again behind this
         queue.link.send(commands, *done)
 
     def _answered(self, what: _Return, queue: DecisionQueue, reply: Reply) -> None:

@@ -9,9 +9,10 @@ import pytest
 from ratelimit.model import FOREVER, Lease, StoreUnavailable
 from ratelimit.stores.connection.errors import error_of
 from ratelimit.stores.redis import ClusterStore, RedisStore
+from ratelimit.stores.routing.lease_writes import SLICE
 from ratelimit.stores.routing.slotmap import Address
 from tests.slots.test_leases import Clocked
-from tests.stores import concurrency, nodes_of, rate
+from tests.stores import concurrency, nodes_of, queue_of, rate, side_of
 from tests.stores.clustered import Node, fake_cluster, of, slot
 from tests.stores.routing.test_nodes import ASK, CHARGES, SLOT, ask, known, run
 from tests.stores.wires import FakeWire, T, connected, fake_store, turns
@@ -251,3 +252,60 @@ def test_a_master_that_writes_no_more(fake: RedisStore) -> None:
         assert 5 < len(FakeWire.made) <= 16
 
     run_single(fake, test(), Clocked)
+
+
+def test_who_has_gone_before_the_script_was_there(fake: RedisStore) -> None:
+    """EVAL decides only for who still waits: a slot that was given back behind EVALSHA would be taken again."""
+
+    async def test() -> None:
+        wire = await connected(fake)
+        gone = asyncio.create_task(fake.acquire((concurrency(9),)))
+        stays = asyncio.create_task(fake.acquire(CHARGES))
+        await turns()
+        gone.cancel()
+        await turns()
+        wire.reply(error_of(NOSCRIPT))
+        await turns()
+        assert [sent[0] for sent in wire.written] == [b"EVALSHA", b"ZREM", b"EVAL"]
+        assert wire.keys[1] == wire.keys[0][1:]
+        wire.reply(0)
+        wire.reply([T, 1, 1])
+        assert (await stays).allowed
+
+    run_single(fake, test())
+
+
+def test_a_release_behind_a_renewal(fake: RedisStore) -> None:
+    """In one turn of the loop the renewal goes first: behind the release it would take the slot again."""
+
+    async def test() -> None:
+        wire = await connected(fake)
+        renewal = asyncio.create_task(fake.renew(leases(1)))
+        while not queue_of(fake).link._corked:  # noqa: ASYNC110 - turns of the loop
+            await asyncio.sleep(0)
+        side_of(fake).leases.post_release(leases(1))
+        await turns()
+        assert [sent[0] for sent in wire.written] == [b"EVALSHA", b"ZREM"]
+        wire.reply([1])
+        wire.reply(1)
+        await renewal
+
+    run_single(fake, test())
+
+
+def test_a_release_between_slices(fake: RedisStore) -> None:
+    """What is given back while the slices before it are renewed is not renewed, which would take it again."""
+
+    async def test() -> None:
+        wire, held = await connected(fake), leases(SLICE + 2)
+        renewal = asyncio.create_task(fake.renew(held))
+        await turns()
+        side_of(fake).leases.post_release(held[-1:])
+        wire.reply([1] * SLICE)
+        wire.reply(1)
+        await turns()
+        assert [len(keys) for keys in wire.keys] == [SLICE, 1]
+        wire.reply([1])
+        assert await renewal == []
+
+    run_single(fake, test())

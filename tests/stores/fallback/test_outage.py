@@ -22,6 +22,8 @@ from tests import clusters, servers
 from tests.stores import concurrency, nodes_of, queue_of, quota, rate
 from tests.stores.clustered import ClusterSubject, of, slot, user_in
 
+pytestmark = pytest.mark.proof  # accounts to the unit, with a tenth of a second to say goodbye: alone on the machine
+
 USERS = ("ana", "ben", "carla")
 KEPT = ("--appendonly", "yes", "--appendfsync", "always")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ratelimit.ground.repeats import Once
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores import open_store
 from ratelimit.stores.connection import handshake
@@ -42,7 +43,7 @@ def three(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
-    monkeypatch.setattr(handshake, "_said", set())
+    monkeypatch.setattr(handshake, "_said", Once())
     caplog.set_level(logging.INFO, "ratelimit")
     return caplog
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ratelimit.ground.loops import PerLoop
 from ratelimit.ground.printable import in_a_line
+from ratelimit.ground.repeats import Once
 from ratelimit.model import StoreUnavailable
 
 logger = logging.getLogger("ratelimit")
@@ -121,7 +122,7 @@ A_SENTINEL = (
     " with the name of your master"
 )
 TOLD = {"cluster": (A_NODE, "h1:7000,h2:7001"), "sentinel": (A_SENTINEL, "h1:26379,h2:26379")}
-_said: set[tuple[str, str]] = set()
+_said = Once(SAID)
 
 
 def check_single(hello: object, scheme: str, address: Address | None) -> None:
@@ -129,8 +130,7 @@ def check_single(hello: object, scheme: str, address: Address | None) -> None:
     has counters. `scheme` is redis or rediss; on a Unix socket it has no address."""
     mode = _mode(hello)
     where = in_a_line(address.netloc) if address else "the Unix socket"
-    if mode in TOLD and (where, mode) not in _said and len(_said) < SAID:
-        _said.add((where, mode))
+    if mode in TOLD and _said.first(f"{mode} {where}"):
         told, example = TOLD[mode]
         logger.error(told, where, scheme, where if address else example)
     if mode == "sentinel":

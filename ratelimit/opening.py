@@ -10,6 +10,7 @@ from ratelimit.ground.loops import needs_asyncio, running
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.tracebacks import without_locals
 from ratelimit.ground.trio_loop import TrioLoop
+from ratelimit.ground.words import kind_of
 from ratelimit.log import lines as log
 from ratelimit.log.denials import Denials
 from ratelimit.model import Admitting, Receive, Send
@@ -62,10 +63,8 @@ def _checked(given: Admitting) -> Admitting:
     """Not a client of Redis, nor a class: that would be found at each request, and there count as an outage."""
     if not isinstance(given, type) and callable(getattr(given, "acquire", None)):
         return given
-    kind = given if isinstance(given, type) else type(given)
-    what = f"{'the class ' if kind is given else ''}{kind.__module__}.{kind.__qualname__}"
     raise TypeError(
-        f"a Store or its URL is needed, not {what}: give RedisStore(…) of a client of redis.asyncio, or a URL"
+        f"a Store or its URL is needed, not {kind_of(given)}: give RedisStore(…) of a client of redis.asyncio, or a URL"
     )
 
 

@@ -25,6 +25,12 @@ def shown(value: Any) -> str:
     return str(value) if isinstance(value, int | float) else f"a value of type {type(value).__name__}"
 
 
+def kind_of(given: Any) -> str:
+    """What a program gave where something else was needed: `redis.client.Redis`, of a class `the class app.Store`."""
+    kind, what = (given, "the class ") if isinstance(given, type) else (type(given), "")
+    return "None" if given is None else f"{what}{kind.__module__}.{kind.__qualname__}"
+
+
 def listed(names: Iterable[str]) -> str:
     return ", ".join(names)
 

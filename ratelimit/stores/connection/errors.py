@@ -4,6 +4,7 @@ night."""
 from __future__ import annotations
 
 from ratelimit.ground.printable import LONGEST, in_a_line
+from ratelimit.ground.words import kind_of
 from ratelimit.model import StoreUnavailable
 
 
@@ -121,8 +122,8 @@ INSTEAD = {  # of what redis-py has: what to give in its place
 
 def no_client(given: object) -> TypeError:
     """Of what is neither a URL nor a client of redis.asyncio: what it is, and what to give instead."""
-    kind, what = (given, "the class ") if isinstance(given, type) else (type(given), "")
+    kind = given if isinstance(given, type) else type(given)
     known = (base.__name__ for base in kind.__mro__ if base.__module__.startswith("redis."))
     instead = next((INSTEAD[name] for name in known if name in INSTEAD), A_CLIENT)
-    what += "None" if given is None else f"{kind.__module__}.{kind.__qualname__}"
-    return TypeError(f"a store on Redis is given a URL or a client of redis.asyncio, not {what}: give {instead}")
+    given_is = kind_of(given)
+    return TypeError(f"a store on Redis is given a URL or a client of redis.asyncio, not {given_is}: give {instead}")

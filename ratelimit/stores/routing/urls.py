@@ -127,6 +127,15 @@ def read_address(text: str, port: int) -> Address:
     return Address(host.lower() + percent + zone, number)
 
 
+def _addresses(parts: SplitResult, port: int) -> tuple[Address, ...]:
+    """Nothing where one can't be read: the error quotes a piece of the URL, and what is raised in its place must not be
+    raised from within `except`."""
+    try:
+        return tuple([read_address(text, port) for text in hosts_of(parts)])
+    except ValueError:
+        return ()
+
+
 def with_credentials(url: str) -> str:
     """The URL with RATELIMIT_STORE_USERNAME and RATELIMIT_STORE_PASSWORD where it has none, and for sentinels with
     RATELIMIT_STORE_SENTINEL_USERNAME and RATELIMIT_STORE_SENTINEL_PASSWORD."""
@@ -168,11 +177,8 @@ class ClusterUrl:
     def of(cls, url: str) -> ClusterUrl:
         """Raises ValueError, without the URL: it may hold a password."""
         parts = split_url(url)
-        try:
-            nodes = tuple([read_address(text, PORT) for text in hosts_of(parts)])
-        except ValueError:
-            nodes = ()
-        if not nodes:  # not from within `except`: the first error quotes a piece of the URL
+        nodes = _addresses(parts, PORT)
+        if not nodes:
             raise ValueError("has an address that can't be read; write redis+cluster://h1:7000,h2:7001")
         return cls(nodes, parts)
 
@@ -203,11 +209,8 @@ class SentinelUrl:
     def of(cls, url: str) -> SentinelUrl:
         """Raises ValueError, without the URL: it may hold a password."""
         parts = split_url(url)
-        try:
-            sentinels = tuple([read_address(text, SENTINEL_PORT) for text in hosts_of(parts)])
-        except ValueError:
-            sentinels = ()
-        if not sentinels:  # not from within `except`
+        sentinels = _addresses(parts, SENTINEL_PORT)
+        if not sentinels:
             raise ValueError(f"has an address that can't be read; {EXAMPLE}")
         name, _, database = parts.path.removeprefix("/").partition("/")
         if not name:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -59,40 +61,20 @@ def clocks_that_stand() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def valkey() -> Iterator[servers.Server]:
-    with servers.run("valkey") as server:
-        yield server
+def _started(run: Callable[[str], AbstractContextManager[Any]], name: str) -> Any:
+    """A fixture that is stopped when the last test has ended."""
+
+    @pytest.fixture(scope="session")
+    def started() -> Iterator[Any]:
+        with run(name) as one:
+            yield one
+
+    return started
 
 
-@pytest.fixture(scope="session")
-def redis() -> Iterator[servers.Server]:
-    with servers.run("redis") as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def valkey_cluster() -> Iterator[clusters.Cluster]:
-    with clusters.run_cluster("valkey") as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="session")
-def redis_cluster() -> Iterator[clusters.Cluster]:
-    with clusters.run_cluster("redis") as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="session")
-def valkey_sentinels() -> Iterator[sentinels.Sentinels]:
-    with sentinels.run_sentinel("valkey") as watched:
-        yield watched
-
-
-@pytest.fixture(scope="session")
-def redis_sentinels() -> Iterator[sentinels.Sentinels]:
-    with sentinels.run_sentinel("redis") as watched:
-        yield watched
+valkey, redis = (_started(servers.run, name) for name in ("valkey", "redis"))
+valkey_cluster, redis_cluster = (_started(clusters.run_cluster, name) for name in ("valkey", "redis"))
+valkey_sentinels, redis_sentinels = (_started(sentinels.run_sentinel, name) for name in ("valkey", "redis"))
 
 
 @pytest.fixture(scope="session")

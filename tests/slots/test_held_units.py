@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from ratelimit.model import Charge, Lease
+from ratelimit.model import Charge, Hold, Lease
 from ratelimit.slots.leases import Leases
 from ratelimit.stores.memory import MemoryStore
 from tests.slots.test_leases import Clocked, Recorder, lease, lines, run
@@ -27,6 +27,16 @@ def store_of(loop: asyncio.AbstractEventLoop) -> MemoryStore:
     return MemoryStore(clock=lambda: int(loop.time() * 1000))
 
 
+async def holding() -> tuple[MemoryStore, Leases, Hold]:
+    """Six units, for 20 s if they are not renewed."""
+    store = store_of(asyncio.get_running_loop())
+    leases = Leases(store)
+    hold = (await store.hold(LIMIT, 6, 20_000)).hold
+    assert hold
+    leases.hold([hold.lease])
+    return store, leases, hold
+
+
 async def used(store: MemoryStore, charges: Sequence[Charge] = LIMIT) -> int:
     return (await store.peek(charges, 0)).states[0].used
 
@@ -35,11 +45,7 @@ def test_units_are_held_for_as_long_as_the_work_goes_on() -> None:
     """However long it takes: then they are settled, and renewed no more."""
 
     async def test() -> None:
-        store = store_of(asyncio.get_running_loop())
-        leases = Leases(store)
-        hold = (await store.hold(LIMIT, 6, 20_000)).hold
-        assert hold
-        leases.hold([hold.lease])
+        store, leases, hold = await holding()
         for _ in range(20):
             await asyncio.sleep(47)
             assert not (await store.acquire((replace(LIMIT[0], cost=5),))).allowed
@@ -56,11 +62,7 @@ def test_units_of_nobody_go_back_within_a_lease() -> None:
     """A process that is gone renews nothing."""
 
     async def test() -> None:
-        store = store_of(asyncio.get_running_loop())
-        leases = Leases(store)
-        hold = (await store.hold(LIMIT, 6, 20_000)).hold
-        assert hold
-        leases.hold([hold.lease])
+        store, leases, _ = await holding()
         await asyncio.sleep(35)  # renewed at 10, 20 and 30 s
         leases._held[asyncio.get_running_loop()]._timer.cancel()
         await asyncio.sleep(14)

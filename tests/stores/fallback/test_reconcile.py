@@ -9,8 +9,8 @@ import pytest
 
 from ratelimit.model import Decision, StoreUnavailable
 from ratelimit.stores.connection.errors import Moved, NoScript, Replied
-from ratelimit.stores.fallback import debts as charging_module
-from ratelimit.stores.fallback import reconcile as settlement_module
+from ratelimit.stores.fallback import debts as debts_module
+from ratelimit.stores.fallback import reconcile as reconcile_module
 from ratelimit.stores.fallback.debts import OVER
 from ratelimit.stores.fallback.doubt import InDoubt
 from ratelimit.stores.fallback.idempotency import IdempotencyKeys
@@ -26,7 +26,7 @@ MINE, OTHER = (quota(9, key="mine"),), (quota(9, key="other"),)
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> RedisStore:
-    monkeypatch.setattr(settlement_module, "RETRY", 0.0)
+    monkeypatch.setattr(reconcile_module, "RETRY", 0.0)
     store = fake_store(monkeypatch)
     store.keep_account()
     return store
@@ -35,7 +35,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> RedisStore:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> ClusterStore:
     """Of one node, which nobody knows to have a slot yet."""
-    monkeypatch.setattr(settlement_module, "RETRY", 0.001)
+    monkeypatch.setattr(reconcile_module, "RETRY", 0.001)
     store = fake_cluster(monkeypatch, 7_000)
     store.keep_account()
     return store
@@ -123,7 +123,7 @@ def test_a_lost_call_is_asked_about_first(store: RedisStore, *, applied: bool) -
 def test_a_late_reply_tells(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reply that comes after its request has given up still says what became of it; what was denied there and
     admitted here is charged before the next decision, as soon as the store answers in time."""
-    monkeypatch.setattr(settlement_module, "RETRY", 3_600.0)
+    monkeypatch.setattr(reconcile_module, "RETRY", 3_600.0)
 
     async def test() -> None:
         wire = await connected(store)
@@ -230,7 +230,7 @@ def test_scripts_are_sent_as_texts_where_they_are_gone(store: RedisStore) -> Non
 def test_a_server_that_writes_again(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a server was there and did not write, what was admitted meanwhile is charged right after the first call
     that it takes."""
-    monkeypatch.setattr(settlement_module, "RETRY", 3_600)
+    monkeypatch.setattr(reconcile_module, "RETRY", 3_600)
 
     async def test() -> None:
         wire = await connected(store)
@@ -254,7 +254,7 @@ def test_a_server_that_writes_again(store: RedisStore, monkeypatch: pytest.Monke
 
 def test_what_is_refused_is_owed(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a call is refused, or a period has not begun by the store's clock, it is tried again; others go on."""
-    monkeypatch.setattr(charging_module, "ITEMS", 1)
+    monkeypatch.setattr(debts_module, "ITEMS", 1)
 
     async def test() -> None:
         wire = await connected(store)
@@ -272,7 +272,7 @@ def test_what_is_refused_is_owed(store: RedisStore, monkeypatch: pytest.MonkeyPa
 
 def test_nothing_passes_a_call_in_doubt(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a settlement is lost, what was to come after it waits until that is known."""
-    monkeypatch.setattr(charging_module, "ITEMS", 1)
+    monkeypatch.setattr(debts_module, "ITEMS", 1)
 
     async def test() -> None:
         wire = await connected(store)
@@ -311,7 +311,7 @@ def test_after_a_day_nobody_knows(store: RedisStore, monkeypatch: pytest.MonkeyP
     """A call that was lost longer ago than markers are kept counts as applied, and nothing is asked."""
 
     async def test() -> None:
-        monkeypatch.setattr(settlement_module, "LIFE", 0)
+        monkeypatch.setattr(reconcile_module, "LIFE", 0)
         wire = await connected(store)
         admitted(store, await lost(store, wire))
         await nothing_is_owed(store)
@@ -471,7 +471,7 @@ def test_a_marker_that_is_none(store: RedisStore, noise: object) -> None:
 
 def test_a_slot_on_its_way(cluster: ClusterStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lost call whose slot is on its way to another node is asked about later: the other slots do not wait for it."""
-    monkeypatch.setattr(settlement_module, "RETRY", 0.01)
+    monkeypatch.setattr(reconcile_module, "RETRY", 0.01)
     Node.slots = whole(7_000)
     mine, other = (of(user_in(range(n, n + 100)), quota(9, key="mine")) for n in (0, 9_000))
 

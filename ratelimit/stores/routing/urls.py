@@ -128,8 +128,7 @@ def read_address(text: str, port: int) -> Address:
 
 
 def _addresses(parts: SplitResult, port: int) -> tuple[Address, ...]:
-    """Nothing where one can't be read: the error quotes a piece of the URL, and what is raised in its place must not be
-    raised from within `except`."""
+    """Nothing where one can't be read: the error would quote a piece of the URL, also as the cause of another."""
     try:
         return tuple([read_address(text, port) for text in hosts_of(parts)])
     except ValueError:
@@ -177,8 +176,7 @@ class ClusterUrl:
     def of(cls, url: str) -> ClusterUrl:
         """Raises ValueError, without the URL: it may hold a password."""
         parts = split_url(url)
-        nodes = _addresses(parts, PORT)
-        if not nodes:
+        if not (nodes := _addresses(parts, PORT)):
             raise ValueError("has an address that can't be read; write redis+cluster://h1:7000,h2:7001")
         return cls(nodes, parts)
 
@@ -209,8 +207,7 @@ class SentinelUrl:
     def of(cls, url: str) -> SentinelUrl:
         """Raises ValueError, without the URL: it may hold a password."""
         parts = split_url(url)
-        sentinels = _addresses(parts, SENTINEL_PORT)
-        if not sentinels:
+        if not (sentinels := _addresses(parts, SENTINEL_PORT)):
             raise ValueError(f"has an address that can't be read; {EXAMPLE}")
         name, _, database = parts.path.removeprefix("/").partition("/")
         if not name:

@@ -17,6 +17,7 @@ PYTHON = """#!/bin/sh
 echo "$*" >> calls
 case "$*" in
   *"coverage run"*) touch .coverage.1 ;;
+  *"hatchling build"*) mkdir -p dist; touch dist/ratelimit_asgi-1-py3-none-any.whl ;;
   *"coverage combine"*) rm .coverage.1; touch .coverage ;;
 esac
 case "$*" in *"$FAILS"*) exit 3 ;; esac
@@ -83,3 +84,30 @@ def test_proofs_alone(folder: Path) -> None:
     assert steps(calls) == [RUN]
     assert not make(folder, "proofs", ci="true")[0]
     assert [path.name for path in folder.glob(".coverage*")] == []
+
+
+def test_what_makes_a_wheel(folder: Path) -> None:
+    """A file that is new, changed or gone, and not the bytecode beside it: what was covered is of the same wheel."""
+    (folder / "pyproject.toml").write_text('version = "1"\n')
+    for name in ("README.md", "LICENSE", "ratelimit/a.py", "ratelimit/b.py"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    for path in folder.rglob("*"):
+        os.utime(path, (1, 1))
+    (folder / ".venv/ready").touch()
+
+    def builds() -> int:
+        passed, calls = make(folder, "wheel")
+        assert passed
+        return len([call for call in calls if "hatchling build" in call])
+
+    assert (builds(), builds()) == (1, 0)
+    (folder / "ratelimit/__pycache__").mkdir()
+    (folder / "ratelimit/__pycache__/a.pyc").touch()
+    later = (folder / "dist/ratelimit_asgi-1-py3-none-any.whl").stat().st_mtime + 9
+    os.utime(folder / "ratelimit", (later, later))
+    assert builds() == 0
+    (folder / "ratelimit/b.py").unlink()
+    assert (builds(), builds()) == (1, 0)
+    os.utime(folder / "ratelimit/a.py", (later, later))
+    assert builds() == 1

@@ -23,8 +23,7 @@ class Fault:
     """`over` is the fault as a context: entered it is there, left it is over, and the store answers again.
 
     `felt` says whether some requests are decided without the store; None where that depends on the moment. A store that
-    `forgets` has lost what was counted, or may have, so that callers begin anew. One that `refuses` to write is there
-    all the time: what it decides first when it writes again it decides before it hears of what was admitted meanwhile.
+    `forgets` has lost what was counted, or may have, so that callers begin anew.
     """
 
     name: str
@@ -33,7 +32,6 @@ class Fault:
     held: float = HELD
     felt: bool | None = True
     forgets: bool = False
-    refuses: bool = False
 
 
 def _server(field: Field) -> Server:
@@ -180,7 +178,7 @@ FAULTS = (
     Fault("restarted with data", "server", restarted, held=0, felt=None),
     Fault("SCRIPT FLUSH", "server", at_once(Redis.script_flush), held=0, felt=False),
     Fault("FLUSHALL", "server", at_once(Redis.flushall), held=0, felt=False, forgets=True),
-    Fault("out of memory", "server", out_of_memory, refuses=True),
+    Fault("out of memory", "server", out_of_memory),
     Fault("wrong type under our key", "server", wrong_type, forgets=True),
     Fault("wrong password", "server", wrong_password),
     Fault("read-only replica", "server", read_only_replica),

@@ -114,8 +114,7 @@ def broken(fault: Fault, cell: Observation) -> list[str]:
     if cell.over_timeout_ms > MARGIN_MS:
         told.append(f"a request waited {cell.over_timeout_ms} ms longer than the timeout")
     kept = cell.admitted_by_store if cell.on_failure == "allow" else cell.admitted
-    unheard = 1 if fault.refuses and cell.on_failure == "local" else 0
-    if kept > cell.limit * (2 if fault.forgets else 1) + unheard:
+    if kept > cell.limit * (2 if fault.forgets else 1):
         told.append(f"{kept} were admitted at a limit of {cell.limit}")
     if cell.recovery_ms is None or cell.recovery_ms > FOUND_MS + BUSY_MS:
         told.append(f"the store was found back after {cell.recovery_ms} ms")

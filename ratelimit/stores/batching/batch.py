@@ -13,7 +13,7 @@ from ratelimit.stores.batching.allotments import Allotment
 from ratelimit.stores.batching.callers import BEHIND_MS, Caller, TermSet
 from ratelimit.stores.batching.pending import Again, Outcome, Pending, fail
 from ratelimit.stores.batching.replies import AllowedDecision
-from ratelimit.stores.connection.errors import NotMaster, error_of
+from ratelimit.stores.connection.errors import error_of, of_all
 from ratelimit.stores.connection.socket import Reply, bulk
 from ratelimit.stores.lua.scripts import FAILED, UNDECIDED, Scripts, time_of
 
@@ -49,7 +49,7 @@ class Batch:
         self.calls: list[Pending] = []
         self.allotments: dict[Caller, Allotment] = {}  # who was given units ahead
         self._asking: set[Caller] = set()
-        self.demoted: NotMaster | None = None
+        self.refused: StoreUnavailable | None = None  # why the server would refuse all
         self.sent = sent
         self._now_ms = now_ms
         self._term_sets: dict[TermSet, bytes] = {}
@@ -153,8 +153,8 @@ class Batch:
 
     def _failed(self, call: Pending, message: object, *, in_doubt: bool) -> None:
         error = error_of(message)
-        if isinstance(error, NotMaster):
-            self.demoted = error
+        if of_all(error):
+            self.refused = error
         if in_doubt and self.witness and not call.result.done():
             call.result.set_exception(self.witness.gave_up(call, str(error)))
         else:

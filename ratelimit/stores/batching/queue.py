@@ -21,7 +21,7 @@ from ratelimit.stores.batching.refunds import Refunds
 from ratelimit.stores.connection.breaker import Proof, Trial
 from ratelimit.stores.connection.deadline import DeadlineTimer
 from ratelimit.stores.connection.dial import ConnectionPool
-from ratelimit.stores.connection.errors import ClusterDown, NoScript, Redirected
+from ratelimit.stores.connection.errors import ClusterDown, NoScript, NotMaster, Redirected
 from ratelimit.stores.connection.link import Link
 from ratelimit.stores.connection.socket import Reply
 from ratelimit.stores.lua.scripts import Scripts, read_time
@@ -31,10 +31,10 @@ MOST = 128  # callers a call: Redis serves nobody else while it decides, a milli
 
 
 class Gate(Protocol):
-    """Where this process goes on by itself while the node is away: nobody is decided for while it is `closed`."""
+    """Where this process goes on by itself while the node is away."""
 
-    @property
-    def closed(self) -> bool: ...
+    def holds(self, waiting: Iterable[Pending]) -> bool:
+        """Whether nobody is decided for yet; then `go_on` or `refuse` follows, or another connection."""
 
     def witness(self) -> Witness:
         """Of a new call."""
@@ -73,7 +73,7 @@ class DecisionQueue:
             pool,
             timeout,
             on_ready=self._connected,
-            on_failure=self._fail_waiting,
+            on_failure=self.refuse,
             wanted=lambda: bool(self._waiting) or self.wanted(),
             proof=proof.and_also(Trial(scripts.for_nobody, read_time)),
         )
@@ -134,7 +134,18 @@ class DecisionQueue:
             self.gate.connected()
         self._send()
 
-    def _send(self) -> None:
+    def go_on(self, *, owing: bool) -> None:
+        """Send what waits; where the node is `owing`, whatever it has to hear of first."""
+        self._send(owing=owing)
+
+    def refuse(self, error: StoreUnavailable) -> None:
+        """The node decides for nobody who waits now."""
+        waiting, self._waiting = self._waiting, deque()
+        for call in waiting:
+            fail(call, str(error))
+        self._trouble()
+
+    def _send(self, *, owing: bool = False) -> None:
         """Send what waits, unless calls are under way: then it goes when they are answered."""
         self._woken = False
         if self._batches or not self._waiting:
@@ -143,7 +154,9 @@ class DecisionQueue:
             self.leave()
         elif not self.link.awake():
             self.link.connect()
-        elif not (self.gate and self.gate.closed) and (batches := self.lanes.fill(self._waiting, MOST)):
+        elif not owing and self.gate and self.gate.holds(self._waiting):
+            pass  # until what is owed is settled
+        elif batches := self.lanes.fill(self._waiting, MOST):
             self._batches = batches
             self._write(batches)
 
@@ -184,20 +197,14 @@ class DecisionQueue:
         if error := batch.read(reply, time.monotonic()):
             self.link.drop("its replies can't be read")
         else:
-            if not batch.demoted:
+            if not isinstance(batch.refused, NotMaster):
                 self._breaker.well()
             self._ahead_ms = reply[0] - time.time_ns() // 1_000_000
         self.refunds.expect(batch.allotments)
-        if batch.demoted:  # the next connection may lead to the new master
-            self.link.drop(str(batch.demoted))
+        if isinstance(batch.refused, NotMaster):  # the next connection may lead to the new master
+            self.link.drop(str(batch.refused))
             self._trouble()
         return error or reply
-
-    def _fail_waiting(self, error: StoreUnavailable) -> None:
-        waiting, self._waiting = self._waiting, deque()
-        for call in waiting:
-            fail(call, str(error))
-        self._trouble()
 
     def _earliest(self) -> float | None:
         return earliest(*[batch.calls for batch in self._batches], self._waiting)

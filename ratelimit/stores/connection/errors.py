@@ -24,6 +24,10 @@ class ClusterDown(Refused):
     """CLUSTERDOWN: the server did nothing, and may do it in a moment."""
 
 
+class Unwritable(Replied):
+    """OOM, MISCONF, NOREPLICAS: the server writes nothing until somebody has seen to it."""
+
+
 class NotMaster(Refused):
     """READONLY, MASTERDOWN: what was the master is a replica now, and keeps its connections open."""
 
@@ -44,6 +48,11 @@ class TryAgain(Redirected):
     """TRYAGAIN: the slot is on its way, and the keys of the call are not all at one of the two nodes."""
 
 
+def of_all(error: object) -> bool:
+    """Whether a server would reply this to whatever is to be written: it is no matter of a slot or a key."""
+    return isinstance(error, Refused | Unwritable) and not isinstance(error, ClusterDown)
+
+
 KINDS = {
     "NOSCRIPT": NoScript,
     "MOVED": Moved,
@@ -54,6 +63,9 @@ KINDS = {
     "LOADING": Refused,
     "BUSY": Refused,
     "CLUSTERDOWN": ClusterDown,
+    "OOM": Unwritable,
+    "MISCONF": Unwritable,
+    "NOREPLICAS": Unwritable,
 }
 
 

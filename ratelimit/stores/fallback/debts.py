@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores.connection.errors import Replied, error_of
+from ratelimit.stores.connection.errors import Replied, error_of, of_all
 from ratelimit.stores.connection.socket import Part
 from ratelimit.stores.fallback.gate import NodeGate
 from ratelimit.stores.fallback.idempotency import IdempotencyKey, IdempotencyKeys
@@ -44,25 +44,30 @@ class DebtWriter:
         self._lose = lose
 
     async def charge(self, gate: NodeGate, wanted: Callable[[int], bool]) -> bool:
-        """What is owed in slots that are wanted. True where all of it was charged."""
+        """What is owed in slots that are wanted. True where all of it was charged. Raises why the node would refuse
+        all."""
         by_slot: defaultdict[int, list[Item]] = defaultdict(list)
         for slot, item in self._local.journal.take(wanted):
             by_slot[slot].append(item)
         chunks = [(slot, items[n : n + ITEMS]) for slot, items in by_slot.items() for n in range(0, len(items), ITEMS)]
         together = TOGETHER if self._keys.cluster else 1  # with one marker, one call at a time
-        lost, done = False, True
+        lost, done, why = False, True, list[StoreUnavailable]()
         for n in range(0, len(chunks), together):
             if lost:  # with one marker, no number may pass that of a call in doubt
                 done = False
                 for _, items in chunks[n : n + together]:
                     self._owe(items)
             else:
-                calls = [self._charge(gate, slot, items) for slot, items in chunks[n : n + together]]
+                calls = [self._charge(gate, slot, items, why) for slot, items in chunks[n : n + together]]
                 outcomes = await asyncio.gather(*calls)
                 lost, done = None in outcomes, done and all(outcomes)
+        if why:
+            raise why[0]
         return done
 
-    async def _charge(self, gate: NodeGate, slot: int, items: Sequence[Item]) -> bool | None:
+    async def _charge(
+        self, gate: NodeGate, slot: int, items: Sequence[Item], refusals: list[StoreUnavailable]
+    ) -> bool | None:
         """Whether all of it was charged; None: nobody knows yet."""
         call = self._keys.next("settled", items[0].key)
         keys = [*[self._keys.prefix + item.key for item in items], call.marker]
@@ -75,13 +80,15 @@ class DebtWriter:
             reply = await gate.call(slot, self._scripts.settle, keys, arguments, self._patience)
             if not (isinstance(reply, list) and len(reply) == 1 + len(items)):
                 raise gate.unreadable()
-        except Replied:  # nothing was done
+        except Replied as error:  # nothing was done
             self._owe(items)
+            refusals += filter(of_all, [error])
             return False
         except StoreUnavailable:
             self._lose(call, slot, sent, partial(self._told, items))
             return None
         gate.answered(call)
+        refusals += filter(of_all, [error_of(outcome) for outcome in reply[1:] if not isinstance(outcome, int)])
         return self._charged(items, reply[1:])
 
     def _told(self, items: Sequence[Item], told: list[bytes] | None) -> None:

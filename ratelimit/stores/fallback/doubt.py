@@ -57,15 +57,12 @@ class CallDoubts:
         give_back: Callable[[Sequence[Charge], int, int, bytes], None],
     ) -> None:
         self.receipt: IdempotencyKey | None = None
-        self.late = False  # somebody has given up
-        self.charged = False  # somebody
         self._slots_seen = slots_seen
         self._give_back = give_back
         self._waiting: dict[object, Doubt] = {}  # of who has given up
 
     def gave_up(self, call: Pending, why: str) -> StoreUnavailable:
         """What somebody is told who waits no longer."""
-        self.late = True
         doubt = self._waiting[call.result] = Doubt(self.receipt.number if self.receipt else b"")
         return InDoubt(why, doubt)
 
@@ -75,7 +72,6 @@ class CallDoubts:
         if isinstance(outcome, Decision):
             call.caller.seen = outcome
             charged_at = now_ms if outcome.allowed else NOT
-            self.charged = self.charged or outcome.allowed
             if call.caller.caps and not call.result.done():
                 self._slots_seen(outcome)
         self._tell(call, charged_at)

@@ -10,8 +10,9 @@ from typing import Protocol
 
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.batching.batch import Batch
+from ratelimit.stores.batching.pending import Pending
 from ratelimit.stores.batching.queue import DecisionQueue
-from ratelimit.stores.connection.errors import Redirected, Replied
+from ratelimit.stores.connection.errors import Redirected, Replied, of_all
 from ratelimit.stores.connection.socket import Part, Reply, bulk, command
 from ratelimit.stores.fallback.doubt import CallDoubts
 from ratelimit.stores.fallback.idempotency import NOTHING, IdempotencyKey, IdempotencyKeys, mark_of
@@ -25,23 +26,22 @@ class Settler(Protocol):
     local: LocalLimiter
     keys: IdempotencyKeys
 
-    @property
-    def owes(self) -> bool:
-        """Whether something is owed to the only node there is; of a cluster it may be to another one."""
+    def owes(self, gate: NodeGate, slots: Iterable[int]) -> bool:
+        """Whether a node has to hear of something before it decides in these slots."""
 
     def concerns(self, gate: NodeGate) -> bool:
         """Whether there may be something to settle with a node."""
 
     async def settle(self, gate: NodeGate) -> bool:
-        """Settle with it. True where all of it was settled."""
+        """Settle with it, and `open` it, or let it `refuse`. True where all of it was settled."""
 
     def lose(self, key: IdempotencyKey, slot: int, sent: float, tell: Callable[[list[bytes] | None], None]) -> None:
         """A call has ended without a reply."""
 
 
 class NodeGate:
-    """`closed` while the node is being settled with over a connection that has just been made, or after it stood still:
-    nobody is decided for by then. `follow` is told where a node has sent a call of a slot."""
+    """What this process admits without the node is charged before the node decides again: who comes by then is held.
+    `follow` is told where a node has sent a call of a slot."""
 
     def __init__(
         self,
@@ -50,10 +50,10 @@ class NodeGate:
         follow: Callable[[DecisionQueue, int, Redirected], object],
     ) -> None:
         self.queue = queue
-        self.closed = False
         self._settler = settler
         self._follow = follow
         self._connection = 0  # the number of the one that was looked at
+        self._holds = False
         self._settling: asyncio.Task[bool] | None = None
         self._answered: list[str] = []  # markers of calls that were answered, on a cluster
         queue.gate = self
@@ -67,18 +67,17 @@ class NodeGate:
         """Commands can be sent; perhaps over a new connection, or after it stood still."""
         if self._connection != self.queue.link.number:
             self._connection = self.queue.link.number
-            self.look()
-        elif self.closed:
-            self.settle()
+            if self._settler.concerns(self):
+                self.settle()
 
-    def look(self) -> None:
-        """The node is there again: settle before it decides; if it is not well yet, when it is."""
-        if self.queue.link.breaker.down:
-            self._connection = 0
-            return
-        self.closed = self._settler.concerns(self)
-        if self.closed:
-            self.settle()
+    def holds(self, waiting: Iterable[Pending]) -> bool:
+        """Whether nobody is decided for yet."""
+        settling = self._settling is not None and not self._settling.done()
+        if not (settling or self._settler.owes(self, (call.caller.slot for call in waiting))):
+            return False
+        self._holds = True
+        self.settle()
+        return True
 
     def settle(self) -> asyncio.Task[bool]:
         """What there is by now; one at a time. True where all of it was settled."""
@@ -88,10 +87,18 @@ class NodeGate:
             task = self._settling = asyncio.get_running_loop().create_task(run, context=Context())
         return task
 
-    def open(self) -> None:
-        if self.closed:
-            self.closed = False
-            self.queue.begin()
+    def open(self, *, owing: bool) -> None:
+        """Nobody is held any more; `owing` what can't be settled now, for whatever reason."""
+        self._settling = None
+        if self._holds:
+            self._holds = False
+            self.queue.go_on(owing=owing)
+
+    def refuse(self, error: StoreUnavailable) -> None:
+        """The node would refuse all."""
+        self._settling = None
+        self._holds = False
+        self.queue.refuse(error)
 
     def number(self, batches: Iterable[Batch]) -> list[bytes]:
         """Number calls. Returns commands that drop markers that are not needed any more, for the same write."""
@@ -116,8 +123,8 @@ class NodeGate:
             self._lose(batch, doubts)
         elif doubts.receipt:
             self.answered(doubts.receipt)
-        if (doubts.late or (doubts.charged and self._settler.owes)) and not self.closed:
-            self.look()  # it stood still, or refused to write, and is there again
+        if of_all(refusal := batch.refused or reply):
+            self.queue.refuse(refusal)  # what its callers admit now is charged before these are decided for
 
     def answered(self, key: IdempotencyKey) -> None:
         """The marker is not needed any more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -53,12 +54,17 @@ class Journal:
         self._most = most
         self._debts: dict[str, _Debt] = {}  # by counter, the one that owes for the longest time first
         self._size = 0
+        self._slots: Counter[int] = Counter()  # how many entries are units that were admitted there
         self._open: dict[str, int] = {}  # units by counter, also those that are being settled or may be owed
         self._dropped = [0, 0]  # counters and units
         self._given_back = b""  # the number of the newest call of which something is to be given back
 
     def __len__(self) -> int:
         return self._size
+
+    def owed_in(self, slot: int) -> bool:
+        """Whether units were admitted there: what is only to be given back is not."""
+        return slot in self._slots
 
     @property
     def open_units(self) -> int:
@@ -84,12 +90,13 @@ class Journal:
         if debt is None:
             debt = self._debts[key] = _Debt(self._slot_of(key))
         if place in debt.places:
-            debt.places[place] += units
-            if not debt.places[place]:  # given back before it was charged
-                self._drop(key, place)
+            units += self._taken(debt, place)
+            if units:
+                self._put(debt, place, units)
+            elif not debt.places:  # given back before it was charged
+                del self._debts[key]
             return
-        debt.places[place] = units
-        self._size += 1
+        self._put(debt, place, units)
         for older in [old for old in debt.places if _over(old, place)]:
             self._drop(key, older)
         if self._size > self._most:
@@ -106,8 +113,7 @@ class Journal:
         taken: list[tuple[int, Item]] = []
         for key, debt in [entry for entry in self._debts.items() if wanted(entry[1].slot)]:
             del self._debts[key]
-            taken += [(debt.slot, Item(key, place, units)) for place, units in debt.places.items()]
-        self._size -= len(taken)
+            taken += [(debt.slot, Item(key, place, self._taken(debt, place))) for place in list(debt.places)]
         return taken
 
     @property
@@ -141,11 +147,25 @@ class Journal:
 
     def _drop(self, key: str, place: Place) -> int:
         debt = self._debts[key]
-        units = debt.places.pop(place)
+        units = self._taken(debt, place)
         self._count(key, -units)
-        self._size -= 1
         if not debt.places:
             del self._debts[key]
+        return units
+
+    def _put(self, debt: _Debt, place: Place, units: int) -> None:
+        debt.places[place] = units
+        self._size += 1
+        if units > 0:
+            self._slots[debt.slot] += 1
+
+    def _taken(self, debt: _Debt, place: Place) -> int:
+        units = debt.places.pop(place)
+        self._size -= 1
+        if units > 0:
+            self._slots[debt.slot] -= 1
+            if not self._slots[debt.slot]:
+                del self._slots[debt.slot]
         return units
 
     def _drop_oldest(self) -> None:

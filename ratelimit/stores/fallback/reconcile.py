@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection.breaker import Breaker
-from ratelimit.stores.connection.errors import Replied
+from ratelimit.stores.connection.errors import Replied, of_all
 from ratelimit.stores.connection.socket import command
 from ratelimit.stores.fallback.debts import DebtWriter
 from ratelimit.stores.fallback.gate import NodeGate
@@ -60,6 +60,7 @@ class Reconciliation:
         self._gate_of = gate_of
         self._charging = DebtWriter(local, keys, scripts, self._patience, self.lose)
         self._lost: list[_Lost] = []
+        self._left: set[IdempotencyKey] = set()  # of those that their slot tells nothing of for now
         self._fenced = False  # a call that was given up may still come, as late as its bytes are kept on the way
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -70,40 +71,47 @@ class Reconciliation:
         self._lost.append(_Lost(key, slot, sent, tell))
         self._wake()
 
-    @property
-    def owes(self) -> bool:
-        """Whether something is owed to the only node there is; of a cluster it may be to another one."""
-        return bool(self._journal) and not self.keys.cluster
+    def owes(self, gate: NodeGate, slots: Iterable[int]) -> bool:
+        """Whether a node has to hear of something before it decides in these slots."""
+        if not (self._lost or self._journal):
+            return False
+        owed = (slot for slot in slots if self._journal.owed_in(slot))
+        return not self._told(gate) or any(self._gate_of(slot) is gate for slot in owed)
 
     def concerns(self, gate: NodeGate) -> bool:
         """Whether there may be something to settle with a node."""
         return bool(self._journal or self._lost_at(gate) or gate.queue.refunds.by_marker)
 
     async def settle(self, gate: NodeGate) -> bool:
-        """Settle with a node what there is by now. True where all of it was settled."""
+        """Settle with a node what there is by now; then it is `open`, or it would `refuse`. True where all of it was
+        settled."""
         if gate.queue.link.breaker.refusal:  # nothing would be sent; the gate settles when the node is back
             self._wake()
             return False
-        done, refused = False, list[_Lost]()
+        done = False
         try:
             await self._check_refunds(gate)
             for lost in self._lost_at(gate):
                 try:
                     await self._resolve(gate, lost)
-                except Replied as error:  # no memory, a slot on its way: that may take hours, and nobody waits for it
-                    refused.append(lost)
+                except Replied as error:  # a slot on its way: that may take hours, and nobody waits for it
+                    if of_all(error):
+                        raise
+                    self._left.add(lost.key)
                     self.keys.leave(lost.key)
                     logger.debug("a lost call is in doubt for longer: %s", error)
-            done = await self._charging.charge(gate, lambda slot: self._gate_of(slot) is gate) and not refused
+            done = await self._charging.charge(gate, lambda slot: self._gate_of(slot) is gate)
         except StoreUnavailable as error:
             logger.debug("what was admitted without the store is not charged yet: %s", error)
-        if all(lost in refused for lost in self._lost_at(gate)):
-            gate.open()
-        if done:
+            if of_all(error):
+                gate.refuse(error)
+        if self._told(gate):
+            gate.open(owing=not done)
+        if done and not self._lost_at(gate):
             self._journal.report()
-        else:
-            self._wake()
-        return done
+            return True
+        self._wake()
+        return False
 
     async def close(self, patience: float) -> None:
         """Settle what is left within so many seconds. What can't be is lost, and said."""
@@ -172,7 +180,12 @@ class Reconciliation:
                 gate.answered(lost.key)
             self._fenced = self._fenced or told is None
         self._lost.remove(lost)
+        self._left.discard(lost.key)
         lost.tell(told)
+
+    def _told(self, gate: NodeGate) -> bool:
+        """Whether the node has said of all lost calls what it can say by now."""
+        return all(lost.key in self._left for lost in self._lost_at(gate))
 
     def _lost_at(self, gate: NodeGate) -> list[_Lost]:
         return [lost for lost in self._lost if self._gate_of(lost.slot) is gate]

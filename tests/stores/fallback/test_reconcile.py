@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 
 import pytest
 
 from ratelimit.model import Decision, StoreUnavailable
-from ratelimit.stores.connection.errors import Moved, NoScript, Replied
+from ratelimit.stores.connection.errors import Moved, NoScript, Replied, error_of
 from ratelimit.stores.fallback import debts as debts_module
 from ratelimit.stores.fallback import reconcile as reconcile_module
 from ratelimit.stores.fallback.debts import OVER
@@ -227,27 +228,101 @@ def test_scripts_are_sent_as_texts_where_they_are_gone(store: RedisStore) -> Non
     run(store, test())
 
 
-def test_a_server_that_writes_again(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a server was there and did not write, what was admitted meanwhile is charged right after the first call
-    that it takes."""
+def refused_the_call(wire: FakeWire) -> None:
+    wire.reply(error_of("MISCONF no"))
+
+
+def refused_the_items(wire: FakeWire) -> None:
+    wire.reply([T, b"OOM no"])
+
+
+@pytest.mark.parametrize("refuse", [refused_the_items, refused_the_call])
+def test_a_server_that_writes_again(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch, refuse: Callable[[FakeWire], None]
+) -> None:
+    """Where a server was there and did not write, what was admitted meanwhile is charged before it decides again: while
+    it refuses that, those who come are told at once."""
     monkeypatch.setattr(reconcile_module, "RETRY", 3_600)
 
     async def test() -> None:
         wire = await connected(store)
         calls = [ask(store, *MINE), ask(store, *OTHER)]
         await turns()
-        wire.reply([T, -2, b"OOM no", -2, b"OOM no"])
+        wire.reply([T, *[-2, b"OOM no"] * 2])
         for failure in await asyncio.gather(*calls, return_exceptions=True):
             assert isinstance(failure, StoreUnavailable)
             assert admitted(store, failure).allowed
         again = ask(store, *OTHER)
-        await turns()
+        await sent(wire, 2)
+        assert names(store, wire)[1:] == ["settle"]
+        refuse(wire)
+        with pytest.raises(StoreUnavailable, match=r"^(OOM|MISCONF) no"):
+            await again
+        assert store.local().journal.open_units == 2
+        again = ask(store, *OTHER)
+        await sent(wire, 3)
+        assert names(store, wire)[2:] == ["settle"]
+        wire.reply([T, 1])
+        await sent(wire, 4)
+        assert names(store, wire)[3:] == ["acquire"]
         wire.reply([T, 1, 1])
         assert (await again).allowed
-        await turns(10)
-        assert names(store, wire) == ["acquire", "acquire", "settle"]
-        wire.reply([T, 1])
         await nothing_is_owed(store)
+
+    run(store, test())
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_who_waits_behind_a_refusal(store: RedisStore, *, whole: bool) -> None:
+    """What the callers of a refused call admit now comes before those who wait: these are refused with them. On another
+    error, of these callers alone, the others are decided for."""
+
+    async def test() -> None:
+        for said, goes_on in (("OOM no", False), ("WRONGTYPE no", True)):
+            wire = await connected(store)
+            first = ask(store, *MINE)
+            await turns()
+            second = ask(store, *OTHER)
+            await turns()
+            wire.reply(error_of(said) if whole else [T, -2, said.encode()])
+            await turns()
+            with pytest.raises(StoreUnavailable, match=said):
+                await first
+            assert names(store, wire) == ["acquire", *["acquire"] * goes_on]
+            if goes_on:
+                wire.reply([T, 1, 1])
+                assert (await second).allowed
+            else:
+                with pytest.raises(StoreUnavailable, match=said):
+                    await second
+
+    run(store, test())
+
+
+def test_what_is_admitted_while_it_is_settled(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits is decided for when nothing is owed any more, also of what came meanwhile; and where the store has
+    something to give back only, at once."""
+    monkeypatch.setattr(reconcile_module, "RETRY", 3_600)
+
+    async def test() -> None:
+        wire = await connected(store)
+        admitted(store)
+        asking = ask(store, *OTHER)
+        await sent(wire, 1)
+        admitted(store)
+        wire.reply([T, 1])
+        await sent(wire, 2)
+        assert names(store, wire) == ["settle", "settle"]
+        wire.reply([T, 1])
+        await sent(wire, 3)
+        wire.reply([T, 1, 1])
+        assert (await asking).allowed
+        store.local().give_back(MINE, 1, T, b"1")
+        asking = ask(store, *OTHER)
+        await turns()
+        assert names(store, wire)[2:] == ["acquire", "acquire"]
+        wire.reply([T, 1, 1])
+        assert (await asking).allowed
 
     run(store, test())
 
@@ -342,7 +417,6 @@ def test_a_line_that_was_full(store: RedisStore) -> None:
         queue = queue_of(store)
         admitted(store)
         queue._connected()
-        assert not queue.gate.closed
         assert wire.written == []
 
     run(store, test())
@@ -426,8 +500,8 @@ def test_the_journal_of_nobody() -> None:
 
 
 def test_a_server_that_does_not_say(store: RedisStore) -> None:
-    """Where the server has no memory to say what became of a lost call, others do not wait for that: their
-    calls go by another marker, and do not pass the number of the lost one."""
+    """Where the server does not say what became of a lost call, others do not wait for that: their calls go by another
+    marker, and do not pass the number of the lost one. Where it has no memory for that, it has none for others."""
 
     async def test() -> None:
         wire = await connected(store)
@@ -437,7 +511,13 @@ def test_a_server_that_does_not_say(store: RedisStore) -> None:
         admitted(store, failure)
         other = ask(store, *OTHER)
         wire = await until(lambda: len(FakeWire.made) == 2 and FakeWire.made[-1].written)
-        wire.reply(Replied("OOM no"))
+        wire.reply(error_of("OOM no"))
+        with pytest.raises(StoreUnavailable, match="OOM no"):
+            await other
+        other = ask(store, *OTHER)
+        await sent(wire, 2)
+        assert names(store, wire) == ["resolve", "resolve"]
+        wire.reply(error_of("ERR no"))
         await until(lambda: "acquire" in names(store, wire))
         wire.reply([T, 1, 1])
         assert (await other).allowed

@@ -19,7 +19,8 @@ from tests.stores import concurrency, queue_of, quota, rate
 from tests.stores.test_redis import eventually
 from tests.stores.wires import WARM, T
 
-ALL: tuple[Charge, ...] = (rate(9, 60_000), quota(9), concurrency(9))
+# None that was counted before: of such a one PEXPIRE may come first, which a full server takes, and the rest with it.
+ALL: tuple[Charge, ...] = (rate(9, 60_000, key="own"), quota(9), concurrency(9))
 
 
 def out_of_memory(client: Redis) -> Callable[[], Any]:
@@ -78,7 +79,7 @@ def test_a_server_that_may_not_write(own_server: servers.Server, word: str) -> N
                 end()
             decision = await eventually(store)
             assert decision.allowed
-            assert [state.used for state in (await store.acquire(ALL)).states[1:]] == [1, 1]
+            assert [state.used for state in (await store.acquire(ALL)).states] == [1, 1, 1]
         await store.close()
 
     asyncio.run(test())

@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores.connection.errors import ClusterDown, NoScript, NotMaster, Refused, Replied, advised, error_of
+from ratelimit.stores.connection.errors import (
+    ClusterDown,
+    NoScript,
+    NotMaster,
+    Refused,
+    Replied,
+    Unwritable,
+    advised,
+    error_of,
+)
 from ratelimit.stores.connection.socket import Socket, bulk, command
 from ratelimit.stores.redis import RedisStore
 from tests.stores import queue_of, rate
@@ -98,7 +107,9 @@ def test_a_reply_cut_anywhere(written: bytes, reply: object) -> None:
         ("NOSCRIPT No matching script.", NoScript),
         ("READONLY You can't write against a read only replica.", NotMaster),
         ("ERR unknown command", Replied),
-        ("OOM command not allowed when used memory > 'maxmemory'.", Replied),
+        ("OOM command not allowed when used memory > 'maxmemory'.", Unwritable),
+        ("MISCONF Redis is configured to save RDB snapshots", Unwritable),
+        ("NOREPLICAS Not enough good replicas to write.", Unwritable),
         ("WRONGTYPE NOSCRIPT", Replied),
         ("LOADING Redis is loading the dataset in memory", Refused),
         ("BUSY Redis is busy running a script.", Refused),

@@ -90,6 +90,22 @@ def test_what_comes_and_goes_is_nothing() -> None:
     journal = Journal()
     owe(journal, Item("a", MARCH, 2), Item("a", MARCH, -2))
     assert (len(journal), taken(journal), journal.open("a")) == (0, [], 0)
+    owe(journal, Item("a", second(1), 2), Item("a", second(2), 1), Item("a", second(1), -2))
+    assert (len(journal), taken(journal), journal.open("a")) == (1, [Item("a", second(2), 1)], 1)
+
+
+def test_in_which_slots_units_are_owed() -> None:
+    """Where something was admitted; not where units are only to be given back, and not any more when all was taken,
+    dropped or given back."""
+    journal = Journal({"a": 1, "b": 2, "c": 3}.__getitem__, most=3)
+    owe(journal, Item("a", MARCH, 2), Item("b", MARCH, -1), Item("a", second(1), 1))
+    assert [journal.owed_in(slot) for slot in (1, 2, 3)] == [True, False, False]
+    owe(journal, Item("a", MARCH, -3))
+    assert journal.owed_in(1)
+    owe(journal, Item("c", MARCH, 1))  # the oldest is dropped
+    assert [journal.owed_in(slot) for slot in (1, 2, 3)] == [False, False, True]
+    taken(journal)
+    assert not journal.owed_in(3)
 
 
 @pytest.mark.parametrize(("marker", "kept"), [(b"07", True), (b"08", True), (b"06", False), (b"", False)])

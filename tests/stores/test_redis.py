@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
@@ -15,15 +16,15 @@ import uvloop
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from ratelimit.model import Decision, StoreUnavailable
+from ratelimit.model import Decision, Lease, StoreUnavailable
 from ratelimit.stores.batching import callers as callers_module
 from ratelimit.stores.batching import queue as queue_module
 from ratelimit.stores.connection import breaker as breaker_module
-from ratelimit.stores.connection import inflight as inflight_module
 from ratelimit.stores.connection import link as link_module
 from ratelimit.stores.connection.socket import command
 from ratelimit.stores.counting.terms import terms_at
 from ratelimit.stores.redis import RedisStore
+from ratelimit.stores.routing import lease_writes as lease_writes_module
 from tests import servers
 from tests.slots.test_leases import Clocked
 from tests.stores import Subject, concurrency, in_three_threads, queue_of, quota, rate, side_of
@@ -404,13 +405,14 @@ def test_a_connection_that_stays_silent_is_given_up(
             filler = link.submit(command("ECHO", b"x" * 50_000_000))  # the socket is full: what follows stays in line
             filler.add_done_callback(asyncio.Future.exception)
             await asyncio.sleep(0)
-            link.post(command("SET", "not sent yet", "1", "PX", 60_000))
+            waiting = link.submit(command("SET", "not sent yet", "1", "PX", 60_000))
             while link._wire:
                 with pytest.raises(StoreUnavailable):
                     await store.acquire([rate(9, 60_000, key="x")])
                 await asyncio.sleep(0.001)
             own_server.process.send_signal(SIGCONT)
             assert (await eventually(store)).allowed
+            await waiting
             assert client.get("not sent yet") == b"1"
         await store.close()
 
@@ -459,18 +461,20 @@ def test_a_renewal_of_what_is_no_counter(server: servers.Server, subject: Subjec
 
 def test_what_waits_for_a_connection_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """While nobody is there, no more than the newest releases are kept, and none longer than a lease."""
-    monkeypatch.setattr(inflight_module, "POSTS", 3)
+    monkeypatch.setattr(lease_writes_module, "POSTS", 3)
+    monkeypatch.setattr(lease_writes_module, "RETRY", 0.01)
 
     async def test() -> None:
         store = RedisStore(f"redis://127.0.0.1:{servers.free_port()}")
-        link = queue_of(store).link
+        leases = side_of(store).leases
         for number in range(10):
-            link.post(command("ZREM", "key", number))
+            await store.release([Lease("key", f"id{number}", 60_000)])
         with pytest.raises(StoreUnavailable):
             await store.acquire([rate(9, 60_000)])
-        assert [call.text for call in link._outbox._line] == [command("ZREM", "key", number) for number in (7, 8, 9)]
-        monkeypatch.setattr(inflight_module, "POST_LIFE", 0.0)
-        await until(lambda: not link._outbox)
+        told = [command("ZREM", "ratelimit:key", f"id{number}") for number in (7, 8, 9)]
+        assert [what.command for what in leases._waiting] == told
+        leases._waiting = deque([what._replace(until=0.0) for what in leases._waiting])
+        await until(lambda: not leases.waits())
         await store.close()
 
     asyncio.run(test())
@@ -579,7 +583,8 @@ def test_a_release_that_cannot_be_sent(own_server: servers.Server) -> None:
         store = RedisStore(own_server.unix_url, timeout=0.2)
         held = (await store.acquire([concurrency(1)])).leases
         own_server.process.send_signal(SIGSTOP)
-        queue_of(store).link.post(command("ECHO", b"x" * 50_000_000))  # more than the socket's buffers take
+        much = queue_of(store).link.submit(command("ECHO", b"x" * 50_000_000))  # more than the socket's buffers take
+        much.add_done_callback(asyncio.Future.exception)
         await asyncio.sleep(0)
         with pytest.raises(StoreUnavailable, match="no reply within 200 ms"):
             await store.release(held)

@@ -1,5 +1,4 @@
-"""Commands of a link: those that wait for a connection, and those that were sent and wait for their replies, both in
-their order; and when nothing comes at all."""
+"""Commands that were sent over a link and wait for their replies, in their order; and when nothing comes at all."""
 
 from __future__ import annotations
 
@@ -7,59 +6,16 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from typing import NamedTuple
 
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection.breaker import Breaker
-from ratelimit.stores.connection.deadline import DeadlineTimer, resolve
+from ratelimit.stores.connection.deadline import DeadlineTimer
 from ratelimit.stores.connection.errors import NotMaster
 from ratelimit.stores.connection.socket import Reply
 
-Done = Callable[[Reply], None]  # called with a reply; with a StoreUnavailable where there is none
-POSTS = 10_000  # commands without a reply that are kept while there is no connection, the newest
+POSTS = 10_000  # leases that are kept while there is no connection, the newest
 POST_LIFE = 60.0  # seconds; a lease that is released later than that has ended by itself
-
-
-class Command(NamedTuple):
-    text: bytes
-    reply: asyncio.Future[Reply] | None  # None: nobody waits for it
-    submitted_at: float
-
-
-class Outbox:
-    """Of one link. `now` is the loop's clock."""
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._line: deque[Command] = deque()
-
-    def __bool__(self) -> bool:
-        return bool(self._line)
-
-    def add(self, command: Command, why_not: str | None = None) -> None:
-        """Who would wait in vain is told so."""
-        if why_not and command.reply:
-            resolve(command.reply, StoreUnavailable(why_not))
-        elif command.reply or command.submitted_at > self._now() - POST_LIFE:
-            self._line.append(command)
-
-    def take(self) -> list[Command]:
-        """All that is in line, but for what nobody waits for any more: it would be done for nothing."""
-        line, self._line = self._line, deque()
-        return [command for command in line if command.reply is None or not command.reply.done()]
-
-    def fail(self, why: str) -> None:
-        """There is no connection. Leases that wait to be given back are kept for when there is one."""
-        line, self._line = self._line, deque()
-        for command in line:
-            resolve(command.reply, StoreUnavailable(why))
-        for command in [command for command in line if command.reply is None][-POSTS:]:
-            self.add(command)
-
-    def drop(self) -> None:
-        """There never will be one."""
-        self.fail("the connection was closed")
-        self._line.clear()
+Done = Callable[[Reply], None]  # called with a reply; with a StoreUnavailable where there is none
 
 
 class InFlight:

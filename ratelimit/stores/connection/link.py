@@ -12,12 +12,12 @@ from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection.breaker import OF_A_MASTER, PAUSE, Breaker, Proof, Rest
 from ratelimit.stores.connection.deadline import in_time, resolve
 from ratelimit.stores.connection.dial import ConnectionPool, connect, reason
-from ratelimit.stores.connection.errors import Refused
-from ratelimit.stores.connection.inflight import Command, Done, InFlight, Outbox
+from ratelimit.stores.connection.inflight import Done, InFlight
 from ratelimit.stores.connection.socket import Reply, Transport
 
-RETRY = 0.5  # seconds until what was posted, and refused, is sent again
 GOODBYE = 1.0  # seconds at most that close() waits for what is in line
+
+Command = tuple[bytes, asyncio.Future[Reply]]
 
 
 class Link:
@@ -46,7 +46,7 @@ class Link:
         self._wire: Transport | None = None
         self._task: asyncio.Task[None] | None = None
         self._lost: asyncio.Future[str] | None = None
-        self._outbox = Outbox(self._now)
+        self._waiting: list[Command] = []  # for a connection
         self._corked: list[Command] = []
         self._rest = Rest(self.drop, self._tell_if_ready)
         self._in_flight = InFlight(self.breaker, timeout, self.drop, self._rest.used, self._retry, self._tell_if_ready)
@@ -97,7 +97,7 @@ class Link:
     def submit(self, command: bytes) -> asyncio.Future[Reply]:
         """Send a command, now or when there is a connection: its reply or an error."""
         reply: asyncio.Future[Reply] = self._loop.create_future()
-        self._submit([Command(command, reply, self._now())])
+        self._submit([(command, reply)])
         return reply
 
     def cork(self, command: bytes) -> asyncio.Future[Reply]:
@@ -106,7 +106,7 @@ class Link:
         reply: asyncio.Future[Reply] = self._loop.create_future()
         if not self._corked:
             self._loop.call_soon(self.flush, context=Context())
-        self._corked.append(Command(command, reply, self._now()))
+        self._corked.append((command, reply))
         return reply
 
     def flush(self) -> None:
@@ -114,13 +114,9 @@ class Link:
         if corked:
             self._submit(corked)
 
-    def post(self, command: bytes) -> None:
-        """As `submit`, of what may be done twice: again where it is refused for now, or lost with its connection."""
-        self._submit([Command(command, None, self._now())])
-
     async def wait_until_sent(self, deadline: float) -> None:
         """Wait until what was sent has left this process, or raise StoreUnavailable when the time is up. Not for a
-        connection: what was posted goes first when there is one."""
+        connection."""
         while self._wire and (drained := self._wire.drained):
             if self.breaker.down:
                 raise StoreUnavailable(self.breaker.down)
@@ -131,7 +127,7 @@ class Link:
     async def close(self) -> None:
         """Have what is in line answered, also where the connection is only being made; then drop it for good."""
         self.flush()
-        if (self._outbox or self._in_flight.line) and not self.breaker.down:
+        if (self._waiting or self._in_flight.line) and not self.breaker.down:
             self._idle = self._loop.create_future()
             self._in_flight.on_answer = self._tell_if_idle
             await asyncio.wait([self._idle], timeout=min(self._timeout, GOODBYE))
@@ -155,7 +151,7 @@ class Link:
         go on trying until there is one: it is up then before the next request comes."""
         try:
             began = self._now()
-            while await self._live(began) or self._outbox or self._wanted():
+            while await self._live(began) or self._waiting or self._wanted():
                 if self.breaker.down:
                     await asyncio.sleep(self.breaker.next_attempt(began) - self._now())
                 began = self._now()
@@ -201,7 +197,8 @@ class Link:
     def _resume(self, wire: Transport) -> None:
         """Send what is in line, if it leaves this process."""
         if self._wire is wire and self.ready:
-            if waiting := self._outbox.take():
+            waiting, self._waiting = self._waiting, []
+            if waiting := [one for one in waiting if not one[1].done()]:  # else it would be done for nothing
                 self._submit(waiting)
             self._tell_if_ready()
 
@@ -212,7 +209,9 @@ class Link:
     def _end(self, why: str, *, useless: bool = False) -> None:
         """What was sent may have been applied; what was not waits for a new connection, unless this one was useless."""
         if useless:
-            self._outbox.fail(why)
+            waiting, self._waiting = self._waiting, []
+            for _, reply in waiting:
+                resolve(reply, StoreUnavailable(why))
             self._on_failure(StoreUnavailable(why))
         self._wire = None
         self._in_flight.fail(why)
@@ -220,25 +219,18 @@ class Link:
 
     def _end_for_good(self) -> None:
         self._task, self._cancelled = None, True
-        self._end("the connection was closed")
-        self._outbox.drop()
-        self._on_failure(StoreUnavailable("the connection was closed"))
+        self._end("the connection was closed", useless=True)
 
     def _submit(self, commands: Sequence[Command]) -> None:
         if self.ready:
-            self.send(b"".join([one.text for one in commands]), *[partial(self._settle, one) for one in commands])
+            self.send(b"".join([command for command, _ in commands]), *[partial(resolve, one) for _, one in commands])
             return
-        for one in commands:
-            self._outbox.add(one, self.breaker.refusal)
+        if why := self.breaker.refusal:
+            for _, reply in commands:
+                resolve(reply, StoreUnavailable(why))
+        else:
+            self._waiting += commands
         self.connect()
-
-    def _settle(self, command: Command, reply: Reply) -> None:
-        resolve(command.reply, reply)
-        if command.reply or self._closed or not isinstance(reply, StoreUnavailable if self._wire is None else Refused):
-            return
-        if self._wire and not self._outbox:
-            self._loop.call_later(RETRY, self._resume, self._wire, context=Context())
-        self._outbox.add(command)
 
     def drop(self, why: str, lost: asyncio.Future[str] | None = None) -> None:
         """Write nothing more to this connection, where uvloop would raise; what it has not answered fails."""
@@ -253,6 +245,6 @@ class Link:
         self.notice_silence()
 
     def _tell_if_idle(self) -> None:
-        if self._idle and not self._outbox and not self._in_flight.line:
+        if self._idle and not self._waiting and not self._in_flight.line:
             self._idle.set_result(None)
             self._idle = None

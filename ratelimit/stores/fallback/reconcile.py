@@ -138,7 +138,7 @@ class Reconciliation:
             if not (self._lost or self._fenced or self.keys.cluster):
                 dropping.append(command("DEL", *map(self.keys.marker, ("calls", "settled"))))
             for one in dropping:
-                gate.queue.link.post(one)
+                gate.queue.link.submit(one).add_done_callback(asyncio.Future.exception)
         lost, self._lost = self._lost, []
         for call in lost:
             call.tell([])

@@ -18,6 +18,7 @@ from ratelimit.stores.connection.dial import connect
 from ratelimit.stores.connection.errors import ADVICE, NoScript, NotMaster, Replied, error_of
 from ratelimit.stores.connection.socket import Socket, Transport, command
 from ratelimit.stores.redis import RedisStore
+from ratelimit.stores.routing import lease_writes
 from tests import servers
 from tests.slots.test_leases import Clocked
 from tests.stores import concurrency, queue_of
@@ -87,7 +88,7 @@ def test_what_does_not_fit_stays_in_line(fake: RedisStore) -> None:
         link = queue_of(fake).link
         link.send(command("ECHO", "much"), lambda _: None)
         for number in range(3):
-            link.post(command("ZREM", "key", number))
+            link.submit(command("ZREM", "key", number))
         decision = ask(fake, *WARM)
         await turns()
         assert wire.written == [[b"ECHO", b"much"]]
@@ -202,7 +203,7 @@ def test_a_release_that_is_refused_for_now(fake: RedisStore) -> None:
         wire.written.clear()
         await turns()
         assert wire.written == []
-        await asyncio.sleep(link_module.RETRY)
+        await asyncio.sleep(lease_writes.RETRY)
         assert [call[-1] for call in wire.written] == [b"0/60000", b"1/60000"]
         wire.reply(1)
         wire.reply(error_of("BUSY for now"))

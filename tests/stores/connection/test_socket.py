@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratelimit.model import StoreUnavailable
+from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores.connection.errors import (
     ClusterDown,
     NoScript,
@@ -23,7 +23,7 @@ from ratelimit.stores.connection.errors import (
 )
 from ratelimit.stores.connection.socket import Socket, bulk, command
 from ratelimit.stores.redis import RedisStore
-from tests.stores import queue_of, rate
+from tests.stores import rate
 from tests.stores.wires import WARM, FakeTransport, FakeWire, T, ask, connected, fake_store, read, run, turns
 
 
@@ -245,7 +245,7 @@ def test_a_script_that_is_missing_where_nobody_may_write(monkeypatch: pytest.Mon
 
     async def test() -> None:
         wire = await connected(store)
-        queue_of(store).link.post(command("ZREM", "key", "id"))
+        await store.release([Lease("key", "id", 60_000)])
         call = ask(store, rate(9, 60_000))
         await turns()
         wire.reply(NotMaster("READONLY"))

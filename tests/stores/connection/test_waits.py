@@ -69,7 +69,7 @@ def test_while_a_server_says_nothing(name: str, full: bool, monkeypatch: pytest.
 
     async def test() -> None:
         wire = await connected(store)
-        queue_of(store).link.post(command("PING"))
+        queue_of(store).link.submit(command("PING")).add_done_callback(asyncio.Future.exception)
         if full:
             wire.drained = asyncio.get_running_loop().create_future()
         await bounded(store, name)
@@ -111,7 +111,7 @@ def test_while_nodes_say_nothing(name: str, full: bool, monkeypatch: pytest.Monk
         node = await known(store)
         router = nodes_of(store)
         queue, *_ = router._queues.values()
-        queue.link.post(command("PING"))
+        queue.link.submit(command("PING")).add_done_callback(asyncio.Future.exception)
         if full:
             node.drained = asyncio.get_running_loop().create_future()
         await bounded(store, name)

@@ -521,7 +521,7 @@ async def until(true: Callable[[], bool]) -> None:
     """Let the loop turn until something is so; fails when it is not within 10 s."""
     async with asyncio.timeout(10):
         while not true():  # noqa: ASYNC110 - it happens in another process
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
 
 
 def test_a_connection_is_tried_once() -> None:

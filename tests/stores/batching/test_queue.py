@@ -8,11 +8,12 @@ import pytest
 
 from ratelimit.model import Charge, Decision, StoreUnavailable
 from ratelimit.stores.batching.batch import Batch
+from ratelimit.stores.batching.pending import Again, Pending
 from ratelimit.stores.connection.socket import command
 from ratelimit.stores.redis import RedisStore
 from tests import servers
 from tests.slots.test_leases import Clocked
-from tests.stores import Subject, concurrency, queue_of, quota, rate
+from tests.stores import Subject, concurrency, queue_of, quota, rate, router_of
 from tests.stores.clock import script_calls
 from tests.stores.test_differential import comparable
 from tests.stores.wires import WARM, T, ask, connected, fake_store, never_paused, run, spy, turns
@@ -324,5 +325,26 @@ def test_a_call_that_can_not_be_written(fake: RedisStore, monkeypatch: pytest.Mo
             patch.setattr(Batch, "add", fails)
             with pytest.raises(StoreUnavailable, match="no such year"):
                 await fake.acquire((rate(9, 60_000),))
+
+    run(fake, test())
+
+
+def test_a_node_that_was_left(fake: RedisStore) -> None:
+    """Who comes after a node is asked no more is sent elsewhere, and so is who still waits; nothing is written."""
+
+    async def test() -> None:
+        wire = await connected(fake)
+        queue, callers = queue_of(fake), router_of(fake).callers
+        loop = asyncio.get_running_loop()
+        waits, late = (
+            Pending(loop.create_future(), callers.of((rate(9, 60_000),)), [], loop.time() + 10) for _ in range(2)
+        )
+        queue.ask(waits)
+        queue.leave()
+        assert waits.result.result() is Again.LEFT
+        queue.ask(late)
+        await turns()
+        assert late.result.result() is Again.LEFT
+        assert wire.written == []
 
     run(fake, test())

@@ -17,14 +17,24 @@ import pytest
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores.connection import breaker as breaker_module
 from ratelimit.stores.connection import link as link_module
-from ratelimit.stores.connection.breaker import FIRST_WAIT, JITTER, LONGEST_WAIT, PATIENCE, STALL, Breaker
+from ratelimit.stores.connection.breaker import (
+    FIRST_WAIT,
+    JITTER,
+    LONGEST_WAIT,
+    PATIENCE,
+    STALL,
+    Breaker,
+    Proof,
+    Proving,
+    Trial,
+)
 from ratelimit.stores.connection.socket import command
 from ratelimit.stores.redis import RedisStore
 from tests import servers
 from tests.slots.test_leases import Clocked
 from tests.stores import concurrency, queue_of, rate
 from tests.stores.test_redis import eventually, until
-from tests.stores.wires import WARM, FakeWire, T, ask, connected, fake_store, read, turns
+from tests.stores.wires import WARM, FakeTransport, FakeWire, T, ask, connected, fake_store, read, turns
 
 LEASE = Lease("{user=ana}:c", "0/60000", 60_000)
 TIMEOUT = 0.1
@@ -105,6 +115,22 @@ def test_silence_is_told_once() -> None:
     breaker.unreachable("nobody is there")
     assert not breaker.stalled(TIMEOUT)
     assert breaker.down == "nobody is there"
+
+
+@pytest.mark.parametrize(("replies", "lost", "why"), [(2, None, "nobody asked for"), (0, "reset", "^reset$")])
+def test_a_server_that_is_tried(replies: int, lost: str | None, why: str) -> None:
+    """One that says more than it was asked for, or that hangs up, is of no use."""
+
+    async def test() -> None:
+        proving = Proving(Proof((Trial(lambda: command("PING"), lambda _: None),)))
+        for _ in range(replies):
+            proving.heard(b"PONG")
+        if lost:
+            proving.lost(lost)
+        with pytest.raises(StoreUnavailable, match=why):
+            await proving.proved(FakeTransport())  # type: ignore[arg-type]
+
+    asyncio.run(test())
 
 
 def test_after_a_failed_attempt_nobody_waits(fake: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:

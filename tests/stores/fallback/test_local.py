@@ -296,3 +296,14 @@ def test_slots_that_the_store_does_not_know(side: Side) -> None:
     side.local.held.saw(Decision(True, T, (State(cap, 4, 2, 0, 0),), ()))
     denied = side.ask(cap)
     assert (denied.allowed, denied.states[0].used) == (False, 4)
+
+
+def test_what_is_settled_of_a_counter_that_was_dropped() -> None:
+    """A counter that is kept no more has nothing to be told when what it owed was charged."""
+    side = Side(most=1)
+    for name in "ab":
+        assert side.ask(replace(MONTH, key=f"{{user={name}}}:quota")).allowed
+    for item in side.owed:
+        side.local.settled(item)
+    assert side.local.journal.open_units == 0
+    assert [known.settled for known in side.local._known.values()] == [1]

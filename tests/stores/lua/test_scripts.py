@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import pytest
 
-from ratelimit.model import Lease
+from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores.batching.callers import TermSet
 from ratelimit.stores.batching.refunds import Refunds
 from ratelimit.stores.lua import scripts
-from ratelimit.stores.lua.scripts import NAMES, Script, Scripts, whole
+from ratelimit.stores.lua.scripts import NAMES, Script, Scripts, read_time, whole
 from tests.packaging import ROOT
 from tests.stores import CLOCK_LINE, concurrency, quota, rate
 
@@ -134,3 +134,11 @@ def test_an_unknown_include() -> None:
     """Is an error where the scripts are put together, at import, not in the server."""
     with pytest.raises(FileNotFoundError, match=r"rite\.lua"):
         scripts._INCLUDE.sub(scripts._included, "-- include lib/rite\n")
+
+
+@pytest.mark.parametrize("reply", [[], [1, 2], 5, b"OK", [b"soon"], [-1], [2**60], StoreUnavailable("gone")], ids=repr)
+def test_what_is_no_reply_to_a_call_for_nobody(reply: Any) -> None:
+    """A server that decides says its time, and nothing else."""
+    read_time([1_772_359_200_000])
+    with pytest.raises(StoreUnavailable, match="gone" if isinstance(reply, StoreUnavailable) else "is no reply"):
+        read_time(reply)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests import clusters
 from tests.stores.clustered import ClusterSubject
 from tests.stores.test_contract import *  # noqa: F403 - every promise of the contract, with the subject below
 
 
-@pytest.fixture
-def subject(cluster: clusters.Cluster) -> ClusterSubject:
-    return ClusterSubject(cluster)
+@pytest.fixture(params=["valkey", pytest.param("redis", marks=pytest.mark.proof)])
+def subject(request: pytest.FixtureRequest) -> ClusterSubject:
+    return ClusterSubject(request.getfixturevalue(f"{request.param}_cluster"))

@@ -9,6 +9,7 @@ from tests.stores import Subject
 from tests.stores.test_contract import *  # noqa: F403 - every promise of the contract, with the subject below
 
 
-@pytest.fixture
-def subject(watched: sentinels.Sentinels) -> Subject:
+@pytest.fixture(params=["valkey", pytest.param("redis", marks=pytest.mark.proof)])
+def subject(request: pytest.FixtureRequest) -> Subject:
+    watched: sentinels.Sentinels = request.getfixturevalue(f"{request.param}_sentinels")
     return Subject(watched.name, watched.url)

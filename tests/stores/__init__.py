@@ -104,6 +104,12 @@ def at(script: Script, now_ms: int) -> Script:
     return Script.of(script.text.replace(CLOCK_LINE, f"local time = {{'{seconds}', '{ms * 1000}'}}"))
 
 
+def by_key(script: Script, key: str) -> Script:
+    """The script by a clock that is a key, in ms: one text for every instant, which is compiled once."""
+    assert script.text.count(CLOCK_LINE) == 1
+    return Script.of(script.text.replace(CLOCK_LINE, f"local time = {{0, redis.call('GET', '{key}') * 1000}}"))
+
+
 def rate(maximum: int, window_ms: int, precision: int = 60, **rest: Any) -> Charge:
     return charge(Rate(window_ms, min(precision, window_ms)), maximum, **rest)
 

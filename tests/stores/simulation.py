@@ -33,7 +33,7 @@ from ratelimit.stores.connection.socket import command
 from ratelimit.stores.lua.scripts import Script, Scripts
 from ratelimit.stores.routing import router as router_module
 from tests import servers
-from tests.stores import CLOCK_LINE, SCRIPTS, quota, rate
+from tests.stores import SCRIPTS, by_key, quota, rate
 from tests.stores.simulated import Line, Process
 
 MIDNIGHT = 1_772_409_600_000  # 2026-03-02T00:00:00Z
@@ -43,8 +43,7 @@ _prefixes = (f"strict{number}" for number in count())
 
 def moved(script: Script) -> Script:
     """With a clock that is a key. Keys live longer than here: in real time a run may be stopped in the middle."""
-    text = script.text.replace(CLOCK_LINE, "local time = {0, redis.call('GET', 'clock') * 1000}")
-    return Script.of(text.replace("call('PEXPIRE', key, ", "call('PEXPIRE', key, 60000 + "))
+    return Script.of(by_key(script, "clock").text.replace("call('PEXPIRE', key, ", "call('PEXPIRE', key, 60000 + "))
 
 
 class Store:

@@ -73,12 +73,21 @@ def comparable(decision: Decision) -> tuple[object, ...]:
     return decision.allowed, decision.now_ms, decision.states, decision.unavailable, leases
 
 
-@pytest.mark.parametrize("name", ["fakeredis", "valkey", "redis"])
-def test_agree(name: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.repeated
+@pytest.mark.parametrize(
+    ("name", "examples"),
+    [
+        ("fakeredis", 40),
+        ("valkey", 100),
+        ("redis", 60),
+        *[pytest.param(name, 300, marks=pytest.mark.proof) for name in ("valkey", "redis")],
+    ],
+)
+def test_agree(name: str, examples: int, request: pytest.FixtureRequest) -> None:
     """The same requests at the same instants get the same Decision from both, and leases end alike."""
 
     @settings(
-        max_examples=60 if name == "fakeredis" else 250,
+        max_examples=examples,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )

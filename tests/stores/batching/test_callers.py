@@ -47,13 +47,17 @@ def test_callers_do_not_pile_up(subject: Subject) -> None:
 
     async def test() -> None:
         before = kept()
+        await subject.store.acquire(WARM)
+        callers = router_of(subject.store).callers
+        assert callers.recent._size == memo.SIZE
+        callers.recent = memo.Recent(256)
         await subject.store.acquire(regular)
-        known = router_of(subject.store).callers.of(regular)
-        for some in range(0, 2 * memo.SIZE + 512, 512):
-            strangers = [(rate(9, 60_000, key=f"r{some + c}"),) for c in range(512)]
+        known = callers.of(regular)
+        for some in range(0, 2 * 256 + 64, 64):
+            strangers = [(rate(9, 60_000, key=f"r{some + c}"),) for c in range(64)]
             await asyncio.gather(*map(subject.store.acquire, [regular, *strangers]))
-        assert memo.SIZE <= kept() - before <= 2 * memo.SIZE
-        assert router_of(subject.store).callers.of(regular) is known
+        assert 256 <= kept() - before <= 2 * 256
+        assert callers.of(regular) is known
 
     subject.run(test())
 

@@ -268,12 +268,13 @@ WAITS = st.one_of(st.integers(0, 3), st.integers(0, 400), st.integers(0, 2_500),
 STEPS = st.lists(st.tuples(WAITS, st.integers(0, 3)), min_size=5, max_size=30)
 
 
+@pytest.mark.repeated
 @pytest.mark.parametrize("name", ["valkey", "redis"])
 def test_nothing_else_is_decided(name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """With and without a memory of denials the same requests are admitted, and told the same waits."""
     server = request.getfixturevalue(name)
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(STEPS, st.integers(0, 4), st.integers(1, 3), st.sampled_from([(700, 7), (5_000, 60), (2_000, 3)]))
     def same(steps: list[tuple[int, int]], maximum: int, cost: int, window: tuple[int, int]) -> None:
         world, plain = World(server, monkeypatch), subject_of(name, request)

@@ -49,14 +49,19 @@ BURSTS = st.lists(
 )
 
 
-@pytest.mark.parametrize("name", ["valkey", "redis"])
-def test_agree(name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.repeated
+@pytest.mark.parametrize(
+    ("name", "examples"), [("valkey", 40), ("redis", 20), pytest.param("redis", 150, marks=pytest.mark.proof)]
+)
+def test_agree(name: str, examples: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A burst has the decisions that the same requests have from the memory store in the order in which they came."""
 
     # The memory store remembers no denials: what else a denial says may be a second old.
     monkeypatch.setattr(Caller, "refused", lambda *_: None)
 
-    @settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+    @settings(
+        max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    )
     @given(BURSTS)
     def agree(bursts: list[Burst]) -> None:
         memory, redis = subject_of("memory", request), subject_of(name, request)

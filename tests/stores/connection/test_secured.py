@@ -109,8 +109,7 @@ def test_tls_with_a_password(kind: str, certificate: Certificate, monkeypatch: p
         decide(url)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["valkey", "redis"])
+@pytest.mark.parametrize(("name", "kind"), [("redis", "single"), *[("valkey", kind) for kind in KINDS]])
 def test_credentials(name: str, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """User and password come from the URL, or from the environment where it has none; a wrong one is told as that, and
     is in no error, in no repr and in no log."""

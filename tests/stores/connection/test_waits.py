@@ -249,6 +249,7 @@ MANY = pytest.mark.parametrize(("number", "spread"), [(1, 0.0), (64, TENTH), (20
 LOCAL = pytest.mark.parametrize("local", [False, True], ids=["allow or deny", "local"])
 
 
+@pytest.mark.repeated
 @MANY
 @LOCAL
 def test_many_wait_for_a_reply(number: int, spread: float, local: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,6 +265,7 @@ def test_many_wait_for_a_reply(number: int, spread: float, local: bool, monkeypa
     run(store, test(), Clocked)
 
 
+@pytest.mark.repeated
 @MANY
 @pytest.mark.parametrize("cluster", [False, True], ids=["single", "cluster"])
 def test_many_wait_for_a_connection(number: int, spread: float, cluster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,6 +279,7 @@ def test_many_wait_for_a_connection(number: int, spread: float, cluster: bool, m
     run(store, test(), Clocked)
 
 
+@pytest.mark.repeated
 @MANY
 def test_many_wait_for_a_node(number: int, spread: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor for a node of a cluster that says nothing."""

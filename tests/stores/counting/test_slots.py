@@ -18,6 +18,7 @@ from tests.stores import concurrency
 
 T = 1_772_359_200_000
 LEASE = 60_000
+pytestmark = pytest.mark.repeated
 
 
 class Instant(int):

@@ -151,6 +151,7 @@ def requests(draw: st.DrawFn) -> list[Charge]:
     return charges
 
 
+@pytest.mark.repeated
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 40), requests()), max_size=5), st.integers(0, 40), requests())
 def test_the_wait_is_the_first_instant(used: list[tuple[int, list[Charge]]], at: int, asked: list[Charge]) -> None:

@@ -16,6 +16,7 @@ from ratelimit.stores.lua.scripts import NAMES, Script
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore, _Side
 from ratelimit.stores.routing.router import Router
+from tests.servers import Server
 
 CLOCK_LINE = "local time = redis.call('TIME')"
 STORES = ("memory", "fakeredis", "valkey", "redis")
@@ -25,11 +26,22 @@ SCRIPTS = {name: script for name, script in _LOADED.items() if CLOCK_LINE in scr
 _prefixes = (f"test{number}" for number in count())
 
 
-class Subject:
-    """A store whose clock stands where it is put. The scripts on Redis have their one clock line replaced."""
+def by_key(script: Script, key: str = "clock") -> Script:
+    """The script by a clock that is a key, in ms: one text for every instant, which is compiled once."""
+    assert script.text.count(CLOCK_LINE) == 1
+    return Script.of(script.text.replace(CLOCK_LINE, f"local time = {{0, redis.call('GET', '{key}') * 1000}}"))
 
-    def __init__(self, name: str, redis: Any = None) -> None:
+
+BY_KEY = {name: by_key(script) for name, script in SCRIPTS.items()}
+
+
+class Subject:
+    """A store whose clock stands where it is put. The scripts on Redis have their one clock line replaced: by the
+    instant, or where a `server` is given by a key that has it."""
+
+    def __init__(self, name: str, redis: Any = None, server: Server | None = None) -> None:
         self.name = name
+        self._clock = server.client() if server else None
         self.prefix = next(_prefixes)  # every subject its own: nothing is ever flushed
         self.now_ms = 0
         self.store: MemoryStore | RedisStore
@@ -41,8 +53,10 @@ class Subject:
     def at(self, now_ms: int) -> Subject:
         self.now_ms = now_ms
         if isinstance(self.store, RedisStore):
+            if self._clock:
+                self._clock.set("clock", now_ms)
             for name, script in SCRIPTS.items():
-                setattr(self.store.scripts, name, at(script, now_ms))
+                setattr(self.store.scripts, name, BY_KEY[name] if self._clock else at(script, now_ms))
         return self
 
     async def acquire(self, *charges: Charge) -> Decision:
@@ -59,6 +73,8 @@ class Subject:
                 await test
             finally:
                 await self.store.close()
+                if self._clock:
+                    self._clock.close()
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop if self.name == "valkey" else None) as runner:
             runner.run(main())
@@ -102,12 +118,6 @@ def at(script: Script, now_ms: int) -> Script:
     assert script.text.count(CLOCK_LINE) == 1
     seconds, ms = divmod(now_ms, 1000)
     return Script.of(script.text.replace(CLOCK_LINE, f"local time = {{'{seconds}', '{ms * 1000}'}}"))
-
-
-def by_key(script: Script, key: str) -> Script:
-    """The script by a clock that is a key, in ms: one text for every instant, which is compiled once."""
-    assert script.text.count(CLOCK_LINE) == 1
-    return Script.of(script.text.replace(CLOCK_LINE, f"local time = {{0, redis.call('GET', '{key}') * 1000}}"))
 
 
 def rate(maximum: int, window_ms: int, precision: int = 60, **rest: Any) -> Charge:

@@ -15,7 +15,8 @@ def subject_of(name: str, request: pytest.FixtureRequest) -> Subject:
         return Subject(name)
     if name == "fakeredis":
         return Subject(name, fakeredis.FakeAsyncRedis())
-    return Subject(name, request.getfixturevalue(name).unix_url)
+    server: servers.Server = request.getfixturevalue(name)
+    return Subject(name, server.unix_url, server)
 
 
 @pytest.fixture(params=STORES)

@@ -43,7 +43,7 @@ _prefixes = (f"strict{number}" for number in count())
 
 def moved(script: Script) -> Script:
     """With a clock that is a key. Keys live longer than here: in real time a run may be stopped in the middle."""
-    return Script.of(by_key(script, "clock").text.replace("call('PEXPIRE', key, ", "call('PEXPIRE', key, 60000 + "))
+    return Script.of(by_key(script).text.replace("call('PEXPIRE', key, ", "call('PEXPIRE', key, 60000 + "))
 
 
 class Store:

@@ -135,7 +135,9 @@ def test_the_differential_test_can_fail(request: pytest.FixtureRequest) -> None:
         await memory.acquire(limit)
         await redis.acquire(limit)
         memory.at(T + 1_000)
-        scripts.acquire = Script.of(scripts.acquire.text.replace(f"'{T // 1000}'", f"'{T // 1000 + 1}'"))
+        wrong = scripts.acquire
+        redis.at(T + 1_000)
+        scripts.acquire = wrong
         assert comparable(await memory.acquire(limit)) != comparable(await redis.acquire(limit))
 
     redis.run(test())

@@ -26,13 +26,14 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return now
 
 
+@pytest.mark.repeated
 def test_callers_that_are_gone_are_forgotten(moved: list[int]) -> None:
     """Thousands of callers, each once with five limits, leave no more behind than those of the last minutes."""
     store = MemoryStore(clock=lambda: T + moved[0])
 
     async def test() -> None:
         most = 0
-        for caller in range(3_000):
+        for caller in range(1_500):
             moved[0] += 10
             limits = [rate(5, 10_000, key=f"{n}{caller}") for n in range(4)]
             await store.acquire([*limits, concurrency(5, 10_000, key=f"c{caller}")])
@@ -122,6 +123,7 @@ def test_its_own_clock() -> None:
     asyncio.run(test())
 
 
+@pytest.mark.repeated
 def test_threads_share_it() -> None:
     """Several threads with an event loop each admit exactly max together."""
     store = open_store("memory://")

@@ -15,6 +15,7 @@ from tests.stores import Subject, rate
 from tests.stores.conftest import subject_of
 
 T = 1_772_359_200_000
+pytestmark = pytest.mark.repeated
 
 
 class Oracle:
@@ -87,7 +88,7 @@ def test_never_more_than_max(
     async def test() -> None:
         now, denials = T + 17, 0
         for pause in arrivals(kind, seed=window_ms + maximum, window_ms=window_ms):
-            if denials == 60:
+            if denials == (60 if name == "memory" else 20):
                 break
             now += pause
             cost = dice.choice([1, 1, 1, min(2, maximum), maximum])
@@ -97,7 +98,7 @@ def test_never_more_than_max(
                 assert await call(subject, oracle, now + wait - 1, cost, maximum, precision) == 1
                 now += wait
                 assert await call(subject, oracle, now, cost, maximum, precision) is None
-            elif len(oracle.admitted) > 2_000:
+            elif len(oracle.admitted) > 700:
                 break
 
     subject.run(test())
@@ -106,7 +107,7 @@ def test_never_more_than_max(
         assert oracle.worst() == maximum  # strict, and not stricter than said
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     maximum=st.integers(1, 6),
     window_ms=st.integers(1, 50),
@@ -135,11 +136,11 @@ def test_a_greedy_caller_gets_its_share() -> None:
 
     async def test() -> None:
         now = T
-        while now < T + 100 * 61_000:
+        while now < T + 30 * 61_000:
             now += await call(subject, oracle, now, 1, 30, 60) or 0
 
     subject.run(test())
-    assert len(oracle.admitted) == 30 * 100
+    assert len(oracle.admitted) == 30 * 30
 
 
 def test_the_oracle_can_fail() -> None:

@@ -32,8 +32,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # it puts all of sys.path there, and wi
 else:
     os.environ["RATELIMIT_TEST_PYTHONPATH"] = os.environ.get("PYTHONPATH", "")
 
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")  # a machine that has much to do fails no test
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A machine that has much to do fails no test, and what is random is the same each time: who looks for more gives
+    a --hypothesis-seed, as `make fuzz` does."""
+    same = config.getoption("--hypothesis-seed", None) is None
+    settings.register_profile("same", deadline=None, derandomize=same, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -171,7 +171,8 @@ def test_the_wait_is_the_first_instant(used: list[tuple[int, list[Charge]]], at:
             if (await subject.at(now + wait).acquire(*asked)).allowed:  # a denial changes nothing
                 passes = wait
                 break
-        assert wait_of(decision) == passes
+        told = wait_of(decision)
+        assert (told if told is None or told < HORIZON else None) == passes  # a day that begins on the way is longer
         if passes:  # the longest of them tells it; the others tell their own
             waits = [s.retry_after_ms for s in decision.states if s.exceeded and not s.shadow]
             assert max(waits, key=lambda wait: FOREVER if wait is None else wait) == passes

@@ -14,6 +14,8 @@ from examples.lightspeed import app as lightspeed
 from examples.lightspeed.keys import CORNER_ANA, CORNER_BEN, CORNER_BOOKS, CORNER_WEBSHOP, GALLERIA_WEBSHOP
 from tests.examples import Example
 
+pytestmark = pytest.mark.repeated
+
 SALES, TOKEN = "/api/2.0/sales", "/api/1.0/token"
 PAGE_DENIED = """
 {

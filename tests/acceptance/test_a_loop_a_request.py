@@ -96,7 +96,7 @@ def test_hundreds_of_requests(
     make: Callable[[], Any], on_failure: str, uvloop: bool, valkey: servers.Server, heard: list[str]
 ) -> None:
     """A store on a server, with slots that are held, whatever `on_failure` says."""
-    use(make(), f"{valkey.url}?client_name={NAME}", on_failure, 12, use_uvloop=uvloop)
+    use(make(), f"{valkey.url}?client_name={NAME}", on_failure, 4, use_uvloop=uvloop)
     assert connections([valkey]) == 0
 
 

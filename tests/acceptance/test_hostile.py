@@ -167,10 +167,11 @@ def with_path(n: int) -> Scope:
     return scope_of(f"/items/{n}/x{n}", api_key=None)
 
 
+@pytest.mark.repeated
 @pytest.mark.parametrize("make", [with_token, from_address, with_path])
 def test_a_flood_leaves_nothing(make: Make) -> None:
     """API keys, addresses or paths that never came before, thousands of them: what is remembered does not grow."""
-    full, more = 2 * SIZE + 100, 2 * SIZE  # whole generations more, so that as many are remembered as before
+    full, more = 2 * SIZE + 100, SIZE  # a whole generation more, so that as many are remembered as before
     app = RateLimitMiddleware(plain, policy(more=TRUST.format("x-forwarded-for")), store=Allows())  # type: ignore[arg-type]
     limiter: Any = app.policy
 
@@ -190,6 +191,7 @@ def test_a_flood_leaves_nothing(make: Make) -> None:
     run(test())
 
 
+@pytest.mark.repeated
 @pytest.mark.parametrize("who", ["peer", "user", "operation"])
 def test_long_names_are_not_remembered(who: str) -> None:
     """Peers, users or operations of 16 kB each that never came before: 600 of them would be 10 MB."""

@@ -12,7 +12,7 @@ from typing import Any
 import httpcore2
 import pytest
 from coverage import Coverage
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 from ratelimit.stores.routing import router
 from tests import certificates, clusters, sentinels, servers
@@ -52,8 +52,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Coverage does not depend on dice, and tracing takes 40 % of the time: what is `repeated` runs without it."""
-    coverage = Coverage.current() if item.get_closest_marker("repeated") else None
+    """Coverage does not depend on dice, and tracing takes 40 % of the time: what is `repeated`, as all that hypothesis
+    makes up, runs without it."""
+    repeated = item.get_closest_marker("repeated") or is_hypothesis_test(getattr(item, "obj", None))
+    coverage = Coverage.current() if repeated else None
     if coverage:
         coverage.stop()
     try:

@@ -167,7 +167,7 @@ def test_a_key_that_is_not_ascii(api_key: str, encoding: str) -> None:
         assert identify(header).api_key == hash_api_key(api_key)
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_one_line_is_read_as_several(data: st.DataObject) -> None:
     """A line by itself, which is read in a shorter way, says the same as beside one that says nothing."""

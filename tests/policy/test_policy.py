@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratelimit.ground.memo import SIZE
@@ -452,6 +452,7 @@ def test_the_same_caller_gets_the_same_charges() -> None:
     assert tier.charges(ACME._replace(user="bob"), "search")[1].key.endswith(":user=bob")
 
 
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(identities, st.sampled_from(["search", "create", "x"])), min_size=2),
     st.lists(pers, max_size=3),
@@ -505,6 +506,7 @@ def test_attributes_that_are_not_plain() -> None:
     assert tier.charges(identity, "search") is not tier.charges(identity, "search")
 
 
+@pytest.mark.repeated
 def test_memory_is_bounded() -> None:
     """However many callers come by with names of operations of their own, only so many are remembered."""
     tier = policy(limit())

@@ -220,34 +220,6 @@ def test_a_release_that_is_refused_for_now(fake: RedisStore) -> None:
     run(fake, test(), Clocked)
 
 
-def test_what_is_posted_and_refused_for_now(fake: RedisStore) -> None:
-    """What may be done twice is sent again half a second after it was refused, in one go, or over the next
-    connection; what is refused for good is not."""
-
-    async def test() -> None:
-        wire, link = await connected(fake), queue_of(fake).link
-        for number in range(3):
-            link.post(command("DEL", number))
-        for word in ("BUSY for now", "LOADING for now", "ERR for good"):
-            wire.reply(error_of(word))
-        wire.written.clear()
-        await asyncio.sleep(0.9 * link_module.RETRY)
-        assert wire.written == []
-        await asyncio.sleep(0.2 * link_module.RETRY)
-        assert wire.written == [[b"DEL", b"0"], [b"DEL", b"1"]]
-        wire.reply(1)
-        wire.lose("gone")
-        await turns(8)
-        again = FakeWire.made[-1]
-        assert again is not wire
-        assert again.written == [[b"DEL", b"1"]]
-        again.reply(1)
-        await asyncio.sleep(60)
-        assert len(again.written) == 1
-
-    run(fake, test(), Clocked)
-
-
 def test_a_connection_that_is_lost_while_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waited because a server did not read is asked for on the next connection, not on the one that has ended."""
     transports: list[FakeTransport] = []

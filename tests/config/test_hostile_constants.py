@@ -20,6 +20,8 @@ from ratelimit.stores.memory import MemoryStore
 from tests.fuzz import fuzzed
 from tests.fuzz.test_formula import NAMES, reference
 
+pytestmark = pytest.mark.repeated
+
 T = 1_772_359_200_000
 DAY = 86_400_000
 UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY}

@@ -15,6 +15,8 @@ from ratelimit.model import Identity
 from ratelimit.stores.memory import MemoryStore
 from tests.fuzz import edited, fuzzed, grows_linearly
 
+pytestmark = pytest.mark.repeated
+
 HUGE = "0x" + "F" * 5_000
 VALUES = st.sampled_from(
     [

@@ -15,6 +15,8 @@ from ratelimit.identity.address import ClientAddress
 from ratelimit.model import Identity, Refused
 from tests.fuzz import edited, fuzzed, grows_linearly
 
+pytestmark = pytest.mark.repeated
+
 KEYS = ACME, GLOBEX = "sk_live_acme", "sk_live_globex"
 BY_HASH = {hash_api_key(api_key): api_key for api_key in KEYS}
 IDENTIFY = IdentifyByApiKey(

@@ -15,6 +15,8 @@ from ratelimit.formula import MAX_DEPTH, MAX_LENGTH, OutOfRangeError, parse_form
 from ratelimit.model import FOREVER
 from tests.fuzz import edited, fuzzed, grows_linearly
 
+pytestmark = pytest.mark.repeated
+
 NAMES = {"registers": 3, "seats": -7, "_a1": 2**60, "x": 0}
 OPERATORS = {
     ast.Add: lambda a, b: a + b,

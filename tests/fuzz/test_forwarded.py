@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from ratelimit.identity.address import MAX_HOPS, ClientAddress
 from tests.fuzz import edited, fuzzed, grows_linearly
 
+pytestmark = pytest.mark.repeated
+
 PEER = "10.0.0.1"
 TRUSTED = [ip_network("10.0.0.0/8"), ip_network("2001:db8:ffff::/48")]
 PROXIES = tuple(map(str, TRUSTED))

@@ -26,6 +26,8 @@ from tests.fuzz import edited, fuzzed, grows_linearly
 from tests.stores import concurrency, quota, rate
 from tests.stores.wires import FakeTransport, T, turns
 
+pytestmark = pytest.mark.repeated
+
 STYLES = [Facturapi(expose_limits=True), Ietf(), Lendworks(), Lightspeed(reset_header=True, legacy_body=True)]
 ANA = Identity(user="ana", tier="basic")
 

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 import uvloop
+from redis import Redis
 
 from ratelimit.model import FOREVER, Charge, Concurrency, Decision, Lease, Limit, Quota, Rate
 from ratelimit.stores.batching.queue import DecisionQueue
@@ -39,9 +40,12 @@ class Subject:
     """A store whose clock stands where it is put. The scripts on Redis have their one clock line replaced: by the
     instant, or where a `server` is given by a key that has it."""
 
+    _clock: Redis | None = None
+
     def __init__(self, name: str, redis: Any = None, server: Server | None = None) -> None:
         self.name = name
-        self._clock = server.client() if server else None
+        if server:
+            self._clock = server.client()
         self.prefix = next(_prefixes)  # every subject its own: nothing is ever flushed
         self.now_ms = 0
         self.store: MemoryStore | RedisStore

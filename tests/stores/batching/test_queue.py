@@ -14,7 +14,7 @@ from ratelimit.stores.redis import RedisStore
 from tests import servers
 from tests.slots.test_leases import Clocked
 from tests.stores import Subject, concurrency, queue_of, quota, rate, router_of
-from tests.stores.clock import script_calls
+from tests.stores.clock import ahead, script_calls
 from tests.stores.test_differential import comparable
 from tests.stores.wires import WARM, T, ask, connected, fake_store, never_paused, run, spy, turns
 
@@ -346,5 +346,35 @@ def test_a_node_that_was_left(fake: RedisStore) -> None:
         await turns()
         assert late.result.result() is Again.LEFT
         assert wire.written == []
+
+    run(fake, test())
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [1, 11, -1, 900],  # units below 0
+        [1, 11, 10, -5],
+        [1, 11, 10, 10**9],  # for longer than any sub-window
+        [3, 1, 1, 1, 1],  # no verdict
+        [0, 1, 9, -7, 5],
+        [0, 0, 9, 5, 5],  # a denial by nothing
+        [2, 1, 9, 5, 5, 0, 0],  # and none by what is exceeded
+        [1, 11, 0],
+    ],
+    ids=str,
+)
+def test_numbers_that_are_none(fake: RedisStore, told: list[int]) -> None:
+    """A reply of numbers that make no sense is told as none, and its connection is of no use."""
+
+    async def test() -> None:
+        wire = await connected(fake)
+        call = ask(fake, ahead(rate(9, 60_000)))
+        await turns()
+        wire.reply([T, *told])
+        with pytest.raises(StoreUnavailable, match="is no reply to the script"):
+            await call
+        await turns()
+        assert wire.aborted
 
     run(fake, test())

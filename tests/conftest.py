@@ -19,12 +19,12 @@ from tests import certificates, clusters, sentinels, servers
 
 # What takes longest, in tens of seconds, is begun first: at the end no process waits for another.
 LONG = (
-    "stores/test_differential.py",
     "cancellation/",
-    "stores/batching/",
-    "config/test_load.py",
+    "acceptance/test_processes_that_end.py",
     "stores/",
     "examples/",
+    "acceptance/test_hostile.py",
+    "fuzz/",
 )
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # it puts all of sys.path there, and with it what only tests import

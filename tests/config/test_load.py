@@ -15,7 +15,7 @@ import pytest
 from ratelimit.config import PolicyError, load_policy, parse_policy
 from ratelimit.config.build import build
 from ratelimit.config.checks.whole import check
-from ratelimit.config.grammar.messages import place
+from ratelimit.config.grammar.messages import Problem, place
 from ratelimit.config.grammar.valid import read_valid
 
 GOOD = Path(__file__).parent / "good"
@@ -68,6 +68,12 @@ def test_is_a_value_error() -> None:
 def test_place(path: tuple[str | int, ...], text: str) -> None:
     """A place is written as TOML writes it."""
     assert place(path) == text
+
+
+def test_a_problem_is_one_printable_line() -> None:
+    """It goes to a terminal and to the log: what stands in a file ends no line of them, and rings no bell."""
+    assert str(Problem(("tiers", "a"), "is no Maß")) == "tiers.a: is no Maß"
+    assert str(Problem((), "has\n\x07é\u2028")) == "has\\n\\x07é\\u2028"
 
 
 def paths(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -11,11 +11,12 @@ from ratelimit.ground import memo
 from ratelimit.stores.batching.callers import Caller
 from tests import servers
 from tests.stores import Subject, quota, rate, router_of
-from tests.stores.wires import WARM, spy
+from tests.stores.wires import WARM, never_paused, spy
 
 
 @pytest.fixture(params=["valkey", "redis"])
-def subject(request: pytest.FixtureRequest) -> Subject:
+def subject(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Subject:
+    never_paused(monkeypatch)
     server: servers.Server = request.getfixturevalue(request.param)
     return Subject(server.name, server.unix_url)
 

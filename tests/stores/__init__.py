@@ -19,7 +19,7 @@ from ratelimit.stores.routing.router import Router
 
 CLOCK_LINE = "local time = redis.call('TIME')"
 STORES = ("memory", "fakeredis", "valkey", "redis")
-COUNT_UNITS = ("memory",)  # those that have peek, charge, refund, hold, settle and reset
+COUNT_UNITS = STORES  # those that have peek, charge, refund, hold, settle and reset
 _LOADED = {name: Script.load(name) for name in NAMES}
 SCRIPTS = {name: script for name, script in _LOADED.items() if CLOCK_LINE in script.text}  # those that go by the clock
 _prefixes = (f"test{number}" for number in count())

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import heapq
 import secrets
-from collections.abc import Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from ratelimit.model import Lease
+from ratelimit.model import Decision, Hold, Lease
+from ratelimit.stores.counting.asked import taken
 
-REMEMBERED_MS = 86_400_000  # for so long behind its lease a settle that comes again is known: as long as a marker
+HOUR_MS = 3_600_000
+
+
+def known_ms(lease_ms: int) -> int:
+    """For how long it is known that a hold was settled: a settle whose reply was lost may come again after three leases
+    without the store, and late. lua/lib/holds.lua has it too."""
+    return 4 * lease_ms + HOUR_MS
 
 
 class Held(NamedTuple):
@@ -64,7 +71,7 @@ class Holds:
                 del self._settled[hold_id]
         if self._settled.get(lease.id, 0) > now_ms:
             return None
-        self._settled[lease.id] = now_ms + lease.lease_ms + REMEMBERED_MS
+        self._settled[lease.id] = now_ms + known_ms(lease.lease_ms)
         return self._held.pop(lease.id, GONE)
 
     def lose_count(self, now_ms: int) -> None:
@@ -75,7 +82,16 @@ class Holds:
             self.put(hold_id, held._replace(counted_ms=-1, until_ms=until_ms))
 
 
-def new_hold(store: str, counters: Sequence[str], lease_ms: int) -> Lease:
-    """`store` is what tells it from others, and ends the id."""
-    key = counters[0] if counters else ""
-    return Lease(key, f"{secrets.token_hex(16)}@{store}", lease_ms, counters=tuple(counters))
+def new_id(store: str, lease_ms: int) -> str:
+    """Of a hold. `store` is what tells it from others."""
+    return f"{secrets.token_hex(16)}/{lease_ms}@{store}"
+
+
+def held(decision: Decision, hold_id: str, lease_ms: int, units: int) -> Decision:
+    """The same, on units that are held if it is allowed: then none of it can be refunded."""
+    decision.units = 0
+    if decision.allowed:
+        counters = tuple([charge.key for charge, _ in taken(decision)])
+        lease = Lease(counters[0] if counters else "", hold_id, lease_ms, counters=counters)
+        decision.hold = Hold(lease, copy.copy(decision), units)
+    return decision

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from ratelimit.stores.counting.holds import known_ms
 from ratelimit.stores.lua.scripts import Script
 from tests import servers
 from tests.stores import at
@@ -137,7 +138,7 @@ class Oracle:
     def settle(self, hold_id: str, used: int, now: int, lease: int) -> None:
         if self.settled.get(hold_id, 0) > now:
             return
-        self.settled[hold_id] = now + lease + DAY
+        self.settled[hold_id] = now + known_ms(lease)
         units, counted_at, _ = self.held.pop(hold_id, (0, 0, 0))
         if used < units:
             self.log[counted_at] -= units - used

@@ -55,7 +55,7 @@ class MemoryStore:
             now = self._now(charges)
             views = [self._view(charge, now) for charge in charges]
             states = tuple([self._counted(view, view[0].cost * units, now) for view in views])
-            return Decision(True, now, states, units=units, counted_ms=_counted_ms(views, states, now))
+            return Decision(True, now, states, units=units, counted_ms=_counted_ms(views, states, now) if units else ())
 
     async def refund(self, spent: Decision, units: int | None = None) -> None:
         with self._lock:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 import fakeredis
 import pytest
 
 from tests import clusters, sentinels, servers
-from tests.stores import STORES, Subject
+from tests.stores import SCRIPTS, STORES, Subject
 from tests.stores.clock import Clock
+from tests.stores.simulation import moved
 
 
 def subject_of(name: str, request: pytest.FixtureRequest) -> Subject:
@@ -16,6 +18,30 @@ def subject_of(name: str, request: pytest.FixtureRequest) -> Subject:
     if name == "fakeredis":
         return Subject(name, fakeredis.FakeAsyncRedis())
     return Subject(name, request.getfixturevalue(name).unix_url)
+
+
+class KeyClockSubject(Subject):
+    """A Subject on a server where its clock is a key, so that no script is new when it moves: for thousands of steps."""
+
+    def __init__(self, server: servers.Server) -> None:
+        super().__init__(server.name, server.unix_url)
+        self._client = server.client()
+        self._key = f"{self.prefix}:clock"
+        for name, script in SCRIPTS.items():
+            setattr(self.store.scripts, name, moved(script, self._key))
+
+    def at(self, now_ms: int) -> Subject:
+        self.now_ms = now_ms
+        self._client.set(self._key, now_ms)
+        return self
+
+    def run(self, test: Coroutine[Any, Any, None]) -> None:
+        with self._client:
+            super().run(test)
+
+
+def quick_subject_of(name: str, request: pytest.FixtureRequest) -> Subject:
+    return Subject(name) if name == "memory" else KeyClockSubject(request.getfixturevalue(name))
 
 
 @pytest.fixture(params=STORES)

@@ -41,9 +41,9 @@ REQUESTS = 500  # a run
 _prefixes = (f"strict{number}" for number in count())
 
 
-def moved(script: Script) -> Script:
+def moved(script: Script, key: str = "clock") -> Script:
     """With a clock that is a key. Keys live longer than here: in real time a run may be stopped in the middle."""
-    text = script.text.replace(CLOCK_LINE, "local time = {0, redis.call('GET', 'clock') * 1000}")
+    text = script.text.replace(CLOCK_LINE, f"local time = {{0, redis.call('GET', '{key}') * 1000}}")
     return Script.of(text.replace("call('PEXPIRE', key, ", "call('PEXPIRE', key, 60000 + "))
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 import heapq
 import secrets
-from itertools import islice
 from typing import NamedTuple
 
-from ratelimit.model import Decision, Hold, Lease
+from ratelimit.model import FOREVER, Decision, Hold, Lease
 from ratelimit.stores.counting.asked import taken
 
 HOUR_MS = 3_600_000
@@ -37,7 +36,7 @@ class Holds:
 
     def __init__(self) -> None:
         self._held: dict[str, Held] = {}
-        self._queue: list[tuple[int, str]] = []  # a heap: an entry for each lease, and for each one that was renewed
+        self._queue: list[tuple[int, str]] = []  # a heap: an entry for each lease, renewal and settle
         self._settled: dict[str, int] = {}  # until when that is remembered
 
     def put(self, hold_id: str, held: Held) -> None:
@@ -56,6 +55,8 @@ class Holds:
         ended = []
         while self._queue and self._queue[0][0] <= now_ms:
             _, hold_id = heapq.heappop(self._queue)
+            if self._settled.get(hold_id, FOREVER) <= now_ms:
+                del self._settled[hold_id]
             if (held := self._held.get(hold_id)) and held.until_ms <= now_ms:
                 ended.append(self._held.pop(hold_id))
         return ended
@@ -66,12 +67,10 @@ class Holds:
 
     def settle(self, lease: Lease, now_ms: int) -> Held | None:
         """What was held, GONE where it is not there, None where it was settled before."""
-        for hold_id in list(islice(self._settled, 2)):  # more than are added
-            if self._settled[hold_id] <= now_ms:
-                del self._settled[hold_id]
         if self._settled.get(lease.id, 0) > now_ms:
             return None
-        self._settled[lease.id] = now_ms + known_ms(lease.lease_ms)
+        self._settled[lease.id] = until_ms = now_ms + known_ms(lease.lease_ms)
+        heapq.heappush(self._queue, (until_ms, lease.id))
         return self._held.pop(lease.id, GONE)
 
     def lose_count(self, now_ms: int) -> None:

@@ -123,7 +123,8 @@ class MemoryStore:
 
     def _forget(self, key: str) -> bool:
         self._holds.pop(key, None)
-        return self._counters.pop(key, None) is not None
+        counter = self._counters.pop(key, None)
+        return counter is not None and not (isinstance(counter, Slots) and counter.empty)
 
     def _renewed(self, lease: Lease, now: int) -> bool:
         if lease.counters is not None:

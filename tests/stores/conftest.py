@@ -21,7 +21,7 @@ def subject_of(name: str, request: pytest.FixtureRequest) -> Subject:
 
 
 class KeyClockSubject(Subject):
-    """A Subject on a server where its clock is a key, so that no script is new when it moves: for thousands of steps."""
+    """A Subject whose clock is a key of its server, so that no script is new when it moves: for thousands of steps."""
 
     def __init__(self, server: servers.Server) -> None:
         super().__init__(server.name, server.unix_url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import NamedTuple
 
 from ratelimit.model import Charge
@@ -62,6 +62,12 @@ class Refunds:
         for caller, allotment in allotments.items():
             timer = loop.call_later(max(0.0, allotment.deadline - time.monotonic()), self._give_back, allotment)
             self._held[allotment] = _Held(caller, caller.term_set, self._link.number, timer)
+
+    def forget(self, keys: Container[str]) -> None:
+        """These counters were reset: what would go back to them is somebody else's by now."""
+        for allotment, held in self._held.items():
+            if any(charge.key in keys for charge in held.caller.charges):
+                allotment.take_back()
 
     def give_all_back(self) -> None:
         for allotment in list(self._held):

@@ -77,6 +77,8 @@ class Units:
             await self._router.in_slices([(key, key) for key in keys], forget)
         finally:
             self._router.callers.changed(keys)
+            for queue in self._router.nodes.queues():
+                queue.refunds.forget(set(keys))
         return sum(counts)
 
     async def _settle(self, work: Sequence[_At]) -> None:

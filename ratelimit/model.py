@@ -78,7 +78,7 @@ class Limit:
     mode: Literal["enforce", "shadow", "off"] = "enforce"
     enforce_from_ms: int = 0  # before this instant the limit is in shadow
     reserve: bool = False  # a process may take units of it ahead, for callers too hot for a trip a request
-    hold: bool = False  # units of it may be held and settled by the app, which learns late how many; in memory for now
+    hold: bool = False  # units of it may be held and settled by the app, which learns late how many
 
     def __post_init__(self) -> None:
         made.limit(self, (Rate, Quota, Concurrency), slots=isinstance(self.kind, Concurrency))
@@ -282,11 +282,10 @@ class Admitting(Protocol):
 
 
 class Store(Admitting, Protocol):
-    """Where counters live, the only place where state changes. For now a RedisStore has only what is in Admitting.
+    """Where counters live, the only place where state changes.
 
     `units` multiply the cost of each charge; a cost of 0 stays 0, and is never exceeded. ValueError, and nothing is
-    done: for units that are no whole number, below 0 or, times a cost, from 2^53 on, and where a concurrency limit is
-    among the charges.
+    done: for units that are no whole number, below 0 or, times a cost, from 2^53 on, and for a concurrency limit.
     """
 
     async def peek(self, charges: Sequence[Charge], units: int = 1) -> Decision:
@@ -311,13 +310,14 @@ class Store(Admitting, Protocol):
         request that looks at a counter gives what was taken from it back first, once. Where the clock went back that is
         as much later; back by a window, or a quota's period, it stays counted until it leaves.
 
-        ValueError for 0 units, and for a limit without `hold`.
+        After a StoreUnavailable they may be held, for a lease. ValueError for 0 units, and for a limit without `hold`.
         """
 
     async def settle(self, hold: Hold, used: int) -> None:
         """Of the units of a hold so many were used: the rest goes back to where it was counted, what was used above
         them is charged now, also above the max. Counter by counter: where they went back already, or the store was
-        flushed, all that was used is charged now. The first settle counts; that is known until a day after its lease.
+        flushed, all that was used is charged now. The first settle counts; that is known for four leases and an hour,
+        so that it can be asked for again after a StoreUnavailable.
 
         ValueError for what is no Hold of this store; then it can still be settled.
         """

@@ -73,8 +73,8 @@ def _check_holds(policy: Policy, store: Admitting) -> None:
     held = next((limit.name for limits in policy.tiers.values() for limit in limits if limit.hold), None)
     if held is not None and not callable(getattr(store, "hold", None)):
         raise ValueError(
-            f"limit {in_a_line(held)} has hold = true, and a {type(store).__name__} holds no units: for now only"
-            " a store in memory does; give memory://, which counts in one process, or leave hold out"
+            f"limit {in_a_line(held)} has hold = true, and a {type(store).__name__} holds no units: it has no method"
+            " hold; give a RedisStore or a MemoryStore, or leave hold out"
         )
 
 

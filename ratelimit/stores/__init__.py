@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ratelimit.ground.tracebacks import without_locals
-from ratelimit.model import Admitting, Store
+from ratelimit.model import Store
 from ratelimit.stores.connection.errors import no_client
 from ratelimit.stores.fallback.local import LocalLimiter, local_of
 from ratelimit.stores.memory import MemoryStore
@@ -42,5 +42,4 @@ def open_store(url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> 
         from ratelimit.stores.redis import RedisStore  # only who uses Redis needs its library
     except ImportError as error:
         raise ImportError(f"{written}:// needs redis-py: pip install 'ratelimit-asgi[redis]'") from error
-    made: Admitting = RedisStore(url, prefix=prefix, timeout=timeout)
-    return made  # type: ignore[return-value] # without units yet
+    return RedisStore(url, prefix=prefix, timeout=timeout)

@@ -14,7 +14,7 @@ from ratelimit.stores.counting import asked
 from ratelimit.stores.counting.counters import Counter, Slots, Usage
 from ratelimit.stores.counting.decide import View, decided, new_counter, view
 from ratelimit.stores.counting.expiry import Expiry
-from ratelimit.stores.counting.holds import REMEMBERED_MS, Held, Holds, new_hold
+from ratelimit.stores.counting.holds import Held, Holds, held, known_ms, new_id
 from ratelimit.stores.counting.terms import KnownTerms, Terms, new_lease
 from ratelimit.stores.counting.window import Window
 
@@ -55,7 +55,7 @@ class MemoryStore:
             now = self._now(charges)
             views = [self._view(charge, now) for charge in charges]
             states = tuple([self._counted(view, view[0].cost * units, now) for view in views])
-            return Decision(True, now, states, units=units, counted_ms=_counted_ms(views, now))
+            return Decision(True, now, states, units=units, counted_ms=_counted_ms(views, states, now) if units else ())
 
     async def refund(self, spent: Decision, units: int | None = None) -> None:
         with self._lock:
@@ -68,15 +68,11 @@ class MemoryStore:
         asked.holdable(charges, units, lease_ms)
         with self._lock:
             decision = self._acquired(charges, units)
-            decision.units = 0
-            if decision.allowed:
-                taken = list(asked.taken(decision))
-                lease = new_hold(self._name, [charge.key for charge, _ in taken], lease_ms)
-                for charge, at_ms in taken:
-                    held = Held(charge.cost * units, at_ms, lease_ms, decision.now_ms + lease_ms)
-                    self._holds_of(charge.key, lease_ms).put(lease.id, held)
-                decision.hold = Hold(lease, copy.copy(decision), units)
-            return decision
+            hold_id, until_ms = new_id(self._name, lease_ms), decision.now_ms + lease_ms
+            for charge, at_ms in asked.taken(decision) if decision.allowed else ():
+                one = Held(charge.cost * units, at_ms, lease_ms, until_ms)
+                self._holds_of(charge.key, lease_ms).put(hold_id, one)
+            return held(decision, hold_id, lease_ms, units)
 
     async def settle(self, hold: Hold, used: int) -> None:
         charges = asked.settled(hold, used, self._name)
@@ -84,10 +80,10 @@ class MemoryStore:
             now = self._now(charges)
             for charge in charges:
                 found = self._view(charge, now, reap=False)
-                held = self._holds_of(charge.key, hold.lease.lease_ms).settle(hold.lease, now)
-                if held is not None:
-                    _give_back(found[2], held.units - used * charge.cost, held.counted_ms, found[1])
-                    self._counted(found, used * charge.cost - held.units, now)
+                one = self._holds_of(charge.key, hold.lease.lease_ms).settle(hold.lease, now)
+                if one is not None:
+                    _give_back(found[2], one.units - used * charge.cost, one.counted_ms, found[1])
+                    self._counted(found, used * charge.cost - one.units, now)
 
     async def reset(self, keys: Sequence[str]) -> int:
         asked.resettable(keys)
@@ -114,7 +110,7 @@ class MemoryStore:
         views = [self._view(charge, now, units) for charge in charges]
         decision = decided(views, now, self._charge if units == 1 else partial(self._charge, units=units), units)
         if now < self._latest and decision.allowed:
-            decision.counted_ms = _counted_ms(views, now)
+            decision.counted_ms = _counted_ms(views, decision.states, now)
         return decision
 
     def _now(self, charges: Sequence[Charge]) -> int:
@@ -127,14 +123,15 @@ class MemoryStore:
 
     def _forget(self, key: str) -> bool:
         self._holds.pop(key, None)
-        return self._counters.pop(key, None) is not None
+        counter = self._counters.pop(key, None)
+        return counter is not None and not (isinstance(counter, Slots) and counter.empty)
 
     def _renewed(self, lease: Lease, now: int) -> bool:
         if lease.counters is not None:
-            held = [key for key in lease.counters if key in self._holds and self._holds[key].renew(lease.id, now)]
-            for key in held:
+            there = [key for key in lease.counters if key in self._holds and self._holds[key].renew(lease.id, now)]
+            for key in there:
                 self._holds_of(key, lease.lease_ms)
-            return bool(held) or not lease.counters
+            return bool(there) or not lease.counters
         slots = self._counters.setdefault(lease.key, Slots())
         if not isinstance(slots, Slots):
             return False
@@ -142,7 +139,7 @@ class MemoryStore:
         return slots.renew(lease, now)
 
     def _holds_of(self, key: str, lease_ms: int) -> Holds:
-        self._expiry.keep(key, lease_ms + REMEMBERED_MS)
+        self._expiry.keep(key, known_ms(lease_ms))
         return self._holds.setdefault(key, Holds())
 
     def _view(self, charge: Charge, now: int, units: int = 1, *, reap: bool = True) -> View:
@@ -154,8 +151,8 @@ class MemoryStore:
             if holds:
                 holds.lose_count(now)
         if holds and reap:
-            for held in holds.ended(now):
-                _give_back(counter, held.units, held.counted_ms, terms)
+            for one in holds.ended(now):
+                _give_back(counter, one.units, one.counted_ms, terms)
         return view(charge, terms, counter, now, units)
 
     def _copied(self, charge: Charge, now: int, units: int) -> View:
@@ -164,8 +161,8 @@ class MemoryStore:
         counter = copy.deepcopy(self._counters.get(charge.key)) or new_counter(charge)
         holds = self._holds.get(charge.key) if charge.limit.hold else None
         if not counter.repair(now, terms) and holds:
-            for held in holds.ending(now):
-                _give_back(counter, held.units, held.counted_ms, terms)
+            for one in holds.ending(now):
+                _give_back(counter, one.units, one.counted_ms, terms)
         return view(charge, terms, counter, now, units)
 
     def _charge(self, charge: Charge, terms: Terms, counter: Counter, now: int, units: int = 1) -> Lease | None:
@@ -191,12 +188,14 @@ class MemoryStore:
         return State(charge, terms.max, used + cost, reset_after, terms.length_ms, shadow=terms.shadow)
 
 
-def _counted_ms(views: Sequence[View], now: int) -> tuple[int, ...]:
+def _counted_ms(views: Sequence[View], states: Sequence[State], now: int) -> tuple[int, ...]:
     """Of what was just charged, where that is not now for all of it."""
     counted_ms = tuple(
         [
-            counter.counted_at(now, terms) if isinstance(counter, Window | Usage) else now
-            for _, terms, counter, *_ in views
+            counter.counted_at(now, terms)
+            if isinstance(counter, Window | Usage) and state.charge.cost and not state.exceeded
+            else now
+            for (_, terms, counter, *_), state in zip(views, states, strict=True)
         ]
     )
     return () if counted_ms == (now,) * len(views) else counted_ms

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ratelimit.ground.loops import PerLoop, needs_asyncio
 from ratelimit.ground.tracebacks import without_locals
-from ratelimit.model import Charge, Decision, Lease
+from ratelimit.model import Charge, Decision, Hold, Lease
 from ratelimit.stores.batching.queue import DecisionQueue
 from ratelimit.stores.connection.breaker import OF_A_MASTER
 from ratelimit.stores.connection.dial import ConnectionPool, connections, connections_to_master
@@ -23,11 +23,11 @@ from ratelimit.stores.fallback.local import LocalLimiter
 from ratelimit.stores.fallback.reconcile import Reconciliation
 from ratelimit.stores.lua.rights import trial_of_rights
 from ratelimit.stores.lua.scripts import Scripts
-from ratelimit.stores.routing.cluster import ClusterNodes
 from ratelimit.stores.routing.lease_writes import LeaseWrites
+from ratelimit.stores.routing.nodes import ClusterNodes, SingleNode
 from ratelimit.stores.routing.router import Nodes, Router
 from ratelimit.stores.routing.sentinel import Sentinels
-from ratelimit.stores.routing.single import SingleNode
+from ratelimit.stores.routing.units import Units
 from ratelimit.stores.routing.urls import (
     CLUSTERS,
     SENTINELS,
@@ -47,6 +47,7 @@ class _Side(NamedTuple):
 
     router: Router
     leases: LeaseWrites
+    units: Units
     owed: Reconciliation | None
 
 
@@ -87,6 +88,24 @@ class RedisStore:
         except RuntimeError:
             raise needs_asyncio(self) from None
         return self._sides[loop].router.acquire(charges)
+
+    async def peek(self, charges: Sequence[Charge], units: int = 1) -> Decision:
+        return await self._side().units.peek(charges, units)
+
+    async def charge(self, charges: Sequence[Charge], units: int = 1) -> Decision:
+        return await self._side().units.charge(charges, units)
+
+    async def refund(self, spent: Decision, units: int | None = None) -> None:
+        await self._side().units.refund(spent, units)
+
+    async def hold(self, charges: Sequence[Charge], units: int, lease_ms: int) -> Decision:
+        return await self._side().units.hold(charges, units, lease_ms)
+
+    async def settle(self, hold: Hold, used: int) -> None:
+        await self._side().units.settle(hold, used)
+
+    async def reset(self, keys: Sequence[str]) -> int:
+        return await self._side().units.reset(keys)
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
         return await self._side().leases.renew(leases)
@@ -139,7 +158,7 @@ class RedisStore:
         nodes.on_new_queue = wire
         for queue in nodes.queues():
             wire(queue)
-        return _Side(router, leases, owed)
+        return _Side(router, leases, Units(router, self.scripts, self._prefix), owed)
 
     def _what_is_owed(self, router: Router) -> Reconciliation:
         nodes = router.nodes

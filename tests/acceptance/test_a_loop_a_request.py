@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 
 from ratelimit import RateLimitMiddleware, parse_policy
 from ratelimit.ground.loops import ends
-from ratelimit.stores.routing import cluster as cluster_module
+from ratelimit.stores.routing import nodes as cluster_module
 from tests import clusters, servers
 
 NAME = "a-loop-a-request"  # of our connections

@@ -33,6 +33,8 @@ _prefixes = (f"cancel{number}" for number in count())
 PATIENCE = 10.0  # seconds until a slot that is still held is kept for good
 ACQUIRE = "await self.store.acquire(charges)"
 
+VERBS = ("peek", "charge", "refund", "hold", "settle", "reset")
+
 # What a cancelled request can't be suspended in, by the function or by the text, and why.
 ELSEWHERE = {
     ("middleware.py", "RateLimitMiddleware._closing_store.closing"): "at shutdown",
@@ -62,11 +64,11 @@ ELSEWHERE = {
     ("stores/lua/scripts.py", "called"): "of that task, and of the one that settles",
     ("stores/redis.py", "RedisStore.close"): "at shutdown",
     ("stores/batching/queue.py", "DecisionQueue.close"): "at shutdown",
-    ("stores/routing/single.py", "SingleNode.close"): "at shutdown",
-    ("stores/routing/cluster.py", "ClusterNodes.close"): "at shutdown",
-    ("stores/routing/cluster.py", "ClusterNodes._learn"): "a task of its own: a request waits for its end by a future",
-    ("stores/routing/cluster.py", "ClusterNodes._learn_from"): "of that task",
-    ("stores/routing/cluster.py", "ClusterNodes._ask"): "of that task",
+    ("stores/routing/nodes.py", "SingleNode.close"): "at shutdown",
+    ("stores/routing/nodes.py", "ClusterNodes.close"): "at shutdown",
+    ("stores/routing/nodes.py", "ClusterNodes._learn"): "a task of its own: a request waits for its end by a future",
+    ("stores/routing/nodes.py", "ClusterNodes._learn_from"): "of that task",
+    ("stores/routing/nodes.py", "ClusterNodes._ask"): "of that task",
     ("stores/connection/link.py", "Link.call"): "of renewals, and of the look at who has which slots",
     ("stores/connection/link.py", "Link.close"): "at shutdown",
     (
@@ -85,8 +87,14 @@ ELSEWHERE = {
     ("stores/routing/sentinel.py", "Sentinels._ask"): "a task of its own, one a sentinel",
     ("stores/routing/sentinel.py", "ask"): "of these tasks",
     ("stores/routing/lease_writes.py", "LeaseWrites.renew"): "of the task that renews",
-    ("stores/routing/lease_writes.py", "LeaseWrites._renew_in_slices"): "of the task that renews",
-    ("stores/routing/lease_writes.py", "LeaseWrites._renew"): "of the task that renews",
+    ("stores/routing/router.py", "Router.in_slices"): "of the task that renews",
+    ("stores/routing/router.py", "Router.in_slices.of_one"): "of that task",
+    ("stores/routing/router.py", "Router.call"): "of that task, and of what an app settles by itself",
+    ("stores/routing/lease_writes.py", "LeaseWrites.renew.renewed"): "of the task that renews",
+    **{("stores/redis.py", f"RedisStore.{verb}"): "of an app by itself" for verb in VERBS},
+    **{("stores/routing/units.py", f"Units.{verb}"): "of an app by itself" for verb in VERBS},
+    ("stores/routing/units.py", "Units.reset.forget"): "of that",
+    ("stores/routing/units.py", "Units._settle"): "of that",
     ("stores/fallback/reconcile.py", "Reconciliation.settle"): "a task of its own, which no request waits for",
     ("stores/fallback/reconcile.py", "Reconciliation._check_refunds"): "of that task",
     ("stores/fallback/reconcile.py", "Reconciliation._resolve"): "of that task",

@@ -13,7 +13,7 @@ from ratelimit import RateLimitMiddleware
 from ratelimit.model import Scope
 from ratelimit.stores.connection.socket import command
 from ratelimit.stores.redis import RedisStore
-from ratelimit.stores.routing.cluster import ClusterNodes
+from ratelimit.stores.routing.nodes import ClusterNodes
 from tests import clusters, servers
 from tests.cancellation import Place, waits
 from tests.stores import nodes_of

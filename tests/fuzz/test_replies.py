@@ -18,7 +18,7 @@ from ratelimit.stores.connection.handshake import Address
 from ratelimit.stores.connection.socket import Socket
 from ratelimit.stores.lua.scripts import Scripts
 from ratelimit.stores.redis import RedisStore
-from ratelimit.stores.routing.cluster import ClusterNodes
+from ratelimit.stores.routing.nodes import ClusterNodes
 from ratelimit.stores.routing.slotmap import SLOTS, ranges_of
 from ratelimit.stores.routing.urls import ClusterUrl
 from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed

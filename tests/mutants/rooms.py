@@ -79,12 +79,12 @@ ROOMS = {
         ("stores/lua/**/*.lua",),
         (*STORES, "stores/fallback/test_settle.py", "stores/batching/test_reserve.py", "stores/batching/test_queue.py",
          "stores/batching/test_refunds.py", "acceptance/test_limits_to_come.py", "stores/test_redis.py",
-         "stores/test_differential.py"),
+         "stores/test_differential.py", "stores/test_units_agree.py", "stores/test_units_on_servers.py"),
         "valkey or not (memory or fakeredis or redis)",
     ),
     "batching": Room(
         ("stores/batching/callers.py", "stores/batching/allotments.py", "stores/batching/replies.py"),
-        ("stores/batching", "stores/test_contract.py"),
+        ("stores/batching", "stores/test_contract.py", "stores/routing/test_units.py"),
         "not (memory or fakeredis or redis) and not test_reserve_strict",
     ),
     "journal": Room(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from itertools import count
 from typing import Any
 
@@ -21,7 +21,7 @@ from tests.servers import Server
 
 CLOCK_LINE = "local time = redis.call('TIME')"
 STORES = ("memory", "fakeredis", "valkey", "redis")
-COUNT_UNITS = ("memory",)  # those that have peek, charge, refund, hold, settle and reset
+COUNT_UNITS = STORES  # those that have peek, charge, refund, hold, settle and reset
 _LOADED = {name: Script.load(name) for name in NAMES}
 SCRIPTS = {name: script for name, script in _LOADED.items() if CLOCK_LINE in script.text}  # those that go by the clock
 _prefixes = (f"test{number}" for number in count())
@@ -41,6 +41,7 @@ class Subject:
     instant, or where a `server` is given by a key that has it."""
 
     _clock: Redis | None = None
+    _by_key: Mapping[str, Script] = BY_KEY
 
     def __init__(self, name: str, redis: Any = None, server: Server | None = None) -> None:
         self.name = name
@@ -60,7 +61,7 @@ class Subject:
             if self._clock:
                 self._clock.set("clock", now_ms)
             for name, script in SCRIPTS.items():
-                setattr(self.store.scripts, name, BY_KEY[name] if self._clock else at(script, now_ms))
+                setattr(self.store.scripts, name, self._by_key[name] if self._clock else at(script, now_ms))
         return self
 
     async def acquire(self, *charges: Charge) -> Decision:

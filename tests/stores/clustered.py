@@ -18,7 +18,7 @@ from ratelimit.stores.connection.dial import ConnectionPool
 from ratelimit.stores.connection.errors import Redirected, error_of
 from ratelimit.stores.connection.socket import Reply
 from ratelimit.stores.redis import ClusterStore
-from ratelimit.stores.routing.cluster import ClusterNodes
+from ratelimit.stores.routing.nodes import ClusterNodes
 from ratelimit.stores.routing.slotmap import slot_of
 from tests import clusters
 from tests.stores import SCRIPTS, Subject, _prefixes, at

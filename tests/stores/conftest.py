@@ -6,8 +6,9 @@ import fakeredis
 import pytest
 
 from tests import clusters, sentinels, servers
-from tests.stores import STORES, Subject
+from tests.stores import SCRIPTS, STORES, Subject
 from tests.stores.clock import Clock
+from tests.stores.simulation import moved
 
 
 def subject_of(name: str, request: pytest.FixtureRequest) -> Subject:
@@ -17,6 +18,19 @@ def subject_of(name: str, request: pytest.FixtureRequest) -> Subject:
         return Subject(name, fakeredis.FakeAsyncRedis())
     server: servers.Server = request.getfixturevalue(name)
     return Subject(name, server.unix_url, server)
+
+
+class LastingSubject(Subject):
+    """One on a server, for thousands of steps: its keys live longer than by the clock that the test moves."""
+
+    _by_key = {name: moved(script) for name, script in SCRIPTS.items()}  # noqa: RUF012 - a constant
+
+    def __init__(self, server: servers.Server) -> None:
+        super().__init__(server.name, server.unix_url, server)
+
+
+def lasting_subject_of(name: str, request: pytest.FixtureRequest) -> Subject:
+    return Subject(name) if name == "memory" else LastingSubject(request.getfixturevalue(name))
 
 
 @pytest.fixture(params=STORES)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ratelimit.model import Charge, StoreUnavailable
 from ratelimit.stores.connection.breaker import Breaker
+from ratelimit.stores.routing.nodes import SingleNode
 from ratelimit.stores.routing.router import Router
-from ratelimit.stores.routing.single import SingleNode
 
 if TYPE_CHECKING:
     from tests.stores.simulation import World

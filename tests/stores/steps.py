@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from ratelimit.model import Charge, Decision, Hold, Lease, Limit, Quota, Rate
+from ratelimit.stores.counting.holds import known_ms
 from tests.stores import Subject, concurrency, quota, rate
 
 T = 1_772_359_200_000  # 2026-03-01T10:00:00Z
@@ -242,7 +243,7 @@ class Oracle:
                 kept = Kept(self._count(charge, 0, now, owner), self._lease_ms[owner], 0)
                 self._held[charge.key][owner] = kept
             kept.entry.units = min(kept.entry.units, charge.cost * used)
-            kept.settled, kept.until_ms = True, now + kept.lease_ms + DAY
+            kept.settled, kept.until_ms = True, now + known_ms(kept.lease_ms)
             if (more := charge.cost * used - there) > 0:
                 self._count(charge, more, now, owner)
 

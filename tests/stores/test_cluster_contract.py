@@ -1,4 +1,4 @@
-"""The contract of the stores, on a cluster: the same timelines as in test_contract.py, decision for decision."""
+"""The contract of the stores, on a cluster: the same timelines as in test_contract.py and test_units.py."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import pytest
 
 from tests.stores.clustered import ClusterSubject
 from tests.stores.test_contract import *  # noqa: F403 - every promise of the contract, with the subject below
+from tests.stores.test_units import *  # noqa: F403
 
 
 @pytest.fixture(params=["valkey", pytest.param("redis", marks=pytest.mark.proof)])
 def subject(request: pytest.FixtureRequest) -> ClusterSubject:
     return ClusterSubject(request.getfixturevalue(f"{request.param}_cluster"))
+
+
+@pytest.fixture
+def units(subject: ClusterSubject) -> ClusterSubject:
+    return subject

@@ -10,6 +10,7 @@ import pytest
 
 from ratelimit.model import Hold
 from ratelimit.stores import memory, open_store
+from ratelimit.stores.counting.holds import known_ms
 from ratelimit.stores.memory import MemoryStore
 from tests.stores import concurrency, quota, rate
 
@@ -65,7 +66,8 @@ def test_a_counter_that_matters_is_kept(moved: list[int]) -> None:
 
 
 def test_holds_cost_the_same_however_many_there_are() -> None:
-    """What has ended is found without a look at what has not, and what is settled leaves a tombstone for a day."""
+    """What has ended is found without a look at what has not, and what is settled leaves a tombstone, which goes
+    when its time is over."""
     now = T
     store = MemoryStore(clock=lambda: now)
 
@@ -81,27 +83,32 @@ def test_holds_cost_the_same_however_many_there_are() -> None:
         now += 1
         assert len(holds.ended(now)) == 1
         assert len(holds._queue) == 598
-        now += 300 + DAY
-        for _ in range(200):  # of each settle two tombstones that are over are dropped
-            await store.settle(Hold(held.lease._replace(id=f"{_}@{store._name}"), held.charged, 1), 0)
+        now += 300
+        for number in range(200):
+            lease = held.lease._replace(id=f"{number}@{store._name}", lease_ms=LEASE)
+            await store.settle(Hold(lease, held.charged, 1), 0)
         assert (len(holds._held), len(holds._settled)) == (299, 200)
-        now += LEASE + 300 + DAY
-        for _ in range(60):
-            await store.settle(Hold(held.lease._replace(id=f"x{_}@{store._name}"), held.charged, 1), 0)
-        assert len(holds._settled) == 200 - 2 * 60 + 60
+        await store.acquire([TOKENS])
+        assert (len(holds._held), len(holds._settled)) == (0, 200)
+        now += known_ms(LEASE) - 1
+        await store.acquire([TOKENS])
+        assert len(holds._settled) == 200
+        now += 1
+        await store.acquire([TOKENS])
+        assert (holds._settled, holds._queue) == ({}, [])
 
     asyncio.run(test())
 
 
 def test_holds_are_forgotten_with_their_counter(moved: list[int]) -> None:
-    """Nothing is left of a caller a day behind its last lease."""
+    """Nothing is left of a caller when no settle of it can be repeated any more."""
     store = MemoryStore(clock=lambda: T + moved[0])
 
     async def test() -> None:
         lease = (await store.hold([TOKENS], 1, LEASE)).hold.lease
         moved[0] += 5_000
         assert await store.renew([lease]) == []
-        moved[0] += LEASE + DAY
+        moved[0] += known_ms(LEASE)
         assert await store.acquire([])
         assert TOKENS.key in store._holds
         moved[0] += 1_000

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ratelimit.model import FOREVER, Charge, Decision, Hold
+from ratelimit.stores.counting.holds import known_ms
 from tests.stores import COUNT_UNITS, Subject, concurrency, quota, rate
 from tests.stores.conftest import subject_of
 
@@ -18,6 +19,7 @@ T = 1_773_136_800_000  # 2026-03-10T10:00:00Z; a minute's limit has sub-windows 
 MIDNIGHT = 50_400_000  # after T
 DAY = 86_400_000
 LEASE = 10_000
+KNOWN = known_ms(LEASE)  # 4 leases and an hour
 
 
 @pytest.fixture(params=COUNT_UNITS)
@@ -222,8 +224,9 @@ CLOCK_FAR_BACK_AND_A_CRASH: list[Row] = [
 TOMBSTONE: list[Row] = [
     (0, "hold a", 4, True, 4),
     (1_000, "settle a", 4, None, 4),
-    (1_000 + LEASE + DAY - 1, "settle a", 4, None, 0),
-    (1_000 + LEASE + DAY, "settle a", 4, None, 4),  # nobody knows it any more
+    (1_000 + 3 * LEASE, "settle a", 4, None, 4),  # after three leases without the store
+    (1_000 + KNOWN - 1, "settle a", 4, None, 0),
+    (1_000 + KNOWN, "settle a", 4, None, 4),  # nobody knows it any more
 ]
 
 

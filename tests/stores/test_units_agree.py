@@ -8,12 +8,13 @@ import pytest
 
 from ratelimit.model import Decision
 from ratelimit.stores.counting.window import Window
-from tests.stores import COUNT_UNITS, Subject
-from tests.stores.conftest import subject_of
+from tests.stores import Subject
+from tests.stores.conftest import lasting_subject_of
 from tests.stores.steps import Oracle, Player, Step, steps
 
 STEPS = 2_500  # of one seed; 40 of them are 100,000
 SEEDS = [0, 1, *[pytest.param(seed, marks=pytest.mark.proof) for seed in range(2, 40)]]
+SERVERS = ("valkey", "redis")
 
 
 async def agree(one: Player, other: Player, seed: int, count: int = STEPS) -> None:
@@ -26,6 +27,13 @@ def test_agree_with_itself() -> None:
     """Two memory stores agree: whatever is in a step, and nothing that is random in them, decides."""
     subject = Subject("memory")
     subject.run(agree(Player(subject), Player(Subject("memory")), seed=7, count=1_000))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_memory_agrees_with_a_server(seed: int, request: pytest.FixtureRequest) -> None:
+    """Over 100,000 steps of all verbs, with clocks that jump back, decision for decision and field by field."""
+    subject = lasting_subject_of(SERVERS[seed % 2], request)
+    subject.run(agree(Player(subject), Player(Subject("memory")), seed))
 
 
 async def as_the_oracle_says(player: Player, seed: int) -> dict[str, int]:
@@ -57,11 +65,10 @@ def _given(player: Player, step: Step) -> Any:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", COUNT_UNITS)
-def test_every_time_stamp(name: str, seed: int, request: pytest.FixtureRequest) -> None:
+def test_every_time_stamp(seed: int) -> None:
     """Over random steps, with a clock that also goes back a little, the sums that are kept are those of an oracle that
     keeps each unit with its owner: what goes back is never somebody else's."""
-    subject = subject_of(name, request)
+    subject = Subject("memory")
 
     async def test() -> None:
         tried = await as_the_oracle_says(Player(subject), seed)

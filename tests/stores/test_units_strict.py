@@ -12,8 +12,8 @@ import pytest
 
 from ratelimit.model import Charge, Hold
 from ratelimit.stores.counting.window import Window
-from tests.stores import COUNT_UNITS, Subject, quota, rate
-from tests.stores.conftest import subject_of
+from tests.stores import Subject, quota, rate
+from tests.stores.conftest import lasting_subject_of
 from tests.stores.steps import index
 
 T = 1_772_359_200_000  # 2026-03-01T10:00:00Z
@@ -126,17 +126,17 @@ class World:
         return Charge(self.limit.limit, self.limit.key, 0, self.limit.maxes)
 
 
-SEEDS = [0, 1, *[pytest.param(seed, marks=pytest.mark.proof) for seed in range(2, 20)]]
+ON = [("memory", 0), ("memory", 1), ("valkey", 0)]
+PROOFS = [*[("memory", seed) for seed in range(2, 20)], *[("valkey", n) for n in (1, 2)], ("redis", 3), ("redis", 4)]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", COUNT_UNITS)
+@pytest.mark.parametrize(("name", "seed"), [*ON, *[pytest.param(*one, marks=pytest.mark.proof) for one in PROOFS]])
 @pytest.mark.parametrize("kind", ["rate", "long rate", "quota"])
 def test_never_above_but_by_what_was_not_known(kind: str, name: str, seed: int, request: pytest.FixtureRequest) -> None:
     """Eight holders that settle fewer, equal or more, some twice, some after their lease, some never: by a log of every
     unit nobody is admitted above the max, also where others used more than they held; what the dead held is back within
     a lease; and in the end the sum is that of the log."""
-    subject = subject_of(name, request)
+    subject = lasting_subject_of(name, request)
     make = {"rate": lambda n: rate(n, 10_000, 20, hold=True), "long rate": lambda n: rate(n, 60_000, hold=True)}
     limit = make.get(kind, lambda n: quota(n, "day", hold=True))(200 if kind == "quota" else 20)
     maximum = limit.maxes[-1][1]

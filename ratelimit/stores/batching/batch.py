@@ -82,8 +82,9 @@ class Batch:
             number = self._term_sets[term_set] = bulk(len(self._term_sets) + 1)
             self._arguments += term_set.parts
         self._keys.append(caller.keys)
-        self._count += term_set.size
+        self._count += term_set.keys
         self._callers.append(number)
+        self._callers += call.asked
         if term_set.reserves:
             self._callers.append(bulk(self._wanted(caller)))
         if caller.caps:
@@ -102,7 +103,7 @@ class Batch:
         """Tell each caller what the reply says to it. Raises what comes of reading it if it is no such reply."""
         now_ms, at, witness = time_of(reply), 1, self.witness
         for call in self.calls:
-            result, caller, leases, _, _ = call
+            result, caller, leases, _, _, _ = call
             term_set = caller.term_set
             verdict, at = reply[at], at + 1
             outcome: Outcome
@@ -196,13 +197,16 @@ def _full(call: Pending, now_ms: int, verdict: int, said: Sequence[int]) -> Deci
     allowed = verdict == TOLD
     if verdict not in (DENIED, TOLD) or min(said) < -1 or max(said) > FOREVER:
         raise ValueError("a number that is none of ours")
-    states = []
+    states = list[State]()
+    counted_ms: tuple[int, ...] = ()
     for c, (charge, term) in enumerate(zip(call.caller.charges, call.caller.term_set.terms, strict=True)):
-        exceeded, used, reset_after, retry_after = said[4 * c : 4 * c + 4]
-        wait = (None if retry_after < 0 else retry_after) if exceeded else 0
+        exceeded, used, reset_after, later = said[4 * c : 4 * c + 4]
+        wait = (None if later < 0 else later) if exceeded else 0
+        counted_ms += (now_ms if exceeded else now_ms + later,)
         states.append(State(charge, term.max, used, reset_after, term.length_ms, exceeded == 1, wait, term.shadow))
     if allowed is any(state.exceeded and not state.shadow for state in states):
         raise ValueError("a denial by no limit, or none by one that is exceeded")
     over = {state.charge.key for state in states if state.exceeded}
     held = tuple([lease for lease in call.leases if allowed and lease.key not in over])
-    return Decision(allowed, now_ms, tuple(states), held)
+    now = (now_ms,) * len(states)
+    return Decision(allowed, now_ms, tuple(states), held, counted_ms=counted_ms if counted_ms != now else ())

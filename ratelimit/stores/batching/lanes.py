@@ -35,7 +35,7 @@ class Lanes:
         slot, room, moving = -1, most, bool(self._moving)
         next_of = waiting.popleft
         while waiting and room > 0:
-            result, caller, _, _, asking = call = next_of()
+            result, caller, _, _, asking, _ = call = next_of()
             if result.done():  # nobody waits for it any more: it would be charged for nothing
                 continue
             if moving or asking or caller.slot != slot:

@@ -28,13 +28,15 @@ Outcome = (
 
 class Pending(NamedTuple):
     """A request that waits for its decision until `deadline`, by the loop's clock. `leases` are taken when it is sent,
-    with the max that is sent. `asking`: the node that it is for does not have the slot yet."""
+    with the max that is sent. `asking`: the node that it is for does not have the slot yet. `asked` is how many units,
+    and the id of a hold, as they are sent; nothing of a plain request."""
 
     result: asyncio.Future[Outcome]
     caller: Caller
     leases: list[Lease]
     deadline: float
     asking: bool = False
+    asked: tuple[bytes, ...] = ()
 
 
 def earliest(*lines: Iterable[Pending]) -> float | None:

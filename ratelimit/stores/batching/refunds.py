@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import NamedTuple
 
-from ratelimit.model import Charge, Rate
+from ratelimit.model import Charge
 from ratelimit.stores.batching.allotments import Allotment
 from ratelimit.stores.batching.callers import Caller, TermSet
 from ratelimit.stores.connection.inflight import unheard
 from ratelimit.stores.connection.link import Link
-from ratelimit.stores.connection.socket import bulk
-from ratelimit.stores.counting.terms import LETTERS
+from ratelimit.stores.counting.terms import Item, Place
 from ratelimit.stores.lua.scripts import Scripts
 
 # Charges, how often they were charged, at which instant (ms, by the store's clock), and by the call of which number.
@@ -64,6 +63,12 @@ class Refunds:
             timer = loop.call_later(max(0.0, allotment.deadline - time.monotonic()), self._give_back, allotment)
             self._held[allotment] = _Held(caller, caller.term_set, self._link.number, timer)
 
+    def forget(self, keys: Container[str]) -> None:
+        """These counters were reset: what would go back to them is somebody else's by now."""
+        for allotment, held in self._held.items():
+            if any(charge.key in keys for charge in held.caller.charges):
+                allotment.take_back()
+
     def give_all_back(self) -> None:
         for allotment in list(self._held):
             self._give_back(allotment)
@@ -80,10 +85,7 @@ class Refunds:
 
     def _command(self, held: _Held, allotment: Allotment, units: int) -> bytes:
         """With the script's text: after EVALSHA it would have to be sent a second time where the cache lost it."""
-        arguments = [b"$0\r\n\r\n"]  # no number: nobody asks what became of it
-        for charge, term in zip(held.caller.charges, held.term_set.terms, strict=True):
-            sub_window = allotment.charged_at_ms * term.second // term.first if term.kind is Rate else 0
-            arguments += [bulk(LETTERS[term.kind]), bulk(b"%d" % (-units * charge.cost))]
-            arguments += [bulk(term.first), bulk(term.second), bulk(sub_window)]
-        head = self._scripts.settle.head(held.term_set.size, len(arguments), text=True)
-        return b"".join([head, held.caller.keys, *arguments])
+        caller, at_ms = held.caller, allotment.charged_at_ms
+        charged = [one for one in zip(caller.charges, held.term_set.terms, strict=True) if one[0].cost]
+        items = [Item(charge.key, Place.at(terms, at_ms), -units * charge.cost) for charge, terms in charged]
+        return self._scripts.settlement(caller.prefix, items, text=True)

@@ -47,7 +47,7 @@ def given_back(spent: Decision, units: int | None) -> int:
     if units is not None:
         _at("units", checks.units, units)
     refunded = getattr(spent, "refunded", 0)
-    left = spent.units - refunded if spent.allowed else 0
+    left = spent.units - refunded if spent.allowed and not spent.unavailable else 0
     given = left if units is None else min(units, left)
     spent.refunded = refunded + given
     return given

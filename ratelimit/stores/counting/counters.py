@@ -93,6 +93,11 @@ class Slots:
         self._queue: list[tuple[int, str]] = []  # a heap with an entry for each that counts, and others
         self._latest: dict[int, int] = {}  # by length of a lease, an instant at which all of these have ended
 
+    @property
+    def empty(self) -> bool:
+        """Nothing is held, and nothing that has ended can come back."""
+        return not (self.leases or self._ended)
+
     def used(self, now_ms: int, _: Terms) -> int:
         self._look(now_ms)
         return len(self.leases)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import heapq
 import secrets
-from collections.abc import Sequence
-from itertools import islice
 from typing import NamedTuple
 
-from ratelimit.model import Lease
+from ratelimit.model import FOREVER, Decision, Hold, Lease
+from ratelimit.stores.counting.asked import taken
 
-REMEMBERED_MS = 86_400_000  # for so long behind its lease a settle that comes again is known: as long as a marker
+HOUR_MS = 3_600_000
+
+
+def known_ms(lease_ms: int) -> int:
+    """For how long it is known that a hold was settled: a settle whose reply was lost may come again after three leases
+    without the store, and late. lua/lib/holds.lua has it too."""
+    return 4 * lease_ms + HOUR_MS
 
 
 class Held(NamedTuple):
@@ -30,7 +36,7 @@ class Holds:
 
     def __init__(self) -> None:
         self._held: dict[str, Held] = {}
-        self._queue: list[tuple[int, str]] = []  # a heap: an entry for each lease, and for each one that was renewed
+        self._queue: list[tuple[int, str]] = []  # a heap: an entry for each lease, renewal and settle
         self._settled: dict[str, int] = {}  # until when that is remembered
 
     def put(self, hold_id: str, held: Held) -> None:
@@ -49,6 +55,8 @@ class Holds:
         ended = []
         while self._queue and self._queue[0][0] <= now_ms:
             _, hold_id = heapq.heappop(self._queue)
+            if self._settled.get(hold_id, FOREVER) <= now_ms:
+                del self._settled[hold_id]
             if (held := self._held.get(hold_id)) and held.until_ms <= now_ms:
                 ended.append(self._held.pop(hold_id))
         return ended
@@ -59,12 +67,10 @@ class Holds:
 
     def settle(self, lease: Lease, now_ms: int) -> Held | None:
         """What was held, GONE where it is not there, None where it was settled before."""
-        for hold_id in list(islice(self._settled, 2)):  # more than are added
-            if self._settled[hold_id] <= now_ms:
-                del self._settled[hold_id]
         if self._settled.get(lease.id, 0) > now_ms:
             return None
-        self._settled[lease.id] = now_ms + lease.lease_ms + REMEMBERED_MS
+        self._settled[lease.id] = until_ms = now_ms + known_ms(lease.lease_ms)
+        heapq.heappush(self._queue, (until_ms, lease.id))
         return self._held.pop(lease.id, GONE)
 
     def lose_count(self, now_ms: int) -> None:
@@ -75,7 +81,16 @@ class Holds:
             self.put(hold_id, held._replace(counted_ms=-1, until_ms=until_ms))
 
 
-def new_hold(store: str, counters: Sequence[str], lease_ms: int) -> Lease:
-    """`store` is what tells it from others, and ends the id."""
-    key = counters[0] if counters else ""
-    return Lease(key, f"{secrets.token_hex(16)}@{store}", lease_ms, counters=tuple(counters))
+def new_id(store: str, lease_ms: int) -> str:
+    """Of a hold. `store` is what tells it from others."""
+    return f"{secrets.token_hex(16)}/{lease_ms}@{store}"
+
+
+def held(decision: Decision, hold_id: str, lease_ms: int, units: int) -> Decision:
+    """The same, on units that are held if it is allowed: then none of it can be refunded."""
+    decision.units = 0
+    if decision.allowed:
+        counters = tuple([charge.key for charge, _ in taken(decision)])
+        lease = Lease(counters[0] if counters else "", hold_id, lease_ms, counters=counters)
+        decision.hold = Hold(lease, copy.copy(decision), units)
+    return decision

@@ -61,6 +61,28 @@ class Terms(NamedTuple):
         return self.first if self.kind is Concurrency else self.end - now_ms
 
 
+class Place(NamedTuple):
+    """Where units count, as lua/settle.lua has it: a sub-window of a rate, "r"; the period of a quota, "q"."""
+
+    letter: str
+    first: int
+    second: int
+    sub_window: int
+
+    @classmethod
+    def at(cls, terms: Terms, now_ms: int) -> Place:
+        sub_window = now_ms * terms.second // terms.first if terms.kind is Rate else 0
+        return cls(LETTERS[terms.kind], terms.first, terms.second, sub_window)
+
+
+class Item(NamedTuple):
+    """Units that are owed, or below 0 to be given back, in one place of one counter."""
+
+    key: str
+    place: Place
+    units: int
+
+
 def leaves(sub_window: int, window_ms: int, precision: int) -> int:
     """The instant at which a sub-window has left the window: start(i + k + 1)."""
     return -(-(sub_window + precision + 1) * window_ms // precision)

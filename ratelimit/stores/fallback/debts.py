@@ -11,10 +11,9 @@ from functools import partial
 
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection.errors import Replied, error_of, of_all
-from ratelimit.stores.connection.socket import Part
+from ratelimit.stores.counting.terms import Item
 from ratelimit.stores.fallback.gate import NodeGate
 from ratelimit.stores.fallback.idempotency import IdempotencyKey, IdempotencyKeys
-from ratelimit.stores.fallback.journal import Item
 from ratelimit.stores.fallback.local import LocalLimiter
 from ratelimit.stores.lua.scripts import Scripts
 
@@ -70,14 +69,10 @@ class DebtWriter:
     ) -> bool | None:
         """Whether all of it was charged; None: nobody knows yet."""
         call = self._keys.next("settled", items[0].key)
-        keys = [*[self._keys.prefix + item.key for item in items], call.marker]
-        arguments: list[Part] = [call.number]
-        for item in items:
-            letter, first, second, sub_window = item.place
-            arguments += (letter, b"%d" % item.units, first, second, sub_window)
+        written = partial(self._scripts.settlement, self._keys.prefix, items, call)
         sent = time.monotonic()
         try:
-            reply = await gate.call(slot, self._scripts.settle, keys, arguments, self._patience)
+            reply = await gate.call(slot, written, self._patience)
             if not (isinstance(reply, list) and len(reply) == 1 + len(items)):
                 raise gate.unreadable()
         except Replied as error:  # nothing was done

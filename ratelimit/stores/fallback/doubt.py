@@ -88,7 +88,7 @@ class CallDoubts:
             ahead = receipt.ahead.get(before)
             if ahead and self.receipt and caller not in given:
                 self._give_back(caller.charges, ahead, charged_at, self.receipt.number)
-            before += caller.term_set.size
+            before += caller.term_set.keys
 
     def _tell(self, call: Pending, charged_at: int) -> None:
         if self._waiting and (doubt := self._waiting.pop(call.result, None)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextvars import Context
 from functools import partial
 from typing import Protocol
@@ -13,11 +13,11 @@ from ratelimit.stores.batching.batch import Batch
 from ratelimit.stores.batching.pending import Pending
 from ratelimit.stores.batching.queue import DecisionQueue
 from ratelimit.stores.connection.errors import Redirected, Replied, of_all
-from ratelimit.stores.connection.socket import Part, Reply, bulk, command
+from ratelimit.stores.connection.socket import Reply, command
 from ratelimit.stores.fallback.doubt import CallDoubts
 from ratelimit.stores.fallback.idempotency import NOTHING, IdempotencyKey, IdempotencyKeys, mark_of
 from ratelimit.stores.fallback.local import LocalLimiter
-from ratelimit.stores.lua.scripts import Script, called
+from ratelimit.stores.lua.scripts import Written, called
 
 
 class Settler(Protocol):
@@ -142,15 +142,8 @@ class NodeGate:
     def _learn(self, doubts: CallDoubts, batch: Batch, told: list[bytes] | None) -> None:
         doubts.learn(batch.calls, mark_of(told), batch.allotments)
 
-    async def call(
-        self, slot: int, script: Script, keys: Sequence[str], arguments: Sequence[Part], patience: float
-    ) -> Reply:
+    async def call(self, slot: int, written: Written, patience: float) -> Reply:
         """Call a script. Raises StoreUnavailable; of a Replied one it is known that nothing was done."""
-        body = b"".join(map(bulk, [*keys, *arguments]))
-
-        def written(*, text: bool = False) -> bytes:
-            return script.head(len(keys), len(arguments), text=text) + body
-
         try:
             return await called(self.queue.link, written, patience)
         except Redirected as reply:  # nothing was done; the next attempt goes to who has the slot by then

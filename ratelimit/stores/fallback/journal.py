@@ -5,35 +5,12 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
 
-from ratelimit.stores.counting.terms import Terms
+from ratelimit.stores.counting.terms import Item, Place
 
 logger = logging.getLogger("ratelimit")
 
 MOST = 50_000  # entries of 0.53 kB, and 0.15 kB for each further one of a counter: 27 MB an event loop
-
-
-class Place(NamedTuple):
-    """Where units count, as lua/settle.lua has it: a sub-window of a rate, "r"; the period of a quota, "q"."""
-
-    letter: str
-    first: int
-    second: int
-    sub_window: int
-
-    @classmethod
-    def at(cls, terms: Terms, letter: str, now_ms: int) -> Place:
-        sub_window = now_ms * terms.second // terms.first if letter == "r" else 0
-        return cls(letter, terms.first, terms.second, sub_window)
-
-
-class Item(NamedTuple):
-    """Units that are owed, or below 0 to be given back, in one place of one counter."""
-
-    key: str
-    place: Place
-    units: int
 
 
 class _Debt:

@@ -15,9 +15,9 @@ from ratelimit.ground.loops import PerLoop, running
 from ratelimit.model import Charge, Concurrency, Decision, Lease, State, StoreUnavailable
 from ratelimit.stores.counting.counters import Counter
 from ratelimit.stores.counting.decide import decided, new_counter, view
-from ratelimit.stores.counting.terms import LETTERS, KnownTerms, Terms, new_lease
+from ratelimit.stores.counting.terms import Item, KnownTerms, Place, Terms, new_lease
 from ratelimit.stores.fallback.doubt import InDoubt
-from ratelimit.stores.fallback.journal import Item, Journal, Place
+from ratelimit.stores.fallback.journal import Journal
 from ratelimit.stores.fallback.slots import KnownSlots, LocalSlots
 
 MOST = 10_000  # counters of 0.8 kB, of 2.9 kB where all of 60 sub-windows are in use: 30 MB an event loop
@@ -100,7 +100,7 @@ class LocalLimiter:
         """The call of a number has charged this so often, at that instant, for requests that were not let through."""
         for charge in charges:
             if charge.cost and not isinstance(charge.limit.kind, Concurrency):  # leases are given back anyway
-                place = _place(charge, self._terms_at(charge, charged_at), charged_at)
+                place = Place.at(self._terms_at(charge, charged_at), charged_at)
                 self.journal.give_back(Item(charge.key, place, -times * charge.cost), number)
         self.on_owed()
 
@@ -135,7 +135,7 @@ class LocalLimiter:
             lease = new_lease(charge.key, terms.lease_ms, terms.max)
             self.held.give(lease)
             return lease
-        admitted.append(Item(charge.key, _place(charge, terms, now), charge.cost))
+        admitted.append(Item(charge.key, Place.at(terms, now), charge.cost))
         return None
 
     def _owe(self, admitted: Sequence[Item], charged_at: int) -> None:
@@ -171,10 +171,6 @@ def local_of(store: object) -> Callable[[], LocalLimiter]:
         return accountable.local
     locals_: PerLoop[LocalLimiter] = PerLoop(lambda: LocalLimiter(lambda _: time.time_ns() // 1_000_000, owes=False))
     return lambda: locals_[running()]
-
-
-def _place(charge: Charge, terms: Terms, now_ms: int) -> Place:
-    return Place.at(terms, LETTERS[type(charge.limit.kind)], now_ms)
 
 
 def _nothing() -> None:

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
+from functools import partial
 from typing import NamedTuple
 
 from ratelimit.model import StoreUnavailable
@@ -171,8 +172,7 @@ class Reconciliation:
     async def _resolve(self, gate: NodeGate, lost: _Lost) -> None:
         told: list[bytes] | None = []  # nobody knows any more
         if time.monotonic() < lost.sent + LIFE - 60:
-            marker, number = lost.key
-            reply = await gate.call(lost.slot, self._scripts.resolve, [marker], [number], self._patience)
+            reply = await gate.call(lost.slot, partial(self._scripts.resolution, lost.key), self._patience)
             if not (reply is None or (isinstance(reply, bytes) and MARKER.fullmatch(reply))):
                 raise gate.unreadable()
             told = told_by(reply, lost.key)

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import pairwise
@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING
 
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores.connection.errors import NoScript
-from ratelimit.stores.connection.socket import Reply, bulk
+from ratelimit.stores.connection.socket import Part, Reply, bulk
 
 if TYPE_CHECKING:
     from ratelimit.stores.connection.link import Link
 
-NAMES = ("acquire", "settle", "renew", "resolve", "trial")
+NAMES = ("acquire", "settle", "renew", "resolve", "reset", "trial")
+Written = Callable[..., bytes]  # a call, with its text if it is given text=True
 FAILED, UNDECIDED = -2, -3  # of a caller; why is behind it
 LATEST_MS = 2**47  # in the year 6429: further on there is soon no calendar
 
 _INCLUDE = re.compile(r"^ *-- include (\S+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^ *--.*$", re.MULTILINE)
+
+# Units of a counter in one place, as settle.lua has it: their letter, two numbers, and where or of which hold.
+Settled = tuple[str, tuple[str, int, int, int | str], int]
 
 
 def _read(name: str) -> str:
@@ -66,7 +70,7 @@ class Script:
         return b"*%d\r\n%b%b%b" % (3 + keys + arguments, bulk(name), bulk(script), bulk(keys))
 
 
-async def called(link: Link, written: Callable[..., bytes], patience: float) -> Reply:
+async def called(link: Link, written: Written, patience: float) -> Reply:
     """The reply to a script call; `written` with its text where the server has lost it. Raises StoreUnavailable."""
     now = asyncio.get_running_loop().time
     deadline = now() + patience
@@ -76,11 +80,30 @@ async def called(link: Link, written: Callable[..., bytes], patience: float) -> 
         return await link.call(written(text=True), deadline - now())
 
 
-def without_room(leases: Sequence[Lease], reply: Reply) -> list[Lease]:
-    """The leases that were taken again above the max. Raises StoreUnavailable if it is no reply of renew.lua."""
-    if not isinstance(reply, list) or len(reply) != len(leases) or any(type(room) is not int for room in reply):
+def record_of(key: str) -> str:
+    """Where it is kept what is held of a counter."""
+    return f"{key}:held"
+
+
+def rooms_of(reply: Reply, count: int) -> list[int]:
+    """Of a reply of renew.lua. Raises StoreUnavailable if it is none."""
+    if not isinstance(reply, list) or len(reply) != count or any(type(room) is not int for room in reply):
         raise StoreUnavailable("what the server sent is no reply to the script that renews leases")
-    return [lease for lease, room in zip(leases, reply, strict=True) if not room]
+    return reply
+
+
+def count_of(reply: Reply) -> int:
+    """Of a reply of reset.lua. Raises StoreUnavailable if it is none."""
+    if type(reply) is not int:
+        raise StoreUnavailable("what the server sent is no reply to the script that resets")
+    return reply
+
+
+def outcomes_of(reply: Reply, count: int) -> tuple[int, Sequence[int | bytes]]:
+    """Of a reply of settle.lua: when that was, and what came of each item. Raises StoreUnavailable if it is none."""
+    if not isinstance(reply, list) or len(reply) != 1 + count or type(reply[0]) is not int:
+        raise StoreUnavailable("what the server sent is no reply to the script that settles")
+    return reply[0], reply[1:]
 
 
 def refused(reply: Reply) -> dict[str, str]:
@@ -129,6 +152,7 @@ class Scripts:
     settle: Script = field(default_factory=_loaded("settle"))
     renew: Script = field(default_factory=_loaded("renew"))
     resolve: Script = field(default_factory=_loaded("resolve"))
+    reset: Script = field(default_factory=_loaded("reset"))
     trial: Script = field(default_factory=_loaded("trial"))
 
     def trying(self, prefix: str, tag: str = "") -> bytes:
@@ -141,7 +165,34 @@ class Scripts:
         return b"".join([self.acquire.head(0, 2, text=True), bulk(""), bulk(0)])
 
     def renewal(self, prefix: str, leases: Sequence[Lease], *, text: bool = False) -> bytes:
-        """A call of renew.lua for leases in one slot."""
-        keys = [bulk(prefix + lease.key) for lease in leases]
-        arguments = [bulk(part) for lease in leases for part in (lease.id, lease.lease_ms, lease.max)]
-        return b"".join([self.renew.head(len(keys), len(arguments), text=text), *keys, *arguments])
+        """A call of renew.lua for leases in one slot; of units that are held, one for each counter: it is its key."""
+        keys, arguments = [], list[Part]()
+        for lease in leases:
+            held = lease.counters is not None
+            keys.append(prefix + (record_of(lease.key) if held else lease.key))
+            arguments += (lease.id, lease.lease_ms, "" if held else lease.max)
+        return _call(self.renew, keys, arguments, text=text)
+
+    def settlement(
+        self, prefix: str, items: Iterable[Settled], receipt: tuple[str, bytes] = ("", b""), *, text: bool = False
+    ) -> bytes:
+        """A call of settle.lua for items in one slot; with a marker and a number, where it can be asked about."""
+        marker, number = receipt
+        keys, arguments = [], list[Part]([number])
+        for key, (letter, first, second, where), units in items:
+            keys += [prefix + key, prefix + record_of(key)] if letter.isupper() else [prefix + key]
+            arguments += (letter, units, first, second, where)
+        return _call(self.settle, [*keys, marker] if marker else keys, arguments, text=text)
+
+    def resolution(self, receipt: tuple[str, bytes], *, text: bool = False) -> bytes:
+        """A call of resolve.lua."""
+        marker, number = receipt
+        return _call(self.resolve, [marker], [number], text=text)
+
+    def forgetting(self, prefix: str, keys: Sequence[str], *, text: bool = True) -> bytes:
+        """A call of reset.lua for counters in one slot. It is rare: always with its text."""
+        return _call(self.reset, [prefix + one for key in keys for one in (key, record_of(key))], [], text=text)
+
+
+def _call(script: Script, keys: Sequence[str], arguments: Sequence[Part], *, text: bool) -> bytes:
+    return b"".join([script.head(len(keys), len(arguments), text=text), *map(bulk, (*keys, *arguments))])

@@ -1,1 +1,1 @@
-"""Which server decides for a key. Read router.py first, then single.py and cluster.py."""
+"""Which server decides for a key. Read router.py first, then nodes.py."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from contextvars import Context
@@ -13,13 +13,12 @@ from typing import NamedTuple
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores.batching.allotments import new
 from ratelimit.stores.batching.queue import DecisionQueue
-from ratelimit.stores.connection.errors import AskRedirect, ClusterDown, Moved, NoScript, Redirected, Refused, Replied
+from ratelimit.stores.connection.errors import AskRedirect, Moved, Redirected, Refused, Replied
 from ratelimit.stores.connection.inflight import POST_LIFE, POSTS, Done, unheard
 from ratelimit.stores.connection.socket import ASKING, Reply, command
-from ratelimit.stores.lua.scripts import Scripts, without_room
-from ratelimit.stores.routing.router import FOLLOWED, Router
+from ratelimit.stores.lua.scripts import Scripts, rooms_of
+from ratelimit.stores.routing.router import FOLLOWED, SLICE, Router, heard
 
-SLICE = 256  # leases of a script call, and of a command: the server serves nobody else for some 2 ms
 RETRY = 0.5  # seconds until leases that could not be given back are tried again
 
 
@@ -51,62 +50,33 @@ class LeaseWrites:
         self.gave_back: Callable[[Sequence[Lease]], None] = lambda _: None
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
-        """Those that are above their max. Renews what can be reached also where a node is gone; then raises
-        StoreUnavailable."""
-        by_slot: defaultdict[int, list[Lease]] = defaultdict(list)
-        for lease in leases:
-            by_slot[self._nodes.slot_of(lease.key)].append(lease)
-        crowding: list[Lease] = []
-        renewals = [self._renew_in_slices(slot, held, crowding) for slot, held in by_slot.items()]
+        """Slots that are above their max, and units that are gone from every counter. Renews what can be reached also
+        where a node is gone; then raises StoreUnavailable."""
+        kept: dict[str, int] = {}  # by id, whether any of it is
+
+        async def renewed(slot: int, some: Sequence[Lease]) -> None:
+            asked: list[Lease] = []
+
+            def written(*, text: bool = False) -> bytes:
+                asked[:] = [lease for lease in some if lease.id not in self._gone]
+                return self._scripts.renewal(self._prefix, asked, text=text)
+
+            rooms = rooms_of(await self._router.call(slot, written), len(asked))
+            for lease, room in zip(asked, rooms, strict=True):
+                kept[lease.id] = room or kept.get(lease.id, 0)
+
         self._renewals += 1
         try:
-            failures = await asyncio.gather(*renewals, return_exceptions=True)
+            await self._router.in_slices([(one.key, one) for lease in leases for one in _of_each(lease)], renewed)
         finally:
             self._renewals -= 1
             self._gone = self._gone if self._renewals else set()
-        if failure := next(filter(None, failures), None):
-            raise failure
-        return crowding
-
-    async def _renew_in_slices(
-        self, slot: int, leases: Sequence[Lease], crowding: list[Lease]
-    ) -> StoreUnavailable | None:
-        """One after the other, so that decisions come in between; each in its own time."""
-        failure = None
-        for first in range(0, len(leases), SLICE):
-            try:
-                crowding += await self._renew(slot, leases[first : first + SLICE])
-            except StoreUnavailable as error:
-                failure = error
-        return failure
-
-    async def _renew(self, slot: int, leases: Sequence[Lease]) -> list[Lease]:
-        deadline = self._loop.time() + self._timeout
-        queue, asking, text = None, False, False
-        history: tuple[Redirected | ClusterDown, ...] = ()
-        while True:
-            queue = queue or await self._nodes.found(slot, deadline)
-            if not (leases := [lease for lease in leases if lease.id not in self._gone]):
-                return []
-            if asking:
-                queue.link.cork(ASKING).add_done_callback(_heard)
-            call = self._scripts.renewal(self._prefix, leases, text=text)
-            try:
-                kept = await queue.link.call(call, deadline - self._loop.time())
-            except NoScript:  # nothing was done
-                if text:
-                    raise
-                text = True
-            except (Redirected, ClusterDown) as reply:  # nothing was done
-                history += (reply,)
-                queue, asking = await self._router.again(queue, slot, asking, history, deadline)
-            else:
-                return without_room(leases, kept)
+        return [lease for lease in leases if kept.get(lease.id) == 0]
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Raises StoreUnavailable where a node does not take it from the wire in time."""
         deadline = self._loop.time() + self._timeout
-        for queue in self._post(leases):
+        for queue in self._post([lease for lease in leases if lease.counters is None]):
             await queue.link.wait_until_sent(deadline)
 
     def post_release(self, leases: Sequence[Lease]) -> None:
@@ -150,7 +120,7 @@ class LeaseWrites:
             self._timer.cancel()
         for what in self._waiting:
             if queue := self._nodes.masters[what.slot]:
-                queue.link.submit(what.command).add_done_callback(_heard)
+                queue.link.submit(what.command).add_done_callback(heard)
         self._waiting.clear()
 
     def _send(self, returns: Sequence[_Return]) -> Iterable[DecisionQueue]:
@@ -210,6 +180,6 @@ class LeaseWrites:
         self.flush()
 
 
-def _heard(reply: asyncio.Future[Reply]) -> None:
-    """Nobody waits for it; what ASKING came to, the command behind it says."""
-    reply.exception()
+def _of_each(lease: Lease) -> Sequence[Lease]:
+    """Of units that are held a lease for each counter: what has gone back from one is kept in another."""
+    return [lease] if lease.counters is None else [lease._replace(key=key) for key in lease.counters]

@@ -11,21 +11,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from ratelimit.ground.loops import hand_over
 from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
 from ratelimit.stores.batching.allotments import new
-from ratelimit.stores.batching.callers import CallerCache
+from ratelimit.stores.batching.callers import DECIDE, CallerCache
 from ratelimit.stores.batching.pending import Again, Outcome, Pending
 from ratelimit.stores.batching.queue import DecisionQueue
-from ratelimit.stores.connection.errors import AskRedirect, ClusterDown, Moved, Redirected
+from ratelimit.stores.connection.errors import AskRedirect, ClusterDown, Moved, NoScript, Redirected
+from ratelimit.stores.connection.socket import ASKING, Reply
+from ratelimit.stores.lua.scripts import Written
+
+T = TypeVar("T")
 
 CLOCKS = 3  # 1, and 1 more where the store's clock is in another period than ours; a third only at the next midnight
 FOLLOWED = 5
 PAUSE = 0.001  # seconds before a second attempt, more before each later one
 LONGEST_PAUSE = 0.02
+SLICE = 256  # leases of a script call, and of a command: the server serves nobody else for some 2 ms
 
 
 class Nodes(Protocol):
@@ -67,12 +73,13 @@ class Router:
         self._down: set[int] = set()  # slots for which a request was refused for its whole time, and no decision since
         self.callers = CallerCache(prefix, self._slot, self.store_ms)
 
-    async def acquire(self, charges: Sequence[Charge]) -> Decision:
+    async def acquire(self, charges: Sequence[Charge], mode: str = DECIDE, asked: tuple[bytes, ...] = ()) -> Decision:
+        """What `asked` is made of, batching/pending.py says; the modes, lua/acquire.lua."""
         caller = self.callers.recent.young.get(id(charges))
-        if caller is None or caller.charges is not charges:
+        if caller is None or caller.charges is not charges or asked:
             if not charges:
                 return Decision(allowed=True, now_ms=self.store_ms(0))
-            caller = self.callers.of(charges)
+            caller = self.callers.of(charges, mode)
         queue, asking, deadline = self.nodes.masters[caller.slot], False, 0.0
         history: tuple[Outcome, ...] = ()
         while True:
@@ -84,7 +91,7 @@ class Router:
                 queue = await self.nodes.found(caller.slot, deadline)
             result: asyncio.Future[Outcome] = self._loop.create_future()
             leases: list[Lease] = []
-            queue.ask(new(Pending, (result, caller, leases, deadline, asking)))
+            queue.ask(new(Pending, (result, caller, leases, deadline, asking, asked)))
             try:
                 outcome = await result
             except (StoreUnavailable, asyncio.CancelledError, GeneratorExit) as end:
@@ -97,6 +104,48 @@ class Router:
                 return outcome
             history += (outcome,)
             queue, asking = await self.again(queue, caller.slot, asking, history, deadline)
+
+    async def call(self, slot: int, written: Written) -> Reply:
+        """What the node that has a slot says to a call of a script. Raises StoreUnavailable."""
+        deadline = self._loop.time() + self._timeout
+        queue, asking, text = self.nodes.masters[slot], False, False
+        history: tuple[Outcome, ...] = ()
+        while True:
+            queue = queue or await self.nodes.found(slot, deadline)
+            if asking:
+                queue.link.cork(ASKING).add_done_callback(heard)
+            call = written(text=True) if text else written()
+            try:
+                return await queue.link.call(call, deadline - self._loop.time())
+            except NoScript:  # nothing was done
+                if text:
+                    raise
+                text = True
+            except (Redirected, ClusterDown) as reply:  # nothing was done
+                history += (reply,)
+                queue, asking = await self.again(queue, slot, asking, history, deadline)
+
+    async def in_slices(
+        self, rows: Iterable[tuple[str, T]], ask: Callable[[int, Sequence[T]], Awaitable[None]]
+    ) -> None:
+        """Have each row asked about where its key is: in slices, one after the other, so that decisions come in
+        between; of several slots together. What can be reached is done also where a node is gone; then raises
+        StoreUnavailable."""
+        by_slot: defaultdict[int, list[T]] = defaultdict(list)
+        for key, row in rows:
+            by_slot[self.nodes.slot_of(key)].append(row)
+        failures: list[StoreUnavailable] = []
+
+        async def of_one(slot: int, there: Sequence[T]) -> None:
+            for first in range(0, len(there), SLICE):
+                try:
+                    await ask(slot, there[first : first + SLICE])
+                except StoreUnavailable as error:
+                    failures.append(error)
+
+        await asyncio.gather(*[of_one(slot, there) for slot, there in by_slot.items()])
+        if failures:
+            raise failures[-1]
 
     async def again(
         self, queue: DecisionQueue, slot: int, asking: bool, history: Sequence[Outcome], deadline: float
@@ -139,6 +188,11 @@ class Router:
             hand_over(self._loop, self.give_back, leases)
         else:
             self.give_back(leases)
+
+
+def heard(reply: asyncio.Future[Reply]) -> None:
+    """Nobody waits for it; what ASKING came to, the command behind it says."""
+    reply.exception()
 
 
 async def pause(tries: int, deadline: float) -> bool:

@@ -53,6 +53,24 @@ def test_what_is_left_goes_back(server: servers.Server, subject: Subject, clock:
     subject.run(test())
 
 
+def test_what_was_reset(server: servers.Server, subject: Subject, clock: Clock) -> None:
+    """Nothing goes back to a counter that this process has reset: it would be somebody else's. Of others it does."""
+    other = (ahead(rate(1_000, 60_000, key="other")),)
+
+    async def test() -> None:
+        await spend(subject, BOTH, 4)
+        await spend(subject, other, 4)
+        assert await subject.store.reset([BOTH[0].key]) == 1
+        assert (left(subject, BOTH), left(subject, other)) == (0, 7)
+        await subject.store.charge(BOTH[:1], 3)
+        clock.to(T + 998.9)
+        await settled(subject)
+        assert fields(server, subject) == {"h": J, "s": 3, SLOT: 3}
+        assert fields(server, subject, "other") == {"h": J, "s": 4, SLOT: 4}
+
+    subject.run(test())
+
+
 def test_nothing_is_left(server: servers.Server, subject: Subject, clock: Clock) -> None:
     """Of a block that was spent nothing is sent."""
 

@@ -17,7 +17,7 @@ from ratelimit.stores.connection import link as link_module
 from ratelimit.stores.connection.errors import NoScript
 from ratelimit.stores.connection.socket import command
 from ratelimit.stores.redis import ClusterStore, RedisStore
-from ratelimit.stores.routing.cluster import LATELY, REST
+from ratelimit.stores.routing.nodes import LATELY, REST
 from ratelimit.stores.routing.slotmap import slot_of
 from tests import servers
 from tests.slots.test_leases import Clocked

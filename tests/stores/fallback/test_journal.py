@@ -6,7 +6,8 @@ import logging
 
 import pytest
 
-from ratelimit.stores.fallback.journal import Item, Journal, Place
+from ratelimit.stores.counting.terms import Item, Place
+from ratelimit.stores.fallback.journal import Journal
 
 MARCH, APRIL = Place("q", 3, 4, 0), Place("q", 4, 5, 0)
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratelimit.model import FOREVER, Charge, Decision, State, StoreUnavailable
+from ratelimit.stores.counting.terms import Item, Place
 from ratelimit.stores.fallback.doubt import Doubt, InDoubt
 from ratelimit.stores.fallback.idempotency import NEVER_KNOWN, NOT
-from ratelimit.stores.fallback.journal import Item, Place
 from ratelimit.stores.fallback.local import LocalLimiter
 from ratelimit.stores.memory import MemoryStore
 from tests.stores import concurrency, quota, rate

@@ -121,6 +121,39 @@ def test_a_lost_call_is_asked_about_first(store: RedisStore, *, applied: bool) -
     run(store, test())
 
 
+@pytest.mark.parametrize("charged", ["tokens", "mine"])
+def test_a_marker_counts_keys(store: RedisStore, charged: str) -> None:
+    """Whom a lost call has charged is said by the keys before its own: a limit that can be held has two. What was asked
+    for by an app beside it is in doubt as well, and nothing is owed of it."""
+    tokens = (quota(9, key="tokens", hold=True),)
+
+    async def test() -> None:
+        wire = await connected(store)
+        asked = [ask(store, *tokens), ask(store, *MINE), asyncio.create_task(store.charge(tokens, 5))]
+        await turns()
+        (call,) = wire.written
+        assert wire.keys[0][:5] == ["tokens", "held", "mine", "tokens", "held"]
+        wire.lose("it broke")
+        failures = await asyncio.gather(*asked, return_exceptions=True)
+        for charges, failure in zip((tokens, MINE), failures[:2], strict=True):
+            assert isinstance(failure, InDoubt)
+            admitted(store, failure, charges)
+        assert isinstance(failures[2], StoreUnavailable)
+        other = ask(store, *OTHER)
+        wire = await until(lambda: len(FakeWire.made) == 2 and FakeWire.made[-1].written)
+        wire.reply(call[3 + int(call[2])] + b" %d %d" % (T, 0 if charged == "tokens" else 2))
+        await sent(wire, 2)
+        assert wire.written[1][3] == b"ratelimit:{user=ana}:" + {"tokens": b"mine", "mine": b"tokens"}[charged]
+        assert wire.written[1][6:8] == [b"q", b"1"]
+        wire.reply([T, 1])
+        await until(lambda: names(store, wire)[-1] == "acquire")
+        wire.reply([T, 1, 1])
+        assert (await other).allowed
+        assert store.local().journal.open_units == 0
+
+    run(store, test())
+
+
 def test_a_late_reply_tells(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reply that comes after its request has given up still says what became of it; what was denied there and
     admitted here is charged before the next decision, as soon as the store answers in time."""

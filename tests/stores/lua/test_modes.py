@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from ratelimit.stores.counting.holds import known_ms
 from ratelimit.stores.lua.scripts import Script
 from tests import servers
 from tests.stores import by_key
@@ -143,7 +144,7 @@ class Oracle:
     def settle(self, hold_id: str, used: int, now: int, lease: int) -> None:
         if self.settled.get(hold_id, 0) > now:
             return
-        self.settled[hold_id] = now + lease + DAY
+        self.settled[hold_id] = now + known_ms(lease)
         units, counted_at, _ = self.held.pop(hold_id, (0, 0, 0))
         if used < units:
             self.log[counted_at] -= units - used
@@ -248,7 +249,8 @@ def test_what_is_held_in_shadow(client: Redis) -> None:
 
 
 def test_a_settle_late_by_any_time(client: Redis) -> None:
-    """Before anybody came by it is as in time; after that all that was used is charged; twice is once, for a day."""
+    """Before anybody came by it is as in time; after that all that was used is charged; twice is once, for four leases
+    and an hour."""
     server = Server(client, RATE, QUOTA)
     first, _ = server.hold(T, 10)
     assert server.settle(T + 7_000, first, 4) == [1, 1]
@@ -258,12 +260,12 @@ def test_a_settle_late_by_any_time(client: Redis) -> None:
     for _ in range(3):
         assert server.settle(T + 13_000 + 3 * 5_000, second, 6) == [1, 1]
         assert server.used(T + 28_000) == [11, 11]
-    late = T + 28_000 + 5_000 + DAY // 4
+    late = T + 7_000 + known_ms(5_000) - 1
     assert server.settle(late, first, 9) == [1, 1]
     assert server.used(late) == [0, 11]
     assert client.zcard(server.record(1)) == 2
-    assert all(0 < client.pttl(server.record(n)) <= DAY + 50_000_000 for n in range(2))
-    server.ask(T + 28_000 + 5_000 + DAY, "decide", rows=(RATE, Row("Q", 100, T, T + 2 * DAY)))
+    assert all(0 < client.pttl(server.record(n)) <= 50_000_000 for n in range(2))
+    server.ask(T + 28_000 + known_ms(5_000), "decide", rows=(RATE, Row("Q", 100, T, T + 2 * DAY)))
     assert client.zcard(server.record(1)) == 0
     for n in range(2):
         assert client.pttl(server.record(n)) == -2

@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores.batching.callers import TermSet
-from ratelimit.stores.batching.refunds import Refunds
 from ratelimit.stores.lua import scripts
-from ratelimit.stores.lua.scripts import NAMES, Script, Scripts, read_time, whole
+from ratelimit.stores.lua.scripts import NAMES, Script, Scripts, Settled, read_time, whole
 from tests.packaging import ROOT
 from tests.stores import CLOCK_LINE, concurrency, quota, rate
 
@@ -59,13 +57,9 @@ def test_headers_count_what_is_sent() -> None:
     assert TermSet(later, 1_772_359_200_000).parts == 4 + 4 * charge + 1 + step
     leases = [Lease("a", "1/5", 5, 1), Lease("b", "2/5", 5, 1)]
     assert counts(Scripts().renewal("p:", leases)) == (2, 2 * said("renew", "a lease")[0])
-    term_set = TermSet(charges[:2], 1_772_359_200_000)
-    held = SimpleNamespace(
-        caller=SimpleNamespace(charges=charges[:2], keys=b"$1\r\na\r\n$1\r\nb\r\n"), term_set=term_set
-    )
-    refunds = cast("Refunds", SimpleNamespace(_scripts=Scripts()))
-    refund = Refunds._command(refunds, cast("Any", held), cast("Any", SimpleNamespace(charged_at_ms=5)), 3)
-    assert counts(refund) == (2, 1 + 2 * said("settle", "an item")[0])
+    items: list[Settled] = [("a", ("r", 60_000, 60, 5), -3), ("b", ("Q", 0, 9, "7/5@ab"), 4)]
+    assert counts(Scripts().settlement("p:", items)) == (3, 1 + 2 * said("settle", "an item")[0])
+    assert counts(Scripts().settlement("p:", items, ("marker", b"7"))) == (4, 1 + 2 * said("settle", "an item")[0])
 
 
 def counts(request: bytes) -> tuple[int, int]:
@@ -79,8 +73,9 @@ def counts(request: bytes) -> tuple[int, int]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_reads_the_clock_once(name: str) -> None:
-    """In a line that tests replace; resolve.lua goes by no clock, and trial.lua only tries whether it may be asked."""
-    assert Script.load(name).text.count(CLOCK_LINE) == (name not in {"resolve", "trial"})
+    """In a line that tests replace; resolve.lua and reset.lua go by no clock, and trial.lua only tries
+    whether it may be asked."""
+    assert Script.load(name).text.count(CLOCK_LINE) == (name not in {"resolve", "reset", "trial"})
 
 
 def test_nothing_is_defined_twice() -> None:
@@ -127,7 +122,7 @@ def test_what_is_no_script(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "ratelimit.stores.lua", *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == "usage: python -m ratelimit.stores.lua {acquire|settle|renew|resolve|trial}\n"
+    assert ended.stderr == "usage: python -m ratelimit.stores.lua {acquire|settle|renew|resolve|reset|trial}\n"
 
 
 def test_an_unknown_include() -> None:

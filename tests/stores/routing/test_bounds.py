@@ -9,7 +9,7 @@ import pytest
 from ratelimit.model import FOREVER, Lease, StoreUnavailable
 from ratelimit.stores.connection.errors import error_of
 from ratelimit.stores.redis import ClusterStore, RedisStore
-from ratelimit.stores.routing.lease_writes import SLICE
+from ratelimit.stores.routing.router import SLICE
 from ratelimit.stores.routing.slotmap import Address
 from tests.slots.test_leases import Clocked
 from tests.stores import concurrency, nodes_of, queue_of, rate, side_of

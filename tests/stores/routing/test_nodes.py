@@ -10,7 +10,7 @@ import pytest
 
 from ratelimit.model import Decision, Lease, StoreUnavailable
 from ratelimit.stores.redis import ClusterStore
-from ratelimit.stores.routing import cluster as nodes_module
+from ratelimit.stores.routing import nodes as nodes_module
 from ratelimit.stores.routing.slotmap import Address, Range
 from tests.slots.test_leases import Clocked
 from tests.stores import concurrency, nodes_of, rate, side_of

@@ -4,7 +4,8 @@
 --   u<id>  its units, as a number below 0
 --   c<id>  an instant in the sub-window or period in which they were counted, as a number below 0; not there where the clock
 --          went far back and nobody knows any more
---   t<id>  until when it is known that it was settled: a day behind its lease, longer than a settle can be late
+--   t<id>  until when it is known that it was settled: for four leases and an hour, as a settle whose reply was lost may come
+--          again after three leases without the store, and late
 --
 -- An id ends with the length of its lease, and the name of its store: "/60000@3f9a". Units that were neither settled nor
 -- renewed go back when a script comes by, each once: what is not in the record any more was given back.
@@ -12,10 +13,14 @@
 -- row   of a tariff: kind, with its return_to
 -- seen  of a counter, as the kind has it
 
-local HOLDS_KNOWN_MS = 86400000
+local HOLDS_HOUR_MS = 3600000
 
 local function holds_lease(id)
   return tonumber(string.match(id, '/(%d+)@'))
+end
+
+local function holds_known(lease)
+  return 4 * lease + HOLDS_HOUR_MS
 end
 
 -- Adds to the record, which is kept for so long (ms) from now on; the expiry of one that is there comes first.
@@ -33,7 +38,7 @@ end
 -- `lasts` is for how long the units count.
 local function holds_put(record, id, units, counted_at, lasts, now)
   local lease = holds_lease(id)
-  holds_add(record, max_of(lasts, lease + HOLDS_KNOWN_MS), now + lease, 'h' .. id, -units, 'u' .. id, -counted_at, 'c' .. id)
+  holds_add(record, max_of(lasts, holds_known(lease)), now + lease, 'h' .. id, -units, 'u' .. id, -counted_at, 'c' .. id)
 end
 
 local function holds_drop(record, id)
@@ -122,7 +127,7 @@ local function holds_renew(record, id, now)
   if not call('ZSCORE', record, 'h' .. id) then
     return false
   end
-  holds_add(record, lease + HOLDS_KNOWN_MS, now + lease, 'h' .. id)
+  holds_add(record, holds_known(lease), now + lease, 'h' .. id)
   return true
 end
 
@@ -133,7 +138,7 @@ end
 
 -- From now on it is settled, and nothing goes back of it any more.
 local function holds_settle(record, id, now)
-  local lasts = holds_lease(id) + HOLDS_KNOWN_MS
+  local lasts = holds_known(holds_lease(id))
   holds_add(record, lasts, now + lasts, 't' .. id, 0, 'u' .. id)
   redis.pcall('ZREM', record, 'h' .. id, 'u' .. id, 'c' .. id)
 end

@@ -1,4 +1,7 @@
-"""The nodes of a cluster: who has which slots, as last heard, and a queue of decisions for each."""
+"""Who decides: a single server, which has the one slot, or the nodes of a cluster, by who has which slots.
+
+Of each node there is a queue of decisions.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from typing import Any
 from ratelimit.ground.loops import ends
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.batching.queue import MOST, DecisionQueue
-from ratelimit.stores.connection.breaker import OF_A_NODE
+from ratelimit.stores.connection.breaker import OF_A_MASTER, OF_A_NODE, Proof
 from ratelimit.stores.connection.deadline import in_time
-from ratelimit.stores.connection.dial import connections
+from ratelimit.stores.connection.dial import ConnectionPool, connections
 from ratelimit.stores.connection.errors import Moved, Redirected
 from ratelimit.stores.connection.handshake import Address
 from ratelimit.stores.connection.socket import command
@@ -27,6 +30,34 @@ LATELY = 2 * REST  # requests begin the next look after REST, and it takes its t
 AT_ONCE = 3  # nodes that are asked for it together: one that is gone costs no time
 SLOTS_OF_ALL = command("CLUSTER", "SLOTS")
 NOBODY: list[DecisionQueue | None] = [None] * SLOTS
+
+
+class SingleNode:
+    """A server, or the master that sentinels name. Of one event loop, `timeout` in seconds."""
+
+    def __init__(self, pool: ConnectionPool, scripts: Scripts, timeout: float, proof: Proof = OF_A_MASTER) -> None:
+        self.queue = DecisionQueue(pool, scripts, timeout, proof, on_trouble=self.refresh)
+        self.masters = (self.queue,)
+        self.on_new_queue: Callable[[DecisionQueue], None] = lambda _: None  # there will be no other
+
+    def slot_of(self, _: str) -> int:
+        return 0
+
+    def queues(self) -> tuple[DecisionQueue]:
+        return self.masters
+
+    async def found(self, _: int, __: float) -> DecisionQueue:
+        return self.queue
+
+    def follow(self, _: DecisionQueue, __: int, reply: Redirected) -> None:
+        raise type(reply)(str(reply))  # it is a node of a cluster: the error says which URL that has
+
+    def refresh(self) -> None:
+        """It is known, and no slot is on its way, whatever a server has said that was no single one."""
+        self.queue.lanes.settle()
+
+    async def close(self) -> None:
+        await self.queue.close()
 
 
 class ClusterNodes:

@@ -13,8 +13,6 @@ from ratelimit.stores.connection.deadline import DeadlineTimer
 from ratelimit.stores.connection.errors import NotMaster
 from ratelimit.stores.connection.socket import Reply
 
-POSTS = 10_000  # leases that are kept while there is no connection, the newest
-POST_LIFE = 60.0  # seconds; a lease that is released later than that has ended by itself
 Done = Callable[[Reply], None]  # called with a reply; with a StoreUnavailable where there is none
 
 

@@ -13,12 +13,14 @@ from typing import NamedTuple
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores.batching.allotments import new
 from ratelimit.stores.batching.queue import DecisionQueue
-from ratelimit.stores.connection.errors import AskRedirect, Moved, Redirected, Refused, Replied
-from ratelimit.stores.connection.inflight import POST_LIFE, POSTS, Done, unheard
+from ratelimit.stores.connection.errors import AskRedirect, Moved, Redirected, Refused, Replied, Unwritable
+from ratelimit.stores.connection.inflight import Done, unheard
 from ratelimit.stores.connection.socket import ASKING, Reply, command
 from ratelimit.stores.lua.scripts import Scripts, rooms_of
 from ratelimit.stores.routing.router import FOLLOWED, SLICE, Router, heard
 
+POSTS = 10_000  # leases that wait to be given back, the newest
+POST_LIFE = 60.0  # seconds; a lease that is released later than that has ended by itself
 RETRY = 0.5  # seconds until leases that could not be given back are tried again
 
 
@@ -55,6 +57,8 @@ class LeaseWrites:
         kept: dict[str, int] = {}  # by id, whether any of it is
 
         async def renewed(slot: int, some: Sequence[Lease]) -> None:
+            if self._gone.issuperset([lease.id for lease in some]):
+                return
             asked: list[Lease] = []
 
             def written(*, text: bool = False) -> bytes:
@@ -163,7 +167,7 @@ class LeaseWrites:
             importing = there if isinstance(reply, AskRedirect) else None
             self._send([what._replace(sent_away=what.sent_away + 1, importing=importing)])
         elif isinstance(reply, StoreUnavailable) and (
-            isinstance(reply, Refused | Redirected) or not isinstance(reply, Replied)
+            isinstance(reply, Refused | Unwritable | Redirected) or not isinstance(reply, Replied)
         ):  # for now, or nobody knows: the connection has ended
             self._nodes.refresh()
             self._wait(what._replace(sent_away=0, importing=None))

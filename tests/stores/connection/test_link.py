@@ -191,13 +191,14 @@ def test_a_release_that_was_lost_on_its_way(fake: RedisStore) -> None:
 
 
 def test_a_release_that_is_refused_for_now(fake: RedisStore) -> None:
-    """A release that a server was too busy for is sent again half a second later, or over the next connection."""
+    """A release that a server was too busy for, or had no disk for, is sent again half a second later, or over the next
+    connection."""
 
     async def test() -> None:
         wire = await connected(fake)
         for number in range(3):
             await fake.release([LEASE._replace(id=f"{number}/60000")])
-        for word in ("BUSY", "LOADING"):
+        for word in ("BUSY", "MISCONF"):
             wire.reply(error_of(f"{word} for now"))
         wire.reply(1)
         wire.written.clear()
@@ -206,7 +207,7 @@ def test_a_release_that_is_refused_for_now(fake: RedisStore) -> None:
         await asyncio.sleep(lease_writes.RETRY)
         assert [call[-1] for call in wire.written] == [b"0/60000", b"1/60000"]
         wire.reply(1)
-        wire.reply(error_of("BUSY for now"))
+        wire.reply(error_of("LOADING for now"))
         wire.lose("gone")
         await turns(8)
         again = FakeWire.made[-1]

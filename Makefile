@@ -35,9 +35,10 @@ test: $(VENV)/wheel ## run the tests on the installed wheel, in two processes an
 	$(VENV)/bin/python -m coverage combine --quiet
 	$(VENV)/bin/python -m coverage report
 
-# Timed, so never beside anything else, and unwatched: each line has a test in `make test`.
-proofs: $(VENV)/wheel ## what is slow by its nature, and alone on the machine: faults, outages, four processes, a soak
-	$(VENV)/bin/python -m pytest -m proof -p no:xdist
+# Unwatched: each line has a test in `make test`. First what only takes long; what is timed is alone on the machine.
+proofs: $(VENV)/wheel ## what is slow by its nature: faults, outages, four processes, a soak, many seeds
+	$(VENV)/bin/python -m pytest -m "proof and repeated" --numprocesses 2 --max-worker-restart 0 --dist worksteal
+	$(VENV)/bin/python -m pytest -m "proof and not repeated" -p no:xdist
 
 fuzz: export PYTHONSAFEPATH := 1
 fuzz: $(VENV)/wheel ## try hostile input at random, for some minutes: make fuzz EXAMPLES=50000; SEED=7 is the same again

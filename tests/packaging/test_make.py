@@ -23,7 +23,7 @@ esac
 case "$*" in *"$FAILS"*) exit 3 ;; esac
 """
 RUN, COMBINE, REPORT = "coverage run -m pytest", "coverage combine", "coverage report"
-PROOFS = "-m pytest -m proof"
+REPEATED, ALONE = "-m pytest -m proof and repeated", "-m pytest -m proof and not repeated"
 
 
 @pytest.fixture
@@ -54,18 +54,21 @@ def make(folder: Path, *targets: str, fails: str = "nothing of it") -> tuple[boo
 
 
 def steps(calls: list[str]) -> list[str]:
-    return [next(step for step in (RUN, COMBINE, REPORT, PROOFS) if step in call) for call in calls]
+    return [next(step for step in (RUN, COMBINE, REPORT, REPEATED, ALONE) if step in call) for call in calls]
 
 
 def test_both(folder: Path) -> None:
     """One after the other, also where make may do several things at a time; what is proved is not watched."""
     passed, calls = make(folder, "test", "proofs")
     assert passed
-    assert steps(calls) == [RUN, COMBINE, REPORT, PROOFS]
-    assert ["-m not proof" in call for call in calls] == [True, False, False, False]
+    assert steps(calls) == [RUN, COMBINE, REPORT, REPEATED, ALONE]
+    assert ["-m not proof" in call for call in calls] == [True, False, False, False, False]
 
 
-@pytest.mark.parametrize(("target", "fails"), [("test", RUN), ("test", COMBINE), ("test", REPORT), ("proofs", PROOFS)])
+@pytest.mark.parametrize(
+    ("target", "fails"),
+    [("test", RUN), ("test", COMBINE), ("test", REPORT), ("proofs", REPEATED), ("proofs", ALONE)],
+)
 def test_a_step_that_fails(folder: Path, target: str, fails: str) -> None:
     """It is the last, and the target fails."""
     passed, calls = make(folder, target, fails=fails)

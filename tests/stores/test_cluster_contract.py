@@ -8,6 +8,8 @@ from tests.stores.clustered import ClusterSubject
 from tests.stores.test_contract import *  # noqa: F403 - every promise of the contract, with the subject below
 from tests.stores.test_units import *  # noqa: F403
 
+pytestmark = pytest.mark.repeated  # of test_contract.py and test_units.py
+
 
 @pytest.fixture(params=["valkey", pytest.param("redis", marks=pytest.mark.proof)])
 def subject(request: pytest.FixtureRequest) -> ClusterSubject:

@@ -16,6 +16,8 @@ from tests.stores import Subject, quota, rate
 from tests.stores.conftest import lasting_subject_of
 from tests.stores.steps import index
 
+pytestmark = pytest.mark.repeated
+
 T = 1_772_359_200_000  # 2026-03-01T10:00:00Z
 DAY = 86_400_000
 LEASE = 5_000

@@ -108,7 +108,8 @@ class Router:
     async def call(self, slot: int, written: Written) -> Reply:
         """What the node that has a slot says to a call of a script. Raises StoreUnavailable."""
         deadline = self._loop.time() + self._timeout
-        queue, asking, text = self.nodes.masters[slot], False, False
+        queue: DecisionQueue | None = None
+        asking, text = False, False
         history: tuple[Outcome, ...] = ()
         while True:
             queue = queue or await self.nodes.found(slot, deadline)

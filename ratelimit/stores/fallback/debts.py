@@ -52,7 +52,9 @@ class DebtWriter:
         together = TOGETHER if self._keys.cluster else 1  # with one marker, one call at a time
         lost, done, why = False, True, list[StoreUnavailable]()
         for n in range(0, len(chunks), together):
-            if lost:  # with one marker, no number may pass that of a call in doubt
+            # With one marker, no number may pass that of a call in doubt. And who refuses one call refuses all: it is
+            # told at once to those who wait, however much is owed.
+            if lost or why:
                 done = False
                 for _, items in chunks[n : n + together]:
                     self._owe(items)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from ratelimit.model import Decision, StoreUnavailable
+from ratelimit.stores.connection import breaker as breaker_module
 from ratelimit.stores.connection.errors import Moved, NoScript, Replied, error_of
 from ratelimit.stores.fallback import debts as debts_module
 from ratelimit.stores.fallback import reconcile as reconcile_module
@@ -330,6 +331,58 @@ def test_who_waits_behind_a_refusal(store: RedisStore, *, whole: bool) -> None:
                     await second
 
     run(store, test())
+
+
+def test_a_refusal_is_told_at_once(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many calls what is owed takes: after the first that a server refuses for all, those who wait are told."""
+    monkeypatch.setattr(reconcile_module, "RETRY", 3_600)
+    monkeypatch.setattr(debts_module, "ITEMS", 1)
+
+    async def test() -> None:
+        wire = await connected(store)
+        for number in range(5):
+            admitted(store, charges=(quota(9, key=f"k{number}"),))
+        asking = ask(store, *OTHER)
+        await sent(wire, 1)
+        wire.reply(error_of("OOM no"))
+        with pytest.raises(StoreUnavailable, match="OOM no"):
+            await asking
+        assert names(store, wire) == ["settle"]
+        assert store.local().journal.open_units == 5
+        asking = ask(store, *OTHER)
+        for number in range(5):
+            await sent(wire, 2 + number)
+            wire.reply([T, 1])
+        await sent(wire, 7)
+        wire.reply([T, 1, 1])
+        assert (await asking).allowed
+
+    run(store, test())
+
+
+def test_a_slow_node_that_settles_nothing(cluster: ClusterStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a slot on its way keeps what is owed, its node decides, however long a reply takes."""
+    monkeypatch.setattr(reconcile_module, "RETRY", 3_600)
+    monkeypatch.setattr(breaker_module, "PAUSE", 0.001)
+    mine = of(user_in(range(100)), quota(9, key="mine"))
+
+    async def test() -> None:
+        Node.slots = whole(7_000)
+        await nodes_of(cluster)._learn()
+        admitted(cluster, charges=mine)
+        asking, said = ask(cluster, *mine), list[str]()
+        while not asking.done() and len(said) < 9:
+            await comes(lambda: Node.made[7_000].names)
+            await asyncio.sleep(0.005)
+            node = Node.made[7_000]
+            said.append("settle" if node.written[0][1].decode() == cluster.scripts.settle.sha else "acquire")
+            node.say("TRYAGAIN no" if said[-1] == "settle" else [T, 1, 1])
+            await turns()
+        assert (await asking).allowed
+        assert said == ["settle", "acquire"]
+        await cluster.close()
+
+    asyncio.run(test())
 
 
 def test_what_is_admitted_while_it_is_settled(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:

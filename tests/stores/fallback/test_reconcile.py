@@ -11,6 +11,7 @@ import pytest
 from ratelimit.model import Decision, StoreUnavailable
 from ratelimit.stores.connection import breaker as breaker_module
 from ratelimit.stores.connection.errors import Moved, NoScript, Replied, error_of
+from ratelimit.stores.connection.handshake import Address
 from ratelimit.stores.fallback import debts as debts_module
 from ratelimit.stores.fallback import reconcile as reconcile_module
 from ratelimit.stores.fallback.debts import OVER
@@ -379,7 +380,7 @@ def test_a_slow_node_that_settles_nothing(cluster: ClusterStore, monkeypatch: py
             node.say("TRYAGAIN no" if said[-1] == "settle" else [T, 1, 1])
             await turns()
         assert (await asking).allowed
-        assert said == ["settle", "acquire"]
+        assert said == ["settle", "settle", "acquire"]  # the second of this counter alone
         await cluster.close()
 
     asyncio.run(test())
@@ -575,6 +576,81 @@ def test_a_slot_that_has_moved(cluster: ClusterStore) -> None:
         await comes(lambda: 7_001 in Node.made and b"EVALSHA" in Node.made[7_001].names)
         Node.made[7_001].say([T, 1])
         await nothing_is_owed(cluster)
+        await cluster.close()
+
+    asyncio.run(test())
+
+
+async def has_written(port: int, *names: bytes) -> Node:
+    await comes(lambda: port in Node.made and Node.made[port].names == [*names])
+    return Node.made[port]
+
+
+@pytest.mark.parametrize("said", ["ASK 5 h:7001", "TRYAGAIN no"])
+@pytest.mark.parametrize("outcome", ["charged", "lost", "refused"])
+def test_what_is_owed_in_a_slot_on_its_way(
+    cluster: ClusterStore, monkeypatch: pytest.MonkeyPatch, said: str, outcome: str
+) -> None:
+    """With a marker beside it a counter is in no one place: each is charged by itself, where it is by now, before
+    others are decided for. What is lost there counts as charged, what is refused is owed."""
+    monkeypatch.setattr(reconcile_module, "RETRY", 3_600)
+    user = user_in(range(100))
+    mine, other = of(user, quota(9, key="mine")), of(user, quota(9, key="other"))
+
+    async def test() -> None:
+        Node.slots = whole(7_000)
+        await nodes_of(cluster)._learn()
+        nodes_of(cluster)._looked_at = float("inf")
+        nodes_of(cluster)._at(Address("h", 7_001)).link.connect()
+        for _ in range(2):
+            admitted(cluster, charges=mine)
+        admitted(cluster, charges=other)
+        asking = ask(cluster, *mine)
+        node = await has_written(7_000, b"EVALSHA")
+        node.say(said)
+        await has_written(7_000, b"EVALSHA", b"EVALSHA")
+        assert [call[2:4] for call in node.written] == [
+            [b"1", f"ratelimit:{charges[0].key}".encode()] for charges in (mine, other)
+        ]
+        assert node.written[0][4:7] == [b"", b"q", b"2"]
+        node.say("ASK 5 h:7001")
+        node.say([T, 1])
+        there = await has_written(7_001, b"ASKING", b"EVAL")
+        assert node.names == []
+        if outcome == "lost":
+            there.lose("it broke")
+        else:
+            there.say(b"OK")
+            there.say([T, 1] if outcome == "charged" else "TRYAGAIN no")
+        await has_written(7_000, b"EVALSHA")
+        assert cluster.local().journal.open_units == (2 if outcome == "refused" else 0)
+        node.say([T, 1, 3])
+        assert (await asking).allowed
+        await cluster.close()
+
+    asyncio.run(test())
+
+
+def test_who_has_the_slot_next_is_not_there_yet(cluster: ClusterStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can't be sent at once stays owed: nobody would know whether it was sent."""
+    monkeypatch.setattr(reconcile_module, "RETRY", 3_600)
+    Node.slots = whole(7_000)
+    mine = of(user_in(range(100)), quota(9, key="mine"))
+
+    async def test() -> None:
+        await nodes_of(cluster)._learn()
+        nodes_of(cluster)._looked_at = float("inf")
+        admitted(cluster, charges=mine)
+        gate = queue_of(cluster).gate
+        settling = gate.settle()
+        for said in ("TRYAGAIN no", "ASK 5 nowhere", "TRYAGAIN no", "ASK 5 h:7001"):
+            (await has_written(7_000, b"EVALSHA")).say(said)
+            if said.startswith("ASK"):
+                assert not await settling
+                assert cluster.local().journal.open_units == 1
+                settling = gate.settle()
+        await comes(lambda: 7_001 in Node.made)
+        settling.cancel()
         await cluster.close()
 
     asyncio.run(test())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable
 
 import pytest
@@ -651,6 +652,33 @@ def test_who_has_the_slot_next_is_not_there_yet(cluster: ClusterStore, monkeypat
                 settling = gate.settle()
         await comes(lambda: 7_001 in Node.made)
         settling.cancel()
+        await cluster.close()
+
+    asyncio.run(test())
+
+
+def test_a_lost_call_that_two_nodes_are_asked_about(cluster: ClusterStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its slot has moved while one was asked: what is heard first counts, and both nodes go on."""
+    monkeypatch.setattr(reconcile_module, "RETRY", 3_600)
+    Node.slots = whole(7_000)
+    mine = of(user_in(range(100)), quota(9, key="mine"))
+
+    async def test() -> None:
+        nodes = nodes_of(cluster)
+        await nodes._learn()
+        nodes._looked_at = float("inf")
+        owed, told = side_of(cluster).owed, list[object]()
+        number = nodes.slot_of(mine[0].key)
+        owed.lose(owed.keys.next("calls", mine[0].key), number, time.monotonic(), told.append)
+        settling = [queue_of(cluster).gate.settle()]
+        await has_written(7_000, b"EVALSHA")
+        nodes.masters[number] = there = nodes._at(Address("h", 7_001))
+        settling.append(there.gate.settle())
+        await has_written(7_001, b"EVALSHA")
+        for port in (7_000, 7_001):
+            Node.made[port].say(None)
+        assert await asyncio.gather(*settling) == [True, True]
+        assert told == [None]
         await cluster.close()
 
     asyncio.run(test())

@@ -146,9 +146,11 @@ class RedisStore:
         router = Router(nodes, self._prefix, self._timeout)
         leases = LeaseWrites(router, self.scripts, self._prefix, self._timeout)
         router.give_back = leases.post_release
+        units = Units(router, self.scripts, self._prefix)
         owed = self._what_is_owed(router) if self._keeps_account else None
         if owed:
             leases.gave_back = owed.local.held.give_back
+            units.forgot = owed.local.journal.drop_refunds_of
 
         def wire(queue: DecisionQueue) -> None:
             queue.on_ready, queue.wanted = leases.flush, leases.waits
@@ -158,7 +160,7 @@ class RedisStore:
         nodes.on_new_queue = wire
         for queue in nodes.queues():
             wire(queue)
-        return _Side(router, leases, Units(router, self.scripts, self._prefix), owed)
+        return _Side(router, leases, units, owed)
 
     def _what_is_owed(self, router: Router) -> Reconciliation:
         nodes = router.nodes

@@ -172,3 +172,73 @@ def test_a_slot_beside_units_that_can_be_held(server: servers.Server) -> None:
         assert (await subject.store.acquire(limits)).allowed
 
     subject.run(test())
+
+
+def test_holds_of_a_process_that_died(server: servers.Server) -> None:
+    """More of them than one call gives back: who is denied meanwhile is told to ask again at once, and that is not
+    remembered. A peek says so too, and gives nothing back."""
+    subject = LastingSubject(server)
+    tokens = rate(300, 3_600_000, key="tokens", hold=True)
+    all_of_it = (replace(tokens, cost=300),)
+
+    async def test() -> None:
+        subject.at(T)
+        await asyncio.gather(*[subject.store.hold((tokens,), 1, LEASE) for _ in range(300)])
+        denied = await subject.acquire(*all_of_it)
+        assert denied.states[0].retry_after_ms
+        assert denied.states[0].retry_after_ms > LEASE
+        subject.at(T + LEASE)
+        for used in (172, 172):
+            (state,) = (await subject.store.peek(all_of_it)).states
+            assert (state.used, state.retry_after_ms) == (used, 1)
+        await asyncio.sleep(1)  # the denial is not remembered any more
+        decisions = [await subject.store.acquire(all_of_it)]
+        while not decisions[-1].allowed:
+            await asyncio.sleep(0.001)
+            decisions.append(await subject.store.acquire(all_of_it))
+        said = [(one.states[0].used, one.states[0].retry_after_ms) for one in decisions]
+        assert said == [(172, 1), (44, 1), (300, 0)]
+
+    subject.run(test())
+
+
+def test_an_outage_after_units_were_charged(server: servers.Server) -> None:
+    """A process that goes on by itself goes on from what it charged and held, and not from what it only looked at."""
+
+    async def test() -> None:
+        store = RedisStore(server.unix_url, prefix="outage", timeout=5)
+        store.keep_account()
+        try:
+            assert (await store.acquire(BOTH)).allowed
+            await store.charge(BOTH, 4)
+            assert (await store.hold(BOTH, 3, LEASE)).allowed
+            await store.peek(BOTH, 1)
+            decisions = [store.local().decide(BOTH, StoreUnavailable("away")) for _ in range(3)]
+            assert [decision.allowed for decision in decisions] == [True, True, False]
+        finally:
+            await store.close()
+
+    asyncio.run(test())
+
+
+def test_what_was_to_go_back_to_a_counter_that_is_reset(server: servers.Server) -> None:
+    """It does not: what is there by then is somebody else's. What was admitted without the store is charged."""
+
+    async def test() -> None:
+        store, other = (RedisStore(server.unix_url, prefix="back", timeout=5) for _ in range(2))
+        store.keep_account()
+        try:
+            spent = await store.charge(BOTH, 5)
+            store.local().give_back((TOKENS,), 5, spent.now_ms, b"0")
+            assert store.local().decide((MONTHLY,), StoreUnavailable("away")).allowed
+            assert await store.reset([charge.key for charge in BOTH]) == 2
+            await other.charge(BOTH, 6)
+            async with asyncio.timeout(5):
+                while store.local().journal.open_units:  # noqa: ASYNC110 - by a timer
+                    await asyncio.sleep(0.01)
+            assert [state.used for state in (await other.peek(BOTH, 0)).states] == [6, 7]
+        finally:
+            await store.close()
+            await other.close()
+
+    asyncio.run(test())

@@ -82,7 +82,7 @@ class Caller:
 
     __slots__ = (
         "_mode", "_refused_at", "_refused_until", "_sent", "_sets", "_told", "_told_after_ms", "_verbs",
-        "allotment", "caps", "charges", "demand", "keys", "prefix", "refusal", "seen", "slot", "term_set",
+        "allotment", "caps", "charges", "demand", "keys", "plain", "prefix", "refusal", "seen", "slot", "term_set",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +91,7 @@ class Caller:
         self._sets = sets
         self._mode = mode
         self._verbs: dict[str, Caller] | None = None  # by mode, where it asks for more than decisions
+        self.plain: Caller | None = None  # who decides on the same charges, and goes on from what is counted here
         self.charges = charges
         self.prefix = prefix
         self.slot = slot  # of all its keys, on a cluster
@@ -117,7 +118,8 @@ class Caller:
         if self._verbs is None:
             self._verbs = {}
         if mode not in self._verbs:
-            self._verbs[mode] = Caller(self.charges, self.prefix, self._sets, now_ms, self.slot, mode)
+            self._verbs[mode] = asking = Caller(self.charges, self.prefix, self._sets, now_ms, self.slot, mode)
+            asking.plain = None if mode == "peek" else self  # what is only asked about is not counted
         return self._verbs[mode]
 
     def new_leases(self) -> list[Lease]:

@@ -152,7 +152,7 @@ class DecisionQueue:
             return
         if self._left:
             self.leave()
-        elif not self.link.awake():
+        elif not (self.link.ready if owing else self.link.awake()):  # over it that was just said: it is awake
             self.link.connect()
         elif not owing and self.gate and self.gate.holds(self._waiting):
             pass  # until what is owed is settled

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from ratelimit.model import StoreUnavailable
-from ratelimit.stores.connection.errors import Replied, error_of, of_all
+from ratelimit.stores.connection.errors import AskRedirect, Replied, TryAgain, error_of, of_all
 from ratelimit.stores.counting.terms import Item
 from ratelimit.stores.fallback.gate import NodeGate
 from ratelimit.stores.fallback.idempotency import IdempotencyKey, IdempotencyKeys
 from ratelimit.stores.fallback.local import LocalLimiter
-from ratelimit.stores.lua.scripts import Scripts
+from ratelimit.stores.lua.scripts import Scripts, outcomes_of
 
 logger = logging.getLogger("ratelimit")
 
@@ -52,7 +52,9 @@ class DebtWriter:
         together = TOGETHER if self._keys.cluster else 1  # with one marker, one call at a time
         lost, done, why = False, True, list[StoreUnavailable]()
         for n in range(0, len(chunks), together):
-            if lost:  # with one marker, no number may pass that of a call in doubt
+            # With one marker, no number may pass that of a call in doubt. And who refuses one call refuses all: it is
+            # told at once to those who wait, however much is owed.
+            if lost or why:
                 done = False
                 for _, items in chunks[n : n + together]:
                     self._owe(items)
@@ -75,6 +77,8 @@ class DebtWriter:
             reply = await gate.call(slot, written, self._patience)
             if not (isinstance(reply, list) and len(reply) == 1 + len(items)):
                 raise gate.unreadable()
+        except (AskRedirect, TryAgain):  # with its marker it is in no one place until the slot has come
+            return await self._charge_there(gate, slot, items)
         except Replied as error:  # nothing was done
             self._owe(items)
             refusals += filter(of_all, [error])
@@ -85,6 +89,24 @@ class DebtWriter:
         gate.answered(call)
         refusals += filter(of_all, [error_of(outcome) for outcome in reply[1:] if not isinstance(outcome, int)])
         return self._charged(items, reply[1:])
+
+    async def _charge_there(self, gate: NodeGate, slot: int, items: Sequence[Item]) -> bool:
+        """Each counter by itself, wherever it is by now, and without a number. Whether all of it was charged."""
+        by_key: defaultdict[str, list[Item]] = defaultdict(list)
+        for item in items:
+            by_key[item.key].append(item)
+        return all(await asyncio.gather(*[self._charge_one(gate, slot, some) for some in by_key.values()]))
+
+    async def _charge_one(self, gate: NodeGate, slot: int, items: Sequence[Item]) -> bool:
+        written = partial(self._scripts.settlement, self._keys.prefix, items)
+        try:
+            _, outcomes = outcomes_of(await gate.call_there(slot, written, self._patience), len(items))
+        except Replied:  # nothing was done
+            self._owe(items)
+            return False
+        except StoreUnavailable:  # nobody knows: then it counts as charged
+            outcomes = [DONE] * len(items)
+        return self._charged(items, outcomes)
 
     def _told(self, items: Sequence[Item], told: list[bytes] | None) -> None:
         """What became of a lost call."""

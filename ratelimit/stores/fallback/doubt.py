@@ -70,7 +70,7 @@ class CallDoubts:
         """The reply has come, perhaps too late. This process would go on from it by itself."""
         charged_at = NOT
         if isinstance(outcome, Decision):
-            call.caller.seen = outcome
+            (call.caller.plain or call.caller).seen = outcome
             charged_at = now_ms if outcome.allowed else NOT
             if call.caller.caps and not call.result.done():
                 self._slots_seen(outcome)

@@ -12,8 +12,8 @@ from ratelimit.model import StoreUnavailable
 from ratelimit.stores.batching.batch import Batch
 from ratelimit.stores.batching.pending import Pending
 from ratelimit.stores.batching.queue import DecisionQueue
-from ratelimit.stores.connection.errors import Redirected, Replied, of_all
-from ratelimit.stores.connection.socket import Reply, command
+from ratelimit.stores.connection.errors import AskRedirect, Redirected, Replied, of_all
+from ratelimit.stores.connection.socket import ASKING, Reply, command
 from ratelimit.stores.fallback.doubt import CallDoubts
 from ratelimit.stores.fallback.idempotency import NOTHING, IdempotencyKey, IdempotencyKeys, mark_of
 from ratelimit.stores.fallback.local import LocalLimiter
@@ -47,7 +47,7 @@ class NodeGate:
         self,
         queue: DecisionQueue,
         settler: Settler,
-        follow: Callable[[DecisionQueue, int, Redirected], object],
+        follow: Callable[[DecisionQueue, int, Redirected], DecisionQueue | None],
     ) -> None:
         self.queue = queue
         self._settler = settler
@@ -149,6 +149,20 @@ class NodeGate:
         except Redirected as reply:  # nothing was done; the next attempt goes to who has the slot by then
             self._follow(self.queue, slot, reply)
             raise
+
+    async def call_there(self, slot: int, written: Written, patience: float) -> Reply:
+        """Call a script of one counter, whose slot is on its way: here, or where it has gone by now. As `call`."""
+        try:
+            return await called(self.queue.link, written, patience)
+        except AskRedirect as reply:
+            there = self._follow(self.queue, slot, reply)
+            if there is None:
+                raise
+            if not there.link.ready:  # what is only perhaps sent can't be owed any more
+                there.link.connect()
+                raise
+            there.link.cork(ASKING).add_done_callback(asyncio.Future.exception)
+            return await there.link.call(written(text=True), patience)
 
     def unreadable(self) -> StoreUnavailable:
         self.queue.link.drop("its replies can't be read")

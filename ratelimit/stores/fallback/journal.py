@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ratelimit.stores.counting.terms import Item, Place
 
@@ -108,6 +108,13 @@ class Journal:
                 self.owe(item)
             else:
                 self.forget(item)
+
+    def drop_refunds_of(self, keys: Iterable[str]) -> None:
+        """These counters were reset: what would go back to them is somebody else's by now."""
+        for key in keys:
+            places = self._debts[key].places if key in self._debts else {}
+            for place in [place for place, units in places.items() if units < 0]:
+                self._drop(key, place)
 
     def report(self) -> None:
         """What was dropped is said once, when it is over."""

@@ -175,6 +175,8 @@ class Reconciliation:
             reply = await gate.call(lost.slot, partial(self._scripts.resolution, lost.key), self._patience)
             if not (reply is None or (isinstance(reply, bytes) and MARKER.fullmatch(reply))):
                 raise gate.unreadable()
+            if lost not in self._lost:  # its slot has moved, and the other node has told by now
+                return
             told = told_by(reply, lost.key)
             if told:  # it can't come any more
                 gate.answered(lost.key)

@@ -29,6 +29,7 @@ class Units:
         self._scripts = scripts
         self._prefix = prefix
         self._name = hashlib.sha256(prefix.encode()).hexdigest()[:8]
+        self.forgot: Callable[[Sequence[str]], None] = lambda _: None  # told of counters that were reset
 
     async def peek(self, charges: Sequence[Charge], units: int) -> Decision:
         asked.countable(charges, units)
@@ -77,6 +78,7 @@ class Units:
             await self._router.in_slices([(key, key) for key in keys], forget)
         finally:
             self._router.callers.changed(keys)
+            self.forgot(keys)
             for queue in self._router.nodes.queues():
                 queue.refunds.forget(set(keys))
         return sum(counts)

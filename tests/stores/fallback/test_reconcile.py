@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable
 
 import pytest
 
 from ratelimit.model import Decision, StoreUnavailable
+from ratelimit.stores.connection import breaker as breaker_module
 from ratelimit.stores.connection.errors import Moved, NoScript, Replied, error_of
+from ratelimit.stores.connection.handshake import Address
 from ratelimit.stores.fallback import debts as debts_module
 from ratelimit.stores.fallback import reconcile as reconcile_module
 from ratelimit.stores.fallback.debts import OVER
@@ -332,6 +335,58 @@ def test_who_waits_behind_a_refusal(store: RedisStore, *, whole: bool) -> None:
     run(store, test())
 
 
+def test_a_refusal_is_told_at_once(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many calls what is owed takes: after the first that a server refuses for all, those who wait are told."""
+    monkeypatch.setattr(reconcile_module, "RETRY", 3_600)
+    monkeypatch.setattr(debts_module, "ITEMS", 1)
+
+    async def test() -> None:
+        wire = await connected(store)
+        for number in range(5):
+            admitted(store, charges=(quota(9, key=f"k{number}"),))
+        asking = ask(store, *OTHER)
+        await sent(wire, 1)
+        wire.reply(error_of("OOM no"))
+        with pytest.raises(StoreUnavailable, match="OOM no"):
+            await asking
+        assert names(store, wire) == ["settle"]
+        assert store.local().journal.open_units == 5
+        asking = ask(store, *OTHER)
+        for number in range(5):
+            await sent(wire, 2 + number)
+            wire.reply([T, 1])
+        await sent(wire, 7)
+        wire.reply([T, 1, 1])
+        assert (await asking).allowed
+
+    run(store, test())
+
+
+def test_a_slow_node_that_settles_nothing(cluster: ClusterStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a slot on its way keeps what is owed, its node decides, however long a reply takes."""
+    monkeypatch.setattr(reconcile_module, "RETRY", 3_600)
+    monkeypatch.setattr(breaker_module, "PAUSE", 0.001)
+    mine = of(user_in(range(100)), quota(9, key="mine"))
+
+    async def test() -> None:
+        Node.slots = whole(7_000)
+        await nodes_of(cluster)._learn()
+        admitted(cluster, charges=mine)
+        asking, said = ask(cluster, *mine), list[str]()
+        while not asking.done() and len(said) < 9:
+            await comes(lambda: Node.made[7_000].names)
+            await asyncio.sleep(0.005)
+            node = Node.made[7_000]
+            said.append("settle" if node.written[0][1].decode() == cluster.scripts.settle.sha else "acquire")
+            node.say("TRYAGAIN no" if said[-1] == "settle" else [T, 1, 1])
+            await turns()
+        assert (await asking).allowed
+        assert said == ["settle", "settle", "acquire"]  # the second of this counter alone
+        await cluster.close()
+
+    asyncio.run(test())
+
+
 def test_what_is_admitted_while_it_is_settled(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits is decided for when nothing is owed any more, also of what came meanwhile; and where the store has
     something to give back only, at once."""
@@ -522,6 +577,108 @@ def test_a_slot_that_has_moved(cluster: ClusterStore) -> None:
         await comes(lambda: 7_001 in Node.made and b"EVALSHA" in Node.made[7_001].names)
         Node.made[7_001].say([T, 1])
         await nothing_is_owed(cluster)
+        await cluster.close()
+
+    asyncio.run(test())
+
+
+async def has_written(port: int, *names: bytes) -> Node:
+    await comes(lambda: port in Node.made and Node.made[port].names == [*names])
+    return Node.made[port]
+
+
+@pytest.mark.parametrize("said", ["ASK 5 h:7001", "TRYAGAIN no"])
+@pytest.mark.parametrize("outcome", ["charged", "lost", "refused"])
+def test_what_is_owed_in_a_slot_on_its_way(
+    cluster: ClusterStore, monkeypatch: pytest.MonkeyPatch, said: str, outcome: str
+) -> None:
+    """With a marker beside it a counter is in no one place: each is charged by itself, where it is by now, before
+    others are decided for. What is lost there counts as charged, what is refused is owed."""
+    monkeypatch.setattr(reconcile_module, "RETRY", 3_600)
+    user = user_in(range(100))
+    mine, other = of(user, quota(9, key="mine")), of(user, quota(9, key="other"))
+
+    async def test() -> None:
+        Node.slots = whole(7_000)
+        await nodes_of(cluster)._learn()
+        nodes_of(cluster)._looked_at = float("inf")
+        nodes_of(cluster)._at(Address("h", 7_001)).link.connect()
+        for _ in range(2):
+            admitted(cluster, charges=mine)
+        admitted(cluster, charges=other)
+        asking = ask(cluster, *mine)
+        node = await has_written(7_000, b"EVALSHA")
+        node.say(said)
+        await has_written(7_000, b"EVALSHA", b"EVALSHA")
+        assert [call[2:4] for call in node.written] == [
+            [b"1", f"ratelimit:{charges[0].key}".encode()] for charges in (mine, other)
+        ]
+        assert node.written[0][4:7] == [b"", b"q", b"2"]
+        node.say("ASK 5 h:7001")
+        node.say([T, 1])
+        there = await has_written(7_001, b"ASKING", b"EVAL")
+        assert node.names == []
+        if outcome == "lost":
+            there.lose("it broke")
+        else:
+            there.say(b"OK")
+            there.say([T, 1] if outcome == "charged" else "TRYAGAIN no")
+        await has_written(7_000, b"EVALSHA")
+        assert cluster.local().journal.open_units == (2 if outcome == "refused" else 0)
+        node.say([T, 1, 3])
+        assert (await asking).allowed
+        await cluster.close()
+
+    asyncio.run(test())
+
+
+def test_who_has_the_slot_next_is_not_there_yet(cluster: ClusterStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can't be sent at once stays owed: nobody would know whether it was sent."""
+    monkeypatch.setattr(reconcile_module, "RETRY", 3_600)
+    Node.slots = whole(7_000)
+    mine = of(user_in(range(100)), quota(9, key="mine"))
+
+    async def test() -> None:
+        await nodes_of(cluster)._learn()
+        nodes_of(cluster)._looked_at = float("inf")
+        admitted(cluster, charges=mine)
+        gate = queue_of(cluster).gate
+        settling = gate.settle()
+        for said in ("TRYAGAIN no", "ASK 5 nowhere", "TRYAGAIN no", "ASK 5 h:7001"):
+            (await has_written(7_000, b"EVALSHA")).say(said)
+            if said.startswith("ASK"):
+                assert not await settling
+                assert cluster.local().journal.open_units == 1
+                settling = gate.settle()
+        await comes(lambda: 7_001 in Node.made)
+        settling.cancel()
+        await cluster.close()
+
+    asyncio.run(test())
+
+
+def test_a_lost_call_that_two_nodes_are_asked_about(cluster: ClusterStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its slot has moved while one was asked: what is heard first counts, and both nodes go on."""
+    monkeypatch.setattr(reconcile_module, "RETRY", 3_600)
+    Node.slots = whole(7_000)
+    mine = of(user_in(range(100)), quota(9, key="mine"))
+
+    async def test() -> None:
+        nodes = nodes_of(cluster)
+        await nodes._learn()
+        nodes._looked_at = float("inf")
+        owed, told = side_of(cluster).owed, list[object]()
+        number = nodes.slot_of(mine[0].key)
+        owed.lose(owed.keys.next("calls", mine[0].key), number, time.monotonic(), told.append)
+        settling = [queue_of(cluster).gate.settle()]
+        await has_written(7_000, b"EVALSHA")
+        nodes.masters[number] = there = nodes._at(Address("h", 7_001))
+        settling.append(there.gate.settle())
+        await has_written(7_001, b"EVALSHA")
+        for port in (7_000, 7_001):
+            Node.made[port].say(None)
+        assert await asyncio.gather(*settling) == [True, True]
+        assert told == [None]
         await cluster.close()
 
     asyncio.run(test())

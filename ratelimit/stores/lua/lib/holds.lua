@@ -11,7 +11,7 @@
 -- renewed go back when a script comes by, each once: what is not in the record any more was given back.
 --
 -- row   of a tariff: kind, with its return_to
--- seen  of a counter, as the kind has it
+-- seen  of a counter, as the kind has it; held, the id of the hold that was put; more, whether there are more that have ended
 
 local HOLDS_HOUR_MS = 3600000
 
@@ -111,10 +111,14 @@ local function holds_view(record, key, row, seen, now, most, writes)
     holds_lose(record, now)
     row.kind.view(key, row, seen, now, true)
   end
-  if most == 0 or (seen.repaired and not writes) then
+  seen.more = false
+  if seen.repaired and not writes then
     return 0
   end
-  local ended = holds_end(record, key, row, seen, now, most, writes)
+  local ended = most > 0 and holds_end(record, key, row, seen, now, most, writes) or 0
+  if ended == most then -- else a process would remember a denial, while there is nothing but calls to give the rest back
+    seen.more = call('ZCOUNT', record, 0, now) > (writes and 0 or most)
+  end
   if ended > 0 and writes then
     row.kind.view(key, row, seen, now, writes)
   end

@@ -2,7 +2,8 @@
 --
 -- row   of a tariff: kind, with its free_at; key, where its counter is among those of the caller; max; later, nil or pairs: the
 --       instant from which it has another max, and that max; shadow_until, 0 where it is enforced
--- seen  of a counter: used; cost, what the caller takes of it; exceeded; retry
+-- seen  of a counter: used; cost, what the caller takes of it; exceeded; retry; more, whether some of it goes back by the next
+--       call (lib/holds)
 
 -- The first instant not before `at` from which the limit admits, with the max that is in force by then; nil if it never does.
 local function wait_admits(key, row, seen, at, now)
@@ -10,7 +11,8 @@ local function wait_admits(key, row, seen, at, now)
   for l = 1, later and #later + 1 or 1, 2 do
     local till, room = later and later[l], max - cost
     if room >= 0 then
-      local free = max_of(since, seen.used <= room and now or row.kind.free_at(key, row, seen, room, now))
+      local next_call = seen.used <= room and now or seen.more and now + 1
+      local free = max_of(since, next_call or row.kind.free_at(key, row, seen, room, now))
       if not till or free < till then
         return free
       end

@@ -69,7 +69,7 @@ lint: $(VENV)/ready ## ruff, mypy, luacheck on the scripts, and docker-compose.y
 	$(VENV)/bin/python -m check_jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@command -v luacheck >/dev/null || { echo >&2 "no luacheck on the PATH (Debian: apt-get install lua-check)"; \
 	  test -z "$$CI"; exit; }; \
-	for script in acquire settle renew resolve trial; do \
+	for script in $(basename $(notdir $(wildcard ratelimit/stores/lua/*.lua))); do \
 	  text=$$(PYTHONPATH=. $(VENV)/bin/python -m ratelimit.stores.lua $$script) && \
 	  printf '%s\n' "$$text" | luacheck --filename $$script.lua - || exit 1; done
 

@@ -404,10 +404,10 @@ def test_units_ahead_of_a_server_that_was_emptied(own: servers.Server, monkeypat
     monkeypatch.setattr(Demand, "wanted", lambda *_: 10)
 
     async def test() -> None:
-        app = App(RedisStore(own.unix_url, prefix="p"), ("ana", "ben"), reserve=True)
-        other = App(RedisStore(own.unix_url, prefix="p"), ("ana",), caps=False)
+        app = App(RedisStore(own.unix_url, prefix="p"), ("ana", "ben"), reserve=True, window_ms=60_000)
+        other = App(RedisStore(own.unix_url, prefix="p"), ("ana",), caps=False, window_ms=60_000)
         with own.client() as client:
-            # A sub-window has begun: there is time until it ends. A timer may be a little early.
+            # A sub-window of a second has begun: there is time until it ends. A timer may be a little early.
             await asyncio.sleep(1.01 - client.time()[1] / 1e6)
             await app.ask("ana")
             assert app.quotas(client, "p")["ana"] == 11

@@ -324,9 +324,8 @@ class Store(Admitting, Protocol):
 
     async def reset(self, keys: Sequence[str]) -> int:
         """Forget counters, of every kind, and what is held of them; by their `Charge.key`. Returns how many there were.
-        Slots that are held are taken again as they are renewed; a settle then charges what was used. Other processes
-        still tell denials that they remember, and spend units that they took ahead (`reserve`), for a second at most;
-        the rest of these goes back to what is there by then."""
+        Slots that are held are taken again as they are renewed; a settle then charges what was used. For a second at
+        most other processes tell denials that they remember and spend units that they took ahead (`reserve`)."""
 
 
 class Style(Protocol):

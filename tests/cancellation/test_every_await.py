@@ -101,7 +101,10 @@ ELSEWHERE = {
     ("stores/fallback/reconcile.py", "Reconciliation.close"): "at shutdown",
     ("stores/fallback/debts.py", "DebtWriter.charge"): "of the task that settles",
     ("stores/fallback/debts.py", "DebtWriter._charge"): "of the task that settles",
+    ("stores/fallback/debts.py", "DebtWriter._charge_there"): "of the task that settles",
+    ("stores/fallback/debts.py", "DebtWriter._charge_one"): "of the task that settles",
     ("stores/fallback/gate.py", "NodeGate.call"): "of the task that settles",
+    ("stores/fallback/gate.py", "NodeGate.call_there"): "of the task that settles",
 }
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 IN_THE_BACKGROUND = {"Link._run", "ClusterNodes._learn", "ClusterNodes._ask"}

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import fakeredis
 import pytest
 
+from ratelimit.stores.counting import expiry
 from tests import clusters, sentinels, servers
 from tests.stores import SCRIPTS, STORES, Subject
 from tests.stores.clock import Clock
@@ -27,6 +29,12 @@ class LastingSubject(Subject):
 
     def __init__(self, server: servers.Server) -> None:
         super().__init__(server.name, server.unix_url, server)
+
+
+@pytest.fixture
+def lasting_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A memory store forgets no counter, however long a busy machine takes for the steps of a test."""
+    monkeypatch.setattr(expiry, "time", SimpleNamespace(monotonic_ns=lambda: 0))
 
 
 def lasting_subject_of(name: str, request: pytest.FixtureRequest) -> Subject:

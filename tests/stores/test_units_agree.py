@@ -12,7 +12,7 @@ from tests.stores import Subject
 from tests.stores.conftest import lasting_subject_of
 from tests.stores.steps import Oracle, Player, Step, steps
 
-pytestmark = pytest.mark.repeated
+pytestmark = [pytest.mark.repeated, pytest.mark.usefixtures("lasting_memory")]
 
 STEPS = 2_500  # of one seed; 40 of them are 100,000
 SEEDS = [0, 1, *[pytest.param(seed, marks=pytest.mark.proof) for seed in range(2, 40)]]

@@ -16,7 +16,7 @@ from tests.stores import Subject, quota, rate
 from tests.stores.conftest import lasting_subject_of
 from tests.stores.steps import index
 
-pytestmark = pytest.mark.repeated
+pytestmark = [pytest.mark.repeated, pytest.mark.usefixtures("lasting_memory")]
 
 T = 1_772_359_200_000  # 2026-03-01T10:00:00Z
 DAY = 86_400_000

@@ -524,6 +524,18 @@ def test_settling_goes_on_by_itself(store: RedisStore) -> None:
     run(store, test())
 
 
+def test_a_node_that_nothing_is_owed_to(store: RedisStore) -> None:
+    """No connection is made for it, where another one of a cluster is looked for."""
+
+    async def test() -> None:
+        (await connected(store)).lose("it broke")
+        side_of(store).owed._look()
+        await turns(10)
+        assert len(FakeWire.made) == 1
+
+    run(store, test())
+
+
 def test_slots_that_the_store_gave(store: RedisStore) -> None:
     """Slots that this process holds from the store count without it, and those that others were seen to hold; one
     that is given back meanwhile does not."""

@@ -28,7 +28,7 @@ test proofs: export PYTHONSAFEPATH := 1
 test proofs: export RATELIMIT_TEST_WHEEL := 1
 test proofs: export PYTHONDONTWRITEBYTECODE := # to compile the tests takes longer than to import them, in each process
 # Two processes, each with servers of its own; a file is run by one of them.
-test: $(VENV)/wheel ## run the tests on the installed wheel, in two processes and less than five minutes; below 100 % of branches it fails
+test: $(VENV)/wheel ## run the tests on the installed wheel, in two processes, in five to six minutes; below 100 % of branches it fails
 	rm -f .coverage .coverage.*
 	$(VENV)/bin/python -m coverage run -m pytest -m "not proof" --numprocesses 2 --max-worker-restart 0 --dist loadfile \
 	  --no-loadscope-reorder

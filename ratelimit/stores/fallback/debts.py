@@ -15,13 +15,12 @@ from ratelimit.stores.counting.terms import Item
 from ratelimit.stores.fallback.gate import NodeGate
 from ratelimit.stores.fallback.idempotency import IdempotencyKey, IdempotencyKeys
 from ratelimit.stores.fallback.local import LocalLimiter
-from ratelimit.stores.lua.scripts import Scripts, outcomes_of
+from ratelimit.stores.lua.scripts import DONE, OVER, Scripts, outcomes_of
 
 logger = logging.getLogger("ratelimit")
 
 ITEMS = 512  # a call: a millisecond or two of the server's time
 TOGETHER = 64  # calls to different slots of a node that are under way at a time
-OVER, DONE = 0, 1  # what lua/settle.lua says of an item; anything else: it is still owed
 DAMAGED = "WRONGTYPE"  # what else keeps a counter from being charged goes away: no memory, a replica, a full disk
 
 

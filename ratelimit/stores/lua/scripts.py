@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 NAMES = ("acquire", "settle", "renew", "resolve", "reset", "trial")
 Written = Callable[..., bytes]  # a call, with its text if it is given text=True
-FAILED, UNDECIDED = -2, -3  # of a caller; why is behind it
+FAILED, UNDECIDED = -2, -3  # what acquire.lua says of a caller; why is behind it
+OVER, DONE, ANOTHER_PERIOD = 0, 1, 2  # what settle.lua says of an item; anything else is why it failed
 LATEST_MS = 2**47  # in the year 6429: further on there is soon no calendar
 
 _INCLUDE = re.compile(r"^ *-- include (\S+)$", re.MULTILINE)

@@ -12,11 +12,8 @@ from ratelimit.stores.connection.socket import bulk
 from ratelimit.stores.counting import asked
 from ratelimit.stores.counting.holds import held, new_id
 from ratelimit.stores.counting.terms import LETTERS, terms_at
-from ratelimit.stores.lua.scripts import Scripts, Settled, count_of, outcomes_of
+from ratelimit.stores.lua.scripts import ANOTHER_PERIOD, DONE, OVER, Scripts, Settled, count_of, outcomes_of
 from ratelimit.stores.routing.router import CLOCKS, Router
-
-DONE, OVER, ANOTHER_PERIOD = 1, 0, 2  # what lua/settle.lua says of an item; anything else is why it failed
-
 
 _At = Callable[[int | None], Settled]  # an item, by what the store's clock said; None: it was not asked yet
 
@@ -70,17 +67,17 @@ class Units:
         counts: list[int] = []
 
         async def forget(slot: int, some: Sequence[str]) -> None:
-            counts.append(
-                count_of(await self._router.call(slot, partial(self._scripts.forgetting, self._prefix, some)))
-            )
+            written = partial(self._scripts.forgetting, self._prefix, some)
+            counts.append(count_of(await self._router.call(slot, written)))
 
         try:
             await self._router.in_slices([(key, key) for key in keys], forget)
         finally:
             self._router.callers.changed(keys)
             self.forgot(keys)
+            gone = set(keys)
             for queue in self._router.nodes.queues():
-                queue.refunds.forget(set(keys))
+                queue.refunds.forget(gone)
         return sum(counts)
 
     async def _settle(self, work: Sequence[_At]) -> None:

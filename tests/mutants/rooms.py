@@ -83,8 +83,9 @@ ROOMS = {
         "valkey or not (memory or fakeredis or redis)",
     ),
     "batching": Room(
-        ("stores/batching/callers.py", "stores/batching/allotments.py", "stores/batching/replies.py"),
-        ("stores/batching", "stores/test_contract.py", "stores/routing/test_units.py"),
+        ("stores/batching/callers.py", "stores/batching/allotments.py"),
+        ("stores/batching", "stores/counting/test_allowed.py", "stores/test_contract.py",
+         "stores/routing/test_units.py"),
         "not (memory or fakeredis or redis) and not test_reserve_strict",
     ),
     "journal": Room(

@@ -10,11 +10,11 @@ from typing import Protocol
 
 from ratelimit.model import FOREVER, Decision, State, StoreUnavailable
 from ratelimit.stores.batching.allotments import Allotment
-from ratelimit.stores.batching.callers import BEHIND_MS, Caller, TermSet
+from ratelimit.stores.batching.callers import BEHIND_MS, Caller, SentTerms
 from ratelimit.stores.batching.pending import Again, Outcome, Pending, fail
-from ratelimit.stores.batching.replies import AllowedDecision
 from ratelimit.stores.connection.errors import error_of, of_all
 from ratelimit.stores.connection.socket import Reply, bulk
+from ratelimit.stores.counting.allowed import AllowedDecision
 from ratelimit.stores.lua.scripts import FAILED, UNDECIDED, Scripts, time_of
 
 OUTSIDE, DENIED, PLAIN, TOLD = -1, 0, 1, 2  # the last is allowed with something to say
@@ -52,7 +52,7 @@ class Batch:
         self.refused: StoreUnavailable | None = None  # why the server would refuse all
         self.sent = sent
         self._now_ms = now_ms
-        self._term_sets: dict[TermSet, bytes] = {}
+        self._term_sets: dict[SentTerms, bytes] = {}
         self._keys: list[bytes] = []
         self._callers: list[bytes] = []
         self._promised: dict[Caller, int] = {}

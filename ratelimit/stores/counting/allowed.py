@@ -1,6 +1,6 @@
 """The decision on nearly every request: all was charged, and there is nothing to say.
 
-It keeps its numbers of the reply, and makes States of them where somebody asks: a style with headers, or the app.
+It keeps its numbers, and makes States of them where somebody asks: the app, or a style of the user's own.
 """
 
 from __future__ import annotations
@@ -9,10 +9,32 @@ from collections.abc import Sequence
 from itertools import repeat
 
 from ratelimit.model import Charge, Decision, Lease, State
-from ratelimit.stores.batching.allotments import new
-from ratelimit.stores.batching.callers import TermSet
+from ratelimit.stores.counting.terms import new, terms_at
 
 NO, ZERO = repeat(False), repeat(0)
+
+
+class TermSet:
+    """The terms of a set of charges while nothing of them changes."""
+
+    __slots__ = ("_resets", "lengths", "maxes", "shadows", "since_ms", "terms", "until_ms")
+
+    def __init__(self, charges: Sequence[Charge], now_ms: int) -> None:
+        self.terms = terms = tuple([terms_at(charge, now_ms) for charge in charges])
+        self.maxes = tuple([term.max for term in terms])
+        self.lengths = tuple([term.length_ms for term in terms])
+        self.shadows = tuple([term.shadow for term in terms])
+        self.since_ms = max([term.since_ms for term in terms])
+        self.until_ms = min([term.until_ms for term in terms])
+        self._resets: tuple[int, tuple[int, ...]] = (-1, ())  # of an instant; one object, as threads ask too
+
+    def resets(self, now_ms: int) -> tuple[int, ...]:
+        """`reset_after_ms` of each charge that was just charged: the same for all callers of a millisecond."""
+        at_ms, resets = self._resets
+        if now_ms != at_ms:
+            resets = tuple([term.resets_after(now_ms) for term in self.terms])
+            self._resets = now_ms, resets
+        return resets
 
 
 class AllowedDecision(Decision):

@@ -13,8 +13,7 @@ import pytest
 
 from ratelimit.model import Charge, Decision, State
 from ratelimit.stores.batching.allotments import Allotment, AllotmentDecision
-from ratelimit.stores.batching.callers import TermSet
-from ratelimit.stores.batching.replies import AllowedDecision
+from ratelimit.stores.counting.allowed import AllowedDecision, TermSet
 from tests import servers
 from tests.stores import Subject, quota, rate
 from tests.stores.wires import T, ask, connected, fake_store, run, turns

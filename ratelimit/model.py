@@ -160,6 +160,31 @@ class Lease(NamedTuple):
     counters: tuple[str, ...] | None = None  # the keys that units were taken from; None: it is a slot
 
 
+class LimitSet:
+    """What is the same for all who have the same limits, while nothing of these changes: of each `cost`, `max`, the
+    length of its window as in a State, and whether it is in shadow. Not to be changed, but for `made`: there a style
+    keeps, under its own key, the bytes that it has made of this, which go when this goes.
+    """
+
+    __slots__ = ("costs", "limits", "made", "maxes", "rates", "shadows", "windows_ms")
+
+    def __init__(
+        self, charges: Sequence[Charge], maxes: Sequence[int], windows_ms: Sequence[int], shadows: Sequence[bool]
+    ) -> None:
+        self.limits = tuple([charge.limit for charge in charges])
+        self.costs = tuple([charge.cost for charge in charges])
+        self.maxes = tuple(maxes)
+        self.windows_ms = tuple(windows_ms)
+        self.shadows = tuple(shadows)
+        kinds = enumerate(self.limits)
+        self.rates = tuple([i for i, limit in kinds if isinstance(limit.kind, Rate) and not shadows[i]])  # where
+        self.made: dict[object, Any] = {}
+
+
+# Charges, their limits, what is used of each, and its `reset_after_ms`: the same object only while it says the same.
+Numbers = tuple[Sequence[Charge], LimitSet, Sequence[int], Sequence[int]]
+
+
 @dataclass(slots=True, eq=False)
 class Decision:
     """The verdict over all limits of one request. The app finds it in `scope["ratelimit"]`. Not to be changed: callers
@@ -205,6 +230,11 @@ class Decision:
             if isinstance(s.charge.limit.kind, Rate) and not s.shadow:
                 rates += (s,)
         return rates[0] if len(rates) == 1 else max(rates, key=lambda s: (s.exceeded, s.wait, -s.share), default=None)
+
+    @property
+    def numbers(self) -> Numbers | None:
+        """What the states say, in their order, and none is made; None where only they say it. Nothing is exceeded."""
+        return None
 
     def __eq__(self, other: object) -> bool:
         return _said(self) == _said(other) if isinstance(other, Decision) else NotImplemented

@@ -134,12 +134,18 @@ def limit_header(maximum: int) -> tuple[bytes, bytes]:
     return b"x-ratelimit-limit", b"%d" % maximum
 
 
+@lru_cache(maxsize=256)  # in a second few instants are told, one a window
+def reset_header(second: int) -> tuple[bytes, bytes]:
+    return b"x-ratelimit-reset", b"%d" % second
+
+
 def x_ratelimit(rate: State, reset_at_ms: int | None = None) -> Headers:
     """`X-RateLimit-Limit` and `-Remaining` of a rate, and `-Reset` in epoch seconds if there is such an instant."""
-    headers = [limit_header(rate.max), (b"x-ratelimit-remaining", b"%d" % rate.remaining)]
-    if reset_at_ms is not None:
-        headers.append((b"x-ratelimit-reset", b"%d" % -(-reset_at_ms // 1000)))  # epoch(), without the call
-    return headers
+    _, maximum, used, *_ = rate
+    remaining = b"x-ratelimit-remaining", b"%d" % (maximum - used if maximum > used else 0)
+    if reset_at_ms is None:
+        return [limit_header(maximum), remaining]
+    return [limit_header(maximum), remaining, reset_header(-(-reset_at_ms // 1000))]  # epoch(), without the call
 
 
 def reset_at_ms(rate: State, denying: State | None = None, now: int | None = None) -> int | None:

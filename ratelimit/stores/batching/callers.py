@@ -12,7 +12,7 @@ from ratelimit.ground.memo import Recent
 from ratelimit.model import Charge, Concurrency, Decision, Lease, Rate
 from ratelimit.stores.batching.allotments import Allotment, Demand, later
 from ratelimit.stores.connection.socket import bulk
-from ratelimit.stores.counting.allowed import TermSet
+from ratelimit.stores.counting.allowed import TermSet, alike
 from ratelimit.stores.counting.terms import LETTERS, new_lease
 from ratelimit.stores.lua.scripts import record_of
 
@@ -46,20 +46,21 @@ class SentTerms(TermSet):
         self.wire = b"".join(map(bulk, parts))
 
 
-class TermSets:
-    """Those of late: the same object for the same terms. `changed` is when this process last changed a counter by more
-    than a decision, by `time.monotonic`: what was denied before that is not denied for certain."""
+class SentTermSets:
+    """Those of late: the same object for the same limits and terms. `changed` is when this process last changed a
+    counter by more than a decision, by `time.monotonic`: what was denied before that is not denied for certain."""
 
     def __init__(self) -> None:
-        self._recent: Recent[bytes, SentTerms] = Recent()
+        self._recent: Recent[tuple[object, ...], SentTerms] = Recent()
         self.changed: Recent[str, float] = Recent()
 
     def at(self, charges: Charges, now_ms: int, mode: str) -> SentTerms:
         made = SentTerms(charges, now_ms, mode)
-        term_set = self._recent.get(made.wire)
-        if term_set is None:
-            self._recent.put(made.wire, made)
-        return term_set or made
+        said = mode, *alike(made)
+        known = self._recent.get(said)
+        if known is None:
+            self._recent.put(said, made)
+        return known or made
 
 
 class Caller:
@@ -71,7 +72,7 @@ class Caller:
     )  # fmt: skip
 
     def __init__(
-        self, charges: Charges, prefix: str, sets: TermSets, now_ms: int, slot: int = 0, mode: str = DECIDE
+        self, charges: Charges, prefix: str, sets: SentTermSets, now_ms: int, slot: int = 0, mode: str = DECIDE
     ) -> None:
         self._sets = sets
         self._mode = mode
@@ -160,7 +161,7 @@ class CallerCache:
         self._prefix = prefix
         self._slot_of = slot_of
         self._clock = clock
-        self._sets = TermSets()
+        self._sets = SentTermSets()
 
     def of(self, charges: Sequence[Charge], mode: str = DECIDE) -> Caller:
         caller = self.recent.get(id(charges))

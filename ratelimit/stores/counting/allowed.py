@@ -1,6 +1,6 @@
 """The decision on nearly every request: all was charged, and there is nothing to say.
 
-It keeps its numbers, and makes States of them where somebody asks: the app, or a style of the user's own.
+It keeps its numbers, and makes States of them where the app asks. A style needs none, or one.
 """
 
 from __future__ import annotations
@@ -8,22 +8,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import repeat
 
-from ratelimit.model import Charge, Decision, Lease, State
+from ratelimit.ground.memo import Recent
+from ratelimit.model import Charge, Decision, Lease, LimitSet, Numbers, State
 from ratelimit.stores.counting.terms import new, terms_at
 
 NO, ZERO = repeat(False), repeat(0)
 
 
-class TermSet:
+class TermSet(LimitSet):
     """The terms of a set of charges while nothing of them changes."""
 
-    __slots__ = ("_resets", "lengths", "maxes", "shadows", "since_ms", "terms", "until_ms")
+    __slots__ = ("_resets", "since_ms", "terms", "until_ms")
 
     def __init__(self, charges: Sequence[Charge], now_ms: int) -> None:
         self.terms = terms = tuple([terms_at(charge, now_ms) for charge in charges])
-        self.maxes = tuple([term.max for term in terms])
-        self.lengths = tuple([term.length_ms for term in terms])
-        self.shadows = tuple([term.shadow for term in terms])
+        super().__init__(
+            charges,
+            [term.max for term in terms],
+            [term.length_ms for term in terms],
+            [term.shadow for term in terms],
+        )
         self.since_ms = max([term.since_ms for term in terms])
         self.until_ms = min([term.until_ms for term in terms])
         self._resets: tuple[int, tuple[int, ...]] = (-1, ())  # of an instant; one object, as threads ask too
@@ -37,10 +41,29 @@ class TermSet:
         return resets
 
 
-class AllowedDecision(Decision):
-    """`useds` are of the charges, in their order."""
+class TermSets:
+    """Those of late: callers with the same limits share one, in which a style keeps its bytes."""
 
-    __slots__ = ("_charges", "_term_set", "_useds")
+    def __init__(self) -> None:
+        self._recent: Recent[tuple[object, ...], TermSet] = Recent()
+
+    def at(self, charges: Sequence[Charge], now_ms: int) -> TermSet:
+        made = TermSet(charges, now_ms)
+        known = self._recent.get(alike(made))
+        if known is None:
+            self._recent.put(alike(made), made)
+        return known or made
+
+
+def alike(made: TermSet) -> tuple[object, ...]:
+    """Equal of those that say the same. The limits are told apart by their ids: what has these terms holds them."""
+    return *map(id, made.limits), made.costs, made.terms
+
+
+class AllowedDecision(Decision):
+    """`used` are of the charges, in their order."""
+
+    __slots__ = ("_charges", "_term_set", "_used")
 
     exceeded = False
     units, counted_ms, hold = 1, (), None
@@ -51,7 +74,7 @@ class AllowedDecision(Decision):
         term_set: TermSet,
         now_ms: int,
         leases: tuple[Lease, ...],
-        useds: Sequence[int],
+        used: Sequence[int],
     ) -> None:
         self.allowed = True
         self.now_ms = now_ms
@@ -59,12 +82,37 @@ class AllowedDecision(Decision):
         self.unavailable = False
         self._charges = charges
         self._term_set = term_set
-        self._useds = useds  # not the reply: that is of up to 128 callers
+        self._used = used  # not the reply: that is of up to 128 callers
 
     @property
     def states(self) -> tuple[State, ...]:  # type: ignore[override]
         term_set = self._term_set
-        resets, lengths, shadows = term_set.resets(self.now_ms), term_set.lengths, term_set.shadows
-        # What State(charge, max, used, reset_after, length, False, 0, shadow) makes of each, in a third of the time.
-        rows = zip(self._charges, term_set.maxes, self._useds, resets, lengths, NO, ZERO, shadows)  # noqa: B905
+        resets, windows, shadows = term_set.resets(self.now_ms), term_set.windows_ms, term_set.shadows
+        # What State(charge, max, used, reset_after, window, False, 0, shadow) makes of each, in a third of the time.
+        rows = zip(self._charges, term_set.maxes, self._used, resets, windows, NO, ZERO, shadows)  # noqa: B905
         return tuple(map(new, repeat(State), rows))
+
+    @property
+    def numbers(self) -> Numbers:
+        term_set = self._term_set
+        return self._charges, term_set, self._used, term_set.resets(self.now_ms)
+
+    @property
+    def binding(self) -> State | None:
+        return rate_of(self.numbers)
+
+
+def rate_of(numbers: Numbers) -> State | None:
+    """The rate that headers speak of, where nothing is exceeded: the one with the smallest share remaining. No State is
+    made but this one."""
+    charges, limits, used, resets = numbers
+    rates, maxes = limits.rates, limits.maxes
+    if not rates:
+        return None
+    c = rates[0] if len(rates) == 1 else min(rates, key=lambda c: share(maxes[c], used[c]))
+    return new(State, (charges[c], maxes[c], used[c], resets[c], limits.windows_ms[c], False, 0, False))
+
+
+def share(maximum: int, used: int) -> float:
+    """As of a State."""
+    return (maximum - used if maximum > used else 0) / max(1, maximum)

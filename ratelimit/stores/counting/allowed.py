@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import repeat
 
 from ratelimit.ground.memo import Recent
-from ratelimit.model import Charge, Decision, Lease, LimitSet, Numbers, State
+from ratelimit.model import Charge, Decision, Lease, LimitSet, Numbers, State, share
 from ratelimit.stores.counting.terms import new, terms_at
 
 NO, ZERO = repeat(False), repeat(0)
@@ -18,7 +18,7 @@ NO, ZERO = repeat(False), repeat(0)
 class TermSet(LimitSet):
     """The terms of a set of charges while nothing of them changes."""
 
-    __slots__ = ("_resets", "since_ms", "terms", "until_ms")
+    __slots__ = ("latest", "since_ms", "terms", "until_ms")
 
     def __init__(self, charges: Sequence[Charge], now_ms: int) -> None:
         self.terms = terms = tuple([terms_at(charge, now_ms) for charge in charges])
@@ -30,14 +30,14 @@ class TermSet(LimitSet):
         )
         self.since_ms = max([term.since_ms for term in terms])
         self.until_ms = min([term.until_ms for term in terms])
-        self._resets: tuple[int, tuple[int, ...]] = (-1, ())  # of an instant; one object, as threads ask too
+        self.latest: tuple[int, tuple[int, ...]] = (-1, ())  # and their instant; one object, as threads ask too
 
     def resets(self, now_ms: int) -> tuple[int, ...]:
         """`reset_after_ms` of each charge that was just charged: the same for all callers of a millisecond."""
-        at_ms, resets = self._resets
+        at_ms, resets = self.latest
         if now_ms != at_ms:
             resets = tuple([term.resets_after(now_ms) for term in self.terms])
-            self._resets = now_ms, resets
+            self.latest = now_ms, resets
         return resets
 
 
@@ -95,7 +95,10 @@ class AllowedDecision(Decision):
     @property
     def numbers(self) -> Numbers:
         term_set = self._term_set
-        return self._charges, term_set, self._used, term_set.resets(self.now_ms)
+        at_ms, resets = term_set.latest
+        if at_ms != self.now_ms:
+            resets = term_set.resets(self.now_ms)
+        return self._charges, term_set, self._used, resets
 
     @property
     def binding(self) -> State | None:
@@ -111,8 +114,3 @@ def rate_of(numbers: Numbers) -> State | None:
         return None
     c = rates[0] if len(rates) == 1 else min(rates, key=lambda c: share(maxes[c], used[c]))
     return new(State, (charges[c], maxes[c], used[c], resets[c], limits.windows_ms[c], False, 0, False))
-
-
-def share(maximum: int, used: int) -> float:
-    """As of a State."""
-    return (maximum - used if maximum > used else 0) / max(1, maximum)

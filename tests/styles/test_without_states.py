@@ -90,6 +90,15 @@ def test_numbers_at_their_ends(maxes: tuple[int, int], used: tuple[int, int]) ->
     assert (whole.numbers, whole.states, whole.binding) == (None, spent.states, spent.binding)
 
 
+def test_a_shadow_between_others_is_not_told() -> None:
+    charges = (quota(50), rate(9, MINUTE, mode="shadow", key="shadow"), rate(7, MINUTE))
+    decision = AllowedDecision(charges, TermSet(charges, NOON), NOON, (), (1, 2, 3))
+    agree(decision)
+    told = dict(Ietf().headers(decision, ANA, LOG_ID))
+    assert told[b"ratelimit"].startswith(b'"quota";r=49;t=')
+    assert told[b"ratelimit"].endswith(b', "rate";r=4;t=61')
+
+
 def test_nothing_is_told_of_shadows_alone() -> None:
     charges = (rate(9, MINUTE, mode="shadow"), quota(9, mode="shadow"))
     decision = AllowedDecision(charges, TermSet(charges, NOON), NOON, (), (1, 1))

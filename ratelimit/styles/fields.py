@@ -16,6 +16,7 @@ from operator import sub
 from ratelimit.model import Concurrency, Decision, Headers, Limit, LimitSet, State
 from ratelimit.styles import wire
 
+MINUS = ord("-")
 LARGEST_INTEGER = 999_999_999_999_999  # RFC 9651 section 3.3.1: 15 digits; a max may have 16
 
 
@@ -40,7 +41,8 @@ def fields(decision: Decision, most: int = wire.MAX_RETRY_AFTER) -> Headers:
         template = ready.template(resets_ms)
     left = tuple(map(sub, ready.maxes, used))
     told = template % left
-    if ready.large or b"=-" in told:  # overdrawn, as by a max that was lowered; min(left) < 0 takes 0.5 µs more
+    # Overdrawn, as by a max that was lowered. To look for one byte takes no time, min(left) 0.2 µs of 10 limits.
+    if ready.large or (MINUS in told and b"=-" in told):
         told = template % tuple([min(max(0, one), LARGEST_INTEGER) for one in left])
     return [ready.policy, (b"ratelimit", told)]
 

@@ -17,7 +17,7 @@ LAYERS = (
     {"checks"},
     {"model"},
     {"identity", "operations", "formula", "policy", "styles", "answers", "stores/counting"},
-    {"log", "stores/connection"},
+    {"log", "stores/connection", "stores/records"},
     {"stores/lua"},
     {"stores/batching"},
     {"stores/routing"},

@@ -1,0 +1,131 @@
+"""Counters by their keys: taken out as objects that know their arithmetic, and put back as numbers."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+
+from ratelimit.model import Charge, Rate
+from ratelimit.stores.counting.counters import Usage
+from ratelimit.stores.counting.window import Window
+from ratelimit.stores.records.callers import ANONYMOUS, Callers
+from ratelimit.stores.records.record import (
+    FIRST,
+    GONE,
+    MARK,
+    OLDER,
+    TOTAL,
+    UNTIL,
+    WIDTH,
+    Record,
+    clear,
+    grown,
+    joined,
+    place_in,
+    split,
+)
+from ratelimit.stores.records.shards import Shards
+
+GRACE_MS = 1_000  # what counts is kept so much longer
+
+Place = tuple[Record, int]
+
+
+class CounterTable:
+    """Rates and quotas of about `most` callers, see callers.py. `on_push_out` is told the key of each counter that is
+    dropped though it still counts. `now` is of a clock that never goes back, in ms."""
+
+    def __init__(self, most: int, on_push_out: Callable[[str], object]) -> None:
+        self.callers = Callers(most, self._drop, self._drop_older, self._push_out)
+        self._on_push_out = on_push_out
+        self._whats: list[str] = []  # what can be counted: a few of each limit of a policy
+        self._numbers: dict[str, int] = {}
+        self._older: Shards[bytes] = Shards()  # of rates, what was counted before their newest sub-window
+
+    def place(self, key: str) -> Place | None:
+        """The record with a counter, be it one that its caller shares, and where in there it is."""
+        name, what = split(key)
+        return self._place(self.callers.find(name), what)
+
+    def seen(self, charges: Sequence[Charge], now: int) -> None:
+        """Somebody asks for these."""
+        if charges and charges[0].key.startswith(ANONYMOUS):
+            for name in {split(charge.key)[0] for charge in charges}:
+                self.callers.seen(name, now)
+
+    def load(self, charge: Charge, *, own: bool = False) -> Window | Usage | None:
+        """None where nothing is counted. `own`: not where others are counted too."""
+        name, what = split(charge.key)
+        record = self.callers.own(name) if own else self.callers.find(name)
+        found = self._place(record, what)
+        if record is None or found is None:
+            return None
+        mark, total, kind = record[found[1] + MARK], record[found[1] + TOTAL], charge.limit.kind
+        if not isinstance(kind, Rate):
+            return Usage(total, mark)
+        older = self._older.get(joined(self.callers.name_of(name), what)) if record[OLDER] else None
+        return Window(kind.window_ms, kind.precision, mark, total, array("q", older or b""))
+
+    def save(self, key: str, counter: Window | Usage, matters_ms: int, now: int) -> None:
+        """It matters for so long, or for as long as was said before."""
+        name, what = split(key)
+        until = now + matters_ms + GRACE_MS
+        record, place = self._place_for(name, what, now)
+        record[UNTIL] = max(record[UNTIL], until)
+        self.callers.dies_at = min(self.callers.dies_at, until)
+        record[place + TOTAL] = counter.total
+        if isinstance(counter, Usage):
+            record[place + MARK] = counter.charged_at
+            return
+        record[place + MARK] = counter.newest
+        key = joined(self.callers.name_of(name), what)
+        if counter.older:
+            record[OLDER] = max(record[OLDER], until)
+            self._older.of(key)[key] = counter.older.tobytes()
+        elif record[OLDER]:
+            self._older.pop(key)
+
+    def forget(self, key: str) -> bool:
+        """Whether there was something in it. One that is shared stays."""
+        name, what = split(key)
+        found = self._place(self.callers.own(name), what)
+        if found is None:
+            return False
+        record, place = found
+        record[place + MARK], record[place + TOTAL] = GONE, 0
+        self._older.pop(key)
+        return True
+
+    def _place(self, record: Record | None, what: str) -> Place | None:
+        number = self._numbers.get(what)
+        if record is None or number is None:
+            return None
+        place = place_in(record, number)
+        return (record, place) if place and record[place + MARK] != GONE else None
+
+    def _place_for(self, name: str, what: str, now: int) -> Place:
+        number = self._numbers.get(what)
+        if number is None:
+            self._numbers[what] = number = len(self._whats)
+            self._whats.append(what)
+        record = self.callers.record(name, now)
+        place = place_in(record, number)
+        if place:
+            return record, place
+        return self.callers.replace(name, grown(record, number)), len(record)
+
+    def _drop(self, name: str, record: Record) -> None:
+        """Whoever still has it finds nothing in it."""
+        clear(record)
+        self._drop_older(name, record)
+
+    def _drop_older(self, name: str, record: Record) -> None:
+        for key in self._keys(name, record):
+            self._older.pop(key)
+
+    def _push_out(self, name: str, record: Record) -> None:
+        for key in self._keys(name, record):
+            self._on_push_out(key)
+
+    def _keys(self, name: str, record: Record) -> list[str]:
+        return [joined(name, self._whats[number]) for number in record[FIRST::WIDTH]]

@@ -5,12 +5,12 @@ It keeps its numbers, and makes States of them where the app asks. A style needs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import repeat
 
 from ratelimit.ground.memo import Recent
 from ratelimit.model import Charge, Decision, Lease, LimitSet, Numbers, State, share
-from ratelimit.stores.counting.terms import new, terms_at
+from ratelimit.stores.counting.terms import Terms, new, terms_at
 
 NO, ZERO = repeat(False), repeat(0)
 
@@ -44,20 +44,22 @@ class TermSet(LimitSet):
 class TermSets:
     """Those of late: callers with the same limits share one, in which a style keeps its bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, terms_of: Callable[[Charge, int], Terms] = terms_at) -> None:
+        self._terms_of = terms_of
         self._recent: Recent[tuple[object, ...], TermSet] = Recent()
 
     def at(self, charges: Sequence[Charge], now_ms: int) -> TermSet:
-        made = TermSet(charges, now_ms)
-        known = self._recent.get(alike(made))
+        same = alike(charges, tuple([self._terms_of(charge, now_ms) for charge in charges]))
+        known = self._recent.get(same)
         if known is None:
-            self._recent.put(alike(made), made)
-        return known or made
+            known = TermSet(charges, now_ms)
+            self._recent.put(same, known)
+        return known
 
 
-def alike(made: TermSet) -> tuple[object, ...]:
-    """Equal of those that say the same. The limits are told apart by their ids: what has these terms holds them."""
-    return *map(id, made.limits), made.costs, made.terms
+def alike(charges: Sequence[Charge], terms: tuple[Terms, ...]) -> tuple[object, ...]:
+    """Equal of those that say the same, also by name: limits are told apart by their ids, and a TermSet holds them."""
+    return tuple([(id(charge.limit), charge.cost) for charge in charges]), terms
 
 
 class AllowedDecision(Decision):

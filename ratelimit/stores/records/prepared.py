@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ratelimit.ground.memo import Recent, Returning
+from ratelimit.ground.memo import Returning
 from ratelimit.model import Charge, Decision, Quota
-from ratelimit.stores.counting.allowed import AllowedDecision, TermSet
+from ratelimit.stores.counting.allowed import AllowedDecision, TermSet, TermSets
 from ratelimit.stores.counting.terms import Terms
 from ratelimit.stores.records.record import MARK, Record
 
@@ -67,8 +67,7 @@ class PreparedCharges:
     """Those who came of late. `terms_at` gives the terms of a charge at an instant."""
 
     def __init__(self, terms_at: Callable[[Charge, int], Terms]) -> None:
-        self._terms_at = terms_at
-        self._term_sets: Recent[tuple[Terms, ...], TermSet] = Recent()  # the same object for all callers of a tier
+        self._term_sets = TermSets(terms_at)
         self.recent: Returning[int, Prepared] = Returning()  # by the id of their charges
 
     def decided(self, charges: Sequence[Charge], decision: Decision, place_of: Callable[[str], _Place | None]) -> None:
@@ -78,18 +77,10 @@ class PreparedCharges:
         if known is not None and known.charges is charges:
             if now - known.asked_ms <= AGAIN_MS and _is_plain(decision):
                 places = [place for charge in charges if (place := place_of(charge.key))]
-                known.prepare(now, self._term_set(known.charges, now), places)
+                known.prepare(now, self._term_sets.at(known.charges, now), places)
             known.asked_ms = now
         elif charges and isinstance(charges, tuple):
             self.recent.put(id(charges), Prepared(charges, now), who=charges[0].key)
-
-    def _term_set(self, charges: tuple[Charge, ...], now_ms: int) -> TermSet:
-        terms = tuple([self._terms_at(charge, now_ms) for charge in charges])
-        term_set = self._term_sets.get(terms)
-        if term_set is None:
-            term_set = TermSet(charges, now_ms)
-            self._term_sets.put(terms, term_set)
-        return term_set
 
 
 def _is_plain(decision: Decision) -> bool:

@@ -141,12 +141,17 @@ class State(NamedTuple):
     @property
     def share(self) -> float:
         """The part of the max that remains."""
-        return self.remaining / max(1, self.max)
+        return share(self.max, self.used)
 
     @property
     def wait(self) -> float:
         """`retry_after_ms`, in an order where "never" is the longest."""
         return float("inf") if self.retry_after_ms is None else self.retry_after_ms
+
+
+def share(maximum: int, used: int) -> float:
+    """The part of a max that remains."""
+    return (maximum - used if maximum > used else 0) / max(1, maximum)
 
 
 class Lease(NamedTuple):

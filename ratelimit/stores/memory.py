@@ -40,7 +40,7 @@ class MemoryStore:
         self.max_callers = max_callers
         self._kept = Kept(max_callers)
         self._terms_at = KnownTerms()
-        self._prepared = PreparedCharges()
+        self._prepared = PreparedCharges(self._terms_at)
         self._forgetting = Forgetting(self._forget_some)
 
     @property

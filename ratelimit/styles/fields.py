@@ -16,6 +16,7 @@ from operator import sub
 from ratelimit.model import Concurrency, Decision, Headers, Limit, LimitSet, State
 from ratelimit.styles import wire
 
+MINUS = ord("-")
 LARGEST_INTEGER = 999_999_999_999_999  # RFC 9651 section 3.3.1: 15 digits; a max may have 16
 
 
@@ -31,7 +32,19 @@ def fields(decision: Decision, most: int = wire.MAX_RETRY_AFTER) -> Headers:
     ready: _Ready | None = limits.made.get(_Ready)
     if ready is None:
         ready = limits.made[_Ready] = _Ready(limits)
-    return ready.fields(used, resets_ms)
+    if not ready.maxes:
+        return []
+    if not ready.all:
+        used = [*compress(used, ready.shown)]
+    of, _, template = ready.latest
+    if resets_ms is not of:
+        template = ready.template(resets_ms)
+    left = tuple(map(sub, ready.maxes, used))
+    told = template % left
+    # Overdrawn, as by a max that was lowered. To look for one byte takes no time, min(left) 0.2 µs of 10 limits.
+    if ready.large or (MINUS in told and b"=-" in told):
+        told = template % tuple([min(max(0, one), LARGEST_INTEGER) for one in left])
+    return [ready.policy, (b"ratelimit", told)]
 
 
 def _of_states(decision: Decision, most: int) -> Headers:
@@ -54,41 +67,31 @@ class _Ready:
     With 10 limits that takes 3 µs instead of 20.
     """
 
-    __slots__ = ("_all", "_large", "_limits", "_maxes", "_policy", "_shown", "_template")
+    __slots__ = ("_limits", "all", "large", "latest", "maxes", "policy", "shown")
 
     def __init__(self, limits: LimitSet) -> None:
-        self._shown = tuple([not shadow for shadow in limits.shadows])
-        self._all = all(self._shown)
-        self._limits = list(compress(zip(limits.limits, limits.maxes, limits.windows_ms, strict=True), self._shown))
-        self._maxes = tuple(compress(limits.maxes, self._shown))
-        self._large = max(self._maxes, default=0) > LARGEST_INTEGER
+        self.shown = tuple([not shadow for shadow in limits.shadows])
+        self.all = all(self.shown)
+        self._limits = list(compress(zip(limits.limits, limits.maxes, limits.windows_ms, strict=True), self.shown))
+        self.maxes = tuple(compress(limits.maxes, self.shown))
+        self.large = max(self.maxes, default=0) > LARGEST_INTEGER
         policies = [
             _policy(limit.name, most, window if _timed(limit) else None) for limit, most, window in self._limits
         ]
-        self._policy = b"ratelimit-policy", b", ".join(policies)
-        # The durations that the template was made of, and their seconds; one object, as threads ask too.
-        self._template: tuple[Sequence[int], tuple[int, ...], bytes] = ((), (), b"")
+        self.policy = b"ratelimit-policy", b", ".join(policies)
+        # The durations that the latest template was made of, and their seconds; one object, as threads ask too.
+        self.latest: tuple[Sequence[int], tuple[int, ...], bytes] = ((), (), b"")
 
-    def fields(self, used: Sequence[int], resets_ms: Sequence[int]) -> Headers:
-        if not self._maxes:
-            return []
-        of, _, template = self._template
-        if resets_ms is not of:
-            template = self._template_at(resets_ms)
-        left = tuple(map(sub, self._maxes, used if self._all else compress(used, self._shown)))
-        if self._large or min(left) < 0:  # a max that was lowered is overdrawn, and a request that costs nothing passes
-            left = tuple([min(max(0, one), LARGEST_INTEGER) for one in left])
-        return [self._policy, (b"ratelimit", template % left)]
-
-    def _template_at(self, resets_ms: Sequence[int]) -> bytes:
-        _, known, template = self._template
-        times = tuple([_sf_seconds(reset) for reset in compress(resets_ms, self._shown)])
+    def template(self, resets_ms: Sequence[int]) -> bytes:
+        """What tells of these durations, with room for what remains."""
+        _, known, template = self.latest
+        times = tuple([_sf_seconds(reset) for reset in compress(resets_ms, self.shown)])
         if times != known:
             limits = zip(self._limits, times, strict=True)
             template = b", ".join(
                 [_with_room(limit.name, time if _timed(limit) else None) for (limit, *_), time in limits]
             )
-        self._template = resets_ms, times, template
+        self.latest = resets_ms, times, template
         return template
 
 

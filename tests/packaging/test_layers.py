@@ -33,7 +33,6 @@ LAYERS = (
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
 DOORS = {"stores", "stores.memory", "stores.redis"}  # all that is imported of stores/ outside of it
 IN_A_ROOM = 8  # modules of a room of stores/, besides __init__
-MORE_IN = {"stores/counting": 9}  # what both stores share: `allowed`, the decision that makes no States, is one of them
 ONLY_IN: dict[str, set[str]] = {"redis": {"stores/connection/dial.py"}, "starlette": set(), "fastapi": set()}
 LONGEST = 215  # lines
 LONGER = {
@@ -138,7 +137,7 @@ def test_rooms_of_the_stores() -> None:
     """A room of stores/ has at most eight modules, and says in one sentence what it is for."""
     rooms = {room for room in map(room_of, MODULES) if room.startswith("stores/")}
     for room in rooms:
-        assert len([path for path in SOURCES if path.startswith(f"{room}/")]) - 1 <= MORE_IN.get(room, IN_A_ROOM), room
+        assert len([path for path in SOURCES if path.startswith(f"{room}/")]) - 1 <= IN_A_ROOM, room
         assert ast.get_docstring(ast.parse(SOURCES[f"{room}/__init__.py"]))
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratelimit.model import FOREVER, Charge, Decision, Limit, Rate
-from ratelimit.stores.batching.allotments import Allotment
+from ratelimit.stores.batching.allotments import Allotment, AllotmentDecision
 from ratelimit.stores.counting.allowed import AllowedDecision, TermSet, TermSets
 from ratelimit.styles import Facturapi, Ietf, Lightspeed, WithIetfHeaders
 from tests.stores import concurrency, quota, rate
@@ -21,7 +21,7 @@ EVERY = [*STYLES, WithIetfHeaders(Lightspeed(reset_header=True)), WithIetfHeader
 EVERY += [WithIetfHeaders(Ietf())]
 MAXES = st.sampled_from([0, 1, 9, 1_000, 10**15 - 1, 10**15, FOREVER]) | st.integers(0, FOREVER)
 REST = st.fixed_dictionaries(
-    {"cost": st.integers(0, 5), "mode": st.sampled_from(["enforce", "enforce", "shadow"]), "key": st.text('abc%"\\')}
+    {"cost": st.integers(0, 5), "mode": st.sampled_from(["enforce", "enforce", "shadow"]), "key": st.text('abc%"\\=-')}
 )
 CHARGES = st.lists(
     st.one_of(
@@ -90,11 +90,35 @@ def test_numbers_at_their_ends(maxes: tuple[int, int], used: tuple[int, int]) ->
     assert (whole.numbers, whole.states, whole.binding) == (None, spent.states, spent.binding)
 
 
+def test_a_shadow_between_others_is_not_told() -> None:
+    charges = (quota(50), rate(9, MINUTE, mode="shadow", key="shadow"), rate(7, MINUTE))
+    decision = AllowedDecision(charges, TermSet(charges, NOON), NOON, (), (1, 2, 3))
+    agree(decision)
+    told = dict(Ietf().headers(decision, ANA, LOG_ID))
+    assert told[b"ratelimit"].startswith(b'"quota";r=49;t=')
+    assert told[b"ratelimit"].endswith(b', "rate";r=4;t=61')
+
+
 def test_nothing_is_told_of_shadows_alone() -> None:
     charges = (rate(9, MINUTE, mode="shadow"), quota(9, mode="shadow"))
     decision = AllowedDecision(charges, TermSet(charges, NOON), NOON, (), (1, 1))
     agree(decision)
     assert Ietf().headers(decision, ANA, LOG_ID) == []
+
+
+def test_no_state_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by any style, whether the units were taken now or ahead; what all callers have in common is made once."""
+    charges = (rate(9, MINUTE), rate(99, 10 * MINUTE, key="second"), quota(50), concurrency(5))
+    term_set = TermSet(charges, NOON)
+    one, other = (AllowedDecision(charges, term_set, NOON, (), used) for used in ((1, 1, 1, 1), (9, 2, 3, 4)))
+    ahead = Allotment(2, other, 1_000, sent=7.0, arrived=7.0).decision(7.2)
+    for kind in (AllowedDecision, AllotmentDecision):
+        monkeypatch.setattr(kind, "states", property(lambda _: pytest.fail("States are made")))
+    for style in EVERY:
+        told = [style.headers(decision, ANA, LOG_ID) for decision in (one, other, ahead)]
+        assert len({len(headers) for headers in told}) == 1
+    policies = [Ietf().headers(decision, ANA, LOG_ID)[0] for decision in (one, other, ahead)]
+    assert len(set(map(id, policies))) == 1
 
 
 def test_limits_of_other_names_are_told_by_theirs() -> None:

@@ -56,10 +56,10 @@ class SentTermSets:
 
     def at(self, charges: Charges, now_ms: int, mode: str) -> SentTerms:
         made = SentTerms(charges, now_ms, mode)
-        said = mode, *alike(made)
-        known = self._recent.get(said)
+        same = mode, *alike(charges, made.terms)
+        known = self._recent.get(same)
         if known is None:
-            self._recent.put(said, made)
+            self._recent.put(same, made)
         return known or made
 
 

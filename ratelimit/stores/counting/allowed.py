@@ -5,12 +5,12 @@ It keeps its numbers, and makes States of them where the app asks. A style needs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import repeat
 
 from ratelimit.ground.memo import Recent
-from ratelimit.model import Charge, Decision, Lease, LimitSet, Numbers, State
-from ratelimit.stores.counting.terms import new, terms_at
+from ratelimit.model import Charge, Decision, Lease, LimitSet, Numbers, State, share
+from ratelimit.stores.counting.terms import Terms, new, terms_at
 
 NO, ZERO = repeat(False), repeat(0)
 
@@ -18,7 +18,7 @@ NO, ZERO = repeat(False), repeat(0)
 class TermSet(LimitSet):
     """The terms of a set of charges while nothing of them changes."""
 
-    __slots__ = ("_resets", "since_ms", "terms", "until_ms")
+    __slots__ = ("latest", "since_ms", "terms", "until_ms")
 
     def __init__(self, charges: Sequence[Charge], now_ms: int) -> None:
         self.terms = terms = tuple([terms_at(charge, now_ms) for charge in charges])
@@ -30,34 +30,36 @@ class TermSet(LimitSet):
         )
         self.since_ms = max([term.since_ms for term in terms])
         self.until_ms = min([term.until_ms for term in terms])
-        self._resets: tuple[int, tuple[int, ...]] = (-1, ())  # of an instant; one object, as threads ask too
+        self.latest: tuple[int, tuple[int, ...]] = (-1, ())  # and their instant; one object, as threads ask too
 
     def resets(self, now_ms: int) -> tuple[int, ...]:
         """`reset_after_ms` of each charge that was just charged: the same for all callers of a millisecond."""
-        at_ms, resets = self._resets
+        at_ms, resets = self.latest
         if now_ms != at_ms:
             resets = tuple([term.resets_after(now_ms) for term in self.terms])
-            self._resets = now_ms, resets
+            self.latest = now_ms, resets
         return resets
 
 
 class TermSets:
     """Those of late: callers with the same limits share one, in which a style keeps its bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, terms_of: Callable[[Charge, int], Terms] = terms_at) -> None:
+        self._terms_of = terms_of
         self._recent: Recent[tuple[object, ...], TermSet] = Recent()
 
     def at(self, charges: Sequence[Charge], now_ms: int) -> TermSet:
-        made = TermSet(charges, now_ms)
-        known = self._recent.get(alike(made))
+        same = alike(charges, tuple([self._terms_of(charge, now_ms) for charge in charges]))
+        known = self._recent.get(same)
         if known is None:
-            self._recent.put(alike(made), made)
-        return known or made
+            known = TermSet(charges, now_ms)
+            self._recent.put(same, known)
+        return known
 
 
-def alike(made: TermSet) -> tuple[object, ...]:
-    """Equal of those that say the same. The limits are told apart by their ids: what has these terms holds them."""
-    return *map(id, made.limits), made.costs, made.terms
+def alike(charges: Sequence[Charge], terms: tuple[Terms, ...]) -> tuple[object, ...]:
+    """Equal of those that say the same, also by name: limits are told apart by their ids, and a TermSet holds them."""
+    return tuple([(id(charge.limit), charge.cost) for charge in charges]), terms
 
 
 class AllowedDecision(Decision):
@@ -95,7 +97,10 @@ class AllowedDecision(Decision):
     @property
     def numbers(self) -> Numbers:
         term_set = self._term_set
-        return self._charges, term_set, self._used, term_set.resets(self.now_ms)
+        at_ms, resets = term_set.latest
+        if at_ms != self.now_ms:
+            resets = term_set.resets(self.now_ms)
+        return self._charges, term_set, self._used, resets
 
     @property
     def binding(self) -> State | None:
@@ -111,8 +116,3 @@ def rate_of(numbers: Numbers) -> State | None:
         return None
     c = rates[0] if len(rates) == 1 else min(rates, key=lambda c: share(maxes[c], used[c]))
     return new(State, (charges[c], maxes[c], used[c], resets[c], limits.windows_ms[c], False, 0, False))
-
-
-def share(maximum: int, used: int) -> float:
-    """As of a State."""
-    return (maximum - used if maximum > used else 0) / max(1, maximum)

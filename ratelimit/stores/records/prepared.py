@@ -98,11 +98,11 @@ class Prepared:
 
 
 class PreparedCharges:
-    """Those who came of late, by the id of their charges."""
+    """Those who came of late, by the id of their charges. `terms_of` gives the terms of a charge at an instant."""
 
-    def __init__(self) -> None:
+    def __init__(self, terms_of: Callable[[Charge, int], Terms]) -> None:
         self.recent: Returning[int, Prepared] = Returning()
-        self._term_sets = TermSets()
+        self._term_sets = TermSets(terms_of)
 
     def of(self, charges: Sequence[Charge], now_ms: int) -> Prepared | None:
         """Of who comes again soon; None of who comes for the first time, or with charges that may change."""

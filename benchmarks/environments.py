@@ -1,4 +1,6 @@
-"""One virtualenv a peer and Python, since their packages exclude one another; every version is as requirements/ pins it."""
+"""One virtualenv a peer and Python, since their packages exclude one another; with every version as requirements/ pins
+it.
+"""
 
 from __future__ import annotations
 

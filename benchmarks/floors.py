@@ -27,10 +27,10 @@ class ConstantHeaders:
     def __init__(self, app: App) -> None:
         self.app = app
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        await self.app(scope, receive, adding(send, CONSTANT))
+        return await self.app(scope, receive, adding(send, CONSTANT))
 
 
 class Counted:
@@ -40,7 +40,7 @@ class Counted:
         self.app = app
         self._used: defaultdict[bytes, int] = defaultdict(int)
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         caller = b""
@@ -49,7 +49,7 @@ class Counted:
                 caller = value
         used = self._used[caller] = self._used[caller] + 1
         told = b'"requests";r=%d;t=60, "monthly";r=%d;t=1036800' % (1_000_000_000 - used, 10_000_000_000 - used)
-        await self.app(scope, receive, adding(send, [(b"ratelimit-policy", POLICY), (b"ratelimit", told)]))
+        return await self.app(scope, receive, adding(send, [(b"ratelimit-policy", POLICY), (b"ratelimit", told)]))
 
 
 class Pinged:
@@ -60,11 +60,11 @@ class Pinged:
         self._batches = Batches(url)
         self._headers = headers
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         await self._batches.asked()
-        await self.app(scope, receive, adding(send, self._headers) if self._headers else send)
+        return await self.app(scope, receive, adding(send, self._headers) if self._headers else send)
 
 
 class Batches(asyncio.Protocol):
@@ -92,7 +92,7 @@ class Batches(asyncio.Protocol):
         if self._url.scheme == "unix":
             await loop.create_unix_connection(lambda: self, self._url.path)
         else:
-            await loop.create_connection(lambda: self, self._url.hostname, self._url.port)
+            await loop.create_connection(lambda: self, self._url.hostname or "", self._url.port or 0)
         self._send()
 
     def _send(self) -> None:

@@ -1,9 +1,9 @@
 """Processor time a request inside uvicorn's own protocol, without a network: what a limiter adds to an app.
 
 Code that is hot in a loop understates its cost 2 to 3 times: in a server it runs cold among 20 µs of other code. Here
-uvicorn parses each request and runs the app on uvloop, and only the sockets are not there: a transport that counts takes
-what is written, and hands in the next request of its connection. So a figure repeats within 2 µs, where runs with wrk of
-a few seconds spread by 0.05 to 0.1 of the throughput.
+uvicorn parses each request and runs the app on uvloop, and only the sockets are not there: a transport that counts
+takes what is written, and hands in the next request of its connection. So a figure repeats within 2 µs, where runs with
+wrk of a few seconds spread by 0.05 to 0.1 of the throughput.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Spent:
 class Connections:
     """So many connections of callers who send one request after the other to an app.
 
-    With a `watch` each answer is handed to it, with its request and the time.time() at which that was handed in; without
-    one an answer that does not begin as `expected` raises UnexpectedAnswer, with the `name`.
+    With a `watch` each answer is handed to it, with its request and the time.time() at which that was handed in;
+    without one an answer that does not begin as `expected` raises UnexpectedAnswer, with the `name`.
     """
 
     def __init__(

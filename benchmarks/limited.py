@@ -34,7 +34,9 @@ class Silent:
 
 
 def limited(app: Any, style: str = DEFAULT_STYLE, *, store: Any = None, **settings: Any) -> Any:
-    """The app with the middleware; `settings` are those of `policy.text`. Without a store: as RATELIMIT_STORE_URL says."""
+    """The app with the middleware; `settings` are those of `policy.text`. Without a store that of the
+    environment counts.
+    """
     shown = "lendworks" if style == SILENT else style
     made = parse_policy(policy.text(style=shown, **settings))
     app.add_middleware(

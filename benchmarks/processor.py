@@ -7,7 +7,6 @@ these repeats within 2 µs on a quiet machine.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,10 +14,10 @@ from typing import Any
 
 from benchmarks import environments, load, policy
 from benchmarks.candidates import BOTH, NAMES, Framework
+from benchmarks.children import child
 from benchmarks.section import Cell, Figure, Section, Table
 
 ROUNDS = {"short": 40, "full": 150}
-CHILD = 900  # seconds that one may take
 GOALS_YARDSTICK = 3_888  # ns: what micro.py found on Python 3.13 on the machine on which the goals were set
 FACTOR_VERSION = "3.13"
 
@@ -96,18 +95,18 @@ SUBJECTS = (
     ),
 )
 GOALS = {MEMORY.name: 11.0, LENDWORKS.name: 11.0, TEN.name: 20.0}  # µs above bare, Starlette
-GOALS_OF = "starlette"
+GOALS_OF: Framework = "starlette"
 
 Measured = dict[str, "Turns"]  # by version of Python
 
 TEXT = """\
 uvicorn's own protocol parses each request and runs the app on uvloop; only the sockets are not there. A transport that
-counts takes the answer and hands in the next request of its connection, 64 connections in all. Each request is from the next
-of 100 callers for the next of 1,000 items, as wrk's are above. All apps are in one process and have short turns, each round
-begun by another one; what is shown is processor time of that process, so that what Redis takes is not in it. *Above bare* is
-the least of all turns less the least of the bare app's, *low quartile* the same of their lower quartiles, and *spread* is
-between the quartiles of the differences within a round. *Kept* is what is left of a core's requests a second. Two limits, a
-rate a minute and a monthly quota, unless it says otherwise."""
+counts takes the answer and hands in the next request of its connection, 64 connections in all. Each request is from the
+next of 100 callers for the next of 1,000 items, as wrk's are above. All apps are in one process and have short turns,
+each round begun by another one; shown is processor time of that process, so that what Redis takes is not in it. *Above
+bare* is the least of all turns less the least of the bare app's, *low quartile* the same of their lower quartiles, and
+*spread* is between the quartiles of the differences within a round. *Kept* is what is left of a core's requests a
+second. Two limits, a rate a minute and a monthly quota, unless it says otherwise."""
 
 
 def measure(*, short: bool) -> Section:
@@ -145,14 +144,6 @@ def taken(framework: Framework, version: str, rounds: int, subjects: Sequence[Su
         program = environments.python(environments.OURS, version)
         found = child(program, "benchmarks.turns", json.dumps(order))
     return Turns(found["rounds"], min(found["yardstick"]))
-
-
-def child(program: object, module: str, *arguments: str) -> Any:
-    """What a module prints as JSON that runs in another environment."""
-    environment = load.ours(environments.outside())
-    command = [str(program), "-m", module, *arguments]
-    done = subprocess.run(command, cwd=load.ROOT, env=environment, check=True, stdout=subprocess.PIPE, timeout=CHILD)
-    return json.loads(done.stdout)
 
 
 def _tables(framework: Framework, measured: Measured) -> list[Table]:
@@ -198,6 +189,6 @@ def machine(yardsticks: Mapping[str, float]) -> str:
         return f"{text}; where the goals were set it took {GOALS_YARDSTICK:,} ns on {FACTOR_VERSION}."
     factor = yardsticks[FACTOR_VERSION] / GOALS_YARDSTICK
     return (
-        f"{text}; where the goals were set it took {GOALS_YARDSTICK:,} ns on {FACTOR_VERSION}, so that this machine takes"
-        f" {factor:.2f} times as long. The figures are as measured here, and so are they held against the goals."
+        f"{text}; where the goals were set it took {GOALS_YARDSTICK:,} ns on {FACTOR_VERSION}, so that this machine"
+        f" takes {factor:.2f} times as long. The figures are as measured here, and so are they held against the goals."
     )

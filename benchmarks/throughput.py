@@ -8,7 +8,7 @@ from dataclasses import asdict
 from statistics import median
 
 from benchmarks import environments, policy
-from benchmarks.candidates import BARE, BOTH, NAMES, HEADERS, HOT, IETF, OURS, PEERS, REDIS, Candidate, Framework
+from benchmarks.candidates import BARE, BOTH, HEADERS, HOT, IETF, NAMES, OURS, PEERS, REDIS, Candidate, Framework
 from benchmarks.rounds import CONNECTIONS, Outcome, compare
 from benchmarks.section import Cell, Figure, Plot, Point, Section, Table
 

@@ -1,4 +1,4 @@
-"""The apps of processor.py in turns, in one process: `python -m benchmarks.turns ORDER`, in the environment of the apps.
+"""The apps of processor.py in turns: `python -m benchmarks.turns ORDER`, one process in the environment of the apps.
 
 ORDER is a JSON object: `framework`, `rounds`, `url` of a Redis, and `subjects`, the fields of each Subject. Prints one
 with the microseconds a request of each turn by the name of the subject, and the nanoseconds of the yardstick.

@@ -48,8 +48,8 @@ def problems(record: Record, counts: Counts, version: str) -> Iterator[str]:
             yield f"{path}: {bytecodes:,} bytecodes on Python {version}, and none on record: `{LOWER}`"
         elif bytecodes > on_record * ABOVE:
             yield (
-                f"{path}: {bytecodes:,} bytecodes a request on Python {version}, {bytecodes - on_record:,} more than the"
-                f" {on_record:,} on record: take them out again, or `{LOWER} 'what they are worth'`"
+                f"{path}: {bytecodes:,} bytecodes a request on Python {version}, {bytecodes - on_record:,} more than"
+                f" the {on_record:,} on record: take them out again, or `{LOWER} 'what they are worth'`"
             )
         elif bytecodes < on_record * BELOW:
             yield (

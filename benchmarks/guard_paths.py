@@ -28,7 +28,10 @@ from ratelimit import MemoryStore, RedisStore
 
 WARM, COUNTED = 60, 40  # times that a path is run; a batch's callers take some calls to be known to the server
 TOGETHER = 16  # requests that share a round trip
-NOT_COUNTED = (*(str(Path(module.__file__).parent) for module in (asyncio, redis)), str(Path(__file__).parent))
+NOT_COUNTED = (
+    *(str(Path(file).parent) for file in (asyncio.__file__, str(redis.__file__))),
+    str(Path(__file__).parent),
+)
 
 TOOL = 4  # of sys.monitoring: none of those that have a name
 

@@ -1,8 +1,8 @@
 """Ever new callers of the memory store in one process: `python -m benchmarks.million_callers ORDER`, a JSON object.
 
 `callers` make one request each, or with `sub_windows` one in each of so many seconds. With `again` as many others come
-once these have expired; without a `store` nobody decides. With `trace` Python's own allocations are counted, which
-takes several times as long. Prints a JSON object.
+once these have expired; without a `store` nobody decides; with `policy` a Policy makes the charges. With `trace`
+Python's own allocations are counted, which takes several times as long. Prints a JSON object.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ratelimit import Charge
     from ratelimit.policy import Policy
 
 MIB = 1 << 20
+FIRST = 1_000  # callers before those that count
 MAX = 1_000_000_000  # of both limits: nobody is denied
 TOGETHER = 8  # requests between two looks of the loop at its timers: some 0.1 ms
+OPERATION = "detail_read"
 SOME = 97  # the requests of which one is kept for the median
 TICK = 0.001  # seconds
 EXPIRED = 33 * 86_400  # seconds: past the end of any month, and of every window
@@ -98,7 +101,7 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def policy() -> Policy:
+def made_policy() -> Policy:
     """By hand: a file would bring pydantic, whose objects each full collection of garbage looks at, too."""
     from ratelimit.model import Limit, Quota, Rate
     from ratelimit.policy import Policy
@@ -111,34 +114,52 @@ def policy() -> Policy:
     return Policy({"known": limits}, identify=never, classify=never, style=never, address=never)
 
 
-async def main(order: dict[str, Any], clocks: Clocks) -> dict[str, Any]:
-    from ratelimit import Identity, MemoryStore
+class Callers:
+    """They ask one store, and what the process holds is told by how much it has grown."""
 
-    made = policy()
-    store = MemoryStore(clock=clocks.now_ms) if order.get("store", True) else None
+    def __init__(self, clocks: Clocks, *, store: bool, policy: bool) -> None:
+        from ratelimit import Identity, MemoryStore
 
-    async def ask(numbers: range, taken: Taken) -> None:
+        self._clocks = clocks
+        self._store = MemoryStore(clock=clocks.now_ms) if store else None
+        self._policy = made_policy()
+        self._of_policy = policy
+        self._templates = self._policy.charges(Identity(organization="NOBODY", tier="known"), OPERATION)
+        self.before = 0
+
+    def grown(self) -> int:
+        return resident() - self.before
+
+    async def ask(self, numbers: range, taken: Taken) -> None:
+        """One request each."""
         for number in numbers:
-            identity = Identity(organization=f"customer-{number}", tier="known")
-            charges = made.charges(identity, "detail_read")
+            charges = self._charges(f"customer-{number}")
             began, cpu = time.perf_counter_ns(), time.thread_time_ns()
-            if store is not None and not (await store.acquire(charges)).allowed:
+            if self._store is not None and not (await self._store.acquire(charges)).allowed:
                 raise RuntimeError(f"caller {number} was denied")
             taken.add(time.perf_counter_ns() - began, time.thread_time_ns() - cpu)
             if number % TOGETHER == 0:
                 await asyncio.sleep(0)
 
-    async def part(numbers: range, sub_windows: int = 1) -> dict[str, Any]:
+    def _charges(self, name: str) -> tuple[Charge, ...]:
+        """By the policy, which remembers thousands of callers, or as it would make them: then nothing is remembered."""
+        from ratelimit import Charge, Identity
+
+        if self._of_policy:
+            return self._policy.charges(Identity(organization=name, tier="known"), OPERATION)
+        return tuple([Charge(t.limit, t.key.replace("NOBODY", name), t.cost, t.maxes) for t in self._templates])
+
+    async def part(self, numbers: range, sub_windows: int = 1) -> dict[str, Any]:
         taken = Taken()
         async with Ticker() as ticker:
             for second in range(sub_windows):
-                clocks.ahead_ms += 1_000 * bool(second)
-                await ask(numbers, taken)
+                self._clocks.ahead_ms += 1_000 * bool(second)
+                await self.ask(numbers, taken)
         return {
             "requests": taken.requests,
             "callers": len(numbers),
-            "resident_mib": (resident() - before) / MIB,
-            "bytes": (resident() - before) / len(numbers),
+            "resident_mib": self.grown() / MIB,
+            "bytes": self.grown() / len(numbers),
             "gap_ms": round(ticker.gap, 2),
             "gap_cpu_ms": round(ticker.gap_cpu, 2),
             "slowest_ms": round(taken.slowest, 2),
@@ -146,21 +167,24 @@ async def main(order: dict[str, Any], clocks: Clocks) -> dict[str, Any]:
             "median_us": median(taken.some),
         }
 
-    callers = order["callers"]
-    await ask(range(-20_000, -10_000), Taken())  # what the policy remembers of callers, and what is made once
-    before = resident()
+
+async def main(order: dict[str, Any], clocks: Clocks) -> dict[str, Any]:
+    callers = Callers(clocks, store=order.get("store", True), policy=order.get("policy", False))
+    number = order["callers"]
+    await callers.ask(range(-FIRST, 0), Taken())  # what is made once
+    callers.before = resident()
     if order.get("trace"):
         tracemalloc.start()
         asked = tracemalloc.get_traced_memory()[0]
-        await ask(range(callers), Taken())
-        return {"asked": (tracemalloc.get_traced_memory()[0] - asked) / callers}
-    found = await part(range(callers), order.get("sub_windows", 1))
+        await callers.ask(range(number), Taken())
+        return {"asked": (tracemalloc.get_traced_memory()[0] - asked) / number}
+    found = await callers.part(range(number), order.get("sub_windows", 1))
     if order.get("again"):
         clocks.ahead_ms += EXPIRED * 1_000
         began = time.perf_counter()
         await idle()
-        found |= {"idle_s": time.perf_counter() - began, "idle_mib": (resident() - before) / MIB}
-        found["again"] = await part(range(callers, 2 * callers))
+        found |= {"idle_s": time.perf_counter() - began, "idle_mib": callers.grown() / MIB}
+        found["again"] = await callers.part(range(number, 2 * number))
     return found
 
 

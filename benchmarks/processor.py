@@ -100,13 +100,13 @@ GOALS_OF: Framework = "starlette"
 Measured = dict[str, "Turns"]  # by version of Python
 
 TEXT = """\
-uvicorn's own protocol parses each request and runs the app on uvloop; only the sockets are not there. A transport that
-counts takes the answer and hands in the next request of its connection, 64 connections in all. Each request is from the
-next of 100 callers for the next of 1,000 items, as wrk's are above. All apps are in one process and have short turns,
-each round begun by another one; shown is processor time of that process, so that what Redis takes is not in it. *Above
-bare* is the least of all turns less the least of the bare app's, *low quartile* the same of their lower quartiles, and
-*spread* is between the quartiles of the differences within a round. *Kept* is what is left of a core's requests a
-second. Two limits, a rate a minute and a monthly quota, unless it says otherwise."""
+uvicorn's own protocol parses each request and runs the app on uvloop; only the sockets are not there. A transport
+that counts takes the answer and hands in the next request of its connection, 64 connections in all. Each request is
+from the next of 100 callers for the next of 1,000 items, as wrk's are above. All apps are in one process and have
+short turns, each round begun by another one; shown is processor time of that process, so that what Redis takes is
+not in it. *Above bare* is the least of all turns less the least of the bare app's, *low quartile* the same of their
+lower quartiles, and *spread* is between the quartiles of the differences within a round. *Kept* is what is left of a
+core's requests a second. Two limits, a rate a minute and a monthly quota, unless it says otherwise."""
 
 
 def measure(*, short: bool) -> Section:

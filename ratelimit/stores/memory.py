@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from time import time_ns
 
 from ratelimit.model import FOREVER, Charge, Decision, Hold, Lease, State
 from ratelimit.stores.counting import asked
@@ -23,17 +23,16 @@ MAX_CALLERS = 1_000_000  # 300 MB with two limits each
 
 
 class MemoryStore:
-    """Keeps counters in this process, for one process. `clock` gives milliseconds since 1970; tests move it.
+    """Keeps counters in this process, for one process. `clock` gives milliseconds since 1970, by default the
+    machine's; tests move it.
 
     Safe to use from several threads and event loops. Counters that no longer matter are dropped by a clock that never
     goes back, as Redis does it, also while nobody asks. Of more than `max_callers` the anonymous one that was unseen
     the longest is dropped; known ones are not, see `beyond_max`.
     """
 
-    def __init__(
-        self, clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000, *, max_callers: int = MAX_CALLERS
-    ) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], int] | None = None, *, max_callers: int = MAX_CALLERS) -> None:
+        self._moved = clock
         self._latest = 0  # by that clock: only where it went back is anything counted elsewhere than now
         self._name = secrets.token_hex(4)
         self._lock = threading.Lock()
@@ -51,7 +50,7 @@ class MemoryStore:
 
     async def acquire(self, charges: Sequence[Charge]) -> Decision:
         with self._lock:
-            now = self._clock()
+            now = self._moved() if self._moved else time_ns() // 1_000_000  # as `_clock`, without a call
             known = self._prepared.recent.young.get(id(charges))
             if known is not None and known.since_ms <= now < known.until_ms and known.charges is charges:
                 decision = known.decide(now)
@@ -120,6 +119,9 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Nothing to close; the counters stay."""
+
+    def _clock(self) -> int:
+        return self._moved() if self._moved else time_ns() // 1_000_000
 
     def _acquired(self, charges: Sequence[Charge], now: int) -> Decision:
         """With a look at each counter. Who comes again soon is prepared for."""

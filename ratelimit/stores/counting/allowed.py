@@ -67,7 +67,7 @@ class AllowedDecision(Decision):
 
     __slots__ = ("_charges", "_term_set", "_used")
 
-    exceeded = False
+    allowed, exceeded, unavailable = True, False, False  # of the class: to set them each time takes 0.2 µs
     units, counted_ms, hold = 1, (), None
 
     def __init__(
@@ -78,10 +78,8 @@ class AllowedDecision(Decision):
         leases: tuple[Lease, ...],
         used: Sequence[int],
     ) -> None:
-        self.allowed = True
         self.now_ms = now_ms
         self.leases = leases
-        self.unavailable = False
         self._charges = charges
         self._term_set = term_set
         self._used = used  # not the reply: that is of up to 128 callers

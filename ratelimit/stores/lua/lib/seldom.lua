@@ -19,3 +19,9 @@ local function seldom_wait()
   -- include lib/wait
   return wait_for, wait_truly
 end
+
+-- For callers who come more than once in a call.
+local function seldom_repeats()
+  -- include lib/repeats
+  return repeats_count, repeats_reply
+end

@@ -1,9 +1,9 @@
 -- A tariff: what many callers of a call have in common.
 --
 -- tariff  rows, one a charge, and n of them; holds, whether it is for now; till, until when; plain, whether each of its charges
---         costs something; simple, the same where nothing else is to be done once it may pass; changes, whether it may deny
---         later what it admits now; keys, how many a caller has; arguments, how many, and skips, how many of them come before
---         its lease ids; mode
+--         costs something; simple, the same where nothing else is to be done once it may pass; repeats, the same where no two
+--         of its callers differ but by their keys; changes, whether it may deny later what it admits now; keys, how many a
+--         caller has; arguments, how many, and skips, how many of them come before its lease ids; mode
 -- row     kind, and its view and charge; cost; max; shadow_until, and shadow, whether it is one now; first and second, which
 --         mean what the kind says; later, nil or the maxes to come, each after its instant; key, which of the caller's keys is
 --         its counter; record, whether the next is the record of what is held; lease, which of the lease ids is for it; seen,
@@ -51,7 +51,7 @@ local function tariff_at(arguments, a, kind_of, now)
   if mode ~= 'decide' then
     skips = mode == 'hold' and 2 or 1
   end
-  tariff.simple = plain and acquires
+  tariff.simple, tariff.repeats = plain and acquires, plain and mode == 'decide' and leases == 0 and keys == n
   tariff.mode, tariff.skips, tariff.arguments = mode, skips, skips + leases
   return tariff, last + 1
 end

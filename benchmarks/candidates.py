@@ -13,6 +13,7 @@ from tests.servers import Server
 
 Framework = Literal["fastapi", "starlette"]
 BOTH: tuple[Framework, ...] = ("fastapi", "starlette")
+NAMES: dict[Framework, str] = {"fastapi": "FastAPI", "starlette": "Starlette"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,16 @@
 """Processor time a request inside uvicorn's own protocol, without a network: what a limiter adds to an app.
 
 Code that is hot in a loop understates its cost 2 to 3 times: in a server it runs cold among 20 µs of other code. Here
-uvicorn parses each request and runs the app on uvloop, and only the sockets are not there: a transport that counts takes
-what is written, and hands in the next request of its connection. So a figure repeats within 2 µs, where runs with wrk of
-a few seconds spread by 0.05 to 0.1 of the throughput.
+uvicorn parses each request and runs the app on uvloop, and only the sockets are not there: a transport that counts
+takes what is written, and hands in the next request of its connection. So a figure repeats within 2 µs, where runs with
+wrk of a few seconds spread by 0.05 to 0.1 of the throughput.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import cycle
 from statistics import median
@@ -28,6 +28,7 @@ WARM = 3_000  # requests before the first that count: caches are filled, and the
 TURN = 400  # requests of an app before the next one has its turn: what disturbs one disturbs all
 
 App = Callable[..., Any]
+Watch = Callable[[bytes, float, bytes], None]
 
 
 class UnexpectedAnswer(RuntimeError):
@@ -45,18 +46,37 @@ class Spent:
         return min(self.rounds)
 
     @property
+    def low(self) -> float:
+        """The lower quartile."""
+        return sorted(self.rounds)[len(self.rounds) // 4]
+
+    @property
     def middle(self) -> float:
         return median(self.rounds)
 
 
 class Connections:
-    """So many connections of callers who send one request after the other to an app."""
+    """So many connections of callers who send one request after the other to an app.
 
-    def __init__(self, app: App, requests: Sequence[bytes], expected: bytes = b"HTTP/1.1 200 OK\r\n") -> None:
+    With a `watch` each answer is handed to it, with its request and the time.time() at which that was handed in;
+    without one an answer that does not begin as `expected` raises UnexpectedAnswer, with the `name`.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        requests: Iterable[bytes],
+        expected: bytes = b"HTTP/1.1 200 OK\r\n",
+        *,
+        name: str = "the app",
+        watch: Watch | None = None,
+    ) -> None:
         config = Config(app, http="httptools", loop="uvloop", log_level="critical", access_log=False, lifespan="off")
         config.load()
         state = ServerState()
         self._expected = expected
+        self._name = name
+        self._watch = watch
         self._requests = cycle(requests)
         self._left = 0
         self._open = 0
@@ -78,15 +98,21 @@ class Connections:
         if self._left:
             self._left -= 1
             self._open += 1
-            client.protocol.data_received(next(self._requests))
+            request = next(self._requests)
+            if self._watch:
+                client.request, client.sent = request, time.time()
+            client.protocol.data_received(request)
 
-    def answered(self, client: _Client, answer: bytes) -> None:
+    def answered(self, client: _Client, head: bytes, body: bytes) -> None:
         done, self._open = self._done, self._open - 1
         assert done
-        if not answer.startswith(self._expected):
+        if self._watch:
+            self._watch(client.request, client.sent, head + body)
+        elif not head.startswith(self._expected):
             if not done.done():
-                done.set_exception(UnexpectedAnswer(answer.decode("latin-1")))
-        elif self._left:
+                done.set_exception(UnexpectedAnswer(f"{self._name}: {(head + body).decode('latin-1')}"))
+            return
+        if self._left:
             client.soon()
         elif not self._open and not done.done():
             done.set_result(None)
@@ -100,17 +126,19 @@ class _Client(asyncio.Transport):
         self._connections = connections
         self._loop = asyncio.get_running_loop()
         self.protocol = protocol
+        self.request, self.sent = b"", 0.0  # where it is watched
         self._head = b""
         protocol.connection_made(self)
 
     def write(self, data: Any) -> None:
-        """The head of a response, then its body: with that it is answered."""
+        """The head of a response, then its body of JSON: with that it is answered."""
         if not self._head:
             self._head = data
-            if b"\r\n\r\n" not in data or not data.endswith(b"}"):
+            if not data.endswith(b"}"):
                 return
+            data = b""
         head, self._head = self._head, b""
-        self._connections.answered(self, head)
+        self._connections.answered(self, head, data)
 
     def soon(self) -> None:
         self._loop.call_soon(self._connections.next, self)
@@ -137,14 +165,18 @@ def requests(callers: int = CALLERS, headers: Mapping[str, str] | None = None) -
     ]
 
 
-async def compared(apps: Mapping[str, Connections], rounds: int) -> dict[str, Spent]:
-    """All apps in turns, each turn the one after it first."""
+async def compared(
+    apps: Mapping[str, Connections], rounds: int, between: Callable[[], object] | None = None
+) -> dict[str, Spent]:
+    """All apps in turns, each round begun by another one, and `between` the rounds what else has its turn."""
     for connections in apps.values():
         await connections.send(WARM)
     spent = {name: Spent([]) for name in apps}
     for turn in range(rounds):
         for name in _from(list(apps), turn):
             spent[name].rounds.append(await apps[name].send(TURN) / TURN * 1e6)
+        if between:
+            between()
     return spent
 
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.charges import OPERATION, organization
+from benchmarks.yardstick import yardstick
 from ratelimit import Decision, Identity, MemoryStore, Policy, RateLimitMiddleware, parse_policy
 from ratelimit.model import Message, Receive, Scope, Send
 
@@ -43,12 +44,6 @@ def parts() -> dict[str, Part]:
         "memory store: a rate and a quota": deciding(),
         "whole path of a request, memory store": passing(),
     }
-
-
-def yardstick() -> str:
-    """Plain Python that never changes: some arithmetic, a dict, a digest."""
-    squares = {str(number): number * number for number in range(30)}
-    return sha256("".join(squares).encode()).hexdigest()
 
 
 def identifying() -> dict[str, Part]:

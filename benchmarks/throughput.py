@@ -8,11 +8,10 @@ from dataclasses import asdict
 from statistics import median
 
 from benchmarks import environments, policy
-from benchmarks.candidates import BARE, BOTH, HEADERS, HOT, IETF, OURS, PEERS, REDIS, Candidate, Framework
+from benchmarks.candidates import BARE, BOTH, HEADERS, HOT, IETF, NAMES, OURS, PEERS, REDIS, Candidate, Framework
 from benchmarks.rounds import CONNECTIONS, Outcome, compare
 from benchmarks.section import Cell, Figure, Plot, Point, Section, Table
 
-NAMES: dict[Framework, str] = {"fastapi": "FastAPI", "starlette": "Starlette"}
 ROUNDS = {"short": (5, 3), "full": (15, 9)}  # of the main two of ours and of the others
 SECONDS = {"short": 2, "full": 10}
 

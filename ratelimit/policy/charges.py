@@ -42,10 +42,11 @@ class StoreSettings:
     prefix: str = "ratelimit"  # of every key in Redis
     timeout_ms: int = 100  # the longest a request waits for the store
     on_failure: OnFailure = "allow"  # local: this process enforces the limits until the store is back
+    max_callers: int = 1_000_000  # of memory://; 300 MB with two limits each
     said: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        made.store_settings(self.prefix, self.timeout_ms, self.on_failure)
+        made.store_settings(self.prefix, self.timeout_ms, self.on_failure, self.max_callers)
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

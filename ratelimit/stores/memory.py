@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import secrets
 import threading
 import time
@@ -38,6 +37,7 @@ class MemoryStore:
         self._latest = 0  # by that clock: only where it went back is anything counted elsewhere than now
         self._name = secrets.token_hex(4)
         self._lock = threading.Lock()
+        self.max_callers = max_callers
         self._kept = Kept(max_callers)
         self._terms_at = KnownTerms()
         self._prepared = PreparedCharges(self._terms_at)
@@ -123,10 +123,17 @@ class MemoryStore:
 
     def _acquired(self, charges: Sequence[Charge], now: int) -> Decision:
         """With a look at each counter. Who comes again soon is prepared for."""
-        decision = self._decided(charges, self._now(charges, now), 1)
-        if now == self._latest:
-            self._prepared.decided(charges, decision, self._kept.counters.place)
-        return decision
+        self._now(charges, now)
+        known = self._prepared.of(charges, now)
+        if known is None or now < self._latest:
+            return self._decided(charges, now, 1)
+        decision = known.advance(now, self._kept.counters.load, self._kept.keep)
+        if decision is not None:
+            known.asked_ms = now
+            return decision
+        looked = self._decided(charges, now, 1)
+        self._prepared.decided(known, looked, self._kept.counters.place)
+        return looked
 
     def _forget_some(self) -> bool | None:
         with self._lock:
@@ -163,7 +170,7 @@ class MemoryStore:
     def _copied(self, charge: Charge, now: int, units: int) -> View:
         """As `_view` finds it, and nothing is changed."""
         terms = self._terms_at(charge, now)
-        counter = copy.deepcopy(self._kept.counter(charge))
+        counter = self._kept.counter(charge)
         holds = self._kept.holds.get(charge.key) if charge.limit.hold else None
         if not counter.repair(now, terms) and holds:
             for one in holds.ending(now):

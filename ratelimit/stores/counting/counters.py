@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ratelimit.model import Lease
@@ -42,6 +42,7 @@ class Usage:
 
     total: int = 0
     charged_at: int = -1
+    place: object = field(default=None, compare=False, repr=False)  # of it, for who keeps it
 
     def used(self, _: int, terms: Terms) -> int:
         return self.total if self.charged_at >= terms.start else 0

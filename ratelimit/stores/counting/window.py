@@ -26,6 +26,7 @@ class Window:
     newest: int = -1  # the sub-window of the last charge; -1: never charged
     total: int = 0
     older: array[int] = field(default_factory=lambda: array("q"))
+    place: object = field(default=None, compare=False, repr=False)  # of it, for who keeps it
 
     def used(self, now_ms: int, _: Terms) -> int:
         """The units in the window at `now_ms`."""

@@ -39,6 +39,10 @@ class Callers:
         self.count = 0
         self.beyond: Counter[str] = Counter()
         self.dies_at = 0  # before that all records count
+        self._last: tuple[str | None, Record | None] = (
+            None,
+            None,
+        )  # who was looked for last: a request has several counters
         self._forget = forget
         self._forget_older = forget_older
         self._push_out = push_out
@@ -53,12 +57,18 @@ class Callers:
         self._told: Counter[str] = Counter()
 
     def own(self, name: str) -> Record | None:
-        kept = self._of(name).get(name)
-        return None if kept is None else opened(kept)
+        last, record = self._last
+        if name != last:
+            kept = self._of(name).get(name)
+            if kept is None:
+                return None
+            record = opened(kept)
+            self._last = name, record
+        return record
 
     def find(self, name: str) -> Record | None:
         """Its own record, or the one that it shares."""
-        return self.own(self.name_of(name))
+        return self._last[1] if name == self._last[0] else self.own(self.name_of(name))
 
     def name_of(self, name: str) -> str:
         """The name of the record that `find` finds, or would."""
@@ -77,7 +87,8 @@ class Callers:
         """Its record, by one that has more counters."""
         name = self.name_of(name)
         self._of(name)[name] = kept
-        return opened(kept)
+        self._last = name, opened(kept)
+        return self._last[1]
 
     def seen(self, name: str, now: int) -> None:
         """It has asked for something."""
@@ -92,6 +103,7 @@ class Callers:
 
     def drop(self, name: str) -> None:
         kept = self._of(name).pop(name)
+        self._last = None, None
         self.count -= 1
         self._anonymous_count -= name.startswith(ANONYMOUS)
         self._forget(name, opened(kept))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 UNTIL, SEEN, OLDER, FIRST, WIDTH = 0, 1, 2, 3, 3
 MARK, TOTAL = 1, 2  # of a counter, from its place on
-GONE = -1  # a mark of nothing: also whoever still has the record of a caller that was dropped finds that
+GONE = -1  # a mark of nothing, and all that is found by who still has the record of a caller that was dropped
 
 if TYPE_CHECKING:
     Record = memoryview[int]
@@ -62,7 +62,7 @@ def grown(record: Record, what: int) -> bytearray:
 
 def clear(record: Record) -> None:
     for place in range(FIRST, len(record), WIDTH):
-        record[place + MARK] = GONE
+        record[place] = record[place + MARK] = GONE
 
 
 def place_in(record: Record, what: int) -> int:

@@ -43,7 +43,7 @@ class CounterTable:
         self._older: Shards[bytes] = Shards()  # of rates, what was counted before their newest sub-window
 
     def place(self, key: str) -> Place | None:
-        """The record with a counter, be it one that its caller shares, and where in there it is."""
+        """Where a counter is, be it one that its caller shares."""
         name, what = split(key)
         return self._place(self.callers.find(name), what)
 
@@ -56,34 +56,33 @@ class CounterTable:
     def load(self, charge: Charge, *, own: bool = False) -> Window | Usage | None:
         """None where nothing is counted. `own`: not where others are counted too."""
         name, what = split(charge.key)
-        record = self.callers.own(name) if own else self.callers.find(name)
-        found = self._place(record, what)
-        if record is None or found is None:
+        place = self._place(self.callers.own(name) if own else self.callers.find(name), what)
+        if place is None:
             return None
-        mark, total, kind = record[found[1] + MARK], record[found[1] + TOTAL], charge.limit.kind
+        (record, at), kind = place, charge.limit.kind
+        mark, total = record[at + MARK], record[at + TOTAL]
         if not isinstance(kind, Rate):
-            return Usage(total, mark)
-        older = self._older.get(joined(self.callers.name_of(name), what)) if record[OLDER] else None
-        return Window(kind.window_ms, kind.precision, mark, total, array("q", older or b""))
+            return Usage(total, mark, place)
+        older = self._older.get(self._key_of_older(name, what)) if record[OLDER] else None
+        return Window(kind.window_ms, kind.precision, mark, total, array("q", older or b""), place)
 
     def save(self, key: str, counter: Window | Usage, matters_ms: int, now: int) -> None:
         """It matters for so long, or for as long as was said before."""
-        name, what = split(key)
-        until = now + matters_ms + GRACE_MS
-        record, place = self._place_for(name, what, now)
-        record[UNTIL] = max(record[UNTIL], until)
-        self.callers.dies_at = min(self.callers.dies_at, until)
-        record[place + TOTAL] = counter.total
+        place: Place | None = counter.place  # type: ignore[assignment] # it is of here
+        if place is None or place[0][place[1]] == GONE:
+            place = self._place_for(key, now)
+        (record, at), until = place, now + matters_ms + GRACE_MS
+        if until > record[UNTIL]:
+            record[UNTIL] = until
+        if until < self.callers.dies_at:
+            self.callers.dies_at = until
+        record[at + TOTAL] = counter.total
         if isinstance(counter, Usage):
-            record[place + MARK] = counter.charged_at
+            record[at + MARK] = counter.charged_at
             return
-        record[place + MARK] = counter.newest
-        key = joined(self.callers.name_of(name), what)
-        if counter.older:
-            record[OLDER] = max(record[OLDER], until)
-            self._older.of(key)[key] = counter.older.tobytes()
-        elif record[OLDER]:
-            self._older.pop(key)
+        record[at + MARK] = counter.newest
+        if counter.older or record[OLDER]:
+            self._keep_older(key, counter.older, record, until)
 
     def forget(self, key: str) -> bool:
         """Whether there was something in it. One that is shared stays."""
@@ -100,24 +99,34 @@ class CounterTable:
         number = self._numbers.get(what)
         if record is None or number is None:
             return None
-        place = place_in(record, number)
-        return (record, place) if place and record[place + MARK] != GONE else None
+        at = place_in(record, number)
+        return (record, at) if at and record[at + MARK] != GONE else None
 
-    def _place_for(self, name: str, what: str, now: int) -> Place:
+    def _place_for(self, key: str, now: int) -> Place:
+        name, what = split(key)
         number = self._numbers.get(what)
         if number is None:
             self._numbers[what] = number = len(self._whats)
             self._whats.append(what)
         record = self.callers.record(name, now)
-        place = place_in(record, number)
-        if place:
-            return record, place
-        return self.callers.replace(name, grown(record, number)), len(record)
+        at = place_in(record, number)
+        return (record, at) if at else (self.callers.replace(name, grown(record, number)), len(record))
+
+    def _keep_older(self, key: str, older: array[int], record: Record, until: int) -> None:
+        key = self._key_of_older(*split(key))
+        if older:
+            record[OLDER] = max(record[OLDER], until)
+            self._older.of(key)[key] = older.tobytes()
+        else:
+            self._older.pop(key)
+
+    def _key_of_older(self, name: str, what: str) -> str:
+        return joined(self.callers.name_of(name), what)
 
     def _drop(self, name: str, record: Record) -> None:
         """Whoever still has it finds nothing in it."""
-        clear(record)
         self._drop_older(name, record)
+        clear(record)
 
     def _drop_older(self, name: str, record: Record) -> None:
         for key in self._keys(name, record):

@@ -85,7 +85,7 @@ class _Ready:
     def template(self, resets_ms: Sequence[int]) -> bytes:
         """What tells of these durations, with room for what remains."""
         _, known, template = self.latest
-        times = tuple([_sf_seconds(reset) for reset in compress(resets_ms, self.shown)])
+        times = tuple([wire.seconds(reset) for reset in compress(resets_ms, self.shown)])  # FOREVER has 13 digits
         if times != known:
             limits = zip(self._limits, times, strict=True)
             template = b", ".join(

@@ -57,25 +57,25 @@ def _send_with_headers(of: tuple[Send, Headers, Decision, _Told, Scope], message
     send, ours, decision, told, scope = of
     if message["type"] == "http.response.start":
         headers = [*message.get("headers", ())]  # ASGI lets an app send them as any iterable, or not at all
-        if told or _meet(headers, ours):  # seldom
+        # Nearly always nothing meets, and nobody comes from elsewhere. In this function, as a call takes 0.5 µs here.
+        meet, elsewhere = bool(told), False
+        for name, _ in headers:
+            if name[:1] in _FIRST and name[:10].lower() in _BEGINNINGS:
+                meet = True
+        for name, _ in ours:
+            if name not in _NAMES and name in _names(headers):
+                meet = True
+        for name, _ in scope["headers"]:
+            if name == b"origin":
+                elsewhere = True
+        if meet:
             headers = _joined(headers, ours, decision, told, scope)
-        elif has_origin(scope) and _EXPOSE not in _names(headers):
+        elif elsewhere and _EXPOSE not in _names(headers):
             headers += ours + _exposing(ours)
         else:
             headers += ours
         message = {**message, "headers": headers}
     return send(message)
-
-
-def _meet(headers: Headers, ours: Headers) -> bool:
-    """Whether the app's headers may be of a family of ours."""
-    for name, _ in headers:
-        if name[:1] in _FIRST and name[:10].lower() in _BEGINNINGS:
-            return True
-    for name, _ in ours:  # noqa: SIM110 - any() takes twice as long
-        if name not in _NAMES and name in _names(headers):
-            return True
-    return False
 
 
 def _names(headers: Headers) -> list[bytes]:

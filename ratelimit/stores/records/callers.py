@@ -186,8 +186,8 @@ class Callers:
         if news and now >= self._tell_at:
             self._tell_at, self._told = now + TOLD_EVERY_MS, self.beyond.copy()
             logger.warning(
-                "the memory store has as many callers as max_callers allows, %s: %s anonymous callers were dropped, those"
-                " unseen for the longest time; %s requests of anonymous callers were counted together; %s known callers"
-                " came above it; raise max_callers in [store], or keep counters in Redis",
+                "the memory store has as many callers as max_callers allows, %s: %s anonymous callers were dropped,"
+                " those unseen for the longest time; %s requests of anonymous callers were counted together; %s known"
+                " callers came above it; raise max_callers in [store], or keep counters in Redis",
                 *[f"{number:,}" for number in (self.most, *map(news.__getitem__, KINDS))],
             )

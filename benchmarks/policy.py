@@ -31,7 +31,8 @@ def text(
 
     One limit is the rate, the second is the quota, and up to ten all others are rates over the further windows.
 
-    A request that is not decided by the store is a 503: runs with one are thrown away, for it would be a fast one.
+    A request that is not decided by the store is a 503: runs with one are thrown away, for it would be a fast one. A
+    machine that has too much to do for a tenth of a second is no outage.
     """
     more = ", reserve = true" if reserve else ""
     rows = [
@@ -46,6 +47,7 @@ style = "{style}"
 
 [store]
 on_failure = "deny"
+timeout = "1s"
 
 [tiers.anonymous]
 limits = [{{ name = "ip", rate = "1/minute" }}]

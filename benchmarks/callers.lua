@@ -1,10 +1,17 @@
 -- What wrk's connections send: GET /items/<id> with X-API-Key: key-<n>.
--- Arguments: how many API keys, how many item ids. All requests are written before the first is sent.
+-- Arguments: how many API keys, how many item ids, and perhaps how many ms a connection pauses on average before a request,
+-- at random, as many callers who know nothing of each other do. All requests are written before the first is sent.
 
 local requests, last = {}, 0
 
 function init(arguments)
   local callers, items = tonumber(arguments[1]), tonumber(arguments[2])
+  local pause = tonumber(arguments[3]) or 0
+  if pause > 0 then -- wrk looks whether there is a function, not what it gives
+    function delay()
+      return math.floor(-pause * math.log(1 - math.random()) + 0.5)
+    end
+  end
   for i = 0, items - 1 do
     requests[i + 1] = wrk.format("GET", "/items/" .. i, { ["X-API-Key"] = "key-" .. i % callers })
   end

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from benchmarks import environments, load, policy
-from ratelimit import PolicyError, parse_policy
 from tests.servers import Server
 
 Framework = Literal["fastapi", "starlette"]
@@ -25,120 +24,125 @@ class Candidate:
     app: str  # a module of apps/, which has in_fastapi and in_starlette
     needs: Literal["nothing", "redis"]
     how: str  # what it is configured to do, for the report
+    headers: bool = False  # on allowed responses
     frameworks: tuple[Framework, ...] = BOTH
     environment: Mapping[str, str] = field(default_factory=dict)
     callers: int = policy.CALLERS  # 1: a hot caller
 
     @property
-    def is_bare(self) -> bool:
-        return self.app == "plain"
+    def limits(self) -> bool:
+        """Whether it denies anything: a floor does not."""
+        return self.app not in {"plain", "with_floor"}
 
     @property
     def is_ours(self) -> bool:
-        return self.app == "with_ratelimit"
-
-    def refusal(self) -> str:
-        """Why it can't run with this ratelimit; empty if it can."""
-        if self.is_ours and "BENCH_RESERVE" in self.environment:
-            try:
-                parse_policy(policy.text(reserve=True))
-            except PolicyError as error:
-                return f"the policy file is refused: {error.problems[0]}"
-        return ""
+        return self.requirements == environments.OURS
 
 
+def _ours(
+    name: str, store: Literal["nothing", "redis"], style: str, how: str, callers: int = policy.CALLERS, **more: str
+) -> Candidate:
+    environment = {"BENCH_STYLE": style, **{f"BENCH_{option.upper()}": value for option, value in more.items()}}
+    if store == "nothing":
+        environment["RATELIMIT_STORE_URL"] = "memory://"
+    headers = style != SILENT
+    return Candidate(
+        f"ratelimit, {name}", environments.OURS, "with_ratelimit", store, how, headers, BOTH, environment, callers
+    )
+
+
+def _floor(name: str, needs: Literal["nothing", "redis"], how: str, *, headers: bool = True) -> Candidate:
+    environment = {"BENCH_FLOOR": name}
+    return Candidate(f"floor: {name}", environments.OURS, "with_floor", needs, how, headers, BOTH, environment)
+
+
+SILENT = "silent"  # the style of limited.py without headers
 BARE = Candidate("bare", environments.OURS, "plain", "nothing", "the app without any limit")
-REDIS = Candidate(
-    "ratelimit",
-    environments.OURS,
-    "with_ratelimit",
-    "redis",
-    "a strict sliding window a minute and a calendar quota a month, both or neither in one script; no headers on"
-    " allowed responses, as most of the peers",
+FLOORS = (
+    _floor("constant headers", "nothing", "the two headers of the ietf style, always the same, without a limiter"),
+    _floor("one dict counter", "nothing", "the same with what is left of one number a caller, without any window"),
+    _floor("one PING a batch, constant headers", "redis", "requests that wait together share a PING; constant headers"),
+    _floor("one PING a batch", "redis", "requests that wait together share a PING, without headers", headers=False),
 )
-HEADERS = Candidate(
-    "ratelimit, lendworks",
-    environments.OURS,
-    "with_ratelimit",
-    "redis",
-    "the same with the four headers of the lendworks style on each response",
-    environment={"BENCH_STYLE": "lendworks"},
-)
-IETF = Candidate(
-    "ratelimit, ietf",
-    environments.OURS,
-    "with_ratelimit",
-    "redis",
-    "the same with the two headers of the default style, which describe both limits",
-    environment={"BENCH_STYLE": "ietf"},
-)
-MEMORY = Candidate(
-    "ratelimit, memory",
-    environments.OURS,
-    "with_ratelimit",
+DEFAULT = _ours(
+    "memory, ietf: as installed",
     "nothing",
-    "the same limits in the memory of the process; no headers on allowed responses",
-    environment={"RATELIMIT_STORE_URL": "memory://"},
+    "ietf",
+    "a strict sliding window a minute and a calendar quota a month, both or neither, in the memory of the process; the"
+    " two headers of the default style, which describe both limits",
 )
-HOT = Candidate(
-    "ratelimit, hot caller",
-    environments.OURS,
-    "with_ratelimit",
+LENDWORKS = _ours("memory, lendworks", "nothing", "lendworks", "the same with the four headers of the lendworks style")
+IETF = _ours("Redis, ietf", "redis", "ietf", "the same limits in Redis, in one script, with the headers of the default")
+HEADERS = _ours("Redis, lendworks", "redis", "lendworks", "the same in Redis with the four headers of lendworks")
+TEN = _ours("memory, ietf, 10 limits", "nothing", "ietf", "nine rates and a quota, all in the headers", limits="10")
+TEN_REDIS = _ours("Redis, lendworks, 10 limits", "redis", "lendworks", "nine rates and a quota in Redis", limits="10")
+QUIET = _ours("memory, no headers", "nothing", SILENT, "as installed, but no headers on allowed responses")
+REDIS = _ours("Redis, no headers", "redis", SILENT, "in Redis, no headers on allowed responses")
+HOT = _ours(
+    "Redis, hot caller, no headers",
     "redis",
+    SILENT,
     "`reserve = true` on both limits, and all requests from one caller; no headers on allowed responses",
-    environment={"BENCH_RESERVE": "1"},
     callers=1,
+    reserve="1",
 )
-OURS = (REDIS, HEADERS, IETF, MEMORY, HOT)
-MAIN = (REDIS, HEADERS)  # those that run most often: what is promised, and what it costs to tell callers of it
+OURS = (DEFAULT, LENDWORKS, IETF, HEADERS, TEN, TEN_REDIS, QUIET, REDIS, HOT)
+
+
+def _peer(
+    name: str, how: str, *, headers: str = "", without: str = "", frameworks: tuple[Framework, ...] = BOTH
+) -> list[Candidate]:
+    """With its headers, where it has any, and without them: `headers` and `without` say what either means."""
+    app, made = f"with_{name.replace('-', '_').removesuffix('_py')}", []
+    if headers:
+        on = {"BENCH_HEADERS": "1"}
+        made.append(
+            Candidate(f"{name}, headers", name, app, "redis", f"{how}; {headers}", True, frameworks, environment=on)
+        )
+    if without:
+        made.append(Candidate(name, name, app, "redis", f"{how}; {without}", frameworks=frameworks))
+    return made
+
+
 PEERS = (
-    Candidate(
+    *_peer(
         "slowapi",
-        "slowapi",
-        "with_slowapi",
-        "redis",
         "its ASGI middleware, both limits for the whole app (by default it counts by concrete URL); its log of time"
-        " stamps for both, on a synchronous client; no headers, which would cost two more trips a limit",
+        " stamps for both, on a synchronous client",
+        headers="headers_enabled=True, which costs two more trips, and reads the log of the limit that is told",
+        without="no headers",
     ),
-    Candidate(
+    *_peer(
         "limits",
-        "limits",
-        "with_limits",
-        "redis",
         'called by hand from pure ASGI, on redis-py (implementation="redispy"); its log of time stamps a minute, then'
-        " its fixed window a month; no headers, which would cost a trip a limit",
+        " its fixed window a month",
+        headers="X-RateLimit-Limit, -Remaining and -Reset of the minute by hand, of get_window_stats: a trip more",
+        without="no headers",
     ),
-    Candidate(
+    *_peer(
         "fastapi-limiter",
-        "fastapi-limiter",
-        "with_fastapi_limiter",
-        "redis",
         "its dependency, on pyrate-limiter's Redis bucket, one log of time stamps a caller for both limits (out of the"
-        " box it counts in the process, and all callers together); it has no headers",
+        " box it counts in the process, and all callers together)",
+        without="it has no headers",
         frameworks=("fastapi",),
     ),
-    Candidate(
+    *_peer(
         "fastapi-redis-sdk",
-        "fastapi-redis-sdk",
-        "with_fastapi_redis_sdk",
-        "redis",
-        "two of its dependencies and its middleware; fixed windows, all that it has; its headers",
+        "two of its dependencies and its middleware; fixed windows, all that it has",
+        headers="its headers, which are always on",
         frameworks=("fastapi",),
     ),
-    Candidate(
+    *_peer(
         "asgi-ratelimit",
-        "asgi-ratelimit",
-        "with_asgi_ratelimit",
-        "redis",
-        "its middleware with the sliding backend: logs of time stamps, both limits in one script; it has no headers",
+        "its middleware with the sliding backend: logs of time stamps, both limits in one script",
+        without="it has no headers",
     ),
-    Candidate(
+    *_peer(
         "throttled-py",
-        "throttled-py",
-        "with_throttled",
-        "redis",
         "called by hand from pure ASGI; its sliding window (two counters, admits more than the limit) a minute, then"
-        " its fixed window a month; no headers",
+        " its fixed window a month",
+        headers="X-RateLimit-Limit, -Remaining and -Reset of the minute by hand, of the state that it gives anyway",
+        without="no headers",
     ),
 )
 
@@ -151,14 +155,18 @@ def served(
     *,
     rate: int = policy.RATE,
     long: int = policy.LONG,
+    version: str = environments.OWN,
+    workers: int = 1,
 ) -> Iterator[load.App]:
-    """A candidate's app in its own environment, on `store` if it needs one, with `rate` a minute and `long` a month."""
+    """A candidate's app in its own environment on a version of Python, and on `store` if it needs one, with `rate` a
+    minute and `long` a month."""
     environment = {"BENCH_RATE": str(rate), "BENCH_LONG": str(long)}
     if store:
         environment |= {"BENCH_REDIS_URL": store.url, "RATELIMIT_STORE_URL": store.url}
     environment |= candidate.environment
     if candidate.is_ours:
         environment = load.ours(environment)
-    python = environments.python(candidate.requirements)
-    with load.serve(f"{candidate.app}:in_{framework}", environment, python=python) as app:
+    python = environments.python(candidate.requirements, version)
+    module = f"{candidate.app}:in_{framework}"
+    with load.serve(module, environment, python=python, workers=workers) as app:
         yield app

@@ -9,7 +9,7 @@ from statistics import median
 
 from benchmarks import check
 from benchmarks.candidates import BARE, HEADERS
-from benchmarks.rounds import CONNECTIONS, Outcome, run
+from benchmarks.rounds import CONNECTIONS, Outcome, run, up
 from benchmarks.section import Cell, Figure, Section, Table
 
 ROUNDS = {"short": 3, "full": 15}
@@ -32,14 +32,15 @@ def measure(*, short: bool) -> Section:
     flooding = replace(HEADERS, callers=1)
     shares = check.client_shares(flooding, "starlette")
     bare, flood = [], []
-    for number in range(ROUNDS[form]):
-        print(f"flood: round {number + 1} of {ROUNDS[form]}", file=sys.stderr)
-        for candidate in (BARE, flooding) if number % 2 == 0 else (flooding, BARE):
-            if candidate is BARE:
-                bare.append(run(BARE, "starlette", SECONDS[form]))
-            else:
-                flood.append(_silent(run(flooding, "starlette", SECONDS[form], shares, allowed=ALLOWED)))
-        flood[-1] = replace(flood[-1], kept=flood[-1].rate / bare[-1].rate)
+    with up(BARE, "starlette") as plain, up(flooding, "starlette", rate=ALLOWED) as flooded:
+        for number in range(ROUNDS[form]):
+            print(f"flood: round {number + 1} of {ROUNDS[form]}", file=sys.stderr)
+            for one in (plain, flooded) if number % 2 == 0 else (flooded, plain):
+                if one is plain:
+                    bare.append(run(plain, SECONDS[form]))
+                else:
+                    flood.append(_silent(run(flooded, SECONDS[form], shares, allowed=ALLOWED)))
+            flood[-1] = replace(flood[-1], kept=flood[-1].rate / bare[-1].rate)
     rate, commands = median(one.kept for one in flood), median(one.commands for one in flood)
     rows = [_row("bare app, 200", bare), _row("ratelimit, 429", flood)]
     what = "flood of a denied caller"

@@ -57,13 +57,13 @@ class Pinged:
 
     def __init__(self, app: App, url: str, headers: Headers | None = None) -> None:
         self.app = app
-        self._batches = Batches(url)
+        self.batches = Batches(url)
         self._headers = headers
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        await self._batches.asked()
+        await self.batches.asked()
         return await self.app(scope, receive, adding(send, self._headers) if self._headers else send)
 
 
@@ -94,6 +94,10 @@ class Batches(asyncio.Protocol):
         else:
             await loop.create_connection(lambda: self, self._url.hostname or "", self._url.port or 0)
         self._send()
+
+    def close(self) -> None:
+        if self._transport:
+            self._transport.close()
 
     def _send(self) -> None:
         if self._transport and self._waiting and self._under_way is None:

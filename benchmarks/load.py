@@ -55,13 +55,17 @@ class App:
 
 
 @contextmanager
-def serve(app: str, environment: Mapping[str, str], *, python: Path | str = sys.executable) -> Iterator[App]:
-    """One worker of uvicorn with uvloop and httptools that serves `app` ("module:name", a module in apps/).
+def serve(
+    app: str, environment: Mapping[str, str], *, python: Path | str = sys.executable, workers: int = 1
+) -> Iterator[App]:
+    """Uvicorn with uvloop and httptools that serves `app` ("module:name", a module in apps/), in one worker or more.
 
     `python` is the interpreter of the environment with the app's packages. Ended at the end of the block.
     """
     port = servers.free_port()
     options = f"--host 127.0.0.1 --port {port} --loop uvloop --http httptools --no-access-log --log-level error"
+    if workers > 1:  # with one, the process that is started is the worker
+        options += f" --workers {workers}"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RATELIMIT_", "PYTHON"))}
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
@@ -132,10 +136,21 @@ def wrk_program() -> str:
     return program
 
 
-def wrk(url: str, *, seconds: float, connections: int = 64, callers: int = CALLERS, items: int = ITEMS) -> Run:
-    """One thread of wrk; its requests cycle through `callers` API keys and `items` item ids. Whole seconds only."""
+def wrk(
+    url: str,
+    *,
+    seconds: float,
+    connections: int = 64,
+    callers: int = CALLERS,
+    items: int = ITEMS,
+    pause_ms: float = 0.0,
+) -> Run:
+    """One thread of wrk; its requests cycle through `callers` API keys and `items` item ids. Whole seconds only.
+
+    Each connection pauses for `pause_ms` on average before it sends the next request.
+    """
     options = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", "-s", str(SCRIPT)]
-    command = [wrk_program(), *options, url, "--", str(callers), str(items)]
+    command = [wrk_program(), *options, url, "--", str(callers), str(items), f"{pause_ms:g}"]
     return parse(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 

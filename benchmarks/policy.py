@@ -25,14 +25,22 @@ def api_key(number: int) -> str:
 
 
 def text(
-    *, rate: int = RATE, long: int = LONG, style: str = "lendworks", reserve: bool = False, limits: int = 2
+    *,
+    rate: int = RATE,
+    long: int = LONG,
+    style: str = "lendworks",
+    reserve: bool = False,
+    limits: int = 2,
+    timeout: str = "1s",
 ) -> str:
     """A policy in TOML. The API key of each caller is all that is known of it, so each counts for itself.
 
     One limit is the rate, the second is the quota, and up to ten all others are rates over the further windows.
 
-    A request that is not decided by the store is a 503: runs with one are thrown away, for it would be a fast one.
+    A request that is not decided by the store is a 503: runs with one are thrown away, for it would be a fast one. A
+    machine that has too much to do for a tenth of a second is no outage.
     """
+    waits = f'timeout = "{timeout}"' if timeout else ""
     more = ", reserve = true" if reserve else ""
     rows = [
         f'{{ name = "requests", rate = "{rate}/minute"{more} }}',
@@ -46,6 +54,7 @@ style = "{style}"
 
 [store]
 on_failure = "deny"
+{waits}
 
 [tiers.anonymous]
 limits = [{{ name = "ip", rate = "1/minute" }}]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 
 from redis import Redis
 
-from benchmarks import check, load
-from benchmarks.candidates import BARE, MAIN, Candidate, Framework, served
+from benchmarks import check, environments, load
+from benchmarks.candidates import BARE, Candidate, Framework, served
 from tests.servers import Server
 
 CONNECTIONS = 64
-WARM = 1  # seconds before each run: connections are made, scripts are loaded
+WARM = 1  # seconds before the first run: connections are made, scripts are loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,69 +32,90 @@ class Outcome:
     complaint: str  # the first line that the app wrote, if it did
 
 
-def compare(
-    framework: Framework, candidates: Sequence[Candidate], rounds: tuple[int, int], seconds: int
-) -> dict[str, list[Outcome]]:
-    """The outcomes by name, interleaved: each candidate runs right before or right after the bare app, in a round begun
-    by another one each time.
+@dataclass(frozen=True, slots=True)
+class Up:
+    """A candidate's app that is served, with the Valkey of its own if it needs one."""
 
-    `rounds` are those of the main two of ours and of the others. Raises RuntimeError if one does not limit, or not in
-    every run.
-    """
-    shares: dict[str, dict[str, float]] = {}
-    for candidate in candidates:
-        print(f"{framework}: does {candidate.name} limit?", file=sys.stderr)
-        check.limits(candidate, framework)
-        shares[candidate.name] = check.client_shares(candidate, framework)
-    outcomes: dict[str, list[Outcome]] = {candidate.name: [] for candidate in (BARE, *candidates)}
-    for number in range(max(rounds)):
-        print(f"{framework}: round {number + 1} of {max(rounds)}", file=sys.stderr)
-        taking_part = [candidate for candidate in candidates if number < rounds[candidate not in MAIN]]
-        turn = number % len(taking_part)  # of these: so that nobody is always the one before the bare app
-        for pair in batched([*taking_part[turn:], *taking_part[:turn]], 2):
-            first = run(pair[0], framework, seconds, shares[pair[0].name])
-            bare = run(BARE, framework, seconds)
-            ones = [first, *(run(candidate, framework, seconds, shares[candidate.name]) for candidate in pair[1:])]
-            outcomes[BARE.name].append(bare)
-            for candidate, one in zip(pair, ones, strict=True):
-                outcomes[candidate.name].append(replace(one, kept=one.rate / bare.rate))
-    return outcomes
+    candidate: Candidate
+    app: load.App
+    store: Server | None
+    redis: Redis | None
+
+    def spent(self) -> Spent:
+        """So far."""
+        if not self.store or not self.redis:
+            return Spent(load.cpu_seconds(self.app.pid), 0.0, load.Commands({}, {}))
+        of_redis = load.cpu_seconds(self.store.process.pid)
+        return Spent(load.cpu_seconds(self.app.pid), of_redis, load.commands(self.redis))
 
 
-def run(
-    candidate: Candidate,
-    framework: Framework,
-    seconds: int,
-    shares: Mapping[str, float] = load.EMPTY,
-    *,
-    allowed: int | None = None,
-) -> Outcome:
-    """One run in a process of its own, on a Valkey of its own, after a second of warming up.
-
-    With `allowed` a minute the caller is meant to be denied. Raises
-    RuntimeError for an answer that is not meant, and for a Redis in which nothing was counted.
-    """
+@contextmanager
+def up(candidate: Candidate, framework: Framework, version: str = environments.OWN, **limits: int) -> Iterator[Up]:
+    """In a process of its own, after a second of warming up; `limits` are those of `served`."""
     with ExitStack() as stack:
         store = stack.enter_context(check.stored(candidate))
         redis = stack.enter_context(store.client()) if store else None
-        app = stack.enter_context(served(candidate, framework, store, **({} if allowed is None else {"rate": allowed})))
+        app = stack.enter_context(served(candidate, framework, store, version=version, **limits))
         load.wrk(app.url, seconds=WARM, connections=CONNECTIONS, callers=candidate.callers)
-        before = _spent(app, store, redis)
-        wrk = load.wrk(app.url, seconds=seconds, connections=CONNECTIONS, callers=candidate.callers)
-        spent = _spent(app, store, redis).since(before)
-        wrong = wrk.refused if allowed is None else wrk.refused < wrk.requests - 2 * allowed
-        if wrk.broken or wrong or (redis and redis.dbsize() < candidate.callers):
-            raise RuntimeError(f"{candidate.name} in {framework} did not do what it should: {wrk}\n{app.complaints()}")
-        return Outcome(
-            rate=wrk.rate,
-            kept=1.0,
-            server_us=spent.server * 1e6 / wrk.requests,
-            on_redis=redis is not None,
-            redis_us=spent.redis * 1e6 / wrk.requests,
-            commands=spent.commands.by_clients(shares) / wrk.requests,
-            scripts=spent.commands.scripts / wrk.requests,
-            complaint=next(iter(app.complaints().splitlines()), ""),
-        )
+        yield Up(candidate, app, store, redis)
+
+
+def compare(
+    framework: Framework,
+    candidates: Sequence[Candidate],
+    rounds: int,
+    seconds: int,
+    version: str,
+    shares: Mapping[str, Mapping[str, float]],
+) -> dict[str, list[Outcome]]:
+    """The outcomes by name, interleaved: each candidate runs right before or right after the bare app, in a round begun
+    by another one each time. All apps are up meanwhile, and one of them is asked.
+
+    `shares` are those of check.client_shares by candidate.
+    """
+    outcomes: dict[str, list[Outcome]] = {candidate.name: [] for candidate in (BARE, *candidates)}
+    with ExitStack() as stack:
+        all_up = {one.name: stack.enter_context(up(one, framework, version)) for one in (BARE, *candidates)}
+        for number in range(rounds):
+            print(f"{framework}, Python {version}: round {number + 1} of {rounds}", file=sys.stderr)
+            turn = number % len(candidates)  # so that nobody is always the one before the bare app
+            for pair in batched([*candidates[turn:], *candidates[:turn]], 2):
+                first, *second = (all_up[one.name] for one in pair)
+                ones = [run(first, seconds, shares.get(pair[0].name, load.EMPTY))]
+                bare = run(all_up[BARE.name], seconds)
+                ones += [run(one, seconds, shares.get(one.candidate.name, load.EMPTY)) for one in second]
+                outcomes[BARE.name].append(bare)
+                for candidate, one in zip(pair, ones, strict=True):
+                    outcomes[candidate.name].append(replace(one, kept=one.rate / bare.rate))
+    return outcomes
+
+
+def run(who: Up, seconds: int, shares: Mapping[str, float] = load.EMPTY, *, allowed: int | None = None) -> Outcome:
+    """One run. With `allowed` a minute the caller is meant to be denied.
+
+    A peer begins with an empty Valkey, since its logs of time stamps would grow from run to run. Raises RuntimeError
+    for an answer that is not meant, and for a Redis in which nothing was counted.
+    """
+    candidate, app = who.candidate, who.app
+    if who.redis and not candidate.is_ours:
+        who.redis.flushall()
+    before = who.spent()
+    wrk = load.wrk(app.url, seconds=seconds, connections=CONNECTIONS, callers=candidate.callers)
+    spent = who.spent().since(before)
+    wrong = wrk.refused if allowed is None else wrk.refused < wrk.requests - 2 * allowed
+    counted = not who.redis or not candidate.limits or who.redis.dbsize() >= candidate.callers
+    if wrk.broken or wrong or not counted:
+        raise RuntimeError(f"{candidate.name} did not do what it should: {wrk}\n{app.complaints()}")
+    return Outcome(
+        rate=wrk.rate,
+        kept=1.0,
+        server_us=spent.server * 1e6 / wrk.requests,
+        on_redis=who.redis is not None,
+        redis_us=spent.redis * 1e6 / wrk.requests,
+        commands=spent.commands.by_clients(shares) / wrk.requests,
+        scripts=spent.commands.scripts / wrk.requests,
+        complaint=next(iter(app.complaints().splitlines()), ""),
+    )
 
 
 def batched(candidates: Sequence[Candidate], size: int) -> Iterator[tuple[Candidate, ...]]:
@@ -114,9 +135,3 @@ class Spent:
 
     def since(self, before: Spent) -> Spent:
         return Spent(self.server - before.server, self.redis - before.redis, load.spent(before.commands, self.commands))
-
-
-def _spent(app: load.App, store: Server | None, redis: Redis | None) -> Spent:
-    if not store or not redis:
-        return Spent(load.cpu_seconds(app.pid), 0.0, load.Commands({}, {}))
-    return Spent(load.cpu_seconds(app.pid), load.cpu_seconds(store.process.pid), load.commands(redis))

@@ -8,6 +8,7 @@ from math import ceil
 from pathlib import Path
 from statistics import median
 
+from benchmarks.candidates import REDIS
 from benchmarks.lone import DECISION
 from benchmarks.plots import number
 from benchmarks.report import markdown
@@ -19,7 +20,7 @@ RESULTS = FOLDER / "results.json"
 PAGE = FOLDER.parent / "docs" / "scaling.md"
 TEMPLATE = FOLDER / "scaling.template.md"
 
-OURS = "ratelimit"  # the candidate
+OURS = REDIS.name
 TOGETHER = 32  # decisions in a call where script.py measured shared ones
 TARGET = 1_000_000  # decisions a second
 HEADROOM = 0.6  # of a core: peaks, and the load of a shard whose replica takes over

@@ -7,50 +7,90 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from statistics import median
 
-from benchmarks import environments, policy
-from benchmarks.candidates import BARE, BOTH, HEADERS, HOT, IETF, NAMES, OURS, PEERS, REDIS, Candidate, Framework
+from benchmarks import check, environments, policy
+from benchmarks.candidates import (
+    BARE,
+    BOTH,
+    DEFAULT,
+    FLOORS,
+    HEADERS,
+    HOT,
+    IETF,
+    LENDWORKS,
+    NAMES,
+    OURS,
+    PEERS,
+    REDIS,
+    TEN,
+    TEN_REDIS,
+    Framework,
+)
 from benchmarks.rounds import CONNECTIONS, Outcome, compare
 from benchmarks.section import Cell, Figure, Plot, Point, Section, Table
 
-ROUNDS = {"short": (5, 3), "full": (15, 9)}  # of the main two of ours and of the others
-SECONDS = {"short": 2, "full": 10}
+ROUNDS = {"short": 3, "full": 9}
+SECONDS = {"short": 1, "full": 5}
 
-KEPT: dict[Framework, tuple[float, float]] = {"fastapi": (0.92, 0.86), "starlette": (0.80, 0.70)}  # goal, floor
+# The share of the bare app's throughput that is kept, by candidate: the goal, and below what it is not reached at all.
+KEPT: dict[str, dict[Framework, tuple[float, float | None]]] = {
+    DEFAULT.name: {"starlette": (0.75, 0.68), "fastapi": (0.85, 0.78)},
+    LENDWORKS.name: {"starlette": (0.75, None), "fastapi": (0.85, None)},
+    HEADERS.name: {"starlette": (0.70, 0.66), "fastapi": (0.86, 0.80)},
+    IETF.name: {"starlette": (0.70, 0.66), "fastapi": (0.86, 0.80)},
+    REDIS.name: {"starlette": (0.80, 0.75), "fastapi": (0.92, 0.88)},
+    TEN.name: {"starlette": (0.55, 0.50), "fastapi": (0.72, None)},
+    TEN_REDIS.name: {"starlette": (0.52, None), "fastapi": (0.76, None)},
+    HOT.name: {"starlette": (0.85, None), "fastapi": (0.92, None)},
+}
 SCRIPT_CALLS = 16  # requests that share one, at least
-HOT_KEPT = 0.95
 HOT_COMMANDS = 0.01  # a request, at most
 
 TEXT = f"""\
 The same app bare and under each limiter: FastAPI or Starlette with one route, in uvicorn (one worker, uvloop,
-httptools), asked by wrk over {CONNECTIONS} connections, each request from the next of 100 callers for the next of 1,000
-items. Every caller has two limits, a rate a minute and a long one a month, so high that nobody is denied. Each run has
-a process and a Valkey of its own. In a round each candidate runs right before or right after the bare app; *kept* is
-its share of the requests a second of that neighbour: the median of the rounds, the least and the most. What is spent
-is processor time, from /proc. Before all this, each candidate has to deny the fourth request at a limit of 3, once for
-each of its two limits, and none of another caller's."""
+httptools), asked by wrk over {CONNECTIONS} connections, each request from the next of {policy.CALLERS} callers for
+the next of 1,000 items. Every caller has two limits, a rate a minute and a long one a month, so high that nobody is
+denied. The first tables are of what a fresh installation has, headers that tell callers of their limits on each
+response, beside the peers with theirs; the next ones are without. Each has a process and a Valkey of its own; all
+are up meanwhile, and one is asked. In a round each runs right before or right after the bare app; *kept* is its
+share of the requests a second of that neighbour: the median of the rounds, the least and the most. What is spent is
+processor time, from /proc. Before all this, each limiter has to deny the fourth request at a limit of 3, once for
+each of its two limits, and none of another caller's.
 
-COLUMNS = (
-    *("", "requests/s", "kept", "least", "most", "server, µs/request"),
-    *("Redis, µs/request", "commands/request", "script calls/request", "runs"),
-)
-NO_HEADERS = "without headers on allowed responses, as most peers"
+A floor is no limiter: it is what a limiter of any kind would take with these headers, or with one trip that all who
+wait share."""
+
+COLUMNS = ("requests/s", "kept", "least", "most", "server, µs/request")
+ON_REDIS = ("Redis, µs/request", "commands/request", "script calls/request")
 COMMANDS = "Redis commands a request"
 
 Outcomes = dict[str, list[Outcome]]
+ByVersion = dict[str, Outcomes]
+EVERYONE = (*FLOORS, *OURS, *PEERS)
 
 
 def measure(*, short: bool) -> Section:
     form = "short" if short else "full"
+    shares = _checked()
     tables: list[Table] = []
     figures: list[Figure] = []
     kept: dict[str, list[Point]] = {}
     commands: dict[str, list[Point]] = {}
     raw: dict[str, object] = {}
     for framework in BOTH:
-        outcomes = compare(framework, _able(framework), ROUNDS[form], SECONDS[form])
-        tables.append(_table(framework, outcomes, SECONDS[form]))
+        measured: ByVersion = {}
+        for version in environments.versions_shown():
+            everyone = EVERYONE if version == environments.OWN or not short else (*FLOORS, *OURS)
+            candidates = [one for one in everyone if framework in one.frameworks]
+            measured[version] = compare(framework, candidates, ROUNDS[form], SECONDS[form], version, shares)
+        outcomes = measured[environments.OWN]
+        tables += [_table(framework, measured, headers, SECONDS[form]) for headers in (True, False)]
         figures += _figures(framework, outcomes)
         raw[framework] = {name: [asdict(run) for run in runs] for name, runs in outcomes.items()}
+        raw[f"{framework}, other Pythons"] = {
+            version: {name: [run.kept for run in runs] for name, runs in of.items()}
+            for version, of in measured.items()
+            if version != environments.OWN
+        }
         limited = {name: runs for name, runs in outcomes.items() if name != BARE.name}
         kept |= _kept(framework, limited)
         commands[NAMES[framework]] = [
@@ -63,15 +103,18 @@ def measure(*, short: bool) -> Section:
     return Section("throughput", "Throughput", TEXT, [*tables, _who()], plots, figures, raw)
 
 
-def _able(framework: Framework) -> Sequence[Candidate]:
-    """The candidates that support this framework; says why one of ours can't run."""
-    able = []
-    for candidate in (*OURS, *PEERS):
-        if why := candidate.refusal():
-            print(f"{candidate.name} is left out: {why}", file=sys.stderr)
-        elif framework in candidate.frameworks:
-            able.append(candidate)
-    return able
+def _checked() -> dict[str, dict[str, float]]:
+    """What share of each limiter's commands is sent by clients. Raises RuntimeError if one does not limit, which is by
+    itself and not by the framework around it."""
+    shares = {}
+    for candidate in EVERYONE:
+        framework = candidate.frameworks[-1]
+        if candidate.limits:
+            print(f"does {candidate.name} limit?", file=sys.stderr)
+            check.limits(candidate, framework)
+        if candidate.needs == "redis":
+            shares[candidate.name] = check.client_shares(candidate, framework)
+    return shares
 
 
 def _middle(runs: Sequence[Outcome], name: str) -> float:
@@ -88,62 +131,69 @@ def _kept(framework: Framework, outcomes: Outcomes) -> dict[str, list[Point]]:
     }
 
 
-def _table(framework: Framework, outcomes: Outcomes, seconds: int) -> Table:
-    said = {f"{name}: {run.complaint}" for name, runs in outcomes.items() for run in runs if run.complaint}
-    note = f"Runs of {seconds} s." + "".join(f" Written by {line}." for line in sorted(said))
-    return Table(NAMES[framework], COLUMNS, [_row(name, runs) for name, runs in outcomes.items()], note)
+def _table(framework: Framework, measured: ByVersion, headers: bool, seconds: int) -> Table:
+    """Of those with headers on allowed responses or without, the bare app first; each Python has its columns."""
+    own = measured[environments.OWN]
+    shown = [one.name for one in (BARE, *EVERYONE) if one.name in own and (one is BARE or one.headers is headers)]
+    said = {f"{name}: {run.complaint}" for name in shown for run in own[name] if run.complaint}
+    note = f"{len(own[shown[-1]])} runs of {seconds} s each." + "".join(f" Written by {line}." for line in sorted(said))
+    columns = [
+        "",
+        *(f"{column}, {version}" if column in COLUMNS[:2] else column for version in measured for column in COLUMNS),
+    ]
+    columns += ON_REDIS
+    title = f"{NAMES[framework]}, {'with headers on' if headers else 'without headers on'} allowed responses"
+    return Table(title, columns, [_row(name, measured) for name in shown], note)
 
 
-def _row(name: str, runs: Sequence[Outcome]) -> list[Cell]:
+def _row(name: str, measured: ByVersion) -> list[Cell]:
+    cells: list[Cell] = [name]
+    for outcomes in measured.values():
+        cells += _cells(outcomes.get(name, []))
+    runs = measured[environments.OWN][name]
+    if not runs[0].on_redis:
+        return [*cells, "", "", ""]
+    cells += [round(_middle(runs, "redis_us"), 1), round(_middle(runs, "commands"), 3)]
+    return [*cells, round(_middle(runs, "scripts"), 3)]
+
+
+def _cells(runs: Sequence[Outcome]) -> list[Cell]:
+    """On one Python; empty where it did not run."""
+    if not runs:
+        return [""] * len(COLUMNS)
     kept = [run.kept for run in runs]
-    cells: list[Cell] = [name, round(_middle(runs, "rate"))]
-    cells += [round(value, 2) for value in (median(kept), min(kept), max(kept))]
-    cells.append(round(_middle(runs, "server_us")))
-    if runs[0].on_redis:
-        cells += [round(_middle(runs, "redis_us"), 1), round(_middle(runs, "commands"), 3)]
-        cells.append(round(_middle(runs, "scripts"), 3))
-    else:
-        cells += ["", "", ""]
-    return [*cells, len(runs)]
+    shares = [round(value, 2) for value in (median(kept), min(kept), max(kept))]
+    return [round(_middle(runs, "rate")), *shares, round(_middle(runs, "server_us"))]
 
 
 def _figures(framework: Framework, outcomes: Outcomes) -> list[Figure]:
-    runs = outcomes[REDIS.name]
-    goal, floor = KEPT[framework]
-    kept = _middle(runs, "kept")
-    best, peer = max((_middle(outcomes[peer.name], "kept"), peer.name) for peer in PEERS if peer.name in outcomes)
-    note = f"{'not ' if kept >= floor else ''}under the floor of {floor}; best peer {best:.2f} ({peer})"
-    note += f"; {NO_HEADERS}; {_with_headers(outcomes)}"
-    what = f"throughput kept, {NAMES[framework]} app, {CONNECTIONS} connections"
-    figures = [Figure(what, f">= {goal}", round(kept, 3), kept >= goal, note)]
+    figures = [_kept_figure(name, framework, outcomes) for name in KEPT if name in outcomes]
     if framework == "fastapi":
-        sharing = 1 / _middle(runs, "scripts")
-        what = f"script calls a request at {CONNECTIONS} connections"
+        sharing = 1 / _middle(outcomes[REDIS.name], "scripts")
+        what = f"script calls a request at {CONNECTIONS} connections, Redis"
         figures.append(Figure(what, f"<= 1/{SCRIPT_CALLS}", f"1/{sharing:.1f}", sharing >= SCRIPT_CALLS))
-        if HOT.name in outcomes:
-            figures += _hot(outcomes)
+        commands = _middle(outcomes[HOT.name], "commands")
+        what, goal = "hot caller with reservations: Redis commands", f"<= {HOT_COMMANDS} a request"
+        figures.append(Figure(what, goal, round(commands, 4), commands <= HOT_COMMANDS))
     return figures
 
 
-def _with_headers(outcomes: Outcomes) -> str:
-    lendworks, ietf = (_middle(outcomes[candidate.name], "kept") for candidate in (HEADERS, IETF))
-    return f"with lendworks' four headers {lendworks:.2f}, with ietf's two {ietf:.2f}"
-
-
-def _hot(outcomes: Outcomes) -> list[Figure]:
-    runs = outcomes[HOT.name]
-    what = "hot caller with reservations"
-    note = f"{NO_HEADERS}; {policy.CALLERS} callers {_with_headers(outcomes)}"
-    kept, commands = _middle(runs, "kept"), _middle(runs, "commands")
-    return [
-        Figure(f"{what}: throughput kept, FastAPI app", f">= {HOT_KEPT}", round(kept, 3), kept >= HOT_KEPT, note),
-        Figure(f"{what}: Redis commands", f"<= {HOT_COMMANDS} a request", round(commands, 4), commands <= HOT_COMMANDS),
-    ]
+def _kept_figure(name: str, framework: Framework, outcomes: Outcomes) -> Figure:
+    """With the best peer that has headers on where this one has, and has none where it has none."""
+    goal, floor = KEPT[name][framework]
+    kept, headers = _middle(outcomes[name], "kept"), next(one.headers for one in OURS if one.name == name)
+    peers = [peer.name for peer in PEERS if peer.name in outcomes and peer.headers is headers]
+    notes = [] if floor is None else [f"{'not ' if kept >= floor else ''}under the floor of {floor}"]
+    if peers:
+        best, peer = max((_middle(outcomes[peer], "kept"), peer) for peer in peers)
+        notes.append(f"best peer {'with' if headers else 'without'} headers {best:.2f} ({peer})")
+    what = f"throughput kept, {NAMES[framework]} app, {name.removeprefix('ratelimit, ')}"
+    return Figure(what, f">= {goal:g}", round(kept, 3), kept >= goal, "; ".join(notes))
 
 
 def _who() -> Table:
     rows: list[list[Cell]] = []
-    for candidate in (*OURS, *PEERS):
+    for candidate in EVERYONE:
         version = environments.versions(candidate.requirements).get(candidate.requirements, "this repository")
         rows.append([candidate.name, version, candidate.how])
     return Table("What each is configured to do", ["", "version", "configuration"], rows)

@@ -6,6 +6,7 @@ with the microseconds a request of each turn by the name of the subject, and the
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Mapping
@@ -15,12 +16,13 @@ from typing import Any
 import uvloop
 
 from benchmarks import in_server
-from benchmarks.floors import floor
+from benchmarks.floors import Pinged, floor
 from benchmarks.in_server import Connections
 from benchmarks.limited import limited
 from benchmarks.yardstick import yardstick
-from ratelimit import MemoryStore, RedisStore
+from ratelimit import MemoryStore, RateLimitMiddleware
 
+DATABASES = 16  # of the Redis: two that use it count in different ones, if there are no more than these
 YARDSTICKS = 100  # in a turn of the yardstick
 
 
@@ -33,16 +35,19 @@ def made(subject: Mapping[str, Any], framework: str, url: str) -> Any:
         return floor(subject["floor"], app, url)
     if not subject["store"]:
         return app
-    store = MemoryStore() if subject["store"] == "memory" else RedisStore(url, prefix=subject["name"], timeout=10.0)
-    return limited(app, subject["style"], store=store, **subject["settings"])
+    if subject["store"] == "memory":
+        return limited(app, subject["style"], store=MemoryStore(), timeout="", **subject["settings"])
+    return limited(app, subject["style"], store=url, **subject["settings"])
 
 
 async def taken(order: Mapping[str, Any]) -> dict[str, Any]:
-    """Each turn is begun by another app; the yardstick has one in every round."""
+    """Each round is begun by another app; the yardstick has a turn in every round."""
     apps = {
-        one["name"]: Connections(
-            made(one, order["framework"], order["url"]), in_server.requests(one["callers"]), name=one["name"]
-        )
+        one["name"]: made(one, order["framework"], order["url"].replace("db=0", f"db={number % DATABASES}"))
+        for number, one in enumerate(order["subjects"])
+    }
+    connections = {
+        one["name"]: Connections(apps[one["name"]], in_server.requests(one["callers"]), name=one["name"])
         for one in order["subjects"]
     }
     timer, yardsticks = Timer(yardstick), []
@@ -50,8 +55,22 @@ async def taken(order: Mapping[str, Any]) -> dict[str, Any]:
     def between() -> None:
         yardsticks.append(timer.timeit(YARDSTICKS) / YARDSTICKS * 1e9)
 
-    spent = await in_server.compared(apps, order["rounds"], between)
+    spent = await in_server.compared(connections, order["rounds"], between)
+    for app in apps.values():
+        await closed(app)
+    await asyncio.sleep(0)  # a transport is closed by the loop
     return {"rounds": {name: of.rounds for name, of in spent.items()}, "yardstick": yardsticks}
+
+
+async def closed(app: Any) -> None:
+    """What it is limited by has connections of its own."""
+    layer = app.middleware_stack
+    while layer is not None:
+        if isinstance(layer, RateLimitMiddleware):
+            await layer.store.close()
+        elif isinstance(layer, Pinged):
+            layer.batches.close()
+        layer = getattr(layer, "app", None)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from by_hand import LONG, RATE, REDIS_URL, Limited
+from by_hand import HEADERS, LONG, RATE, REDIS_URL, Headers, Limited, told
 from limits import RateLimitItemPerMinute, RateLimitItemPerMonth
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
@@ -13,8 +13,13 @@ moving, fixed = MovingWindowRateLimiter(storage), FixedWindowRateLimiter(storage
 a_minute, a_month = RateLimitItemPerMinute(RATE), RateLimitItemPerMonth(LONG)
 
 
-async def allow(api_key: str) -> bool:
-    return await moving.hit(a_minute, api_key) and await fixed.hit(a_month, api_key)
+async def allow(api_key: str) -> Headers | None:
+    if not (await moving.hit(a_minute, api_key) and await fixed.hit(a_month, api_key)):
+        return None
+    if not HEADERS:
+        return []
+    stats = await moving.get_window_stats(a_minute, api_key)
+    return told(RATE, stats.remaining, stats.reset_time)
 
 
 in_fastapi = fastapi_app()

@@ -1,41 +1,24 @@
 """ratelimit, as its README says: the middleware, a policy; the store is that of RATELIMIT_STORE_URL.
 
-With BENCH_STYLE each response has the headers of that style. Without it allowed ones have none, as most peers'.
+BENCH_STYLE is the style of the headers on allowed responses, or "silent": none, as most peers have it.
 """
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from plain import fastapi_app, starlette_app
 
 from benchmarks import policy
-from ratelimit import RateLimitMiddleware, parse_policy
+from benchmarks.limited import DEFAULT_STYLE, limited
 
-limits = parse_policy(
-    policy.text(
-        rate=int(os.environ.get("BENCH_RATE", policy.RATE)),
-        long=int(os.environ.get("BENCH_LONG", policy.LONG)),
-        style=os.environ.get("BENCH_STYLE", "lendworks"),
-        reserve=bool(os.environ.get("BENCH_RESERVE")),
-    )
-)
-
-
-class Silent:
-    """The policy's own style, without headers on allowed responses."""
-
-    log_id_header = None
-    denied = staticmethod(limits.style.denied)
-    unavailable = staticmethod(limits.style.unavailable)
-
-    @staticmethod
-    def headers(*_: object) -> list[tuple[bytes, bytes]]:
-        return []
-
-
-style = None if "BENCH_STYLE" in os.environ else Silent()
-in_fastapi = fastapi_app()
-in_fastapi.add_middleware(RateLimitMiddleware, policy=limits, style=style)
-in_starlette = starlette_app()
-in_starlette.add_middleware(RateLimitMiddleware, policy=limits, style=style)
+style = os.environ.get("BENCH_STYLE", DEFAULT_STYLE)
+settings: dict[str, Any] = {
+    "rate": int(os.environ.get("BENCH_RATE", policy.RATE)),
+    "long": int(os.environ.get("BENCH_LONG", policy.LONG)),
+    "limits": int(os.environ.get("BENCH_LIMITS", "2")),
+    "reserve": bool(os.environ.get("BENCH_RESERVE")),
+}
+in_fastapi = limited(fastapi_app(), style, **settings)
+in_starlette = limited(starlette_app(), style, **settings)

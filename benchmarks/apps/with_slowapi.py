@@ -1,13 +1,13 @@
 """slowapi: its pure ASGI middleware; both limits for the whole app, since its default ones count by concrete URL.
 
-Its log of time stamps for both, for there is one algorithm for all. No headers: they cost two more trips a limit.
+Its log of time stamps for both, for there is one algorithm for all. With BENCH_HEADERS it writes its headers.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from by_hand import LONG, RATE, REDIS_URL
+from by_hand import HEADERS, LONG, RATE, REDIS_URL
 from plain import fastapi_app, starlette_app
 from slowapi import Limiter, _rate_limit_exceeded_handler
 from slowapi.errors import RateLimitExceeded
@@ -25,6 +25,7 @@ def limited(app: Any) -> Any:
         application_limits=[f"{RATE}/minute", f"{LONG}/month"],
         storage_uri=REDIS_URL,
         strategy="moving-window",
+        headers_enabled=HEADERS,
     )
     app.add_exception_handler(RateLimitExceeded, _rate_limit_exceeded_handler)
     app.add_middleware(SlowAPIASGIMiddleware)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from by_hand import LONG, RATE, REDIS_URL, Limited
+from by_hand import HEADERS, LONG, RATE, REDIS_URL, Headers, Limited, told
 from plain import fastapi_app, starlette_app
 from throttled.asyncio import RateLimiterType, RedisStore, Throttled, rate_limiter
 
@@ -20,10 +20,11 @@ a_month = Throttled(
 )
 
 
-async def allow(api_key: str) -> bool:
-    if (await a_minute.limit(api_key)).limited:
-        return False
-    return not (await a_month.limit(api_key)).limited
+async def allow(api_key: str) -> Headers | None:
+    minute = await a_minute.limit(api_key)
+    if minute.limited or (await a_month.limit(api_key)).limited:
+        return None
+    return told(minute.state.limit, minute.state.remaining, minute.state.reset_after) if HEADERS else []
 
 
 in_fastapi = fastapi_app()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks.candidates import REDIS
 from benchmarks.lone import DECISION
 from benchmarks.rounds import Outcome
 from benchmarks.section import Figure, Plot, Section, Table
@@ -28,7 +29,7 @@ def throughput() -> Section:
         ],
         [Plot("kept", "Throughput <kept>", "", "share", "bars", kept, "Of a plot.")],
         [Figure("kept", ">= 0.92", 0.93, True), Figure("calls", "<= 1/16", "1/8", False, "too many")],
-        {framework: {"ratelimit": runs} for framework in ("fastapi", "starlette")},
+        {framework: {REDIS.name: runs} for framework in ("fastapi", "starlette")},
     )
 
 

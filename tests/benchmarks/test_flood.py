@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import pytest
 
@@ -18,8 +19,13 @@ def stub(monkeypatch: pytest.MonkeyPatch, outcomes: Iterator[Outcome]) -> list[s
     """The runs in their order: the bare app answers 100, 200 and 300 a second, and the flood gets `outcomes`."""
     ran: list[str] = []
 
+    @contextmanager
+    def up(candidate: Candidate, _: str, **limits: int) -> Iterator[Candidate]:
+        assert limits == ({} if candidate is BARE else {"rate": flood.ALLOWED})
+        yield candidate
+
     def run(
-        candidate: Candidate, _: str, __: int, shares: Mapping[str, float] | None = None, *, allowed: int | None = None
+        candidate: Candidate, _: int, shares: Mapping[str, float] | None = None, *, allowed: int | None = None
     ) -> Outcome:
         ran.append(candidate.name)
         if candidate is BARE:
@@ -27,6 +33,7 @@ def stub(monkeypatch: pytest.MonkeyPatch, outcomes: Iterator[Outcome]) -> list[s
         assert (candidate.callers, shares, allowed) == (1, SHARES, flood.ALLOWED)
         return next(outcomes)
 
+    monkeypatch.setattr(flood, "up", up)
     monkeypatch.setattr(flood, "run", run)
     monkeypatch.setattr(check, "client_shares", lambda *_: SHARES)
     return ran
@@ -37,7 +44,7 @@ def test_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = ((90.0, 0.0005), (190.0, 0.4), (150.0, 0.0001))
     ran = stub(monkeypatch, iter([outcome(rate, commands=commands) for rate, commands in pairs]))
     section = flood.measure(short=True)
-    ours = "ratelimit, lendworks"
+    ours = "ratelimit, Redis, lendworks"
     assert ran == ["bare", ours, ours, "bare", "bare", ours]
     assert [(figure.value, figure.reached) for figure in section.figures] == [(0.9, True), (0.0005, True)]
     bare, flooded = section.tables[0].rows

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks import latency, load, lone
+from benchmarks.candidates import DEFAULT
 from benchmarks.load import App, Run
 
 
@@ -14,6 +19,7 @@ def run(p50: float, p99: float) -> Run:
     return Run(requests=100, seconds=1.0, refused=0, broken=0, p50_ms=p50, p99_ms=p99)
 
 
+full_run = Run(requests=1_000, seconds=1.0, refused=0, broken=0, p50_ms=60.0, p99_ms=70.0)
 RUNS = {
     "bare": {1: [run(0.2, 0.9), run(0.1, 5.0), run(0.3, 1.0)], 64: [run(9.0, 20.0)]},
     "ratelimit": {1: [run(0.3, 0.8)], 64: [run(10.0, 30.0), run(12.0, 50.0)]},
@@ -32,6 +38,10 @@ def stubbed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is loaded or timed."""
     monkeypatch.setattr(latency, "CONNECTIONS", (1, 64))
     monkeypatch.setattr(latency, "_under_load", lambda *_: RUNS)
+    monkeypatch.setattr(latency, "half_run", lambda *_: (full_run, replace(full_run, requests=480, p50_ms=1.5)))
+    monkeypatch.setattr(latency, "served", lambda *_: nullcontext())
+    monkeypatch.setattr(latency.check, "stored", lambda _: nullcontext())
+    monkeypatch.setattr(latency, "_tell", lambda *_: None)
     monkeypatch.setattr(lone, "measure", lambda _: TIMED)
 
 
@@ -52,7 +62,38 @@ def test_a_lone_decision() -> None:
     assert (figure.value, figure.reached) == (1.7, True)
     assert figure.note.startswith("the decision alone, store.acquire on prepared charges")
     assert figure.note.endswith("1.30 x PING")
-    assert list(section.tables[1].rows[-1]) == [lone.DECISION, 170.0, 1.7, 1.0, 9.0]
+    assert list(section.tables[-1].rows[-1]) == [lone.DECISION, 170.0, 1.7, 1.0, 9.0]
+
+
+@pytest.mark.usefixtures("stubbed")
+def test_at_half_load() -> None:
+    """What was sent is said beside what would be half, for both frameworks."""
+    fastapi, starlette = latency.measure(short=True).tables[1:3]
+    assert [fastapi.title, starlette.title] == [
+        f"At half load, {name}, 64 connections" for name in ("FastAPI", "Starlette")
+    ]
+    assert list(fastapi.rows[1]) == ["ratelimit, memory, ietf: as installed", 1_000, 480, "0.48", 1.5, 70.0]
+
+
+def test_the_pause() -> None:
+    """64 connections that each take 128 ms a request send 500 a second, half of 1,000; the answer is 1 ms of that."""
+    assert latency.pause_ms(full_run) == pytest.approx(127.0)
+
+
+def test_callers_that_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pause is the third argument of the script."""
+    seen: list[list[str]] = []
+
+    def ran(command: list[str], **_: object) -> SimpleNamespace:
+        seen.append(command)
+        line = {"requests": 1, "seconds": 1.0, "refused": 0, "broken": 0, "p50_ms": 1.0, "p99_ms": 1.0}
+        return SimpleNamespace(stdout=load.RESULT + json.dumps(line))
+
+    monkeypatch.setattr(load, "wrk_program", lambda: "wrk")
+    monkeypatch.setattr(load.subprocess, "run", ran)
+    load.wrk("http://127.0.0.1:1", seconds=1, pause_ms=2.5)
+    load.wrk("http://127.0.0.1:1", seconds=1)
+    assert [command[-3:] for command in seen] == [["100", "1000", "2.5"], ["100", "1000", "0"]]
 
 
 def test_an_app_that_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,8 +104,8 @@ def test_an_app_that_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         app = App("http://127.0.0.1:1", 1, 1, output)
         latency._tell("limits", app)
         assert capsys.readouterr().err == "latency: limits wrote: first\n"
-        with pytest.raises(RuntimeError, match="ratelimit wrote while it was measured: first"):
-            latency._tell("ratelimit", app)
+        with pytest.raises(RuntimeError, match="ietf: as installed wrote while it was measured: first"):
+            latency._tell(DEFAULT.name, app)
     (tmp_path / "nothing").touch()
     with (tmp_path / "nothing").open("rb") as output:
-        latency._tell("ratelimit", load.App("http://127.0.0.1:1", 1, 1, output))
+        latency._tell(DEFAULT.name, load.App("http://127.0.0.1:1", 1, 1, output))

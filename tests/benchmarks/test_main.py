@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,9 @@ from benchmarks.section import Section, from_json, to_json
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a run writes that has no load to make."""
+    """Where a run writes that has no load to make, as if it were the folder of the committed ones."""
     monkeypatch.setattr(load, "wrk_program", lambda: "wrk")
-    monkeypatch.setattr(__main__, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(__main__, "FOLDER", tmp_path)
     return tmp_path / "results.json"
 
 
@@ -61,6 +62,33 @@ def test_each_measure_finds_its_committed_figures(
     __main__.main()
     assert seen == ["committed"]
     assert {one.title for one in from_json(results.read_text())} == {"measured, short=True"}
+
+
+@pytest.mark.usefixtures("results")
+def test_another_folder(tmp_path: Path, done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --into the results are written there, and neither those that are committed nor the page change."""
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--into", str(tmp_path / "new" / "folder")])
+    monkeypatch.setattr(__main__, "MEASURES", ("micro",))
+    monkeypatch.setattr("benchmarks.micro.measure", lambda *, short: Section("micro", f"{short=}", ""))
+    __main__.main()
+    assert done == ["report"]
+    (section,) = from_json((tmp_path / "new" / "folder" / "results.json").read_text())
+    assert section.title == "short=True"
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_all_is_the_long_form(results: Path, done: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole matrix is measured with --all."""
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--all", "--only", "micro"])
+    monkeypatch.setattr("benchmarks.micro.measure", lambda *, short: Section("micro", f"{short=}", ""))
+    __main__.main()
+    assert (done, from_json(results.read_text())[0].title) == (["report"], "short=False")
+
+
+def test_every_measure_is_there() -> None:
+    """Each name is that of a module with a measure, and of no two."""
+    assert len({*__main__.MEASURES}) == len(__main__.MEASURES)
+    assert all(hasattr(import_module(f"benchmarks.{name}"), "measure") for name in __main__.MEASURES)
 
 
 def test_commit(tmp_path: Path) -> None:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from benchmarks import check, rounds
-from benchmarks.candidates import BARE, HEADERS, IETF, PEERS, REDIS, Candidate
+from benchmarks import check, load, rounds
+from benchmarks.candidates import BARE, DEFAULT, HEADERS, IETF, PEERS, Candidate
+from benchmarks.rounds import Up, compare
+from tests import servers
 from tests.benchmarks import sample
 
-CANDIDATES = (REDIS, HEADERS, IETF, PEERS[0])
-SHARES = {"evalsha": 1.0}
+CANDIDATES = (DEFAULT, HEADERS, IETF, PEERS[0])
+NAMES = {
+    "default": "ratelimit, memory, ietf: as installed",
+    "headers": "ratelimit, Redis, lendworks",
+    "ietf": "ratelimit, Redis, ietf",
+    "peer": "slowapi, headers",
+}
+SHARES = {name: {"evalsha": 1.0} for name in NAMES.values()}
 
 
 @pytest.fixture
@@ -19,56 +30,86 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The runs by name, none of which is made: the bare app answers 100 a second, then 200, all others 80."""
     names: list[str] = []
 
-    def run(candidate: Candidate, _: str, __: int, shares: Mapping[str, float] | None = None) -> rounds.Outcome:
-        names.append(candidate.name)
-        assert shares == (None if candidate is BARE else SHARES)
-        return sample.outcome(100.0 * names.count(BARE.name) if candidate is BARE else 80.0)
+    @contextmanager
+    def up(candidate: Candidate, framework: str, version: str) -> Iterator[Any]:
+        assert (framework, version) == ("fastapi", "3.11")
+        yield SimpleNamespace(candidate=candidate)
 
+    def run(who: Any, _: int, shares: Mapping[str, float] | None = None) -> rounds.Outcome:
+        bare = who.candidate is BARE
+        names.append(who.candidate.name)
+        assert shares == (None if bare else SHARES[who.candidate.name])
+        return sample.outcome(100.0 * names.count(BARE.name) if bare else 80.0)
+
+    monkeypatch.setattr(rounds, "up", up)
     monkeypatch.setattr(rounds, "run", run)
-    monkeypatch.setattr(check, "limits", lambda *_: None)
-    monkeypatch.setattr(check, "client_shares", lambda *_: SHARES)
     return names
 
 
 def test_kept(ran: list[str]) -> None:
     """80 beside 100 is 0.8, and 80 beside 200 is 0.4: each is held against its own neighbour."""
-    outcomes = rounds.compare("fastapi", CANDIDATES, (1, 1), 1)
-    assert ran == ["ratelimit", "bare", "ratelimit, lendworks", "ratelimit, ietf", "bare", "slowapi"]
+    outcomes = compare("fastapi", CANDIDATES, 1, 1, "3.11", SHARES)
+    assert ran == [NAMES["default"], "bare", NAMES["headers"], NAMES["ietf"], "bare", NAMES["peer"]]
     assert {name: [one.kept for one in of] for name, of in outcomes.items()} == {
         "bare": [1.0, 1.0],
-        "ratelimit": [0.8],
-        "ratelimit, lendworks": [0.8],
-        "ratelimit, ietf": [0.4],
-        "slowapi": [0.4],
+        NAMES["default"]: [0.8],
+        NAMES["headers"]: [0.8],
+        NAMES["ietf"]: [0.4],
+        NAMES["peer"]: [0.4],
     }
 
 
 def test_turns(ran: list[str]) -> None:
     """Each round begins with another one, and with an odd number the last one has a bare app of its own."""
-    rounds.compare("fastapi", CANDIDATES[:3], (2, 2), 1)
-    assert ran[:5] == ["ratelimit", "bare", "ratelimit, lendworks", "ratelimit, ietf", "bare"]
-    assert ran[5:] == ["ratelimit, lendworks", "bare", "ratelimit, ietf", "ratelimit", "bare"]
+    compare("fastapi", CANDIDATES[:3], 2, 1, "3.11", SHARES)
+    default, headers, ietf = NAMES["default"], NAMES["headers"], NAMES["ietf"]
+    assert ran[:5] == [default, "bare", headers, ietf, "bare"]
+    assert ran[5:] == [headers, "bare", ietf, default, "bare"]
 
 
-def test_the_main_ones_run_more_often(ran: list[str]) -> None:
-    """The two main ones take part in all rounds, by turns before and after the bare app; the others in fewer."""
-    outcomes = rounds.compare("fastapi", CANDIDATES, (5, 3), 1)
-    assert {name: len(of) for name, of in outcomes.items() if name != BARE.name} == {
-        "ratelimit": 5,
-        "ratelimit, lendworks": 5,
-        "ratelimit, ietf": 3,
-        "slowapi": 3,
-    }
-    assert ran[18:] == ["ratelimit, lendworks", "bare", "ratelimit", "ratelimit", "bare", "ratelimit, lendworks"]
+def a_run(**changes: int) -> load.Run:
+    return load.Run(
+        **{"requests": 100, "seconds": 1.0, "refused": 0, "broken": 0, "p50_ms": 1.0, "p99_ms": 2.0, **changes}
+    )
 
 
-def test_a_candidate_that_does_not_limit(ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("seen", "allowed"), [(a_run(refused=1), None), (a_run(broken=1), None), (a_run(refused=70), 10), (a_run(), None)]
+)
+def test_what_is_not_meant(
+    seen: load.Run, allowed: int | None, valkey: servers.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A denial, a connection that failed, a caller who should be denied and is not; and a Redis without a counter."""
+    monkeypatch.setattr(load, "wrk", lambda *_, **__: seen)
+    monkeypatch.setattr(load.App, "complaints", lambda _: "")
+    with valkey.client() as redis, pytest.raises(RuntimeError, match=r"slowapi, headers did not do what it should"):
+        rounds.run(Up(PEERS[0], load.App("", 0, 1, None), valkey, redis), 1, allowed=allowed)  # type: ignore[arg-type]
+
+
+def test_a_peer_begins_with_an_empty_redis() -> None:
+    """Its log of the runs before would be read again and again; ours goes on with what it has."""
+    flushed: list[bool] = []
+
+    class Redis(SimpleNamespace):
+        def flushall(self) -> None:
+            flushed.append(True)
+
+    for candidate in (HEADERS, PEERS[0]):
+        who = Up(candidate, load.App("http://127.0.0.1:1", 1, 1, None), None, Redis())  # type: ignore[arg-type]
+        with pytest.raises(Exception):  # noqa: B017, PT011 - there is nothing to load
+            rounds.run(who, 1)
+    assert flushed == [True]
+
+
+def test_a_candidate_that_does_not_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an error before anything is measured."""
+    from benchmarks import throughput
 
     def limits(*_: object) -> None:
         raise RuntimeError("it does not limit")
 
     monkeypatch.setattr(check, "limits", limits)
+    monkeypatch.setattr(check, "client_shares", lambda *_: {})
+    monkeypatch.setattr(throughput, "compare", lambda *_: pytest.fail("it was measured"))
     with pytest.raises(RuntimeError, match="does not limit"):
-        rounds.compare("fastapi", CANDIDATES, (1, 1), 1)
-    assert not ran
+        throughput.measure(short=True)

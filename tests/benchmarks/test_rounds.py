@@ -87,8 +87,8 @@ def test_what_is_not_meant(
 
 
 def test_a_peer_begins_with_an_empty_redis(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its log of the runs before would be read again and again; ours goes on with what it has. Of an app that is gone it
-    is said whose it was."""
+    """Its log of the runs before would be read again and again; ours goes on with what it has. Of an app that is gone
+    it is said whose it was."""
     refused = SimpleNamespace(returncode=1, stdout="", stderr="unable to connect to 127.0.0.1:1 Connection refused")
     monkeypatch.setattr(load, "wrk_program", lambda: "wrk")
     monkeypatch.setattr(load.subprocess, "run", lambda *_, **__: refused)

@@ -12,7 +12,7 @@ SOURCES := pyproject.toml README.md LICENSE $(sort $(shell find ratelimit -name 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # make -j test proofs: what is timed is alone
-.PHONY: help demo serve test proofs fuzz mutants faults accounts soak bench lint wheel clean FORCE
+.PHONY: help demo serve test proofs fuzz mutants faults accounts soak guard bench lint wheel clean FORCE
 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,7 +59,10 @@ accounts: $(VENV)/ready ## 10,000 requests by four processes while Redis goes aw
 soak: $(VENV)/ready ## ten minutes of mixed faults, and what has grown: make soak ARGS="--minutes 1 --seed 7"
 	PYTHONPATH=. $(VENV)/bin/python -m tests.soak $(ARGS)
 
-bench: $(BENCH_VENV)/ready ## compare with the peers, in less than 15 minutes: make bench ARGS="--only flood"; needs wrk
+guard: $(BENCH_VENV)/ready ## count the bytecodes of a request against those on record: make guard ARGS="--record 'why'"
+	$(BENCH_VENV)/bin/python -m benchmarks.guard $(ARGS)
+
+bench: $(BENCH_VENV)/ready ## measure and compare with the peers, in 20 minutes: make bench ARGS="--all", or ARGS="--only flood"; needs wrk
 	$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)
 
 lint: $(VENV)/ready ## ruff, mypy, luacheck on the scripts, and docker-compose.yml against its schema

@@ -26,7 +26,7 @@ def python(name: str, version: str = OWN) -> Path:
     base = interpreter(version)
     if base is None:
         raise RuntimeError(f"there is no Python {version} on the PATH, nor below {_pyenv()}")
-    wanted = f"{base}, {_said(base)}\n{requirements(name)}"
+    wanted = f"{base}, {said(base)}\n{requirements(name)}"
     if ready.exists() and ready.read_text() == wanted:
         return program
     print(f"making the environment of {name} on Python {version}", file=sys.stderr)
@@ -48,7 +48,7 @@ def interpreter(version: str) -> str | None:
         return sys.executable
     named = [found] if (found := shutil.which(f"python{version}")) else []
     of_pyenv = sorted(str(path) for path in _pyenv().glob(f"versions/{version}.*/bin/python"))
-    return next((program for program in [*named, *reversed(of_pyenv)] if _said(program)), None)
+    return next((program for program in [*named, *reversed(of_pyenv)] if said(program)), None)
 
 
 def versions_shown() -> tuple[str, ...]:
@@ -73,7 +73,7 @@ def outside() -> dict[str, str]:
 
 
 @cache
-def _said(program: str) -> str:
+def said(program: str) -> str:
     """Of a Python, with its build; nothing where it does not run, as the shims of pyenv."""
     done = subprocess.run([program, "-VV"], env=outside(), check=False, capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else ""

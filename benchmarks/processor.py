@@ -70,19 +70,20 @@ LENDWORKS = Subject("memory, lendworks", store="memory", style="lendworks")
 TEN = Subject("memory, ietf, 10 limits", store="memory", settings={"limits": 10})
 SUBJECTS = (
     BARE,
-    Subject("floor: constant headers", floor="constant headers"),
-    Subject("floor: one dict counter", floor="one dict counter"),
-    Subject("floor: one PING a batch, constant headers", floor="one PING a batch, constant headers"),
     MEMORY,
     LENDWORKS,
+    Subject("Redis, ietf", store="redis"),
+    Subject("Redis, lendworks", store="redis", style="lendworks"),
     Subject("memory, ietf, 1 limit", store="memory", settings={"limits": 1}),
     Subject("memory, ietf, 5 limits", store="memory", settings={"limits": 5}),
     TEN,
-    Subject("Redis, ietf", store="redis"),
-    Subject("Redis, lendworks", store="redis", style="lendworks"),
+    Subject("Redis, ietf, 1 limit", store="redis", settings={"limits": 1}),
+    Subject("Redis, ietf, 5 limits", store="redis", settings={"limits": 5}),
     Subject("Redis, ietf, 10 limits", store="redis", settings={"limits": 10}),
     Subject("Redis, lendworks, 10 limits", store="redis", style="lendworks", settings={"limits": 10}),
-    Subject("floor: one PING a batch", floor="one PING a batch", headers=False),
+    Subject("floor: constant headers", floor="constant headers"),
+    Subject("floor: one dict counter", floor="one dict counter"),
+    Subject("floor: one PING a batch, constant headers", floor="one PING a batch, constant headers"),
     Subject("memory, no headers", store="memory", style="silent", headers=False),
     Subject("Redis, no headers", store="redis", style="silent", headers=False),
     Subject(
@@ -93,8 +94,10 @@ SUBJECTS = (
         callers=1,
         headers=False,
     ),
+    Subject("floor: one PING a batch", floor="one PING a batch", headers=False),
 )
 GOALS = {MEMORY.name: 11.0, LENDWORKS.name: 11.0, TEN.name: 20.0}  # µs above bare, Starlette
+KEPT = {"Redis, ietf": 0.70, "Redis, lendworks": 0.70, "Redis, no headers": 0.80}  # goals that are given as shares
 GOALS_OF: Framework = "starlette"
 
 Measured = dict[str, "Turns"]  # by version of Python
@@ -172,11 +175,14 @@ def _cells(name: str, measured: Measured) -> list[Cell]:
 
 def goals(turns: Turns) -> list[Figure]:
     """As measured, by the Python that runs this: what the machine makes of it is said in the text."""
+    bare = min(turns.rounds[BARE.name])
+    goals = GOALS | {name: round(bare / kept - bare, 1) for name, kept in KEPT.items()}
     figures = []
-    for name, goal in GOALS.items():
+    for name, goal in goals.items():
         above = round(turns.above(name), 1)
         what = f"processor time a request above the bare {NAMES[GOALS_OF]} app in µs, {name}, Python {environments.OWN}"
         note = f"low quartile {turns.low_above(name):.1f}, kept {turns.kept(name):.2f}"
+        note += f", which is to be {KEPT[name]:.2f}" if name in KEPT else ""
         figures.append(Figure(what, f"<= {goal:g}", above, above <= goal, note))
     return figures
 

@@ -100,10 +100,13 @@ def run(who: Up, seconds: int, shares: Mapping[str, float] = load.EMPTY, *, allo
     if who.redis and not candidate.is_ours:
         who.redis.flushall()
     before = who.spent()
-    wrk = load.wrk(app.url, seconds=seconds, connections=CONNECTIONS, callers=candidate.callers)
+    try:
+        wrk = load.wrk(app.url, seconds=seconds, connections=CONNECTIONS, callers=candidate.callers)
+    except RuntimeError as error:
+        raise RuntimeError(f"{candidate.name}: {error}\n{app.complaints()}") from error
     spent = who.spent().since(before)
     wrong = wrk.refused if allowed is None else wrk.refused < wrk.requests - 2 * allowed
-    counted = not who.redis or not candidate.limits or who.redis.dbsize() >= candidate.callers
+    counted = not who.redis or not candidate.limits or who.redis.dbsize() >= min(candidate.callers, wrk.requests)
     if wrk.broken or wrong or not counted:
         raise RuntimeError(f"{candidate.name} did not do what it should: {wrk}\n{app.complaints()}")
     return Outcome(

@@ -65,7 +65,7 @@ COMMANDS = "Redis commands a request"
 
 Outcomes = dict[str, list[Outcome]]
 ByVersion = dict[str, Outcomes]
-EVERYONE = (*FLOORS, *OURS, *PEERS)
+EVERYONE = (*OURS, *FLOORS, *PEERS)
 
 
 def measure(*, short: bool) -> Section:
@@ -79,7 +79,7 @@ def measure(*, short: bool) -> Section:
     for framework in BOTH:
         measured: ByVersion = {}
         for version in environments.versions_shown():
-            everyone = EVERYONE if version == environments.OWN or not short else (*FLOORS, *OURS)
+            everyone = EVERYONE if version == environments.OWN or not short else (*OURS, *FLOORS)
             candidates = [one for one in everyone if framework in one.frameworks]
             measured[version] = compare(framework, candidates, ROUNDS[form], SECONDS[form], version, shares)
         outcomes = measured[environments.OWN]

@@ -65,8 +65,8 @@ def _send_with_headers(of: tuple[Send, Headers, Decision, _Told, Scope], message
         for name, _ in ours:
             if name not in _NAMES and name in _names(headers):
                 meet = True
-        for name, _ in scope["headers"]:
-            if name == b"origin":
+        for header in scope["headers"]:
+            if header[0] == b"origin":
                 elsewhere = True
         if meet:
             headers = _joined(headers, ours, decision, told, scope)

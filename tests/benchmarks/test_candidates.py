@@ -108,7 +108,7 @@ def test_so_many_limits(number: int) -> None:
 
 @pytest.mark.parametrize("floor", FLOORS, ids=lambda floor: floor.name)
 def test_floors(floor: Candidate, valkey: Server) -> None:
-    """Each answers with the answer of the app, also those who wait together; with headers of the ietf style, or none."""
+    """Each answers with the answer of the app, also those who wait together; headers as in the ietf style, or none."""
     from plain import starlette_app
 
     sent: list[dict[str, Any]] = []

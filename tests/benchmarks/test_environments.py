@@ -16,7 +16,7 @@ from benchmarks.environments import OWN, interpreter
 def forgotten() -> None:
     """What was found is not remembered."""
     interpreter.cache_clear()
-    environments._said.cache_clear()
+    environments.said.cache_clear()
 
 
 def program(place: Path, text: str) -> Path:

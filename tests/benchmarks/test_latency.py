@@ -87,7 +87,7 @@ def test_callers_that_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     def ran(command: list[str], **_: object) -> SimpleNamespace:
         seen.append(command)
         line = {"requests": 1, "seconds": 1.0, "refused": 0, "broken": 0, "p50_ms": 1.0, "p99_ms": 1.0}
-        return SimpleNamespace(stdout=load.RESULT + json.dumps(line))
+        return SimpleNamespace(returncode=0, stdout=load.RESULT + json.dumps(line))
 
     monkeypatch.setattr(load, "wrk_program", lambda: "wrk")
     monkeypatch.setattr(load.subprocess, "run", ran)

@@ -20,6 +20,7 @@ SEEN = Turns(
         MEMORY.name: [40.0, 50.0, 46.0, 41.0],
         LENDWORKS.name: [45.0, 45.0, 45.0, 45.0],
         TEN.name: [50.0, 60.0, 60.0, 60.0],
+        **{name: [42.0, 45.0, 45.0, 45.0] for name in processor.KEPT},
     },
     4_000.0,
 )
@@ -45,10 +46,12 @@ def test_every_subject_has_its_turns(framework: str, valkey: servers.Server) -> 
 
 
 def test_subjects() -> None:
-    """No name twice; the goals are those of rows; of headers it is said what is true."""
+    """No name twice, no two count in one database; the goals are those of rows; of headers it is said what is true."""
     names = [subject.name for subject in SUBJECTS]
     assert len(set(names)) == len(names)
-    assert GOALS.keys() < set(names)
+    assert GOALS.keys() | processor.KEPT.keys() < set(names)
+    databases = [number % turns.DATABASES for number, one in enumerate(SUBJECTS) if one.store == "redis"]
+    assert len(set(databases)) == len(databases)
     assert all(("no headers" in one.name) is (one.style == "silent") for one in SUBJECTS)
     assert (MEMORY.store, MEMORY.style, MEMORY.settings) == ("memory", "ietf", {})
 
@@ -65,11 +68,11 @@ def test_tables() -> None:
     """With headers on first; columns for each Python; a subject that was not measured has no row."""
     on, off = processor._tables("starlette", {"3.11": SEEN, "3.13": SEEN})
     assert on.title == "Starlette, headers on allowed responses"
-    assert [row[0] for row in on.rows] == [MEMORY.name, LENDWORKS.name, TEN.name]
+    assert [row[0] for row in on.rows] == [MEMORY.name, LENDWORKS.name, "Redis, ietf", "Redis, lendworks", TEN.name]
     assert list(on.rows[0][1:5]) == [10.0, SEEN.low_above(MEMORY.name), "10.0 to 12.0", 0.75]
     assert list(on.columns[5:7]) == ["µs above bare, 3.13", "low quartile"]
     assert on.note == "The bare app takes 30.0 µs on 3.11, 30.0 µs on 3.13. 4 rounds."
-    assert list(off.rows) == []
+    assert [row[0] for row in off.rows] == ["Redis, no headers"]
 
 
 def test_goals() -> None:
@@ -78,6 +81,9 @@ def test_goals() -> None:
         (10.0, "<= 11", True),
         (15.0, "<= 11", False),
         (20.0, "<= 20", True),
+        (12.0, "<= 12.9", True),
+        (12.0, "<= 12.9", True),
+        (12.0, "<= 7.5", False),
     ]
 
 
@@ -102,7 +108,7 @@ def test_measured_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = [("ratelimit " + version, "benchmarks.turns") for version in (environments.OWN, "3.99")]
     assert orders == expected * 2
     assert len(section.tables) == 4
-    assert len(section.figures) == len(GOALS)
+    assert len(section.figures) == len(GOALS) + len(processor.KEPT)
     assert section.raw["fastapi"]["3.99"][BARE.name] == [1.23, 2.0]
 
 

@@ -86,8 +86,14 @@ def test_what_is_not_meant(
         rounds.run(Up(PEERS[0], load.App("", 0, 1, None), valkey, redis), 1, allowed=allowed)  # type: ignore[arg-type]
 
 
-def test_a_peer_begins_with_an_empty_redis() -> None:
-    """Its log of the runs before would be read again and again; ours goes on with what it has."""
+def test_a_peer_begins_with_an_empty_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its log of the runs before would be read again and again; ours goes on with what it has. Of an app that is gone
+    it is said whose it was."""
+    refused = SimpleNamespace(returncode=1, stdout="", stderr="unable to connect to 127.0.0.1:1 Connection refused")
+    monkeypatch.setattr(load, "wrk_program", lambda: "wrk")
+    monkeypatch.setattr(load.subprocess, "run", lambda *_, **__: refused)
+    monkeypatch.setattr(load.App, "complaints", lambda _: "")
+    monkeypatch.setattr(Up, "spent", lambda _: None)
     flushed: list[bool] = []
 
     class Redis(SimpleNamespace):
@@ -96,7 +102,7 @@ def test_a_peer_begins_with_an_empty_redis() -> None:
 
     for candidate in (HEADERS, PEERS[0]):
         who = Up(candidate, load.App("http://127.0.0.1:1", 1, 1, None), None, Redis())  # type: ignore[arg-type]
-        with pytest.raises(Exception):  # noqa: B017, PT011 - there is nothing to load
+        with pytest.raises(RuntimeError, match=f"{candidate.name}: wrk ended with status 1: unable to connect"):
             rounds.run(who, 1)
     assert flushed == [True]
 

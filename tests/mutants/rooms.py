@@ -71,8 +71,9 @@ ROOMS = {
         ON_VALKEY_TOO,
     ),
     "memory": Room(
-        ("stores/memory.py",),
-        (*STORES, "stores/test_memory.py", "stores/test_strict.py", "stores/test_units_agree.py"),
+        ("stores/memory.py", "stores/records/*.py", "ground/memo.py"),
+        (*STORES, "stores/test_memory.py", "stores/records", "stores/test_kept.py", "stores/test_strict.py",
+         "stores/test_units_agree.py", "ground/test_memo.py"),
         IN_PYTHON,
     ),
     "lua": Room(

@@ -13,7 +13,7 @@ from ratelimit.stores.counting import asked
 from ratelimit.stores.counting.counters import Counter, Slots, Usage
 from ratelimit.stores.counting.decide import View, decided, view
 from ratelimit.stores.counting.holds import Held, held, new_id
-from ratelimit.stores.counting.terms import KnownTerms, Terms, new_lease
+from ratelimit.stores.counting.terms import KnownTerms, Terms
 from ratelimit.stores.counting.window import Window
 from ratelimit.stores.records.forgetting import Forgetting
 from ratelimit.stores.records.kept import Kept, give_back
@@ -39,7 +39,7 @@ class MemoryStore:
         self.max_callers = max_callers
         self._kept = Kept(max_callers)
         self._terms_at = KnownTerms()
-        self._prepared = PreparedCharges(self._terms_at)
+        self._prepared = PreparedCharges(self._kept, self._terms_at)
         self._forgetting = Forgetting(self._forget_some)
 
     @property
@@ -129,12 +129,12 @@ class MemoryStore:
         known = self._prepared.of(charges, now)
         if known is None or now < self._latest:
             return self._decided(charges, now, 1)
-        decision = known.advance(now, self._kept.counters.load, self._kept.keep)
+        decision = known.advance(now)
         if decision is not None:
             known.asked_ms = now
             return decision
         looked = self._decided(charges, now, 1)
-        self._prepared.decided(known, looked, self._kept.counters.place)
+        self._prepared.decided(known, looked)
         return looked
 
     def _forget_some(self) -> bool | None:
@@ -180,12 +180,10 @@ class MemoryStore:
         return view(charge, terms, counter, now, units)
 
     def _charge(self, charge: Charge, terms: Terms, counter: Counter, now: int, units: int = 1) -> Lease | None:
+        if isinstance(counter, Slots):
+            return self._kept.take_slot(charge.key, terms, now)
         self._kept.keep(charge.key, counter, counter.charge(now, terms, charge.cost * units))
-        if not isinstance(counter, Slots):
-            return None
-        lease = new_lease(charge.key, terms.lease_ms, terms.max)
-        counter.give(lease, now)
-        return lease
+        return None
 
     def _counted(self, found: View, cost: int, now: int) -> State:
         """Also above the max; a counter holds no more than 2^53 - 1."""

@@ -27,6 +27,7 @@ class Window:
     total: int = 0
     older: array[int] = field(default_factory=lambda: array("q"))
     place: object = field(default=None, compare=False, repr=False)  # of it, for who keeps it
+    aged: bool = field(default=False, compare=False, repr=False)  # whether `older` has changed, for who keeps it
 
     def used(self, now_ms: int, _: Terms) -> int:
         """The units in the window at `now_ms`."""
@@ -43,13 +44,14 @@ class Window:
         current = now_ms * self.precision // self.window_ms
         if self.newest - current <= self.precision + 1:
             return 0
-        self.newest, self.older = current, array("q")
+        self.newest, self.older, self.aged = current, array("q"), True
         return self._leaves(current) - now_ms
 
     def charge(self, now_ms: int, terms: Terms, cost: int) -> int:
         """Count `cost` units. Returns for how long they matter, 0 where an earlier charge said so already."""
         used, current = self.used(now_ms, terms), self._current(now_ms)
         moved = current != self.newest
+        self.aged = self.aged or moved
         if current - self.newest > self.precision:
             self.older = array("q")
         elif moved:
@@ -70,6 +72,7 @@ class Window:
         given = min(units, self._count(sub_window))
         if given and sub_window != self.newest:
             self.older[2 * self.older[::2].index(sub_window) + 1] -= given
+            self.aged = True
         self.total -= given
 
     def reset_after(self, now_ms: int, _: Terms, used: int) -> int:

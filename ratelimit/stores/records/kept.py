@@ -10,7 +10,7 @@ from ratelimit.model import Charge, Concurrency, Lease
 from ratelimit.stores.counting.counters import Counter, Slots, Usage
 from ratelimit.stores.counting.decide import new_counter
 from ratelimit.stores.counting.holds import Holds, known_ms
-from ratelimit.stores.counting.terms import Terms
+from ratelimit.stores.counting.terms import Terms, new_lease
 from ratelimit.stores.counting.window import Window
 from ratelimit.stores.records.shards import LOOKED_AT, Shards, Walk
 from ratelimit.stores.records.table import GRACE_MS, CounterTable
@@ -40,6 +40,22 @@ class Kept:
             self.slots.of(key)[key] = counter
         elif isinstance(counter, Window | Usage):
             self.counters.save(key, counter, matters_ms, _passed_ms())
+
+    def has_slot(self, key: str, terms: Terms, now_ms: int) -> bool:
+        slots = self.slots.get(key)
+        return (slots.used(now_ms, terms) if slots else 0) < terms.max
+
+    def take_slot(self, key: str, terms: Terms, now_ms: int) -> Lease:
+        slots = self.slots.get(key) or Slots()
+        self.keep(key, slots, slots.charge(now_ms, terms, 1))
+        lease = new_lease(key, terms.lease_ms, terms.max)
+        slots.give(lease, now_ms)
+        return lease
+
+    def taken(self, key: str) -> int:
+        """Slots of a cap that were taken when it was last looked at."""
+        slots = self.slots.get(key)
+        return len(slots.leases) if slots else 0
 
     def give_back(self, charge: Charge, terms: Terms, units: int, at_ms: int, counter: Counter | None = None) -> None:
         """Units that were counted at an instant, to the caller's own counter or to one that was taken out."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 
+from ratelimit.ground.memo import Returning
 from ratelimit.model import Charge, Rate
 from ratelimit.stores.counting.counters import Usage
 from ratelimit.stores.counting.window import Window
@@ -40,6 +41,7 @@ class CounterTable:
         self._on_push_out = on_push_out
         self._whats: list[str] = []  # what can be counted: a few of each limit of a policy
         self._numbers: dict[str, int] = {}
+        self._places: Returning[str, Place] = Returning()  # of counters of late, of a caller's own
         self._older: Shards[bytes] = Shards()  # of rates, what was counted before their newest sub-window
 
     def place(self, key: str) -> Place | None:
@@ -55,15 +57,23 @@ class CounterTable:
 
     def load(self, charge: Charge, *, own: bool = False) -> Window | Usage | None:
         """None where nothing is counted. `own`: not where others are counted too."""
-        name, what = split(charge.key)
-        place = self._place(self.callers.own(name) if own else self.callers.find(name), what)
-        if place is None:
-            return None
+        place = self._places.get(charge.key)
+        if place is None or place[0][place[1]] == GONE:
+            name, what = split(charge.key)
+            record = self.callers.own(name)
+            shared = record is None and not own
+            place = self._place(self.callers.find(name) if shared else record, what)
+            if place is None:
+                return None
+            if not shared:
+                self._places.put(charge.key, place)
         (record, at), kind = place, charge.limit.kind
+        if record[at + MARK] == GONE:
+            return None
         mark, total = record[at + MARK], record[at + TOTAL]
         if not isinstance(kind, Rate):
             return Usage(total, mark, place)
-        older = self._older.get(self._key_of_older(name, what)) if record[OLDER] else None
+        older = self._older.get(self._key_of_older(charge.key)) if record[OLDER] else None
         return Window(kind.window_ms, kind.precision, mark, total, array("q", older or b""), place)
 
     def save(self, key: str, counter: Window | Usage, matters_ms: int, now: int) -> None:
@@ -81,7 +91,7 @@ class CounterTable:
             record[at + MARK] = counter.charged_at
             return
         record[at + MARK] = counter.newest
-        if counter.older or record[OLDER]:
+        if counter.aged and (counter.older or record[OLDER]):
             self._keep_older(key, counter.older, record, until)
 
     def forget(self, key: str) -> bool:
@@ -113,15 +123,17 @@ class CounterTable:
         return (record, at) if at else (self.callers.replace(name, grown(record, number)), len(record))
 
     def _keep_older(self, key: str, older: array[int], record: Record, until: int) -> None:
-        key = self._key_of_older(*split(key))
+        key = self._key_of_older(key)
         if older:
             record[OLDER] = max(record[OLDER], until)
             self._older.of(key)[key] = older.tobytes()
         else:
             self._older.pop(key)
 
-    def _key_of_older(self, name: str, what: str) -> str:
-        return joined(self.callers.name_of(name), what)
+    def _key_of_older(self, key: str) -> str:
+        name, what = split(key)
+        own = self.callers.name_of(name)
+        return key if own == name else joined(own, what)
 
     def _drop(self, name: str, record: Record) -> None:
         """Whoever still has it finds nothing in it."""

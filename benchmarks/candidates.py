@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from benchmarks import environments, load, policy
+from benchmarks.limited import SILENT
 from tests.servers import Server
 
 Framework = Literal["fastapi", "starlette"]
@@ -56,7 +57,6 @@ def _floor(name: str, needs: Literal["nothing", "redis"], how: str, *, headers: 
     return Candidate(f"floor: {name}", environments.OURS, "with_floor", needs, how, headers, BOTH, environment)
 
 
-SILENT = "silent"  # the style of limited.py without headers
 BARE = Candidate("bare", environments.OURS, "plain", "nothing", "the app without any limit")
 FLOORS = (
     _floor("constant headers", "nothing", "the two headers of the ietf style, always the same, without a limiter"),

@@ -8,13 +8,16 @@ from dataclasses import asdict
 from statistics import median
 
 from benchmarks import check, load, lone
-from benchmarks.candidates import BARE, BOTH, DEFAULT, HEADERS, IETF, NAMES, PEERS, Candidate, Framework, served
+from benchmarks.candidates import BARE, BOTH, DEFAULT, FLOORS, HEADERS, IETF, NAMES, PEERS, Candidate, Framework, served
 from benchmarks.section import Cell, Figure, Plot, Point, Section, Table
 
 CONNECTIONS = (1, 4, 16, 64, 256)
 BEST_PEERS = ("limits, headers", "throttled-py, headers")  # those that keep most of the throughput
 OURS = (DEFAULT, IETF, HEADERS)
-COMPARED = (BARE, *OURS, *(peer for peer in PEERS if peer.name in BEST_PEERS))
+LIKE_THEM = tuple(
+    floor for floor in FLOORS if floor.name in {"floor: one dict counter", "floor: one PING a batch, constant headers"}
+)
+COMPARED = (BARE, *OURS, *LIKE_THEM, *(peer for peer in PEERS if peer.name in BEST_PEERS))
 MUST_WORK = {BARE.name, *(one.name for one in OURS)}
 ROUNDS = {"short": 2, "full": 7}
 HALF = 0.5  # of what an app answers at 64 connections
@@ -42,7 +45,7 @@ Runs = dict[str, dict[int, list[load.Run]]]  # by candidate, then by connections
 def measure(*, short: bool) -> Section:
     form = "short" if short else "full"
     runs = _under_load(ROUNDS[form], SECONDS[form])
-    half = [_at_half(framework, ROUNDS[form], SECONDS[form]) for framework in BOTH]
+    half = [_at_half(framework, ROUNDS[form], SECONDS[form]) for framework in (BOTH[:1] if short else BOTH)]
     timed = lone.measure(TURNS[form])
     added, script = median(timed.ratios(lone.DECISION)), median(timed.ratios(lone.EVALSHA))
     note = "the decision alone, store.acquire on prepared charges;"
@@ -87,6 +90,7 @@ def _at_half(framework: Framework, rounds: int, seconds: int) -> Table:
     rows: list[list[Cell]] = []
     for candidate in COMPARED:
         with check.stored(candidate) as store, served(candidate, framework, store) as app:
+            load.wrk(app.url, seconds=1, connections=AT_HALF)
             runs = [half_run(candidate, app, seconds) for _ in range(rounds)]
             _tell(candidate.name, app)
         full, half = (median(run.rate for run in of) for of in zip(*runs, strict=True))
@@ -100,9 +104,8 @@ def _at_half(framework: Framework, rounds: int, seconds: int) -> Table:
 def half_run(candidate: Candidate, app: load.App, seconds: int) -> tuple[load.Run, load.Run]:
     """A run at full load, and one at half of it right after. Raises RuntimeError for what was not answered."""
     print(f"latency: {candidate.name} at half load", file=sys.stderr)
-    load.wrk(app.url, seconds=1, connections=AT_HALF)
     full = load.wrk(app.url, seconds=seconds, connections=AT_HALF)
-    run = load.wrk(app.url, seconds=seconds + 1, connections=AT_HALF, pause_ms=pause_ms(full))
+    run = load.wrk(app.url, seconds=seconds, connections=AT_HALF, pause_ms=pause_ms(full))
     if any(one.broken or one.refused for one in (full, run)):
         raise RuntimeError(f"{candidate.name} at half load: {run}\n{app.complaints()}")
     return full, run

@@ -122,7 +122,7 @@ def measure(*, short: bool) -> Section:
         by_version: Measured = {}
         for version in environments.versions_shown():
             print(f"processor: {NAMES[framework]}, Python {version}", file=sys.stderr)
-            turns = taken(framework, version, rounds)
+            turns = taken(framework, version, rounds if version == environments.OWN or not short else rounds // 2)
             by_version[version] = turns
             yardsticks[version] = min(turns.yardstick, yardsticks.get(version, turns.yardstick))
             raw.setdefault(framework, {})[version] = {
@@ -155,7 +155,7 @@ def _tables(framework: Framework, measured: Measured) -> list[Table]:
     for version in measured:
         columns += [f"µs above bare, {version}", "low quartile", "spread", f"kept, {version}"]
     bare = ", ".join(f"{min(turns.rounds[BARE.name]):.1f} µs on {version}" for version, turns in measured.items())
-    rounds = len(next(iter(measured.values())).rounds[BARE.name])
+    rounds = " and ".join(str(len(turns.rounds[BARE.name])) for turns in measured.values())
     tables = []
     for headers in (True, False):
         shown = [one.name for one in SUBJECTS if one.headers is headers and one is not BARE]

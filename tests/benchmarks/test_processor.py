@@ -71,7 +71,7 @@ def test_tables() -> None:
     assert [row[0] for row in on.rows] == [MEMORY.name, LENDWORKS.name, "Redis, ietf", "Redis, lendworks", TEN.name]
     assert list(on.rows[0][1:5]) == [10.0, SEEN.low_above(MEMORY.name), "10.0 to 12.0", 0.75]
     assert list(on.columns[5:7]) == ["µs above bare, 3.13", "low quartile"]
-    assert on.note == "The bare app takes 30.0 µs on 3.11, 30.0 µs on 3.13. 4 rounds."
+    assert on.note == "The bare app takes 30.0 µs on 3.11, 30.0 µs on 3.13. 4 and 4 rounds."
     assert [row[0] for row in off.rows] == ["Redis, no headers"]
 
 

@@ -38,7 +38,8 @@ class Kept:
         if isinstance(counter, Slots):
             counter.until_ms = max(counter.until_ms, _passed_ms() + matters_ms + GRACE_MS)
             self.slots.of(key)[key] = counter
-        elif isinstance(counter, Window | Usage):
+        else:
+            assert isinstance(counter, Window | Usage)  # noqa: S101 - there is no other kind
             self.counters.save(key, counter, matters_ms, _passed_ms())
 
     def has_slot(self, key: str, terms: Terms, now_ms: int) -> bool:

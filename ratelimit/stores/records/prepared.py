@@ -43,14 +43,18 @@ class Prepared:
 
     def prepare(self, now_ms: int, term_set: TermSet) -> None:
         """After a decision that charged all of it."""
+        self.since_ms = self.until_ms = 0
         self._term_set, self._rows, self._caps, self._ends = term_set, [], [], []
         for c, (charge, terms) in enumerate(zip(self.charges, term_set.terms, strict=True)):
             if terms.kind is Concurrency:
                 self._caps.append((c, charge, terms))
-            elif place := self._kept.counters.place(charge.key):
-                row, ends = _row(charge, terms, place, now_ms)
-                self._rows.append(row)
-                self._ends.append(ends)
+                continue
+            place = self._kept.counters.place(charge.key)
+            if place is None:  # the counter of another charge has pushed it out
+                return
+            row, ends = _row(charge, terms, place, now_ms)
+            self._rows.append(row)
+            self._ends.append(ends)
         self._begin(now_ms)
 
     def decide(self, now_ms: int) -> AllowedDecision | None:

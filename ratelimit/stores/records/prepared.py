@@ -94,6 +94,8 @@ class Prepared:
             if window.used(now_ms, terms) > room:
                 return None
             moved.append((r, charge, terms, window))
+        if not self._has_slots(now_ms):  # before anything is moved: a denial writes nothing
+            return None
         for r, charge, terms, window in moved:
             self._kept.keep(charge.key, window, window.charge(now_ms, terms, 0))
             record, mark, *_ = self._rows[r]
@@ -103,9 +105,12 @@ class Prepared:
 
     def _slots(self, now_ms: int) -> tuple[Lease, ...] | None:
         """One of each cap, if each has one."""
-        if not all(self._kept.has_slot(charge.key, terms, now_ms) for _, charge, terms in self._caps):
+        if not self._has_slots(now_ms):
             return None
         return tuple([self._kept.take_slot(charge.key, terms, now_ms) for _, charge, terms in self._caps])
+
+    def _has_slots(self, now_ms: int) -> bool:
+        return all(self._kept.has_slot(charge.key, terms, now_ms) for _, charge, terms in self._caps)
 
     def _begin(self, now_ms: int) -> None:
         self.since_ms = now_ms

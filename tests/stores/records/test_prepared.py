@@ -157,6 +157,26 @@ def test_slots_beside_units() -> None:
     asyncio.run(test())
 
 
+def test_a_cap_that_is_full_moves_no_sub_window() -> None:
+    """Where a slot is missing in the next sub-window, when a rate is whole again is told as a look at it would."""
+    now = T
+    one, other = (MemoryStore(clock=lambda: now) for _ in range(2))
+    charges = (rate(9, 60_000, key="rate"), concurrency(3, key="cap"))
+
+    async def test() -> None:
+        nonlocal now
+        for _ in range(3):
+            await one.acquire(charges)
+            await other.acquire(list(charges))
+        now += 1_000
+        first, second = await one.acquire(charges), await other.acquire(list(charges))
+        assert not first.allowed
+        assert [state.reset_after_ms for state in first.states] == [60_000, 60_000]
+        assert first == second
+
+    asyncio.run(test())
+
+
 def test_counters_that_push_each_other_out() -> None:
     """Where there is room for one caller only, and a request is of two, nothing is prepared, and both are counted."""
     store = MemoryStore(clock=lambda: T, max_callers=1)

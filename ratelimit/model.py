@@ -141,12 +141,17 @@ class State(NamedTuple):
     @property
     def share(self) -> float:
         """The part of the max that remains."""
-        return self.remaining / max(1, self.max)
+        return share(self.max, self.used)
 
     @property
     def wait(self) -> float:
         """`retry_after_ms`, in an order where "never" is the longest."""
         return float("inf") if self.retry_after_ms is None else self.retry_after_ms
+
+
+def share(maximum: int, used: int) -> float:
+    """The part of a max that remains."""
+    return (maximum - used if maximum > used else 0) / max(1, maximum)
 
 
 class Lease(NamedTuple):
@@ -158,6 +163,31 @@ class Lease(NamedTuple):
     lease_ms: int
     max: int = FOREVER  # of the limit when the slot was given
     counters: tuple[str, ...] | None = None  # the keys that units were taken from; None: it is a slot
+
+
+class LimitSet:
+    """What is the same for all who have the same limits, while nothing of these changes: of each `cost`, `max`, the
+    length of its window as in a State, and whether it is in shadow. Not to be changed, but for `made`: there a style
+    keeps, under its own key, the bytes that it has made of this, which go when this goes.
+    """
+
+    __slots__ = ("costs", "limits", "made", "maxes", "rates", "shadows", "windows_ms")
+
+    def __init__(
+        self, charges: Sequence[Charge], maxes: Sequence[int], windows_ms: Sequence[int], shadows: Sequence[bool]
+    ) -> None:
+        self.limits = tuple([charge.limit for charge in charges])
+        self.costs = tuple([charge.cost for charge in charges])
+        self.maxes = tuple(maxes)
+        self.windows_ms = tuple(windows_ms)
+        self.shadows = tuple(shadows)
+        kinds = enumerate(self.limits)
+        self.rates = tuple([i for i, limit in kinds if isinstance(limit.kind, Rate) and not shadows[i]])  # where
+        self.made: dict[object, Any] = {}
+
+
+# Charges, their limits, what is used of each, and its `reset_after_ms`: the same object only while it says the same.
+Numbers = tuple[Sequence[Charge], LimitSet, Sequence[int], Sequence[int]]
 
 
 @dataclass(slots=True, eq=False)
@@ -205,6 +235,11 @@ class Decision:
             if isinstance(s.charge.limit.kind, Rate) and not s.shadow:
                 rates += (s,)
         return rates[0] if len(rates) == 1 else max(rates, key=lambda s: (s.exceeded, s.wait, -s.share), default=None)
+
+    @property
+    def numbers(self) -> Numbers | None:
+        """What the states say, in their order, and none is made; None where only they say it. Nothing is exceeded."""
+        return None
 
     def __eq__(self, other: object) -> bool:
         return _said(self) == _said(other) if isinstance(other, Decision) else NotImplemented

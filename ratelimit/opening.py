@@ -56,7 +56,8 @@ def opened(store: Admitting | str | None, policy: Policy) -> Admitting:
 
 
 def _made(url: str, settings: StoreSettings) -> Admitting:
-    return open_store(url, prefix=settings.prefix, timeout=settings.timeout_ms / 1000)
+    timeout = settings.timeout_ms / 1000
+    return open_store(url, prefix=settings.prefix, timeout=timeout, max_callers=settings.max_callers)
 
 
 def _checked(given: Admitting) -> Admitting:
@@ -86,6 +87,8 @@ def _tell_unused(policy: Policy, chosen: Admitting | str, named_by: str) -> None
         timeout, named_by = getattr(chosen, "timeout", None), type(chosen).__name__
         timeout_ms = round(1_000 * timeout) if isinstance(timeout, int | float) else None
         has = {"prefix": getattr(chosen, "prefix", None), "timeout_ms": timeout_ms, **has}
+        if isinstance(chosen, MemoryStore):
+            has["max_callers"] = chosen.max_callers
     unused = {name: getattr(settings, name) for name in has if getattr(settings, name) != has[name]}
     said = tuple(name for name, value in unused.items() if name in settings.said or value != getattr(default, name))
     if said and (said, named_by) not in (told := _unused.setdefault(policy, set())):

@@ -19,6 +19,7 @@ _OF_LIMITS = frozenset({b"x-ratelimit", b"ratelimit", b"retry-after"})  # the fa
 
 _NAMES = {b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset", b"x-ratelimit-window"}
 _NAMES |= {b"ratelimit", b"ratelimit-policy"}
+_FIRST = frozenset({b"x", b"X", b"r", b"R"})  # what most names of an app's headers do not begin with
 _BEGINNINGS = frozenset({b"x-ratelimi", b"ratelimit", b"ratelimit-", b"retry-afte"})  # of any of these families
 
 # What a limiter has told in the response on its way out, for those around it. The list is the outermost's: whoever
@@ -53,28 +54,28 @@ def with_headers(scope: Scope, send: Send, headers: Headers, decision: Decision)
 
 @awaited
 def _send_with_headers(of: tuple[Send, Headers, Decision, _Told, Scope], message: Message) -> Awaitable[None]:
-    send, headers, decision, told, scope = of
+    send, ours, decision, told, scope = of
     if message["type"] == "http.response.start":
-        message = _added(message, headers, decision, told, scope)
+        headers = [*message.get("headers", ())]  # ASGI lets an app send them as any iterable, or not at all
+        # Nearly always nothing meets, and nobody comes from elsewhere. In this function, as a call takes 0.5 µs here.
+        meet, elsewhere = bool(told), False
+        for name, _ in headers:
+            if name[:1] in _FIRST and name[:10].lower() in _BEGINNINGS:
+                meet = True
+        for name, _ in ours:
+            if name not in _NAMES and name in _names(headers):
+                meet = True
+        for header in scope["headers"]:
+            if header[0] == b"origin":
+                elsewhere = True
+        if meet:
+            headers = _joined(headers, ours, decision, told, scope)
+        elif elsewhere and _EXPOSE not in _names(headers):
+            headers += ours + _exposing(ours)
+        else:
+            headers += ours
+        message = {**message, "headers": headers}
     return send(message)
-
-
-def _added(message: Message, ours: Headers, decision: Decision, told: _Told, scope: Scope) -> Message:
-    headers = [*message.get("headers", ())]  # ASGI lets an app send them as any iterable, or not at all
-    meet = bool(told)
-    for name, _ in headers:
-        if name[:10].lower() in _BEGINNINGS:
-            meet = True
-    for name, _ in ours:
-        if name not in _NAMES and name in _names(headers):
-            meet = True
-    if meet:  # seldom
-        headers = _joined(headers, ours, decision, told, scope)
-    elif has_origin(scope) and _EXPOSE not in _names(headers):
-        headers += ours + _exposing(ours)
-    else:
-        headers += ours
-    return {**message, "headers": headers}
 
 
 def _names(headers: Headers) -> list[bytes]:

@@ -67,10 +67,11 @@ def override(match: Mapping[str, Any], maxes: Any, until_ms: Any) -> Mapping[str
     return {**match, **{kind: str(match[kind]) for kind in numbers}} if numbers else match
 
 
-def store_settings(prefix: Any, timeout_ms: Any, on_failure: Any) -> None:
+def store_settings(prefix: Any, timeout_ms: Any, on_failure: Any, max_callers: Any) -> None:
     _at("StoreSettings: prefix", checks.text, prefix, checks.PREFIX)
     _at("StoreSettings: timeout_ms", _whole_duration, timeout_ms)
     _at("StoreSettings: on_failure", checks.on_failure, on_failure)
+    _at("StoreSettings: max_callers", checks.whole, max_callers, 1, checks.LARGEST)
 
 
 def _at(place: str, check: Callable[..., object], *values: Any) -> None:

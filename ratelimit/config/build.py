@@ -46,6 +46,7 @@ def build(file: PolicyFile, origin: str) -> Policy:
             file.store.prefix,
             file.store.timeout,
             file.store.on_failure,
+            file.store.max_callers,
             frozenset({"timeout": "timeout_ms"}.get(name, name) for name in file.store.model_fields_set),
         ),
         origin=origin,

@@ -98,8 +98,11 @@ class IdentifyByApiKey:
             api_key = value[len(scheme) :] if not scheme or value[:7].lower() == scheme else b""
             # What begins or ends with white space, or is not ASCII, has other readings: see `readings_of`.
             sound = api_key and api_key[0] > 32 and api_key[-1] > 32 and api_key.isascii()
-            if sound and (known := self._known_by(api_key, ip)):
-                return known
+            if sound:
+                digest = sha256(api_key).digest()
+                known = self._known.get(digest)
+                if known is not None:
+                    return known if known.ip == ip else self._moved(digest, known, ip)
             return self._presented([presented], ip) or _anonymous(ip)
         except _OF_A_MALFORMED_SCOPE as error:
             wrong = explained(scope, error)
@@ -126,15 +129,16 @@ class IdentifyByApiKey:
         return first
 
     def _known_by(self, presented: bytes, ip: str) -> Identity | None:
-        """Whom an API key stands for, at an address; kept in the other's place: its next request most likely comes from
-        there."""
+        """Whom an API key stands for, at an address."""
         digest = sha256(presented).digest()
         known = self._known.get(digest)
-        if known is None or known.ip == ip:
-            return known
+        return known if known is None or known.ip == ip else self._moved(digest, known, ip)
+
+    def _moved(self, digest: bytes, known: Identity, ip: str) -> Identity:
+        """It at another address; kept in the other's place: its next request most likely comes from there."""
         organization, user, api_key, application, _, tier, attributes = known
-        values = organization, user, api_key, application, ip, tier, attributes
-        made = self._known[digest] = Identity.of_checked(values)
+        made = Identity.of_checked((organization, user, api_key, application, ip, tier, attributes))
+        self._known[digest] = made
         return made
 
 

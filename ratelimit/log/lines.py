@@ -58,7 +58,12 @@ def no_store(where: str, error: Exception) -> None:
 def unused_settings(origin: str, settings: Mapping[str, object], used: str) -> None:
     """What a policy says of its store, where the middleware has another one: of a URL, or an object. A URL may hold a
     password, and its place may be taken on purpose."""
-    words = {"url": "store.url", "prefix": 'store.prefix = "%s"', "timeout_ms": "store.timeout = %s ms"}
+    words = {
+        "url": "store.url",
+        "prefix": 'store.prefix = "%s"',
+        "timeout_ms": "store.timeout = %s ms",
+        "max_callers": "store.max_callers = %s",
+    }
     told = [words[name] if name == "url" else words[name] % in_a_line(value) for name, value in settings.items()]
     by_url = used in {"store", "RATELIMIT_STORE_URL"}
     instead = "which comes before it"

@@ -44,6 +44,8 @@ class Declared:
 def owner_of(app: object) -> Any:
     """The app itself or the one that it wraps, by `.app`, whichever has a list of routes; None where none has."""
     for _ in range(_WRAPPERS):
+        if app is None:  # asked for each request, of an app without routes
+            break
         routes = getattr(app, "routes", None)
         if isinstance(routes, Sequence) and any(hasattr(route, "path") or hasattr(route, "app") for route in routes):
             return app

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ratelimit.checks import made
-from ratelimit.ground.memo import Recent
+from ratelimit.ground.memo import Returning
 from ratelimit.model import (
     FOREVER,
     Charge,
@@ -42,10 +42,11 @@ class StoreSettings:
     prefix: str = "ratelimit"  # of every key in Redis
     timeout_ms: int = 100  # the longest a request waits for the store
     on_failure: OnFailure = "allow"  # local: this process enforces the limits until the store is back
+    max_callers: int = 1_000_000  # of memory://; 300 MB with two limits each
     said: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        made.store_settings(self.prefix, self.timeout_ms, self.on_failure)
+        made.store_settings(self.prefix, self.timeout_ms, self.on_failure, self.max_callers)
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -72,8 +73,8 @@ class Policy:
     _named: frozenset[str] = field(init=False, repr=False)  # operations; users' own names for others are without number
     _operations: KnownOperations = field(init=False, repr=False)
     _telling: Callable[[Identity], object] = field(init=False, repr=False)
-    _recent: Recent[tuple[object, ...], tuple[Charge, ...]] = field(init=False, repr=False)
-    _by_object: Recent[tuple[int, str], tuple[Identity, tuple[Charge, ...]]] = field(init=False, repr=False)
+    _recent: Returning[tuple[object, ...], tuple[Charge, ...]] = field(init=False, repr=False)
+    _by_object: Returning[tuple[int, str], tuple[Identity, tuple[Charge, ...]]] = field(init=False, repr=False)
     _instead: Instead = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -85,9 +86,9 @@ class Policy:
         object.__setattr__(self, "_operations", KnownOperations(self.operations, self._named, self.classify))
         object.__setattr__(self, "_matched", Matched(self.overrides))
         object.__setattr__(self, "_telling", getter_of(_told_apart_by(self.tiers, self.overrides)))
-        object.__setattr__(self, "_recent", Recent())
+        object.__setattr__(self, "_recent", Returning())
         # Built-in identification gives the same object again. The entry holds it: its id is not another's meanwhile.
-        object.__setattr__(self, "_by_object", Recent())
+        object.__setattr__(self, "_by_object", Returning())
         object.__setattr__(self, "_instead", Instead(tuple(self.tiers), self.default_tier))
 
     def charges(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
@@ -105,7 +106,7 @@ class Policy:
             return known[1]
         charges = self._by_fields(identity, operation)
         if self._is_memorable(identity, operation):
-            self._by_object.put((id(identity), operation), (identity, charges))
+            self._by_object.put((id(identity), operation), (identity, charges), who=(identity.root, operation))
         return charges
 
     def _by_fields(self, identity: Identity, operation: str) -> tuple[Charge, ...]:

@@ -6,7 +6,7 @@ from ratelimit.ground.tracebacks import without_locals
 from ratelimit.model import Store
 from ratelimit.stores.connection.errors import no_client
 from ratelimit.stores.fallback.local import LocalLimiter, local_of
-from ratelimit.stores.memory import MemoryStore
+from ratelimit.stores.memory import MAX_CALLERS, MemoryStore
 from ratelimit.stores.routing.urls import CLUSTERS, SENTINELS, problem_of, split_url
 
 __all__ = ["SCHEMES", "LocalLimiter", "local_of", "open_store", "problem_of", "split_url"]
@@ -15,12 +15,12 @@ SCHEMES = ("memory", "redis", "rediss", "unix", *SENTINELS, *CLUSTERS)
 
 
 @without_locals
-def open_store(url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> Store:
+def open_store(url: str, *, prefix: str = "ratelimit", timeout: float = 0.1, max_callers: int = MAX_CALLERS) -> Store:
     """The store that a URL names: memory://, redis://, rediss://, unix://, with sentinels
     redis+sentinel://h1:26379,h2:26379/mymaster/0 and rediss+sentinel://, or for a cluster
     redis+cluster://h1:7000,h2:7001 and rediss+cluster://; in each of them valkey stands for redis. `timeout` is in
-    seconds. User and password are those of the URL, and where it has none, of the environment: RATELIMIT_STORE_USERNAME
-    and RATELIMIT_STORE_PASSWORD.
+    seconds, `max_callers` of memory://. User and password are those of the URL, and where it has none, of the
+    environment: RATELIMIT_STORE_USERNAME and RATELIMIT_STORE_PASSWORD.
 
     Raises ValueError for another scheme and where there is a mistake in the URL, and ImportError where the client
     library for it is not installed. TypeError for what is no text. Connects when it is first used.
@@ -37,7 +37,7 @@ def open_store(url: str, *, prefix: str = "ratelimit", timeout: float = 0.1) -> 
     if problem := problem_of(url):
         raise ValueError(f"the URL of the store {problem}")
     if scheme == "memory":
-        return MemoryStore()
+        return MemoryStore(max_callers=max_callers)
     try:
         from ratelimit.stores.redis import RedisStore  # only who uses Redis needs its library
     except ImportError as error:

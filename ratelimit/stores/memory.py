@@ -2,43 +2,61 @@
 
 from __future__ import annotations
 
-import copy
 import secrets
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from time import time_ns
 
 from ratelimit.model import FOREVER, Charge, Decision, Hold, Lease, State
 from ratelimit.stores.counting import asked
 from ratelimit.stores.counting.counters import Counter, Slots, Usage
-from ratelimit.stores.counting.decide import View, decided, new_counter, view
-from ratelimit.stores.counting.expiry import Expiry
-from ratelimit.stores.counting.holds import Held, Holds, held, known_ms, new_id
-from ratelimit.stores.counting.terms import KnownTerms, Terms, new_lease
+from ratelimit.stores.counting.decide import View, decided, view
+from ratelimit.stores.counting.holds import Held, held, new_id
+from ratelimit.stores.counting.terms import KnownTerms, Terms
 from ratelimit.stores.counting.window import Window
+from ratelimit.stores.records.forgetting import Forgetting
+from ratelimit.stores.records.kept import Kept, give_back
+from ratelimit.stores.records.prepared import PreparedCharges
+
+MAX_CALLERS = 1_000_000  # 300 MB with two limits each
 
 
 class MemoryStore:
-    """Keeps counters in this process, for one process. `clock` gives milliseconds since 1970; tests move it.
+    """Keeps counters in this process, for one process. `clock` gives milliseconds since 1970, by default the
+    machine's; tests move it.
 
-    Safe to use from several threads and event loops. Counters that no longer matter are collected by a clock that
-    never goes back, as Redis does it.
+    Safe to use from several threads and event loops. Counters that no longer matter are dropped by a clock that never
+    goes back, as Redis does it, also while nobody asks. Of more than `max_callers` the anonymous one that was unseen
+    the longest is dropped; known ones are not, see `beyond_max`.
     """
 
-    def __init__(self, clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], int] | None = None, *, max_callers: int = MAX_CALLERS) -> None:
+        self._moved = clock
         self._latest = 0  # by that clock: only where it went back is anything counted elsewhere than now
         self._name = secrets.token_hex(4)
         self._lock = threading.Lock()
-        self._counters: dict[str, Counter] = {}
-        self._holds: dict[str, Holds] = {}  # by counter, and forgotten with it
-        self._expiry = Expiry()
+        self.max_callers = max_callers
+        self._kept = Kept(max_callers)
         self._terms_at = KnownTerms()
+        self._prepared = PreparedCharges(self._kept, self._terms_at)
+        self._forgetting = Forgetting(self._forget_some)
+
+    @property
+    def beyond_max(self) -> Mapping[str, int]:
+        """What was done so far as there were more callers than `max_callers`: anonymous callers "dropped", their
+        requests that were counted together ("shared"), and known callers that came "above" it."""
+        return self._kept.counters.callers.beyond
 
     async def acquire(self, charges: Sequence[Charge]) -> Decision:
         with self._lock:
-            return self._acquired(charges)
+            now = self._moved() if self._moved else time_ns() // 1_000_000  # as `_clock`, without a call
+            known = self._prepared.recent.young.get(id(charges))
+            if known is not None and known.since_ms <= now < known.until_ms and known.charges is charges:
+                decision = known.decide(now)
+                if decision is not None:
+                    return decision
+            return self._acquired(charges, now)
 
     async def peek(self, charges: Sequence[Charge], units: int = 1) -> Decision:
         asked.countable(charges, units)
@@ -61,17 +79,16 @@ class MemoryStore:
         with self._lock:
             now, times = self._clock(), asked.given_back(spent, units)
             for charge, at_ms in asked.taken(spent):
-                terms = self._terms_at(charge, now)
-                _give_back(self._counters.get(charge.key), times * charge.cost, at_ms, terms)
+                self._kept.give_back(charge, self._terms_at(charge, now), times * charge.cost, at_ms)
 
     async def hold(self, charges: Sequence[Charge], units: int, lease_ms: int) -> Decision:
         asked.holdable(charges, units, lease_ms)
         with self._lock:
-            decision = self._acquired(charges, units)
+            decision = self._decided(charges, self._now(charges), units)
             hold_id, until_ms = new_id(self._name, lease_ms), decision.now_ms + lease_ms
             for charge, at_ms in asked.taken(decision) if decision.allowed else ():
                 one = Held(charge.cost * units, at_ms, lease_ms, until_ms)
-                self._holds_of(charge.key, lease_ms).put(hold_id, one)
+                self._kept.holds_for(charge.key, lease_ms).put(hold_id, one)
             return held(decision, hold_id, lease_ms, units)
 
     async def settle(self, hold: Hold, used: int) -> None:
@@ -79,101 +96,94 @@ class MemoryStore:
         with self._lock:
             now = self._now(charges)
             for charge in charges:
-                found = self._view(charge, now, reap=False)
-                one = self._holds_of(charge.key, hold.lease.lease_ms).settle(hold.lease, now)
+                _, terms, counter, *_ = found = self._view(charge, now, reap=False)
+                one = self._kept.holds_for(charge.key, hold.lease.lease_ms).settle(hold.lease, now)
                 if one is not None:
-                    _give_back(found[2], one.units - used * charge.cost, one.counted_ms, found[1])
+                    self._kept.give_back(charge, terms, one.units - used * charge.cost, one.counted_ms, counter)
                     self._counted(found, used * charge.cost - one.units, now)
 
     async def reset(self, keys: Sequence[str]) -> int:
         asked.resettable(keys)
         with self._lock:
-            return sum([self._forget(key) for key in keys])
+            return sum([self._kept.forget(key) for key in keys])
 
     async def renew(self, leases: Sequence[Lease]) -> list[Lease]:
         with self._lock:
             now = self._clock()
-            return [lease for lease in leases if not self._renewed(lease, now)]
+            return [lease for lease in leases if not self._kept.renew(lease, now)]
 
     async def release(self, leases: Sequence[Lease]) -> None:
         with self._lock:
             for lease in leases:
-                slots = self._counters.get(lease.key)
-                if isinstance(slots, Slots):
-                    slots.give_back(lease)
+                self._kept.release(lease)
 
     async def close(self) -> None:
         """Nothing to close; the counters stay."""
 
-    def _acquired(self, charges: Sequence[Charge], units: int = 1) -> Decision:
-        now = self._now(charges)
+    def _clock(self) -> int:
+        return self._moved() if self._moved else time_ns() // 1_000_000
+
+    def _acquired(self, charges: Sequence[Charge], now: int) -> Decision:
+        """With a look at each counter. Who comes again soon is prepared for."""
+        self._now(charges, now)
+        known = self._prepared.of(charges, now)
+        if known is None or now < self._latest:
+            return self._decided(charges, now, 1)
+        decision = known.advance(now)
+        if decision is not None:
+            known.asked_ms = now
+            return decision
+        looked = self._decided(charges, now, 1)
+        self._prepared.decided(known, looked)
+        return looked
+
+    def _forget_some(self) -> bool | None:
+        with self._lock:
+            return self._kept.forget_some()
+
+    def _decided(self, charges: Sequence[Charge], now: int, units: int) -> Decision:
         views = [self._view(charge, now, units) for charge in charges]
-        decision = decided(views, now, self._charge if units == 1 else partial(self._charge, units=units), units)
+        decision = decided(views, now, partial(self._charge, units=units), units)
         if now < self._latest and decision.allowed:
             decision.counted_ms = _counted_ms(views, decision.states, now)
         return decision
 
-    def _now(self, charges: Sequence[Charge]) -> int:
-        for key in self._expiry.due(at_most=len(charges) + 1):
-            self._forget(key)
-        now = self._clock()
+    def _now(self, charges: Sequence[Charge], now: int | None = None) -> int:
+        self._forgetting.wake()
+        self._kept.seen(charges)
+        now = self._clock() if now is None else now
         if now > self._latest:
             self._latest = now
         return now
 
-    def _forget(self, key: str) -> bool:
-        self._holds.pop(key, None)
-        counter = self._counters.pop(key, None)
-        return counter is not None and not (isinstance(counter, Slots) and counter.empty)
-
-    def _renewed(self, lease: Lease, now: int) -> bool:
-        if lease.counters is not None:
-            there = [key for key in lease.counters if key in self._holds and self._holds[key].renew(lease.id, now)]
-            for key in there:
-                self._holds_of(key, lease.lease_ms)
-            return bool(there) or not lease.counters
-        slots = self._counters.setdefault(lease.key, Slots())
-        if not isinstance(slots, Slots):
-            return False
-        self._expiry.keep(lease.key, lease.lease_ms)
-        return slots.renew(lease, now)
-
-    def _holds_of(self, key: str, lease_ms: int) -> Holds:
-        self._expiry.keep(key, known_ms(lease_ms))
-        return self._holds.setdefault(key, Holds())
-
     def _view(self, charge: Charge, now: int, units: int = 1, *, reap: bool = True) -> View:
         terms = self._terms_at(charge, now)
-        counter = self._counters.get(charge.key) or new_counter(charge)
-        holds = self._holds.get(charge.key) if charge.limit.hold else None
+        counter = self._kept.counter(charge)
+        holds = self._kept.holds.get(charge.key) if charge.limit.hold else None
         if matters_ms := counter.repair(now, terms):
-            self._expiry.keep(charge.key, matters_ms)
+            self._kept.keep(charge.key, counter, matters_ms)
             if holds:
                 holds.lose_count(now)
         if holds and reap:
             for one in holds.ended(now):
-                _give_back(counter, one.units, one.counted_ms, terms)
+                self._kept.give_back(charge, terms, one.units, one.counted_ms, counter)
         return view(charge, terms, counter, now, units)
 
     def _copied(self, charge: Charge, now: int, units: int) -> View:
         """As `_view` finds it, and nothing is changed."""
         terms = self._terms_at(charge, now)
-        counter = copy.deepcopy(self._counters.get(charge.key)) or new_counter(charge)
-        holds = self._holds.get(charge.key) if charge.limit.hold else None
+        counter = self._kept.counter(charge)
+        holds = self._kept.holds.get(charge.key) if charge.limit.hold else None
         if not counter.repair(now, terms) and holds:
             for one in holds.ending(now):
-                _give_back(counter, one.units, one.counted_ms, terms)
+                give_back(counter, one.units, one.counted_ms, terms)
         return view(charge, terms, counter, now, units)
 
     def _charge(self, charge: Charge, terms: Terms, counter: Counter, now: int, units: int = 1) -> Lease | None:
-        self._counters[charge.key] = counter
-        if matters_ms := counter.charge(now, terms, charge.cost * units):
-            self._expiry.keep(charge.key, matters_ms)
-        if not isinstance(counter, Slots):
-            return None
-        lease = new_lease(charge.key, terms.lease_ms, terms.max)
-        counter.give(lease, now)
-        return lease
+        if isinstance(counter, Slots):
+            return self._kept.take_slot(charge.key, terms, now)
+        self._kept.keep(charge.key, counter, counter.charge(now, terms, charge.cost * units))
+        return None
 
     def _counted(self, found: View, cost: int, now: int) -> State:
         """Also above the max; a counter holds no more than 2^53 - 1."""
@@ -181,9 +191,7 @@ class MemoryStore:
         used = counter.used(now, terms)
         cost = max(0, min(cost, FOREVER - used))
         if cost:
-            self._counters[charge.key] = counter
-            if matters_ms := counter.charge(now, terms, cost):
-                self._expiry.keep(charge.key, matters_ms)
+            self._kept.keep(charge.key, counter, counter.charge(now, terms, cost))
         reset_after = counter.reset_after(now, terms, used + cost)
         return State(charge, terms.max, used + cost, reset_after, terms.length_ms, shadow=terms.shadow)
 
@@ -199,11 +207,6 @@ def _counted_ms(views: Sequence[View], states: Sequence[State], now: int) -> tup
         ]
     )
     return () if counted_ms == (now,) * len(views) else counted_ms
-
-
-def _give_back(counter: Counter | None, units: int, at_ms: int, terms: Terms) -> None:
-    if units > 0 and isinstance(counter, Window | Usage):
-        counter.give_back(units, at_ms, terms)
 
 
 def _charge_copy(units: int, charge: Charge, terms: Terms, counter: Counter, now: int) -> None:

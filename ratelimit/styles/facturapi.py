@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ratelimit.model import Answer, Decision, Headers, Identity, Quota, State
-from ratelimit.styles import wire
+from ratelimit.styles import wire, x_ratelimit
 
 LOG_ID = b"x-facturapi-log-id"
 SHORTLY = "Too many requests. Please retry shortly."
@@ -50,7 +50,8 @@ class Facturapi:
         object.__setattr__(self, "_lowered", _body(self.never, self.code, LOWERED))
 
     def headers(self, decision: Decision, identity: Identity, log_id: str) -> Headers:
-        return [(LOG_ID, log_id.encode("latin-1")), *self._thresholds(decision)]
+        told = x_ratelimit.of_binding(decision) if self.expose_limits else ()
+        return [(LOG_ID, log_id.encode("latin-1")), *told]
 
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         state = wire.denied_by(decision)
@@ -76,9 +77,9 @@ class Facturapi:
         headers = [wire.CONTENT_TYPE_JSON, (LOG_ID, log_id.encode("latin-1"))]
         return Answer(status, headers, _body(status, code.upper(), message))
 
-    def _thresholds(self, decision: Decision, denying: State | None = None) -> Headers:
+    def _thresholds(self, decision: Decision, denying: State) -> Headers:
         rate = decision.binding if self.expose_limits else None
-        return [] if rate is None else wire.x_ratelimit(rate, wire.reset_at_ms(rate, denying))
+        return [] if rate is None else x_ratelimit.of_state(rate, x_ratelimit.reset_at_ms(rate, denying, wire.now_ms()))
 
 
 def _body(status: int, code: str, message: str) -> bytes:

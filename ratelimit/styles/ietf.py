@@ -1,10 +1,4 @@
-"""The RateLimit and RateLimit-Policy fields of the IETF, alone or beside any other style's headers.
-
-draft-ietf-httpapi-ratelimit-headers-11, serialised as Lists of RFC 9651; problem details are RFC 9457:
-
-    RateLimit-Policy: "requests";q=100;w=60, "monthly";q=50000;w=2678400, "in flight";q=10;qu="concurrent-requests"
-    RateLimit: "requests";r=50;t=30, "monthly";r=49950;t=1036800, "in flight";r=9
-"""
+"""The fields of the IETF (fields.py), alone or beside any other style's headers; problem details are RFC 9457."""
 
 from __future__ import annotations
 
@@ -13,12 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-from ratelimit.model import Answer, Concurrency, Decision, Headers, Identity, State, Style
+from ratelimit.model import Answer, Decision, Headers, Identity, Style
 from ratelimit.styles import wire
+from ratelimit.styles.fields import fields
 
 CONTENT_TYPE_PROBLEM = (b"content-type", b"application/problem+json")
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
-LARGEST_INTEGER = 999_999_999_999_999  # RFC 9651 section 3.3.1: 15 digits; a max may have 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,24 +96,6 @@ class WithIetfHeaders:
         return headers if isinstance(self.style, Ietf) else [*headers, *fields(decision, most)]
 
 
-def fields(decision: Decision, most: int = wire.MAX_RETRY_AFTER) -> Headers:
-    """`RateLimit-Policy` and `RateLimit` over all enforced limits, in the order of the tier; nothing without any.
-
-    A wait is told as `most` seconds at most. When a limit that does not deny is whole again is no wait, and stays true.
-    """
-    policies, limits = [], []
-    never = not decision.allowed and any(
-        s.exceeded and s.retry_after_ms is None and not s.shadow for s in decision.states
-    )
-    for state in decision.states:
-        if not state.shadow:
-            limit = state.charge.limit
-            timed = not isinstance(limit.kind, Concurrency)
-            policies.append(_policy(limit.name, state.max, state.window_ms if timed else None))
-            limits.append(_service_limit(limit.name, state, most, timed=not never and (timed or state.exceeded)))
-    return [(b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(limits))] if policies else []
-
-
 @lru_cache(maxsize=256)  # a caller that floods is told the same for a second
 def _problem(status: int, detail: str, violated: tuple[str, ...]) -> bytes:
     return wire.compact_json(
@@ -131,37 +107,3 @@ def _problem(status: int, detail: str, violated: tuple[str, ...]) -> bytes:
             "violated-policies": violated,
         }
     )
-
-
-@lru_cache(maxsize=4096)  # as many different maxes at a time as are remembered
-def _policy(name: str, maximum: int, window_ms: int | None) -> bytes:
-    """Without a window: so many requests at a time."""
-    quota = min(maximum, LARGEST_INTEGER)
-    if window_ms is None:
-        return b'%b;q=%d;qu="concurrent-requests"' % (_sf_string(name), quota)
-    return b"%b;q=%d;w=%d" % (_sf_string(name), quota, _sf_seconds(window_ms))
-
-
-def _service_limit(name: str, state: State, most: int, *, timed: bool) -> bytes:
-    """`t` is the time within which no more than `r` may be used: until a denied request passes, else until the limit is
-    whole again.
-
-    It is left out where no time is true: of a request that can never pass, and of concurrency that does not deny, where
-    a client that spread its `r` requests over `t` would wait for nothing.
-    """
-    remaining = min(state.remaining, LARGEST_INTEGER)
-    if not timed:
-        return b"%b;r=%d" % (_sf_string(name), remaining)
-    time = wire.wait(state.retry_after_ms or 0, most) if state.exceeded else _sf_seconds(state.reset_after_ms)
-    return b"%b;r=%d;t=%d" % (_sf_string(name), remaining, time)
-
-
-def _sf_seconds(duration_ms: int) -> int:
-    return min(wire.seconds(duration_ms), LARGEST_INTEGER)
-
-
-@lru_cache(maxsize=1024)  # the names of a policy's limits, not anything a caller sends
-def _sf_string(text: str) -> bytes:
-    """RFC 9651 section 4.1.6. A policy file has printable names only; in a Limit made by hand the rest becomes "?"."""
-    printable = "".join(c if " " <= c <= "~" else "?" for c in text)
-    return b'"%b"' % printable.replace("\\", "\\\\").replace('"', '\\"').encode("ascii")

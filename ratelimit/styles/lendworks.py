@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from ratelimit.model import Answer, Concurrency, Decision, Headers, Identity, Quota, Rate, State
-from ratelimit.styles import wire
+from ratelimit.styles import wire, x_ratelimit
 
 Kind = Rate | Quota | Concurrency
 ADVERBS = {"day": "Daily", "week": "Weekly", "month": "Monthly", "year": "Yearly"}
@@ -37,12 +37,7 @@ class Lendworks:
         wire.check_options(self.max_retry_after, self.never)
 
     def headers(self, decision: Decision, identity: Identity, log_id: str) -> Headers:
-        rate = None if identity.anonymous else decision.binding
-        if rate is None:
-            return []
-        headers = wire.x_ratelimit(rate, wire.now_ms() + rate.reset_after_ms)
-        headers.append(_window(rate.window_ms))
-        return headers
+        return [] if identity.anonymous else x_ratelimit.of_binding(decision, window=True)
 
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         return self._with_request_id(self._denied(decision, identity, log_id), log_id)
@@ -85,12 +80,10 @@ def _limits(decision: Decision, denying: State, now: int) -> Headers:
     rate = decision.binding
     if rate is None:
         return []
-    return [*wire.x_ratelimit(rate, wire.reset_at_ms(rate, denying, now)), _window(rate.window_ms)]
-
-
-@lru_cache(maxsize=256)  # the windows of a policy's limits
-def _window(window_ms: int) -> tuple[bytes, bytes]:
-    return b"x-ratelimit-window", b"%d" % wire.seconds(window_ms)
+    return [
+        *x_ratelimit.of_state(rate, x_ratelimit.reset_at_ms(rate, denying, now)),
+        x_ratelimit.window_header(rate.window_ms),
+    ]
 
 
 @lru_cache(maxsize=256)  # a caller that floods is told the same for a second

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from ratelimit.model import Answer, Decision, Headers, Identity, State
-from ratelimit.styles import wire
+from ratelimit.styles import wire, x_ratelimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Lightspeed:
             raise ValueError(f'retry_after is "date" or "seconds"; it is {self.retry_after!r}')
 
     def headers(self, decision: Decision, identity: Identity, log_id: str) -> Headers:
-        return self._limits(decision)
+        return x_ratelimit.of_binding(decision, reset=self.reset_header)
 
     @wire.made_once
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
@@ -75,11 +75,11 @@ class Lightspeed:
     def _header(self, seconds: int, date: str) -> tuple[bytes, bytes]:
         return b"retry-after", b"%d" % seconds if self.retry_after == "seconds" else date.encode("ascii")
 
-    def _limits(self, decision: Decision, denying: State | None = None, now: int | None = None) -> Headers:
+    def _limits(self, decision: Decision, denying: State, now: int) -> Headers:
         rate = decision.binding
         if rate is None:
             return []
-        return wire.x_ratelimit(rate, wire.reset_at_ms(rate, denying, now) if self.reset_header else None)
+        return x_ratelimit.of_state(rate, x_ratelimit.reset_at_ms(rate, denying, now) if self.reset_header else None)
 
 
 def _caller(identity: Identity) -> str:

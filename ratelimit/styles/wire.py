@@ -129,31 +129,6 @@ def retry_after(duration_ms: int | None, most: int = MAX_RETRY_AFTER) -> Headers
     return [] if duration_ms is None else [(b"retry-after", b"%d" % wait(duration_ms, most))]
 
 
-@lru_cache(maxsize=256)  # a policy has few maxes
-def limit_header(maximum: int) -> tuple[bytes, bytes]:
-    return b"x-ratelimit-limit", b"%d" % maximum
-
-
-def x_ratelimit(rate: State, reset_at_ms: int | None = None) -> Headers:
-    """`X-RateLimit-Limit` and `-Remaining` of a rate, and `-Reset` in epoch seconds if there is such an instant."""
-    headers = [limit_header(rate.max), (b"x-ratelimit-remaining", b"%d" % rate.remaining)]
-    if reset_at_ms is not None:
-        headers.append((b"x-ratelimit-reset", b"%d" % -(-reset_at_ms // 1000)))  # epoch(), without the call
-    return headers
-
-
-def reset_at_ms(rate: State, denying: State | None = None, now: int | None = None) -> int | None:
-    """The instant of `X-RateLimit-Reset`, in milliseconds since 1970; `now` is that of the rest of the answer.
-
-    It is when `rate` is whole again, but on a denial by this very rate when the request can be sent again, the same
-    instant as `Retry-After`. None on a denial of a request that can never pass: no instant would be true.
-    """
-    if denying is not None and denying.retry_after_ms is None:
-        return None
-    after_ms = denying.retry_after_ms if denying is rate else rate.reset_after_ms
-    return (now_ms() if now is None else now) + (after_ms or 0)
-
-
 def denied_by(decision: Decision) -> State:
     """The limit whose code and body are told."""
     denying = decision.denying

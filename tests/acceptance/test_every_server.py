@@ -21,6 +21,7 @@ from ratelimit import RateLimitMiddleware
 from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import ANA, BEN, policy
 from tests.acceptance.serving import SERVERS, served_by
+from tests.stores import open_slots
 
 LIMITS = """
   { name = "requests", rate = "20/day", operations = ["counted"] },
@@ -48,7 +49,7 @@ class Site:
     ended: threading.Event = field(default_factory=threading.Event)
 
     def slots(self) -> int:
-        return sum(len(getattr(slots, "leases", ())) for slots in self.store._counters.values())
+        return open_slots(self.store)
 
 
 async def counted(request: Request) -> Response:

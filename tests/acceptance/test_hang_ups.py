@@ -18,6 +18,7 @@ from ratelimit.stores.memory import MemoryStore
 from tests import servers
 from tests.acceptance import policy, scope_of, served
 from tests.slots.test_leases import Clocked
+from tests.stores import open_slots
 
 LEASE = 20
 CAP = f'{{ name = "in flight", concurrency = 1, lease = "{LEASE}s" }}'
@@ -58,7 +59,7 @@ class Server:
 
 
 def slots_of(limiter: RateLimitMiddleware) -> int:
-    return sum(len(slots.leases) for slots in limiter.store._counters.values())
+    return open_slots(limiter.store)
 
 
 def held(app: ASGIApp, server: Server, *times: float, scope: Scope | None = None, limits: str = CAP) -> list[int]:
@@ -386,7 +387,7 @@ def test_the_store_is_away() -> None:
         limiter = RateLimitMiddleware(asks, policy(CAP), store=store)
         request = asyncio.create_task(limiter(scope_of(), server.receive, server.send))
         await asyncio.sleep(13 + LEASE * 2)
-        (slots,) = store._counters.values()
+        (slots,) = store._kept.slots.values()
         assert max(slots.leases.values()) <= int(loop.time() * 1_000)
         request.cancel()
         await asyncio.wait([request])

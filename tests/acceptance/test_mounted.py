@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 from ratelimit import RateLimitMiddleware, StoreUnavailable, parse_policy
 from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import ANA, T, ask, header, limited, plain, policy, run
+from tests.stores import counters_of
 
 OTHER = '[tiers.anonymous]\nlimits = [{ name = "other", rate = "9/minute" }]'
 AS_ANA = {"Authorization": f"Bearer {ANA}"}
@@ -66,7 +67,7 @@ def test_a_policy_by_hand_has_no_origin() -> None:
         limiter = RateLimitMiddleware(RateLimitMiddleware(plain, by_hand[0], store=store), by_hand[1], store=store)
         start, _ = await ask(limiter)
         assert header(start, "x-ratelimit-remaining") == "2"
-        assert sorted(store._counters) == ["{user=ana}:requests:60000/60", "{user=ana}:requests:60000/60@2"]
+        assert sorted(counters_of(store)) == ["{user=ana}:requests:60000/60", "{user=ana}:requests:60000/60@2"]
 
     run(test())
 

@@ -377,7 +377,7 @@ def test_where_the_store_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as opening:
         opening.setattr("ratelimit.opening.open_store", lambda url, **settings: (url, settings))
         opened = RateLimitMiddleware(plain, in_file).store
-        assert opened == ("redis://127.0.0.1:1", {"prefix": "mine", "timeout": 0.25})
+        assert opened == ("redis://127.0.0.1:1", {"prefix": "mine", "timeout": 0.25, "max_callers": 1_000_000})
     assert isinstance(RateLimitMiddleware(plain, in_file).store, RedisStore)
     assert isinstance(RateLimitMiddleware(plain, in_file, store="memory://").store, MemoryStore)
     monkeypatch.setenv("RATELIMIT_STORE_URL", "memory://")

@@ -17,14 +17,14 @@ from ratelimit.slots.leases import Leases
 from ratelimit.stores.memory import MemoryStore
 from tests import servers
 from tests.acceptance import T, ask, limited, policy, run, scope_of
-from tests.stores import concurrency
+from tests.stores import concurrency, open_slots
 
 ONE = '{ name = "in flight", concurrency = 1 }'
 
 
 def in_flight(limiter: RateLimitMiddleware) -> int:
     """Leases in the store right now."""
-    return sum(len(slots.leases) for slots in limiter.store._counters.values())
+    return open_slots(limiter.store)
 
 
 def app_that_sends(*messages: dict, seen: list[int], limiter: Callable[[], RateLimitMiddleware]):

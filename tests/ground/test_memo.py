@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import Thread
 
-from ratelimit.ground.memo import SIZE, Recent
+from ratelimit.ground.memo import ON_TRIAL, SIZE, Recent, Returning
 
 
 def test_what_was_put_is_found() -> None:
@@ -70,3 +70,46 @@ def test_threads_share_one() -> None:
         thread.join()
     assert wrong == []
     assert SIZE == 4096
+
+
+def test_who_comes_back_is_kept() -> None:
+    """A key that is asked for again soon, or put again among the last `size`, is kept as in a Recent."""
+    returning: Returning[str, int] = Returning(1_000)
+    returning.put("at once", 1)
+    assert returning.get("at once") == 1
+    returning.put("again", 2)
+    for n in range(ON_TRIAL + 1):
+        returning.put(f"stranger {n}", n)
+    assert returning.get("again") is None
+    returning.put("again", 3)
+    for n in range(500):
+        returning.put(f"another {n}", n)
+    assert (returning.get("at once"), returning.get("again")) == (1, 3)
+    assert returning.young.keys() >= {"at once", "again"}
+
+
+def test_who_comes_once_leaves_a_hash() -> None:
+    """A flood of keys that never come again pushes out nobody, and is not kept."""
+    returning: Returning[str, int] = Returning(100)
+    for _ in range(2):
+        for n in range(50):
+            returning.put(f"regular {n}", n)
+        for n in range(ON_TRIAL):
+            returning.put(f"between {n}", n)
+    for n in range(10_000):
+        returning.put(f"stranger {n}", n)
+        assert len(returning) <= 200 + ON_TRIAL
+    assert [returning.get(f"regular {n}") for n in range(50)] == list(range(50))
+    assert len(returning._hashes) + len(returning._old_hashes) <= 200
+
+
+def test_told_apart_by_who_it_is() -> None:
+    """Where keys are ids, one that another object has afterwards is not taken for one that comes back."""
+    returning: Returning[int, str] = Returning(100)
+    returning.put(7, "one", who="one")
+    for n in range(ON_TRIAL + 1):
+        returning.put(1_000 + n, "", who=n)
+    returning.put(7, "another", who="another")
+    assert 7 not in returning.young
+    returning.put(7, "one", who="one")
+    assert returning.young[7] == "one"

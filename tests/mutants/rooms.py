@@ -71,8 +71,9 @@ ROOMS = {
         ON_VALKEY_TOO,
     ),
     "memory": Room(
-        ("stores/memory.py",),
-        (*STORES, "stores/test_memory.py", "stores/test_strict.py", "stores/test_units_agree.py"),
+        ("stores/memory.py", "stores/records/*.py", "ground/memo.py"),
+        (*STORES, "stores/test_memory.py", "stores/records", "stores/test_kept.py", "stores/test_strict.py",
+         "stores/test_units_agree.py", "ground/test_memo.py"),
         IN_PYTHON,
     ),
     "lua": Room(
@@ -83,8 +84,9 @@ ROOMS = {
         "valkey or not (memory or fakeredis or redis)",
     ),
     "batching": Room(
-        ("stores/batching/callers.py", "stores/batching/allotments.py", "stores/batching/replies.py"),
-        ("stores/batching", "stores/test_contract.py", "stores/routing/test_units.py"),
+        ("stores/batching/callers.py", "stores/batching/allotments.py"),
+        ("stores/batching", "stores/counting/test_allowed.py", "stores/test_contract.py",
+         "stores/routing/test_units.py"),
         "not (memory or fakeredis or redis) and not test_reserve_strict",
     ),
     "journal": Room(

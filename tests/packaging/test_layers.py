@@ -17,7 +17,7 @@ LAYERS = (
     {"checks"},
     {"model"},
     {"identity", "operations", "formula", "policy", "styles", "answers", "stores/counting"},
-    {"log", "stores/connection"},
+    {"log", "stores/connection", "stores/records"},
     {"stores/lua"},
     {"stores/batching"},
     {"stores/routing"},
@@ -39,7 +39,7 @@ LONGER = {
     "stores/batching/queue.py": 260,  # the path of a decision in one file, with who waits, who is sent, who is told
     "stores/connection/link.py": 260,  # the life of a connection in one file
     "stores/routing/urls.py": 240,  # what each kind of URL says, and what is wrong with it, in one file
-    "model.py": 350,  # seven nouns and four contracts, in the one file that is read first
+    "model.py": 390,  # seven nouns, four contracts and what a Decision says without States, to be read first
 }
 
 FILES = {

@@ -15,6 +15,7 @@ from ratelimit.model import FOREVER, Charge, Concurrency, Decision, Lease, Limit
 from ratelimit.stores.batching.queue import DecisionQueue
 from ratelimit.stores.lua.scripts import NAMES, Script
 from ratelimit.stores.memory import MemoryStore
+from ratelimit.stores.records.record import FIRST, WIDTH, joined, opened
 from ratelimit.stores.redis import RedisStore, _Side
 from ratelimit.stores.routing.router import Router
 from tests.servers import Server
@@ -31,6 +32,29 @@ def by_key(script: Script, key: str = "clock") -> Script:
     """The script by a clock that is a key, in ms: one text for every instant, which is compiled once."""
     assert script.text.count(CLOCK_LINE) == 1
     return Script.of(script.text.replace(CLOCK_LINE, f"local time = {{0, redis.call('GET', '{key}') * 1000}}"))
+
+
+def open_slots(store: MemoryStore) -> int:
+    """How many slots of concurrency limits are taken in it."""
+    return sum(len(slots.leases) for slots in store._kept.slots.values())
+
+
+def counters_of(store: MemoryStore) -> list[str]:
+    """The keys of all that it keeps, be it only that nothing counts there any more."""
+    table = store._kept.counters
+    return [
+        joined(name, table._whats[what])
+        for shards in (table.callers._known, table.callers._anonymous)
+        for part in shards.parts
+        for name, kept in part.items()
+        for what in opened(kept)[FIRST::WIDTH]
+    ] + [key for part in store._kept.slots.parts for key in part]
+
+
+def forget(store: MemoryStore) -> None:
+    """What its timer does on an event loop: drop all that no longer matters."""
+    while store._forget_some() is False:
+        pass
 
 
 BY_KEY = {name: by_key(script) for name, script in SCRIPTS.items()}

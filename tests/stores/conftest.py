@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import fakeredis
 import pytest
 
-from ratelimit.stores.counting import expiry
+from ratelimit.stores.records import kept
 from tests import clusters, sentinels, servers
 from tests.stores import SCRIPTS, STORES, Subject
 from tests.stores.clock import Clock
@@ -34,7 +34,7 @@ class LastingSubject(Subject):
 @pytest.fixture
 def lasting_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A memory store forgets no counter, however long a busy machine takes for the steps of a test."""
-    monkeypatch.setattr(expiry, "time", SimpleNamespace(monotonic_ns=lambda: 0))
+    monkeypatch.setattr(kept, "time", SimpleNamespace(monotonic_ns=lambda: 0))
 
 
 def lasting_subject_of(name: str, request: pytest.FixtureRequest) -> Subject:

@@ -12,10 +12,10 @@ import pytest
 from redis import Redis
 
 from ratelimit.model import Charge, Lease
-from ratelimit.stores import memory
 from ratelimit.stores.memory import MemoryStore
+from ratelimit.stores.records import kept as memory
 from tests import servers
-from tests.stores import Subject, concurrency, quota, rate
+from tests.stores import Subject, concurrency, counters_of, forget, quota, rate
 
 T = 1_773_136_800_000  # 2026-03-10T10:00:00Z
 DAY = 86_400_000
@@ -203,10 +203,9 @@ class Memory:
         return [state.used for state in (await self.store.acquire(charges)).states]
 
     async def kept(self) -> int:
-        """How many counters are left when others have come by."""
-        for _ in range(20):
-            await self.store.acquire([])
-        return len(self.store._counters)
+        """How many counters are left."""
+        forget(self.store)
+        return len(counters_of(self.store))
 
 
 @pytest.fixture
@@ -270,7 +269,8 @@ def test_memory_forgets_behind_a_caller_that_goes_on(moved: Memory) -> None:
             await moved.used(active)
             await moved.store.renew(leases)
             await moved.used(rate(5, 1_000, key=f"gone{caller}"))
-        assert len(moved.store._counters) < 40  # 2 s at ten a second, and the two
+        forget(moved.store)
+        assert len(counters_of(moved.store)) < 40  # 2 s at ten a second, and the two
 
     asyncio.run(test())
 

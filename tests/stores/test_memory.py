@@ -9,10 +9,11 @@ import time
 import pytest
 
 from ratelimit.model import Hold
-from ratelimit.stores import memory, open_store
+from ratelimit.stores import open_store
 from ratelimit.stores.counting.holds import known_ms
 from ratelimit.stores.memory import MemoryStore
-from tests.stores import concurrency, quota, rate
+from ratelimit.stores.records import kept
+from tests.stores import concurrency, counters_of, forget, quota, rate
 
 T = 1_772_359_200_000
 LEASE, DAY = 10_000, 86_400_000
@@ -23,7 +24,7 @@ TOKENS = rate(10**6, 60_000, key="tokens", hold=True)
 def moved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A clock for the garbage collection; its one item is now, in milliseconds."""
     now = [0]
-    monkeypatch.setattr(memory.time, "monotonic_ns", lambda: now[0] * 1_000_000)
+    monkeypatch.setattr(kept.time, "monotonic_ns", lambda: now[0] * 1_000_000)
     return now
 
 
@@ -38,9 +39,10 @@ def test_callers_that_are_gone_are_forgotten(moved: list[int]) -> None:
             moved[0] += 10
             limits = [rate(5, 10_000, key=f"{n}{caller}") for n in range(4)]
             await store.acquire([*limits, concurrency(5, 10_000, key=f"c{caller}")])
-            most = max(most, len(store._counters))
+            if caller % 20 == 0:
+                forget(store)
+                most = max(most, len(counters_of(store)))
         assert 5_000 < most < 5_700  # 11 s at 100 a second, five counters each
-        assert len(store._expiry._queue) < 5_700
 
     asyncio.run(test())
 
@@ -56,11 +58,11 @@ def test_a_counter_that_matters_is_kept(moved: list[int]) -> None:
             assert decision.states[1].used == request + 1
             await store.renew(decision.leases)
             moved[0] += 100
-        assert len(store._counters) == 3
-        moved[0] += 86_400_000
-        for _ in range(2):
-            await store.acquire([])
-        assert len(store._counters) <= 1
+        forget(store)
+        assert len(counters_of(store)) == 3
+        moved[0] += 86_400_000 + 1_000
+        forget(store)
+        assert counters_of(store) == []
 
     asyncio.run(test())
 
@@ -76,7 +78,7 @@ def test_holds_cost_the_same_however_many_there_are() -> None:
         for number in range(300):
             held = (await store.hold([TOKENS], 1, LEASE + number)).hold
             await store.renew([held.lease])
-        holds = store._holds[TOKENS.key]
+        holds = store._kept.holds.get(TOKENS.key)
         now += LEASE - 1
         assert holds.ended(now) == []
         assert len(holds._queue) == 600  # nothing was looked at
@@ -109,12 +111,11 @@ def test_holds_are_forgotten_with_their_counter(moved: list[int]) -> None:
         moved[0] += 5_000
         assert await store.renew([lease]) == []
         moved[0] += known_ms(LEASE)
-        assert await store.acquire([])
-        assert TOKENS.key in store._holds
+        forget(store)
+        assert store._kept.holds.get(TOKENS.key)
         moved[0] += 1_000
-        for _ in range(2):
-            await store.acquire([])
-        assert (store._holds, store._counters) == ({}, {})
+        forget(store)
+        assert (len(store._kept.holds), counters_of(store)) == (0, [])
 
     asyncio.run(test())
 

@@ -17,11 +17,11 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from ratelimit.model import Decision, Lease, StoreUnavailable
-from ratelimit.stores.batching import callers as callers_module
 from ratelimit.stores.batching import queue as queue_module
 from ratelimit.stores.connection import breaker as breaker_module
 from ratelimit.stores.connection import link as link_module
 from ratelimit.stores.connection.socket import command
+from ratelimit.stores.counting import allowed
 from ratelimit.stores.counting.terms import terms_at
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.routing import lease_writes as lease_writes_module
@@ -181,7 +181,7 @@ def test_a_wrong_clock_decides_the_same(
 
 def test_a_clock_that_never_agrees(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store whose clock is elsewhere at each call is given up, not asked for ever."""
-    monkeypatch.setattr(callers_module, "terms_at", lambda charge, _: terms_at(charge, T))
+    monkeypatch.setattr(allowed, "terms_at", lambda charge, _: terms_at(charge, T))
 
     async def test() -> None:
         with pytest.raises(StoreUnavailable, match="clock of the store"):

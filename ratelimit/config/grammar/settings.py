@@ -69,6 +69,13 @@ class StoreTable(Table):
     on_failure: Annotated[
         OnFailure, PlainValidator(fields.on_failure), WithJsonSchema({"enum": list(checks.ON_FAILURE)})
     ] = Field(default="allow", description="What happens to requests while the store can't be reached.")
+    max_callers: int = Field(
+        default=1_000_000,
+        ge=1,
+        le=checks.LARGEST,
+        description="How many callers memory:// counts at a time. Of more, the anonymous one that was unseen for the"
+        " longest time is dropped, and no known one.",
+    )
 
 
 class IdentityTable(Table):

@@ -6,9 +6,9 @@ window ever holds more than max, over any number of processes. What is left then
 
 from __future__ import annotations
 
-from ratelimit.model import Decision, State
-
-new = tuple.__new__  # of a NamedTuple: its own goes through Python, which takes three times as long
+from ratelimit.model import Decision, Numbers, State
+from ratelimit.stores.counting.allowed import rate_of
+from ratelimit.stores.counting.terms import new
 
 
 class Allotment:
@@ -75,6 +75,20 @@ class AllotmentDecision(Decision):
     @property
     def states(self) -> tuple[State, ...]:  # type: ignore[override]
         return _later(self._of, self._elapsed_ms, self._unspent)
+
+    @property
+    def numbers(self) -> Numbers | None:
+        of, elapsed, unspent = self._of.numbers, self._elapsed_ms, self._unspent
+        if of is None:
+            return None
+        charges, limits, used, resets = of
+        used = [one - unspent * cost for one, cost in zip(used, limits.costs, strict=True)]
+        return charges, limits, used, [reset - elapsed if reset > elapsed else 0 for reset in resets]
+
+    @property
+    def binding(self) -> State | None:
+        numbers = self.numbers
+        return super().binding if numbers is None else rate_of(numbers)
 
 
 class Demand:

@@ -10,11 +10,11 @@ from typing import Protocol
 
 from ratelimit.model import FOREVER, Decision, State, StoreUnavailable
 from ratelimit.stores.batching.allotments import Allotment
-from ratelimit.stores.batching.callers import BEHIND_MS, Caller, TermSet
+from ratelimit.stores.batching.callers import BEHIND_MS, Caller
 from ratelimit.stores.batching.pending import Again, Outcome, Pending, fail
-from ratelimit.stores.batching.replies import AllowedDecision
 from ratelimit.stores.connection.errors import error_of, of_all
 from ratelimit.stores.connection.socket import Reply, bulk
+from ratelimit.stores.counting.allowed import AllowedDecision
 from ratelimit.stores.lua.scripts import FAILED, UNDECIDED, Scripts, time_of
 
 OUTSIDE, DENIED, PLAIN, TOLD = -1, 0, 1, 2  # the last is allowed with something to say
@@ -52,7 +52,7 @@ class Batch:
         self.refused: StoreUnavailable | None = None  # why the server would refuse all
         self.sent = sent
         self._now_ms = now_ms
-        self._term_sets: dict[TermSet, bytes] = {}
+        self._term_sets: dict[bytes, bytes] = {}  # its number in the call, by what is sent of it
         self._keys: list[bytes] = []
         self._callers: list[bytes] = []
         self._promised: dict[Caller, int] = {}
@@ -77,9 +77,9 @@ class Batch:
         if not term_set.since_ms <= self._now_ms < term_set.until_ms:
             term_set = caller.refreshed(self._now_ms)
         self.calls.append(call)
-        number = self._term_sets.get(term_set)
+        number = self._term_sets.get(term_set.wire)
         if number is None:
-            number = self._term_sets[term_set] = bulk(len(self._term_sets) + 1)
+            number = self._term_sets[term_set.wire] = bulk(len(self._term_sets) + 1)
             self._arguments += term_set.parts
         self._keys.append(caller.keys)
         self._count += term_set.keys
@@ -92,12 +92,12 @@ class Batch:
             self._callers += [bulk(lease.id) for lease in call.leases]
 
     def command(self, scripts: Scripts) -> bytes:
-        term_sets = [term_set.wire for term_set in self._term_sets]
         receipt = self.witness.receipt if self.witness else None
         marker, number = ([bulk(receipt[0])], receipt[1]) if receipt else ([], b"")
         arguments = 1 + self._arguments + len(self._callers)
         head = scripts.acquire.head(self._count + len(marker), arguments, text=self.as_text)
-        return b"".join([head, *self._keys, *marker, bulk(number), bulk(len(term_sets)), *term_sets, *self._callers])
+        term_sets = [bulk(len(self._term_sets)), *self._term_sets]
+        return b"".join([head, *self._keys, *marker, bulk(number), *term_sets, *self._callers])
 
     def resolve(self, reply: Reply, now: float) -> None:  # noqa: C901 - a table of verdicts, in one loop for speed
         """Tell each caller what the reply says to it. Raises what comes of reading it if it is no such reply."""

@@ -12,7 +12,8 @@ from ratelimit.ground.memo import Recent
 from ratelimit.model import Charge, Concurrency, Decision, Lease, Rate
 from ratelimit.stores.batching.allotments import Allotment, Demand, later
 from ratelimit.stores.connection.socket import bulk
-from ratelimit.stores.counting.terms import LETTERS, new_lease, terms_at
+from ratelimit.stores.counting.allowed import TermSet, alike
+from ratelimit.stores.counting.terms import LETTERS, new_lease
 from ratelimit.stores.lua.scripts import record_of
 
 BEHIND_MS = 1_000  # a denial is remembered no longer: by then a reset, a refund or returned units are seen
@@ -22,23 +23,16 @@ DECIDE = "decide"  # the mode of plain requests
 Charges = tuple[Charge, ...]
 
 
-class TermSet:
-    """The terms of a set of charges while nothing of them changes. In a call, callers share one that is sent once."""
+class SentTerms(TermSet):
+    """As they are sent: once in a call, for all callers that share them."""
 
-    __slots__ = (
-        "_resets", "keys", "lengths", "maxes", "parts", "reserves", "shadows", "since_ms", "size",
-        "terms", "until_ms", "weight", "wire",
-    )  # fmt: skip
+    __slots__ = ("keys", "parts", "reserves", "size", "weight", "wire")
 
     def __init__(self, charges: Charges, now_ms: int, mode: str = DECIDE) -> None:
-        self.terms = terms = tuple([terms_at(charge, now_ms) for charge in charges])
+        super().__init__(charges, now_ms)
+        terms = self.terms
         self.size = len(terms)
         self.keys = self.size + sum(charge.limit.hold for charge in charges)
-        self.maxes = tuple([term.max for term in terms])
-        self.lengths = tuple([term.length_ms for term in terms])
-        self.shadows = tuple([term.shadow for term in terms])
-        self.since_ms = max(term.since_ms for term in terms)
-        self.until_ms = min(term.until_ms for term in terms)
         self.reserves = mode == DECIDE and reservable(charges) and not any(term.shadow for term in terms)
         parts: list[str | int] = [self.since_ms, self.until_ms, "ahead" if self.reserves else mode, self.size]
         for charge, term in zip(charges, terms, strict=True):
@@ -50,31 +44,23 @@ class TermSet:
         # A denial reads all sub-windows: with 1,000 of them as much as eight decisions take.
         self.weight = 1 + sum(term.second // 120 for term in terms if term.kind is Rate)
         self.wire = b"".join(map(bulk, parts))
-        self._resets: tuple[int, tuple[int, ...]] = (-1, ())  # of an instant; one object, as threads ask too
-
-    def resets(self, now_ms: int) -> tuple[int, ...]:
-        """`reset_after_ms` of each charge that was just charged: the same for all callers of a call."""
-        at_ms, resets = self._resets
-        if now_ms != at_ms:
-            resets = tuple([term.resets_after(now_ms) for term in self.terms])
-            self._resets = now_ms, resets
-        return resets
 
 
-class TermSets:
-    """Those of late: the same object for the same terms. `changed` is when this process last changed a counter by more
-    than a decision, by `time.monotonic`: what was denied before that is not denied for certain."""
+class SentTermSets:
+    """Those of late: the same object for the same limits and terms. `changed` is when this process last changed a
+    counter by more than a decision, by `time.monotonic`: what was denied before that is not denied for certain."""
 
     def __init__(self) -> None:
-        self._recent: Recent[bytes, TermSet] = Recent()
+        self._recent: Recent[tuple[object, ...], SentTerms] = Recent()
         self.changed: Recent[str, float] = Recent()
 
-    def at(self, charges: Charges, now_ms: int, mode: str) -> TermSet:
-        made = TermSet(charges, now_ms, mode)
-        term_set = self._recent.get(made.wire)
-        if term_set is None:
-            self._recent.put(made.wire, made)
-        return term_set or made
+    def at(self, charges: Charges, now_ms: int, mode: str) -> SentTerms:
+        made = SentTerms(charges, now_ms, mode)
+        same = mode, *alike(charges, made.terms)
+        known = self._recent.get(same)
+        if known is None:
+            self._recent.put(same, made)
+        return known or made
 
 
 class Caller:
@@ -86,7 +72,7 @@ class Caller:
     )  # fmt: skip
 
     def __init__(
-        self, charges: Charges, prefix: str, sets: TermSets, now_ms: int, slot: int = 0, mode: str = DECIDE
+        self, charges: Charges, prefix: str, sets: SentTermSets, now_ms: int, slot: int = 0, mode: str = DECIDE
     ) -> None:
         self._sets = sets
         self._mode = mode
@@ -108,7 +94,7 @@ class Caller:
         self.allotment: Allotment | None = None
         self.demand = Demand(_sub_window_ms(charges)) if mode == DECIDE and reservable(charges) else None
 
-    def refreshed(self, now_ms: int) -> TermSet:
+    def refreshed(self, now_ms: int) -> SentTerms:
         """Its terms at another instant."""
         self.term_set = self._sets.at(self.charges, now_ms, self._mode)
         return self.term_set
@@ -175,7 +161,7 @@ class CallerCache:
         self._prefix = prefix
         self._slot_of = slot_of
         self._clock = clock
-        self._sets = TermSets()
+        self._sets = SentTermSets()
 
     def of(self, charges: Sequence[Charge], mode: str = DECIDE) -> Caller:
         caller = self.recent.get(id(charges))

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from ratelimit.model import Charge
 from ratelimit.stores.batching.allotments import Allotment
-from ratelimit.stores.batching.callers import Caller, TermSet
+from ratelimit.stores.batching.callers import Caller
 from ratelimit.stores.connection.inflight import unheard
 from ratelimit.stores.connection.link import Link
+from ratelimit.stores.counting.allowed import TermSet
 from ratelimit.stores.counting.terms import Item, Place
 from ratelimit.stores.lua.scripts import Scripts
 

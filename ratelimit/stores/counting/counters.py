@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ratelimit.model import Lease
@@ -23,7 +23,7 @@ class Counter(Protocol):
         """Make sense of a state from a clock far ahead. Returns for how long (ms) that matters, 0: all is well."""
 
     def charge(self, now_ms: int, terms: Terms, cost: int) -> int:
-        """Count units. Returns for how long (ms) they matter, 0 where an earlier charge said so already."""
+        """Count units. Returns for how long (ms) they matter, 0 where an earlier charge surely said so already."""
 
     def reset_after(self, now_ms: int, terms: Terms, used: int) -> int:
         """Until all of what is used is free if nothing more is charged."""
@@ -42,7 +42,7 @@ class Usage:
 
     total: int = 0
     charged_at: int = -1
-    kept_until: int = 0
+    place: object = field(default=None, compare=False, repr=False)  # of it, for who keeps it
 
     def used(self, _: int, terms: Terms) -> int:
         return self.total if self.charged_at >= terms.start else 0
@@ -51,15 +51,12 @@ class Usage:
         """Charged more than a period ahead, it would count in every period until then: it is this one's."""
         if self.charged_at < terms.end + terms.length_ms:
             return 0
-        self.charged_at, self.kept_until = now_ms, terms.end
+        self.charged_at = now_ms
         return terms.end - now_ms
 
     def charge(self, now_ms: int, terms: Terms, cost: int) -> int:
         self.total = self.used(now_ms, terms) + cost
         self.charged_at = max(self.charged_at, now_ms)
-        if terms.end <= self.kept_until:
-            return 0
-        self.kept_until = terms.end
         return terms.end - now_ms
 
     def counted_at(self, now_ms: int, terms: Terms) -> int:
@@ -85,9 +82,10 @@ class Slots:
     clock goes, in the order in which they end; what was released is left in the queue until that is mostly such.
     """
 
-    __slots__ = ("_ended", "_latest", "_queue", "leases")
+    __slots__ = ("_ended", "_latest", "_queue", "leases", "until_ms")
 
     def __init__(self) -> None:
+        self.until_ms = 0  # by the clock of who forgets it
         self.leases: dict[str, int] = {}  # those that count at the instant that was last looked at
         self._ended: dict[str, int] = {}  # the last to end last: they count again where the clock goes back
         self._queue: list[tuple[int, str]] = []  # a heap with an entry for each that counts, and others

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ratelimit.model import FOREVER, Charge, Decision, Lease, Quota, Rate, State
 from ratelimit.stores.counting.counters import Counter, Slots, Usage
-from ratelimit.stores.counting.terms import Terms
+from ratelimit.stores.counting.terms import Terms, new
 from ratelimit.stores.counting.window import Window
 
 View = tuple[Charge, Terms, Counter, int, bool]  # a counter as a request finds it: what is used, and whether too much
@@ -37,7 +37,8 @@ def decided(
                 leases.append(lease)
         reset_after = counter.reset_after(now, terms, used)
         wait = _after(now, _admits(cost, terms, counter, now, now)) if exceeded else 0
-        states.append(State(charge, terms.max, used, reset_after, terms.length_ms, exceeded, wait, terms.shadow))
+        said = charge, terms.max, used, reset_after, terms.length_ms, exceeded, wait, terms.shadow
+        states.append(new(State, said))
     if not allowed and any(terms.changes for _, terms, _, _, _ in views):
         states = _true_then(states, _after(now, _all_admit(views, units, now)))
     return Decision(allowed, now, tuple(states), tuple(leases), unavailable)

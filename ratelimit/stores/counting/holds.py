@@ -32,9 +32,10 @@ GONE = Held(0, -1, 0, 0)
 class Holds:
     """By the id of their lease. What it costs does not grow with what is held."""
 
-    __slots__ = ("_held", "_queue", "_settled")
+    __slots__ = ("_held", "_queue", "_settled", "until_ms")
 
     def __init__(self) -> None:
+        self.until_ms = 0  # by the clock of who forgets it
         self._held: dict[str, Held] = {}
         self._queue: list[tuple[int, str]] = []  # a heap: an entry for each lease, renewal and settle
         self._settled: dict[str, int] = {}  # until when that is remembered

@@ -7,9 +7,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from ratelimit.ground.memo import Recent
-from ratelimit.model import FOREVER, Charge, Concurrency, Lease, Quota, Rate
+from ratelimit.model import FOREVER, Charge, Concurrency, Lease, Limit, Quota, Rate
 from ratelimit.stores.counting.calendar import period
 
+new = tuple.__new__  # of a NamedTuple: its own goes through Python, which takes three times as long
 LETTERS = {Rate: "r", Quota: "q", Concurrency: "c"}  # of the kinds, in the scripts
 
 
@@ -121,17 +122,18 @@ def terms_at(charge: Charge, now_ms: int) -> Terms:
 
 
 class KnownTerms:
-    """`terms_at`, remembered while they hold for the charges of late: a policy gives the same objects again."""
+    """`terms_at`, remembered while they hold: the same for all callers who have the same max of a limit."""
 
     def __init__(self) -> None:
-        self._known: Recent[int, tuple[Charge, Terms]] = Recent()
+        self._known: Recent[tuple[int, tuple[tuple[int, int], ...]], tuple[Limit, Terms]] = Recent()
 
     def __call__(self, charge: Charge, now_ms: int) -> Terms:
-        known = self._known.get(id(charge))
-        if known and known[0] is charge and known[1].since_ms <= now_ms < known[1].until_ms:
+        asked = id(charge.limit), charge.maxes
+        known = self._known.get(asked)
+        if known and known[0] is charge.limit and known[1].since_ms <= now_ms < known[1].until_ms:
             return known[1]
         terms = terms_at(charge, now_ms)
-        self._known.put(id(charge), (charge, terms))
+        self._known.put(asked, (charge.limit, terms))
         return terms
 
 

@@ -43,10 +43,8 @@ local ARGV, KEYS, tonumber = ARGV, KEYS, tonumber
 -- include lib/whole
 -- include lib/rate
 -- include lib/quota
--- include lib/slots
 -- include lib/kinds
--- include lib/wait
--- include lib/ahead
+-- include lib/seldom
 -- include lib/receipt
 -- include lib/tariff
 -- include lib/reply
@@ -59,22 +57,17 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + floor(time[2] / 1000)
 
--- What a limit needs whose units can be held: made only where there is one.
-local view_held, put_held, drop_held
-local function make_holds()
-  -- include lib/returns
-  -- include lib/holds
-  kinds_known.r.return_to, kinds_known.q.return_to = returns_rate, returns_quota
-  return holds_view, holds_put, holds_drop
-end
+-- Of those, each once it is needed: what few need.
+local view_held, put_held, drop_held, take_ahead, time_wait, time_true_wait, count_repeats, reply_repeats
 
 local reply, replied = {now}, 1
-local charging -- the tariff of the caller that is being charged, and
-local charging_after -- how many keys come before its own
+-- Of the caller that is being charged: its tariff, how many keys come before its own, and how many are charged with it.
+local charging, charging_after, charging_same = nil, 0, 0
+local callers, key_at, arg_at = 0, 0, 3 -- how many had their turn; and where the next ones are
 local endings = 128 -- of holds, that this call may still see to: less than a millisecond
 
 -- Of the caller whose keys come after `before`, and whose arguments after `at`. Returns how often it was charged ahead, or
--- nothing where it was not charged.
+-- nothing where it was not charged; and how many were charged with it.
 local function decide(tariff, before, at)
   local rows, n, mode, units = tariff.rows, tariff.n, tariff.mode, 1
   local writes, counts, ahead = mode ~= 'peek', mode == 'charge', mode == 'ahead'
@@ -91,75 +84,89 @@ local function decide(tariff, before, at)
       row.view(key, row, seen, now, writes)
     end
     local used = seen.used
-    if not (used and used >= 0 and used <= WHOLE_LARGEST) then
+    if not (used >= 0 and used <= WHOLE_LARGEST) then
       whole_refuse()
     end
     local exceeded = used > row.max - cost and cost > 0 and not counts -- never used + cost: it may pass 2^53
     seen.exceeded, seen.charged = exceeded, false
     if exceeded then
       allowed, clean = allowed and row.shadow, false
+      if not time_wait then
+        time_wait, time_true_wait = seldom_wait()
+      end
     elseif seen.target ~= row.current then -- the clock went back a little
       clean = false
     end
   end
 
-  local taken, spendable = 0, 0
+  local taken, spendable, same = 0, 0, 0
   if ahead and clean then
-    spendable = ahead_spendable(tariff, now)
-    taken = spendable > AHEAD_WORTH_MS and ahead_times(tariff, tonumber(ARGV[at + 1])) or 0
+    take_ahead = take_ahead or seldom_ahead()
+    taken, spendable = take_ahead(tariff, tonumber(ARGV[at + 1]), now)
   end
-  charging, charging_after = tariff, before
-  local hold = mode == 'hold' and ARGV[at + 2]
-  for c = 1, n do
-    local row = rows[c]
-    local seen, key = row.seen, KEYS[before + row.key]
-    local cost = row.cost * units
-    seen.cost = cost
-    if counts then
-      cost = min_of(cost, WHOLE_LARGEST - seen.used)
+  if clean and tariff.repeats and KEYS[key_at + 1] == KEYS[before + 1] then
+    count_repeats, reply_repeats = seldom_repeats()
+    same = count_repeats(tariff, KEYS, before, ARGV, at)
+    callers, key_at, arg_at = callers + same, key_at + same * n, arg_at + same
+  end
+  charging, charging_after, charging_same = tariff, before, same
+  local times = 1 + taken + same
+  if clean and tariff.simple then -- most often: nothing is left but to count
+    for c = 1, n do
+      local row = rows[c]
+      local what = row.lease and ARGV[at + tariff.skips + row.lease] or row.cost * times
+      row.charge(KEYS[before + row.key], row, row.seen, what, now)
     end
-    if seen.exceeded then
-      seen.retry = wait_for(key, row, seen, now)
-    elseif not (allowed and cost > 0) then
-      clean = clean and row.cost == 0
-    elseif writes then
-      local what = row.lease and ARGV[at + tariff.skips + row.lease] or cost * (1 + taken)
-      row.charge(key, row, seen, what, now)
-      if hold and row.record then
-        seen.held = hold
-        local counted_at, lasts = row.kind.counted(row, seen, now), row.kind.reset(row, seen, now)
-        put_held(KEYS[before + row.key + 1], hold, cost, counted_at, lasts, now)
-      end
-    else
-      seen.used, seen.charged = seen.used + cost, cost
+    if same > 0 then
+      replied = reply_repeats(reply, replied, tariff, same)
     end
-  end
-  if not allowed and tariff.changes then
-    wait_truly(tariff, KEYS, before, now)
-  end
-
-  if clean and tariff.plain then
     replied = reply_plainly(reply, replied, tariff)
   else
-    replied = reply_fully(reply, replied, tariff, allowed, now)
+    local hold = mode == 'hold' and ARGV[at + 2]
+    for c = 1, n do
+      local row = rows[c]
+      local seen, key = row.seen, KEYS[before + row.key]
+      local cost = row.cost * units
+      seen.cost = cost
+      if counts then
+        cost = min_of(cost, WHOLE_LARGEST - seen.used)
+      end
+      if seen.exceeded then
+        seen.retry = time_wait(key, row, seen, now)
+      elseif not (allowed and cost > 0) then
+        clean = clean and row.cost == 0
+      elseif writes then
+        row.charge(key, row, seen, row.lease and ARGV[at + tariff.skips + row.lease] or cost * times, now)
+        if hold and row.record then
+          put_held(KEYS[before + row.key + 1], hold, cost, row, seen, now)
+        end
+      else
+        seen.used, seen.charged = seen.used + cost, cost
+      end
+    end
+    if not allowed and tariff.changes then
+      time_true_wait(tariff, KEYS, before, now)
+    end
+    local tell = clean and tariff.plain and reply_plainly or reply_fully
+    replied = tell(reply, replied, tariff, allowed, now)
   end
   if ahead and allowed then
     reply[replied + 1], reply[replied + 2] = taken, spendable
     replied = replied + 2
   end
-  charging = nil
-  return allowed and writes and taken or nil
+  charging, charging_same = nil, 0
+  return allowed and writes and taken or nil, same
 end
 
-local tariffs, key_at, arg_at = {}, 0, 3
+local tariffs = {}
 for t = 1, tonumber(ARGV[2]) do
-  tariffs[t], arg_at = tariff_at(ARGV, arg_at, kinds_known, now)
+  tariffs[t], arg_at = tariff_at(ARGV, arg_at, kinds_of, now)
   if tariffs[t].keys > tariffs[t].n and not view_held then
-    view_held, put_held, drop_held = make_holds()
+    view_held, put_held, drop_held = seldom_holds()
   end
 end
 
-local callers, noted, nothing_ahead = 0, {}, true
+local noted, nothing_ahead = {}, true
 
 -- Caller by caller: what goes wrong for one is its own.
 local function decide_all()
@@ -169,10 +176,13 @@ local function decide_all()
     -- The next one first: who fails is left behind.
     callers, key_at, arg_at = callers + 1, key_at + tariff.keys, arg_at + tariff.arguments
     if tariff.holds then
-      local taken = decide(tariff, before, at)
+      local taken, same = decide(tariff, before, at)
       if taken and number ~= '' then
         noted[#noted + 1] = taken > 0 and string.format('%d:%d', before, taken) or before
         nothing_ahead = nothing_ahead and taken == 0
+        for c = 1, same do
+          noted[#noted + 1] = before + c * tariff.n
+        end
       end
     else
       replied = replied + 1
@@ -181,33 +191,22 @@ local function decide_all()
   end
 end
 
--- Takes back what the caller was charged by the time of an error.
-local function undo()
-  for c = 1, charging and charging.n or 0 do
-    local row = charging.rows[c]
-    if row.seen.held then
-      drop_held(KEYS[charging_after + row.key + 1], row.seen.held)
-    end
-    if row.seen.charged then
-      row.kind.undo(KEYS[charging_after + row.key], row, row.seen)
-    end
-  end
-end
-
 while ARGV[arg_at] do
   local done, why = pcall(decide_all)
   if not done then
-    local undone = pcall(undo)
-    charging = nil
-    if not undone and number ~= '' then
-      noted[#noted + 1] = charging_after
+    local undone = not charging or pcall(tariff_undo, charging, KEYS, charging_after, drop_held)
+    for c = 0, charging_same do
+      if not undone and number ~= '' then
+        noted[#noted + 1] = charging_after + c * charging.n
+      end
+      reply[replied + 1], reply[replied + 2] = undone and -2 or -3, whole_why(why)
+      replied = replied + 2
     end
-    reply[replied + 1], reply[replied + 2] = undone and -2 or -3, type(why) == 'table' and why.err or tostring(why)
-    replied = replied + 2
+    charging, charging_same = nil, 0
   end
 end
 
-if #noted == callers and nothing_ahead then
+if number ~= '' and #noted == callers and nothing_ahead then
   receipt_mark(marker, number, string.format('%d', now))
 elseif #noted > 0 then
   receipt_mark(marker, number, string.format('%d ', now) .. table.concat(noted, ' '))

@@ -39,11 +39,15 @@ def _read(name: str) -> str:
 def _included(include: re.Match[str]) -> str:
     """Between marks. A script need not call each function of a file that it includes; their names begin with its."""
     name = include[1]
-    prefix = name.rpartition("/")[2]
-    return f"-- from {name}.lua\n-- luacheck: push ignore 211/{prefix}_.* 431/now\n{_read(name)}-- luacheck: pop"
+    marks = f"-- from {name}.lua\n-- luacheck: push ignore 211/{name.rpartition('/')[2]}_.* 431/now\n"
+    return f"{marks}{_put_together(name)}-- luacheck: pop"
 
 
-_WHOLE = {name: _INCLUDE.sub(_included, _read(name)) for name in NAMES}  # here, so that what is missing shows at once
+def _put_together(name: str) -> str:
+    return _INCLUDE.sub(_included, _read(name))
+
+
+_WHOLE = {name: _put_together(name) for name in NAMES}  # here, so that what is missing shows at once
 
 
 def whole(name: str) -> str:

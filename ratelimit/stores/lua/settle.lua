@@ -147,7 +147,7 @@ for i = 1, (#ARGV - 1) / 5 do
   if not done and seen.charged and not pcall(row.kind.undo, key, row, seen) then
     done, outcome = true, 1 -- it is charged, without what was to follow
   end
-  reply[i + 1] = done and outcome or (type(outcome) == 'table' and outcome.err or tostring(outcome))
+  reply[i + 1] = done and outcome or whole_why(outcome)
   digits[i] = done and outcome or 3
   changed = changed or outcome == 1
 end

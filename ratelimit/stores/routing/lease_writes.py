@@ -11,11 +11,11 @@ from functools import partial
 from typing import NamedTuple
 
 from ratelimit.model import Lease, StoreUnavailable
-from ratelimit.stores.batching.allotments import new
 from ratelimit.stores.batching.queue import DecisionQueue
 from ratelimit.stores.connection.errors import AskRedirect, Moved, Redirected, Refused, Replied, Unwritable
 from ratelimit.stores.connection.inflight import Done, unheard
 from ratelimit.stores.connection.socket import ASKING, Reply, command
+from ratelimit.stores.counting.terms import new
 from ratelimit.stores.lua.scripts import Scripts, rooms_of
 from ratelimit.stores.routing.router import FOLLOWED, SLICE, Router, heard
 

@@ -17,12 +17,12 @@ from typing import Protocol, TypeVar
 
 from ratelimit.ground.loops import hand_over
 from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
-from ratelimit.stores.batching.allotments import new
 from ratelimit.stores.batching.callers import DECIDE, CallerCache
 from ratelimit.stores.batching.pending import Again, Outcome, Pending
 from ratelimit.stores.batching.queue import DecisionQueue
 from ratelimit.stores.connection.errors import AskRedirect, ClusterDown, Moved, NoScript, Redirected
 from ratelimit.stores.connection.socket import ASKING, Reply
+from ratelimit.stores.counting.terms import new
 from ratelimit.stores.lua.scripts import Written
 
 T = TypeVar("T")

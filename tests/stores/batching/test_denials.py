@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ratelimit.model import FOREVER, Charge, Decision, State, StoreUnavailable
 from ratelimit.stores.batching import queue as queue_module
-from ratelimit.stores.batching.callers import Caller, TermSets
+from ratelimit.stores.batching.callers import Caller, SentTermSets
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.routing import router as router_module
 from tests import servers
@@ -110,7 +110,7 @@ def test_the_wait_shrinks_truly(world: World) -> None:
 def test_never_0(sent: float, travel: float, retry: int, part: float) -> None:
     """Whatever the clocks say, a denial that is answered here tells to wait, by what the store said or less."""
     charges = (rate(9, MINUTE),)
-    caller = Caller(charges, "p:", TermSets(), T)
+    caller = Caller(charges, "p:", SentTermSets(), T)
     state = State(charges[0], 9, 9, 60_000, MINUTE, True, retry)
     caller.refused(Decision(False, T, (state,)), sent, sent + travel)
     refusal = caller.refusal_at(max(sent + travel, sent + part * min(retry, 1_000) / 1_000))

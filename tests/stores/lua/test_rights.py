@@ -89,6 +89,7 @@ STATES = {
     "in this sub-window": [T],
     "in the one before": [T - 1_000],
     "some sub-windows ago": [T - 30_000, T - 20_000, T - 10_000],
+    "over counts that have left": [T - 66_000, T - 30_000],
     "all void": [T - 600_000],
     "of the period before": [T - DAY - 5],
 }
@@ -231,6 +232,24 @@ def test_what_is_no_whole_number(calls: Calls, fields: dict[str, object], charge
     assert str(told)[2:11] == "WRONGTYPE" or told == 1
     back = calls.settle(T, item[0], -1, *item[2:])
     assert str(back)[2:11] == "WRONGTYPE" or told == 1 or "e" in fields
+
+
+def test_a_count_of_the_ring_that_is_no_number(calls: Calls) -> None:
+    """Is nobody's to write over."""
+    calls.root.hset(calls.key(0), mapping={"h": J, "s": 5, str(J % 61): "x"})
+    verdict, why = calls.acquire(T, RATE)
+    assert (verdict, str(why)[2:11]) == (FAILED, "WRONGTYPE")
+
+
+def test_nothing_is_deleted_where_nothing_has_left(calls: Calls) -> None:
+    """A command less for who comes now and then; of who comes always, what has left is deleted."""
+    calls.forbid("HDEL")
+    for used, now in enumerate((T - 66_000, T - 30_000), 1):
+        assert calls.acquire(now, RATE) == [1, used]
+    assert calls.acquire(T, RATE)[0] == FAILED
+    calls.allow("HDEL")
+    assert calls.acquire(T, RATE) == [1, 2]
+    assert set(calls.state()) == {"h", "s", str((J - 30) % 61), str(J % 61)}
 
 
 def test_a_repair_that_is_not_allowed(calls: Calls) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ratelimit.model import Lease, StoreUnavailable
-from ratelimit.stores.batching.callers import TermSet
+from ratelimit.stores.batching.callers import SentTerms
 from ratelimit.stores.lua import scripts
 from ratelimit.stores.lua.scripts import NAMES, Script, Scripts, Settled, read_time, whole
 from tests.packaging import ROOT
@@ -53,8 +53,8 @@ def test_headers_count_what_is_sent() -> None:
     charges = (rate(9, 60_000), quota(9), concurrency(9))
     later = (*charges, rate(9, 1_000, maxes=((2_000_000_000_000, 5), (2**53, 6))))
     (charge,), (step,) = said("acquire", "a charge")[:1], said("acquire", "each")
-    assert TermSet(charges, 1_772_359_200_000).parts == 4 + 3 * charge + 1
-    assert TermSet(later, 1_772_359_200_000).parts == 4 + 4 * charge + 1 + step
+    assert SentTerms(charges, 1_772_359_200_000).parts == 4 + 3 * charge + 1
+    assert SentTerms(later, 1_772_359_200_000).parts == 4 + 4 * charge + 1 + step
     leases = [Lease("a", "1/5", 5, 1), Lease("b", "2/5", 5, 1)]
     assert counts(Scripts().renewal("p:", leases)) == (2, 2 * said("renew", "a lease")[0])
     items: list[Settled] = [("a", ("r", 60_000, 60, 5), -3), ("b", ("Q", 0, 9, "7/5@ab"), 4)]

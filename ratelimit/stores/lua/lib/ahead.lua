@@ -27,3 +27,9 @@ local function ahead_times(tariff, wanted)
   end
   return max_of(wanted, 0)
 end
+
+-- How often more it is charged, and for how long that may be spent.
+local function ahead_take(tariff, wanted, now)
+  local spendable = ahead_spendable(tariff, now)
+  return spendable > AHEAD_WORTH_MS and ahead_times(tariff, wanted) or 0, spendable
+end

@@ -35,9 +35,10 @@ local function holds_add(record, lasts, ...)
   end
 end
 
--- `lasts` is for how long the units count.
-local function holds_put(record, id, units, counted_at, lasts, now)
-  local lease = holds_lease(id)
+-- Of units that were just charged. They are known of for as long as they count, and no shorter than any hold.
+local function holds_put(record, id, units, row, seen, now)
+  seen.held = id
+  local lease, counted_at, lasts = holds_lease(id), row.kind.counted(row, seen, now), row.kind.reset(row, seen, now)
   holds_add(record, max_of(lasts, holds_known(lease)), now + lease, 'h' .. id, -units, 'u' .. id, -counted_at, 'c' .. id)
 end
 

@@ -15,10 +15,8 @@ end
 local function quota_view(key, row, seen, now, writes)
   local starts, ends = row.first, row.second
   local fields = call('HMGET', key, 'n', 't', 'e')
-  local count, charged_at, kept_until = tonumber(fields[1] or 0), tonumber(fields[2] or -1), tonumber(fields[3] or 0)
-  if not (count and charged_at and kept_until) then
-    whole_refuse()
-  elseif charged_at >= 2 * ends - starts then -- more than a period ahead: it is the count of this one
+  local count, charged_at, kept_until = (fields[1] or 0) + 0, (fields[2] or -1) + 0, (fields[3] or 0) + 0
+  if charged_at >= 2 * ends - starts then -- more than a period ahead: it is the count of this one
     if writes then
       call('PEXPIRE', key, ends - now + 1000)
       call('HSET', key, 't', now, 'e', ends)

@@ -4,9 +4,9 @@
 -- row   of a tariff: first, the window (ms); second, how many sub-windows it has; and by rate_row: current, the sub-window
 --       to count in; h and slot, the same and the field of its count as texts, which cost a command half of what numbers do
 -- seen  of a counter: used; newest, the sub-window charged last, nil where there is none; target, the one to charge;
---       count, what is in it by now; charged, the units that were counted, false until they are; repaired, true where the
---       clock went far back; where nothing may be written: fields, what the repair would have written, and back, what was
---       given back by the field of its sub-window
+--       count, what is in it by now; left, nil or the fields between these two that hold counts which have left; charged, the
+--       units that were counted, false until they are; repaired, true where the clock went far back; where nothing may be
+--       written: fields, what the repair would have written, and back, what was given back by the field of its sub-window
 --
 -- An expiry by itself does no harm, so that of a key that is there comes first: then nothing but a count can be left half
 -- done, and rate_undo takes that back.
@@ -34,7 +34,7 @@ local function rate_between(newest, target, R)
   for i = newest + 1, target - 1 do
     skipped[#skipped + 1] = i % R
   end
-  return unpack(skipped)
+  return skipped
 end
 
 local function rate_expires(key, row, target, now)
@@ -57,16 +57,17 @@ local function rate_view(key, row, seen, now, writes)
     seen.fields, seen.back = nil, nil
   end
   local fields = call('HMGET', key, 'h', 's', row.slot)
-  local sum = tonumber(fields[2])
-  if fields[1] == row.h then -- most often: charged in this sub-window before
-    seen.used, seen.newest, seen.target, seen.count = sum, current, current, tonumber(fields[3]) or 0
+  local newest, sum, count = fields[1], fields[2], fields[3] or 0
+  if newest == row.h then -- most often: charged in this sub-window before
+    seen.used, seen.newest, seen.target, seen.count = sum + 0, current, current, count + 0
     return
-  end
-  local newest, count, R = tonumber(fields[1]), tonumber(fields[3]) or 0, row.second + 1
-  if not fields[1] then
+  elseif not newest then
     seen.used, seen.newest, seen.target, seen.count = 0, nil, current, 0
     return
-  elseif not (newest and newest >= 0 and sum) then
+  end
+  newest, sum, count = newest + 0, sum + 0, count + 0
+  local used, target, R, left = sum, current, row.second + 1, nil
+  if newest < 0 or newest ~= newest then -- or "nan"
     whole_refuse()
   elseif newest - current > R then
     if writes then
@@ -77,7 +78,6 @@ local function rate_view(key, row, seen, now, writes)
     seen.repaired = true
     newest, count = current, sum
   end
-  local used, target = sum, current
   if newest > current then -- the clock went back a little: count into the newest
     target = newest
     count = tonumber(call('HGET', key, newest % R)) or 0
@@ -86,20 +86,29 @@ local function rate_view(key, row, seen, now, writes)
   elseif current > newest then
     used, count = used - count, 0
     if current > newest + 1 then
-      for _, left in ipairs(call('HMGET', key, rate_between(newest, current, R))) do
-        used = used - (tonumber(left) or 0)
+      local skipped = rate_between(newest, current, R)
+      local counts = call('HMGET', key, unpack(skipped))
+      for i = 1, #skipped do
+        if counts[i] then
+          used = used - (tonumber(counts[i]) or 0)
+          left = left or {}
+          left[#left + 1] = skipped[i]
+        end
       end
     end
   end
-  seen.used, seen.newest, seen.target, seen.count = used, newest, target, count
+  seen.used, seen.newest, seen.target, seen.count, seen.left = used, newest, target, count, left
 end
 
 local function rate_charge(key, row, seen, units, now)
-  local newest, target, used, R = seen.newest, seen.target, seen.used + units, row.second + 1
+  local newest, target, used = seen.newest, seen.target, seen.used + units
   if newest == target then
-    call('HSET', key, 's', used, target == row.current and row.slot or target % R, seen.count + units)
+    call('HSET', key, 's', used, target == row.current and row.slot or target % (row.second + 1), seen.count + units)
     seen.used, seen.charged = used, units
-  elseif not newest or target - newest >= R then
+    return
+  end
+  local R = row.second + 1
+  if not newest or target - newest >= R then
     if newest then
       call('DEL', key)
     end
@@ -110,8 +119,8 @@ local function rate_charge(key, row, seen, units, now)
     rate_expires(key, row, target, now)
     call('HSET', key, 'h', row.h, 's', used, row.slot, units)
     seen.used, seen.charged = used, units
-    if target > newest + 1 then -- fields that were skipped hold counts that have left
-      call('HDEL', key, rate_between(newest, target, R))
+    if seen.left then
+      call('HDEL', key, unpack(seen.left))
     end
   end
 end

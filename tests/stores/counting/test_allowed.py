@@ -11,10 +11,9 @@ from unittest.mock import ANY
 
 import pytest
 
-from ratelimit.model import Charge, Decision, State
+from ratelimit.model import FOREVER, Charge, Decision, State
 from ratelimit.stores.batching.allotments import Allotment, AllotmentDecision
-from ratelimit.stores.batching.callers import TermSet
-from ratelimit.stores.batching.replies import AllowedDecision
+from ratelimit.stores.counting.allowed import AllowedDecision, TermSet
 from tests import servers
 from tests.stores import Subject, quota, rate
 from tests.stores.wires import T, ask, connected, fake_store, run, turns
@@ -88,6 +87,26 @@ def test_states_are_of_the_instant_of_the_decision(monkeypatch: pytest.MonkeyPat
         assert (first.exceeded, first.leases, first.unavailable) == (False, (), False)
 
     run(store, test())
+
+
+def test_tiers_with_the_same_numbers_keep_their_names(subject: Subject) -> None:
+    """What callers share goes by their limits, not by the numbers of these: a style tells the right names."""
+    subject.at(T)
+    tiers = {
+        tier: (Charge(rate(9, 60_000, key=tier).limit, f"{{user={tier}}}:r", 1, ((FOREVER, 9),)),) for tier in "ab"
+    }
+
+    async def test() -> None:
+        for tier, charges in tiers.items():
+            for used in (1, 2, 3):
+                decision = await subject.store.acquire(charges)
+                assert [state.limit.name for state in decision.states] == [tier]
+                if decision.numbers:
+                    _, limits, said, _ = decision.numbers
+                    assert (limits.limits, [*said]) == ((charges[0].limit,), [used])
+            assert isinstance(decision, AllowedDecision)
+
+    subject.run(test())
 
 
 def kept(decision: Decision) -> list[object]:

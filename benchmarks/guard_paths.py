@@ -29,10 +29,8 @@ from ratelimit import MemoryStore
 WARM, COUNTED = 60, 40  # times that a path is run; a batch's callers take some calls to be known to the server
 NOW_MS = 1_800_000_000_250  # where the clock stands: which sub-windows a denial looks at depends on the time since
 TOGETHER = 16  # requests that share a round trip
-NOT_COUNTED = (
-    *(str(Path(file).parent) for file in (asyncio.__file__, str(redis.__file__))),
-    str(Path(__file__).parent),
-)
+FOLDER = str(Path(__file__).parent)
+NOT_COUNTED = (str(Path(asyncio.__file__).parent), str(Path(str(redis.__file__)).parent), selectors.__file__)
 
 TOOL = 4  # of sys.monitoring: none of those that have a name
 
@@ -85,7 +83,9 @@ class Counter:
 
 @cache
 def counts(filename: str) -> bool:
-    return not filename.startswith(NOT_COUNTED) and filename != selectors.__file__
+    """Packages count also where their environment is in the folder of the benchmarks."""
+    of_benchmarks = filename.startswith(FOLDER) and "site-packages" not in filename
+    return not (of_benchmarks or filename.startswith(NOT_COUNTED))
 
 
 class Bare:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -192,3 +193,25 @@ def test_limits_of_the_example() -> None:
     assert apis_run.lightspeed().limits["retailer-2"].max == 300 * 33 + 50
     assert apis_run.lendworks().limits["premium-0"] == Limit(10_000, 60)
     assert apis_check.HEADERS.keys() == apis_run.LOADS.keys() == apis.ASKED.keys()
+
+
+def test_the_next_phase() -> None:
+    """It begins when the last unit that was let through counts no more: with the sub-window that it was taken in."""
+    now = time.time()
+    answers = [(0, Answer(now - 1, now - 1, 200, {}, {})), (1, Answer(now, now, 200, {}, {}))]
+    wait = apis_run.until_whole({"short": Limit(1, 2, sub_windows=20), "long": Limit(1, 5, sub_windows=50)}, answers)
+    assert 4.9 < wait <= 5.1
+
+
+def test_phases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another phase is another load on limits that are whole: where they are not, that is wrong."""
+
+    async def at_once(_: object) -> None:
+        pass
+
+    monkeypatch.setattr(apis_run, "WARM", 1)
+    monkeypatch.setattr(apis_run, "REGISTERS", (1,))
+    monkeypatch.setattr(apis_run.asyncio, "sleep", at_once)
+    done = asyncio.run(apis_run.run("lightspeed", "", 400, 2))
+    assert (done["requests"], done["allowed"]) == (800, 350)
+    assert "nothing let through" in done["wrong"]

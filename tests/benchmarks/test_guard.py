@@ -77,3 +77,4 @@ def test_the_harness_is_left_out() -> None:
     assert not guard_paths.counts(asyncio.events.__file__)
     assert guard_paths.counts(ratelimit.__file__)
     assert guard_paths.counts("<string>")
+    assert guard_paths.counts(f"{guard_paths.FOLDER}/.venvs/3.11/ratelimit/lib/site-packages/pydantic/main.py")

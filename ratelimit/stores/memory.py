@@ -150,7 +150,7 @@ class MemoryStore:
         return decision
 
     def _now(self, charges: Sequence[Charge], now: int | None = None) -> int:
-        self._forgetting.wake()
+        self._forgetting.wake(self._kept.forget_some)
         self._kept.seen(charges)
         now = self._clock() if now is None else now
         if now > self._latest:

@@ -22,14 +22,18 @@ class Forgetting:
         self._due = 0.0
         self._timer: object = None  # trio keeps no task that nobody has
 
-    def wake(self) -> None:
-        """There is something that will have to be forgotten."""
+    def wake(self, forget_some: Callable[[], bool | None]) -> None:
+        """There is something that will have to be forgotten. Where the timer is late, as its loop has ended (there may
+        be a loop a request), who asks forgets some of it with `forget_some`, until all was looked at."""
         if time.monotonic() > self._due:
+            if self._due and forget_some() is False:
+                return
             try:
                 loop = running()
-            except RuntimeError:
-                return  # a caller without one: the next who has one
-            self._later(loop, EVERY)
+            except RuntimeError:  # a caller without one
+                self._due = time.monotonic() + EVERY
+            else:
+                self._later(loop, EVERY)
 
     def _later(self, loop: Loop, delay: float) -> None:
         self._due = time.monotonic() + delay + LATE

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import tracemalloc
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 
 import pytest
 import trio
@@ -125,6 +125,12 @@ def test_slots_that_are_given_back_leave_nothing() -> None:
     asyncio.run(test())
 
 
+def on_no_loop(request: Coroutine[None, None, object]) -> None:
+    """The memory store waits for nothing."""
+    with pytest.raises(StopIteration):
+        request.send(None)
+
+
 class Timers:
     """An event loop that is at each of its timers when the test says so."""
 
@@ -213,6 +219,21 @@ def test_a_loop_that_pauses_has_one_timer(passed: list[int], timers: Timers, mon
         assert [delay for delay, _ in timers.pending] == [forgetting.EVERY]
 
     asyncio.run(test())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, on_no_loop])
+def test_it_forgets_without_a_loop_that_stays(
+    passed: list[int], monkeypatch: pytest.MonkeyPatch, run: Callable[[Coroutine[None, None, object]], object]
+) -> None:
+    """With a loop a request no timer ever comes, nor without a loop: who asks forgets what has expired meanwhile."""
+    monkeypatch.setattr(forgetting.time, "monotonic", lambda: 1 + passed[0] / 1000)
+    store = MemoryStore(clock=lambda: T + passed[0])
+    for number in range(2_500):
+        on_no_loop(store.acquire([rate(9, 1_000, key=f"{number}")]))
+    for _ in range(5):  # a thousand at a time
+        passed[0] += 60_000
+        run(store.acquire([rate(9, 1_000, key="again")]))
+    assert len(counters_of(store)) == 1
 
 
 def test_a_store_that_is_gone_is_not_kept_by_its_timer(timers: Timers) -> None:

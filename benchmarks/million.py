@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.children import child
+from benchmarks.million_callers import IDLE
 from benchmarks.section import Cell, Figure, Section, Table
 
 CALLERS = 1_000_000
@@ -59,12 +60,14 @@ def section(nothing: Found, filled: Found, traced: Found, used: Found, policy: F
     note = (
         f"After one request each Python itself asked for {asked:,.0f} bytes a caller. The process had"
         f" {filled['resident_mib']:,.0f} MiB more with {CALLERS:,} callers, {filled['idle_mib']:,.0f} MiB more after"
-        f" {filled['idle_s']:.0f} idle seconds past their expiry, and {again['resident_mib']:,.0f} MiB more with"
+        f" {IDLE:.0f} idle seconds past their expiry, in which the longest gap was {filled['idle_gap_cpu_ms']:.1f} ms"
+        f" ({filled['idle_gap_ms']:.1f}), and {again['resident_mib']:,.0f} MiB more with"
         f" another {CALLERS:,}. {CALLERS:,} callers who use all of their sub-windows would take"
         f" {used['bytes'] * CALLERS / 2**20:,.0f} MiB, extrapolated from {used['callers']:,}."
     )
     table = Table("Memory and pauses", columns, rows, note)
     gap, slowest = (max(part[name] for part in (filled, again)) for name in ("gap_cpu_ms", "slowest_cpu_ms"))
+    gap = max(gap, round(filled["idle_gap_cpu_ms"], 2))
     grown = (again["resident_mib"] - filled["resident_mib"]) / filled["resident_mib"]
     what = f"memory store, {CALLERS:,} callers"
     figures = [

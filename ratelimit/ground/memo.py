@@ -81,7 +81,8 @@ class Returning(Recent[_K, _V]):
         self._hashes.add(number)
         self._on_trial[key] = value
         if len(self._on_trial) > ON_TRIAL:
-            del self._on_trial[next(iter(self._on_trial))]
+            for oldest in list(self._on_trial)[:-ON_TRIAL]:  # another thread may drop it, too
+                self._on_trial.pop(oldest, None)
 
     def __len__(self) -> int:
         return super().__len__() + len(self._on_trial)

@@ -86,9 +86,10 @@ class MemoryStore:
         with self._lock:
             decision = self._decided(charges, self._now(charges), units)
             hold_id, until_ms = new_id(self._name, lease_ms), decision.now_ms + lease_ms
+            lasts_ms = max([state.reset_after_ms for state in decision.states], default=0)
             for charge, at_ms in asked.taken(decision) if decision.allowed else ():
                 one = Held(charge.cost * units, at_ms, lease_ms, until_ms)
-                self._kept.holds_for(charge.key, lease_ms).put(hold_id, one)
+                self._kept.holds_for(charge.key, lease_ms, lasts_ms).put(hold_id, one)
             return held(decision, hold_id, lease_ms, units)
 
     async def settle(self, hold: Hold, used: int) -> None:

@@ -103,6 +103,25 @@ def test_who_comes_once_leaves_a_hash() -> None:
     assert len(returning._hashes) + len(returning._old_hashes) <= 200
 
 
+def test_threads_may_drop_the_same() -> None:
+    """Where one thread comes between two steps of another, what both drop is gone, and nobody gets an error."""
+
+    class Key(str):
+        """Another thread has its turn where this key is looked up to be dropped."""
+
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            if len(returning._on_trial) > ON_TRIAL:
+                returning._on_trial.clear()
+            return super().__hash__()
+
+    returning: Returning[str, int] = Returning()
+    for n in range(ON_TRIAL + 1):
+        returning.put(Key(n), n)
+    assert len(returning) == 0
+
+
 def test_told_apart_by_who_it_is() -> None:
     """Where keys are ids, one that another object has afterwards is not taken for one that comes back."""
     returning: Returning[int, str] = Returning(100)

@@ -91,15 +91,14 @@ class Callers:
         return self._last[1]
 
     def seen(self, name: str, now: int) -> None:
-        """It has asked for something."""
-        if name.startswith(ANONYMOUS):
-            part = self._anonymous.of(name)
-            kept = part.pop(name, None)
-            if kept is not None:
-                part[name] = kept
-                opened(kept)[SEEN] = now
-            elif self._is_shared(name):
-                self._note("shared", now)
+        """An anonymous caller has asked for something."""
+        part = self._anonymous.of(name)
+        kept = part.pop(name, None)
+        if kept is not None:
+            part[name] = kept
+            opened(kept)[SEEN] = now
+        elif self._is_shared(name):
+            self._note("shared", now)
 
     def drop(self, name: str) -> None:
         kept = self._of(name).pop(name)

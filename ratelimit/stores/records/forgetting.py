@@ -33,9 +33,11 @@ class Forgetting:
 
     def _later(self, loop: Loop, delay: float) -> None:
         self._due = time.monotonic() + delay + LATE
-        self._timer = loop.call_later(delay, self._tick, loop, context=Context())
+        self._timer = loop.call_later(delay, self._tick, loop, self._due, context=Context())
 
-    def _tick(self, loop: Loop) -> None:
+    def _tick(self, loop: Loop, due: float) -> None:
+        if due != self._due:
+            return  # its loop had paused, and another timer has taken its place
         forget_some = self._forget_some()
         looked_at_all = forget_some() if forget_some else None
         if looked_at_all is None:

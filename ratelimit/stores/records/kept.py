@@ -38,7 +38,8 @@ class Kept:
         if isinstance(counter, Slots):
             counter.until_ms = max(counter.until_ms, _passed_ms() + matters_ms + GRACE_MS)
             self.slots.of(key)[key] = counter
-        elif isinstance(counter, Window | Usage):
+        else:
+            assert isinstance(counter, Window | Usage)  # noqa: S101 - there is no other kind
             self.counters.save(key, counter, matters_ms, _passed_ms())
 
     def has_slot(self, key: str, terms: Terms, now_ms: int) -> bool:
@@ -67,10 +68,11 @@ class Kept:
         """Somebody asks for these."""
         self.counters.seen(charges, _passed_ms())
 
-    def holds_for(self, key: str, lease_ms: int) -> Holds:
-        """Of a counter; they are known for as long as a settle of one with such a lease can come again."""
+    def holds_for(self, key: str, lease_ms: int, lasts_ms: int = 0) -> Holds:
+        """Of a counter; they are known for as long as a settle of one with such a lease can come again, and as its
+        units count: nobody may ask for days, and then they go back."""
         holds = self.holds.of(key).setdefault(key, Holds())
-        holds.until_ms = max(holds.until_ms, _passed_ms() + known_ms(lease_ms) + GRACE_MS)
+        holds.until_ms = max(holds.until_ms, _passed_ms() + max(known_ms(lease_ms), lasts_ms) + GRACE_MS)
         return holds
 
     def renew(self, lease: Lease, now_ms: int) -> bool:

@@ -43,14 +43,18 @@ class Prepared:
 
     def prepare(self, now_ms: int, term_set: TermSet) -> None:
         """After a decision that charged all of it."""
+        self.since_ms = self.until_ms = 0
         self._term_set, self._rows, self._caps, self._ends = term_set, [], [], []
         for c, (charge, terms) in enumerate(zip(self.charges, term_set.terms, strict=True)):
             if terms.kind is Concurrency:
                 self._caps.append((c, charge, terms))
-            elif place := self._kept.counters.place(charge.key):
-                row, ends = _row(charge, terms, place, now_ms)
-                self._rows.append(row)
-                self._ends.append(ends)
+                continue
+            place = self._kept.counters.place(charge.key)
+            if place is None:  # the counter of another charge has pushed it out
+                return
+            row, ends = _row(charge, terms, place, now_ms)
+            self._rows.append(row)
+            self._ends.append(ends)
         self._begin(now_ms)
 
     def decide(self, now_ms: int) -> AllowedDecision | None:
@@ -90,6 +94,8 @@ class Prepared:
             if window.used(now_ms, terms) > room:
                 return None
             moved.append((r, charge, terms, window))
+        if not self._has_slots(now_ms):  # before anything is moved: a denial writes nothing
+            return None
         for r, charge, terms, window in moved:
             self._kept.keep(charge.key, window, window.charge(now_ms, terms, 0))
             record, mark, *_ = self._rows[r]
@@ -99,9 +105,12 @@ class Prepared:
 
     def _slots(self, now_ms: int) -> tuple[Lease, ...] | None:
         """One of each cap, if each has one."""
-        if not all(self._kept.has_slot(charge.key, terms, now_ms) for _, charge, terms in self._caps):
+        if not self._has_slots(now_ms):
             return None
         return tuple([self._kept.take_slot(charge.key, terms, now_ms) for _, charge, terms in self._caps])
+
+    def _has_slots(self, now_ms: int) -> bool:
+        return all(self._kept.has_slot(charge.key, terms, now_ms) for _, charge, terms in self._caps)
 
     def _begin(self, now_ms: int) -> None:
         self.since_ms = now_ms

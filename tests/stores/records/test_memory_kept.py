@@ -16,7 +16,7 @@ from ratelimit.model import Charge
 from ratelimit.policy import Policy
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.records import forgetting, kept
-from tests.stores import concurrency, counters_of, forget, rate
+from tests.stores import concurrency, counters_of, forget, quota, rate
 
 T = 1_772_359_200_000
 TIERS = """
@@ -167,6 +167,20 @@ def test_it_forgets_while_nobody_asks(passed: list[int], timers: Timers) -> None
     asyncio.run(test())
 
 
+def test_units_that_were_held_go_back_days_later(passed: list[int]) -> None:
+    """What was held of a quota and never settled goes back, also where nobody asked for longer than a hold is known."""
+    store = MemoryStore(clock=lambda: T + passed[0])
+    charges = [quota(9, "month", hold=True)]
+
+    async def test() -> None:
+        assert (await store.hold(charges, 9, 60_000)).allowed
+        passed[0] += 3 * 86_400_000
+        forget(store)
+        assert (await store.acquire(charges)).states[0].used == 1
+
+    asyncio.run(test())
+
+
 def test_it_goes_on_while_something_counts(passed: list[int], timers: Timers) -> None:
     """One timer, however many ask; it comes again as long as there is a counter."""
     store = MemoryStore(clock=lambda: T + passed[0])
@@ -178,6 +192,24 @@ def test_it_goes_on_while_something_counts(passed: list[int], timers: Timers) ->
             (timer,) = timers.pending
             timers.pending.clear()
             timer[1]()
+        assert [delay for delay, _ in timers.pending] == [forgetting.EVERY]
+
+    asyncio.run(test())
+
+
+def test_a_loop_that_pauses_has_one_timer(passed: list[int], timers: Timers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes after a pause starts a timer, as the loop of the other may have ended; if not, that was its last."""
+    monkeypatch.setattr(forgetting.time, "monotonic", lambda: passed[0] / 1000)
+    store = MemoryStore(clock=lambda: T + passed[0])
+
+    async def test() -> None:
+        for _ in range(5):
+            passed[0] += 60_000
+            await store.acquire([rate(9, 86_400_000)])
+            due = [callback for _, callback in timers.pending]
+            timers.pending.clear()
+            for callback in due:
+                callback()
         assert [delay for delay, _ in timers.pending] == [forgetting.EVERY]
 
     asyncio.run(test())

@@ -16,7 +16,7 @@ Charges = tuple[Charge, ...]
 
 
 def policy(*limits: str) -> Policy:
-    """Anonymous callers, and the tier `known` with these limits: `rate = "100/minute"`, and one more of a kind is "rate 2"."""
+    """Anonymous callers, and the tier `known` with these limits: `rate = "100/minute"`; a second rate is named so."""
     kinds = [limit.split()[0] for limit in limits]
     names = [f"{kind} {before + 1}" if (before := kinds[:n].count(kind)) else kind for n, kind in enumerate(kinds)]
     rows = "\n".join(f'  {{ name = "{name}", {limit} }},' for name, limit in zip(names, limits, strict=True))

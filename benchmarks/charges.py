@@ -16,8 +16,10 @@ Charges = tuple[Charge, ...]
 
 
 def policy(*limits: str) -> Policy:
-    """Anonymous callers, and the tier `known` with these limits, at most one of a kind: `rate = "100/minute"`."""
-    rows = "\n".join(f'  {{ name = "{limit.split()[0]}", {limit} }},' for limit in limits)
+    """Anonymous callers, and the tier `known` with these limits: `rate = "100/minute"`; a second rate is named so."""
+    kinds = [limit.split()[0] for limit in limits]
+    names = [f"{kind} {before + 1}" if (before := kinds[:n].count(kind)) else kind for n, kind in enumerate(kinds)]
+    rows = "\n".join(f'  {{ name = "{name}", {limit} }},' for name, limit in zip(names, limits, strict=True))
     return parse_policy(
         f'[tiers.anonymous]\nlimits = [ {{ name = "ip", rate = "60/minute" }} ]\n[tiers.known]\nlimits = [\n{rows}\n]\n'
     )

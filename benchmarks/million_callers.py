@@ -13,7 +13,6 @@ import os
 import sys
 import time
 import tracemalloc
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -30,8 +29,7 @@ OPERATION = "detail_read"
 SOME = 97  # the requests of which one is kept for the median
 TICK = 0.001  # seconds
 EXPIRED = 33 * 86_400  # seconds: past the end of any month, and of every window
-IDLE = 5.0  # seconds of a loop in which nobody asks, at most: what is forgotten by a timer is forgotten now
-SETTLED = 3  # looks at the memory in a row that find it the same
+IDLE = 10.0  # seconds of a loop in which nobody asks: what a timer forgets is forgotten now
 
 
 class Clocks:
@@ -64,7 +62,7 @@ class Ticker:
     async def __aenter__(self) -> Ticker:
         self._task = asyncio.create_task(self._tick())
         await asyncio.sleep(10 * TICK)
-        self.gap = self.gap_cpu = 0.0
+        self.gap = self.gap_cpu = 0.0  # of what came before
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -181,20 +179,11 @@ async def main(order: dict[str, Any], clocks: Clocks) -> dict[str, Any]:
     found = await callers.part(range(number), order.get("sub_windows", 1))
     if order.get("again"):
         clocks.ahead_ms += EXPIRED * 1_000
-        began = time.perf_counter()
-        await idle()
-        found |= {"idle_s": time.perf_counter() - began, "idle_mib": callers.grown() / MIB}
+        async with Ticker() as ticker:
+            await asyncio.sleep(IDLE)
+        found |= {"idle_mib": callers.grown() / MIB, "idle_gap_ms": ticker.gap, "idle_gap_cpu_ms": ticker.gap_cpu}
         found["again"] = await callers.part(range(number, 2 * number))
     return found
-
-
-async def idle() -> None:
-    """Until the memory stays the same, or for as long as it may take."""
-    seen: Sequence[int] = ()
-    began = time.perf_counter()
-    while time.perf_counter() - began < IDLE and not (len(seen) > 2 * SETTLED and len(set(seen[-SETTLED:])) == 1):
-        await asyncio.sleep(IDLE / 20)
-        seen = [*seen, resident()]
 
 
 if __name__ == "__main__":

@@ -15,12 +15,14 @@ import uvloop
 
 from benchmarks import load
 from benchmarks.charges import Charges, charges_of, costing, policy, use_up
+from benchmarks.policy import WINDOWS
 from benchmarks.section import Figure, Section, Table
 from ratelimit import RedisStore
 from tests.servers import Server
 from tests.stores import Subject
 
 GOALS = {"valkey": 6.0, "redis": 6.5}  # microseconds a decision at most: a rate and a quota, 32 callers at once
+OF_TEN = 20.0  # of nine rates and a quota
 CALLERS = 512  # different ones; each decides once a turn
 TOGETHER = 32
 ROUNDS = 9  # medians are taken over them
@@ -43,6 +45,8 @@ class Case:
         return f"{self.limits}, denied by the rate" if self.denied else self.limits
 
     def charges(self) -> Sequence[Charges]:
+        if self.limits == TEN:
+            return charges_of(policy(*(f'rate = "{self.max}/{window}"' for window in RATES), QUOTA), CALLERS)
         maxes = {
             "rate": f'rate = "{self.max}/minute"',
             "quota": f'quota = "{PLENTY if self.denied else self.max}/month"',
@@ -51,7 +55,11 @@ class Case:
         return charges_of(policy(*limits), CALLERS)
 
 
+TEN = "nine rates, quota"
+RATES = ("45 seconds", *WINDOWS)
+QUOTA = f'quota = "{PLENTY}/month"'
 GOAL = Case("rate, quota")
+GOAL_OF_TEN = Case(TEN)
 SCALED = (GOAL, Case("rate, quota", together=1))  # what a decision costs in a large call and in a call of its own
 CASES = (
     *SCALED,
@@ -60,6 +68,7 @@ CASES = (
     Case("rate"),
     Case("quota"),
     Case("rate, quota, concurrency"),
+    GOAL_OF_TEN,
 )
 
 
@@ -87,9 +96,10 @@ def measure(*, short: bool) -> Section:
                 rows.append((label, case.name, case.max, case.together, cost.decisions, shown, round(cost.calls, 3)))
                 if case in SCALED:
                     raw[name][str(case.together)] = cost.microseconds
-                if case is GOAL:
-                    what = f"Redis time a decision in µs, a rate and a quota, {TOGETHER} callers at once, {label}"
-                    figures.append(Figure(what, f"<= {goal:g}", shown, shown <= goal))
+                if case in (GOAL, GOAL_OF_TEN):
+                    most = goal if case is GOAL else OF_TEN
+                    what = f"Redis time a decision in µs, {case.limits}, {TOGETHER} callers at once, {label}"
+                    figures.append(Figure(what, f"<= {most:g}", shown, shown <= most))
     text = (
         f"{CALLERS} callers decide in turn through the store, in one process and without HTTP. The time is that of "
         "`INFO commandstats`: what Redis spent in script calls, without parsing and sockets, and without the command "

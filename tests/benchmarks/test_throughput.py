@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import throughput
-from benchmarks.candidates import BARE, BOTH, DEFAULT, FLOORS, HEADERS, HOT, IETF, OURS, PEERS, QUIET, REDIS
+from benchmarks.candidates import BARE, BOTH, DEFAULT, FLOORS, HEADERS, HOT, IETF, OURS, PEERS, QUIET, REDIS, TEN_REDIS
 from benchmarks.environments import OWN
 from benchmarks.section import Figure
 from benchmarks.throughput import Outcomes
@@ -24,6 +24,7 @@ OUTCOMES: Outcomes = {
         outcome(910, 0.9, commands=0.8),
     ],
     HOT.name: [outcome(950, kept, commands=commands) for kept, commands in ((0.94, 0.02), (0.96, 0.001), (1.2, 0.005))],
+    TEN_REDIS.name: [outcome(500, 0.5, commands=2.1)],
     "slowapi, headers": [outcome(300, 0.3, commands=6, complaint="a warning")] * 3,
     "throttled-py, headers": [outcome(300, 0.35, commands=6)] * 3,
     "slowapi": [outcome(400, 0.4, commands=6)] * 3,
@@ -85,6 +86,8 @@ def test_calls_and_the_hot_caller() -> None:
     assert (calls.value, calls.goal, calls.reached) == ("1/20.0", "<= 1/16", True)
     commands = of["hot caller with reservations: Redis commands"]
     assert (commands.value, commands.reached) == (0.005, True)
+    of_redis = of["processor time of Redis a request in µs, 10 limits, 64 connections, FastAPI app"]
+    assert (of_redis.value, of_redis.goal, of_redis.reached) == (21.0, "<= 20", False)
     assert not any("script calls" in what for what in figures("starlette"))
 
 

@@ -74,6 +74,10 @@ def store_settings(prefix: Any, timeout_ms: Any, on_failure: Any, max_callers: A
     _at("StoreSettings: max_callers", checks.whole, max_callers, 1, checks.LARGEST)
 
 
+def store_bound(max_callers: Any) -> None:
+    _at("MemoryStore: max_callers", checks.whole, max_callers, 1, checks.LARGEST)
+
+
 def _at(place: str, check: Callable[..., object], *values: Any) -> None:
     try:
         check(*values)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import time_ns
 
+from ratelimit.checks import made
 from ratelimit.model import FOREVER, Charge, Decision, Hold, Lease, State
 from ratelimit.stores.counting import asked
 from ratelimit.stores.counting.counters import Counter, Slots, Usage
@@ -23,15 +24,15 @@ MAX_CALLERS = 1_000_000  # 300 MB with two limits each
 
 
 class MemoryStore:
-    """Keeps counters in this process, for one process. `clock` gives milliseconds since 1970, by default the
-    machine's; tests move it.
+    """Keeps counters in this process, for one process. `clock` gives milliseconds since 1970; tests move it.
 
     Safe to use from several threads and event loops. Counters that no longer matter are dropped by a clock that never
     goes back, as Redis does it, also while nobody asks. Of more than `max_callers` the anonymous one that was unseen
-    the longest is dropped; known ones are not, see `beyond_max`.
+    the longest is dropped; known ones are not, see `beyond_max`. ValueError for a bound that is none.
     """
 
     def __init__(self, clock: Callable[[], int] | None = None, *, max_callers: int = MAX_CALLERS) -> None:
+        made.store_bound(max_callers)
         self._moved = clock
         self._latest = 0  # by that clock: only where it went back is anything counted elsewhere than now
         self._name = secrets.token_hex(4)

@@ -16,6 +16,7 @@ logger = logging.getLogger("ratelimit")
 
 ANONYMOUS = "{ip="  # how the names of those begin of whom no more is known than an address
 SHARED = "{ip}"  # the caller that they all are where there is room for none of them
+SHARED_BELOW = 100  # a part of the bound: in fewer places, as many addresses and one would push each other out for ever
 TOLD_EVERY_MS = 60_000
 FOREVER = 1 << 62
 KINDS = ("dropped", "shared", "above")
@@ -27,8 +28,9 @@ class Callers:
     """Their records by their names, the anonymous ones in the order in which they were last seen.
 
     Of more than `most`, what counts no more is dropped first, then the anonymous caller that was unseen the longest. A
-    known caller is never dropped, and comes also above the bound; where known ones alone fill it, anonymous callers who
-    are new share one record. `beyond` has how often: callers "dropped", requests "shared", known callers "above".
+    known caller is never dropped, and comes also above the bound; where known ones fill all but a hundredth of it, new
+    anonymous callers share one record. `beyond` has how often: callers "dropped", requests "shared", known callers
+    "above".
 
     `forget` drops what else there is of a caller, `forget_older` what there is of older sub-windows; `push_out` is told
     of who is dropped though it still counts. Every instant is of a clock that never goes back, in ms.
@@ -76,11 +78,12 @@ class Callers:
 
     def record(self, name: str, now: int) -> Record:
         """The same, made if it is not there."""
-        record = self.find(name)
+        record = self.own(name)
         if record is None:
             if self.count >= self.most:
-                self._make_room(now)
-            record = self._add(SHARED if self._is_shared(name) else name, now)
+                self._make_room(name, now)
+            name = self.name_of(name)
+            record = self.own(name) or self._add(name, now)
         return record
 
     def replace(self, name: str, kept: bytearray) -> Record:
@@ -138,12 +141,13 @@ class Callers:
         return (self._anonymous if name.startswith(ANONYMOUS) else self._known).of(name)
 
     def _is_shared(self, name: str) -> bool:
-        return self.count >= self.most and not self._anonymous_count and name.startswith(ANONYMOUS)
+        few = self._anonymous_count <= self.most // SHARED_BELOW
+        return few and self.count >= self.most and name.startswith(ANONYMOUS)
 
-    def _make_room(self, now: int) -> None:
+    def _make_room(self, name: str, now: int) -> None:
         if now >= self.dies_at:
             self.forget_some(now)
-        if self.count >= self.most and self._drop_longest_unseen():
+        if self.count >= self.most and not self._is_shared(name) and self._drop_longest_unseen():
             self._note("dropped", now)
 
     def _drop_longest_unseen(self) -> bool:

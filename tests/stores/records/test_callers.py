@@ -168,6 +168,52 @@ def test_anonymous_callers_share_what_is_left(clock: Clock) -> None:
     asyncio.run(test())
 
 
+def test_few_places_do_not_go_round(clock: Clock) -> None:
+    """Where known callers leave a hundredth of the places, addresses in turn push nobody out: each would begin at 0."""
+    store = clock.store(200)
+    five = rate(5, 60_000)
+
+    async def test() -> None:
+        for n in range(198):
+            await used(store, KNOWN.format(n))
+        allowed = 0
+        for _ in range(20):
+            for n in range(10):
+                allowed += (await store.acquire(of(ANONYMOUS.format(n), five))).allowed
+        assert allowed == 3 * 5  # two have a record of their own, the others one together
+
+    asyncio.run(test())
+
+
+def test_what_expired_makes_room_for_who_shares(clock: Clock) -> None:
+    """Without a timer, too: who comes looks for it."""
+    store = clock.store(1)
+
+    async def test() -> None:
+        await used(store, KNOWN.format(1), rate(9, 1_000))
+        assert [await used(store, ANONYMOUS.format(n)) for n in range(3)] == [1, 2, 3]
+        clock.ms += 3_000
+        assert [await used(store, ANONYMOUS.format(n), rate(9, 60_000), rate(9, 1_000)) for n in (4, 4)] == [4, 5]
+        clock.ms += 63_000
+        assert [await used(store, ANONYMOUS.format(n)) for n in (5, 5)] == [1, 2]
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize(
+    ("most", "said"),
+    [
+        (0, "0 is too small; the least is 1"),
+        ("5", '"5" is not a whole number'),
+        (None, "a value of type NoneType is not a whole number"),
+    ],
+)
+def test_a_bound_that_is_none(most: int, said: str) -> None:
+    """It is said when the store is made, not at the first caller."""
+    with pytest.raises(ValueError, match=f"MemoryStore: max_callers: {said}"):
+        MemoryStore(max_callers=most)
+
+
 def test_shared_through_sub_windows(clock: Clock) -> None:
     """The shared counter is a window like any other, whoever comes."""
     store, other = clock.store(1), clock.store(9)

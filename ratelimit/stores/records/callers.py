@@ -10,7 +10,7 @@ from heapq import heappop, heappush, heapreplace
 
 from ratelimit.stores.records import record as records
 from ratelimit.stores.records.record import OLDER, SEEN, Record, head_of, opened
-from ratelimit.stores.records.shards import LOOKED_AT, PARTS, Shards, Walk
+from ratelimit.stores.records.shards import DROPPED, LOOKED_AT, PARTS, Shards, Walk
 
 logger = logging.getLogger("ratelimit")
 
@@ -113,14 +113,17 @@ class Callers:
     def forget_some(self, now: int, at_most: int = LOOKED_AT) -> bool:
         """Drop what counts no more of about so many records. Whether all were looked at by now."""
         for part in self._walk.some(at_most):
-            self._forget_in(part, now)
+            if self._forget_in(part, now) > DROPPED:
+                self._walk.again()
+                return False
         if not self._walk.ended():
             return False
         self.dies_at, self._soonest = self._soonest, FOREVER
         self._tell(now)
         return True
 
-    def _forget_in(self, part: dict[str, bytearray], now: int) -> None:
+    def _forget_in(self, part: dict[str, bytearray], now: int) -> int:
+        """Returns how many there were to drop; some of very many."""
         gone, aged = [], []
         for name, kept in part.items():
             until, _, older = head_of(kept)
@@ -130,12 +133,13 @@ class Callers:
                 self._soonest = min(self._soonest, until)
                 if 0 < older <= now:
                     aged.append((name, kept))
-        for name in gone:
+        for name in gone[:DROPPED]:
             self.drop(name)
         for name, kept in aged:
             record = opened(kept)
             record[OLDER] = 0
             self._forget_older(name, record)
+        return len(gone)
 
     def _of(self, name: str) -> dict[str, bytearray]:
         return (self._anonymous if name.startswith(ANONYMOUS) else self._known).of(name)

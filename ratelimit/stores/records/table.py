@@ -137,7 +137,8 @@ class CounterTable:
 
     def _drop(self, name: str, record: Record) -> None:
         """Whoever still has it finds nothing in it."""
-        self._drop_older(name, record)
+        if record[OLDER]:
+            self._drop_older(name, record)
         clear(record)
 
     def _drop_older(self, name: str, record: Record) -> None:

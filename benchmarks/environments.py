@@ -26,7 +26,7 @@ def python(name: str, version: str = OWN) -> Path:
     base = interpreter(version)
     if base is None:
         raise RuntimeError(f"there is no Python {version} on the PATH, nor below {_pyenv()}")
-    wanted = f"{base}, {said(base)}\n{requirements(name)}"
+    wanted = f"{said(base)}\n{requirements(name)}"
     if ready.exists() and ready.read_text() == wanted:
         return program
     print(f"making the environment of {name} on Python {version}", file=sys.stderr)

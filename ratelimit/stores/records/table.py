@@ -9,7 +9,7 @@ from ratelimit.ground.memo import Returning
 from ratelimit.model import Charge, Rate
 from ratelimit.stores.counting.counters import Usage
 from ratelimit.stores.counting.window import Window
-from ratelimit.stores.records.callers import ANONYMOUS, Callers
+from ratelimit.stores.records.callers import ANONYMOUS, SHARED, Callers
 from ratelimit.stores.records.record import (
     FIRST,
     GONE,
@@ -73,7 +73,7 @@ class CounterTable:
         mark, total = record[at + MARK], record[at + TOTAL]
         if not isinstance(kind, Rate):
             return Usage(total, mark, place)
-        older = self._older.get(self._key_of_older(charge.key)) if record[OLDER] else None
+        older = self._older.get(self._key_of_older(charge.key, record)) if record[OLDER] else None
         return Window(kind.window_ms, kind.precision, mark, total, array("q", older or b""), place)
 
     def save(self, key: str, counter: Window | Usage, matters_ms: int, now: int) -> None:
@@ -123,17 +123,18 @@ class CounterTable:
         return (record, at) if at else (self.callers.replace(name, grown(record, number)), len(record))
 
     def _keep_older(self, key: str, older: array[int], record: Record, until: int) -> None:
-        key = self._key_of_older(key)
+        key = self._key_of_older(key, record)
         if older:
             record[OLDER] = max(record[OLDER], until)
             self._older.of(key)[key] = older.tobytes()
         else:
             self._older.pop(key)
 
-    def _key_of_older(self, key: str) -> str:
+    def _key_of_older(self, key: str, record: Record) -> str:
+        """By whose record it is: while a request is counted, who shared may have become one of its own."""
         name, what = split(key)
-        own = self.callers.name_of(name)
-        return key if own == name else joined(own, what)
+        own = self.callers.own(name)
+        return key if own is not None and own.obj is record.obj else joined(SHARED, what)
 
     def _drop(self, name: str, record: Record) -> None:
         """Whoever still has it finds nothing in it."""

@@ -266,3 +266,28 @@ def test_a_user_within_an_organization_is_a_caller_too(clock: Clock) -> None:
         assert (store._kept.counters.callers.count, counters_of(store)) == (0, [])
 
     asyncio.run(test())
+
+
+def test_who_shared_and_has_a_place_by_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where room is made while a request is counted, what it has in the shared record is kept there as a whole."""
+    now = T
+    monkeypatch.setattr(kept.time, "monotonic_ns", lambda: now * 1_000_000)
+    store = MemoryStore(clock=lambda: now, max_callers=2)
+
+    def charge(who: str, limit: str, window_ms: int = 60_000) -> Charge:
+        made = rate(9, window_ms)
+        return Charge(made.limit, f"{{{who}}}:{limit}:{window_ms}/60", 1, made.maxes)
+
+    async def test() -> None:
+        nonlocal now
+        for number in range(2):
+            await store.acquire([charge(f"organization={number}", "short", 1_000)])
+        for _ in range(3):
+            await store.acquire([charge("ip=192.0.2.1", "a")])
+            now += 1_000
+        now += 55_000
+        await store.acquire([charge("ip=192.0.2.1", "b"), charge("ip=192.0.2.1", "a")])
+        older = {key: value for part in store._kept.counters._older.parts for key, value in part.items()}
+        assert {key: len(value) for key, value in older.items()} == {"{ip}:a:60000/60": 3 * 16}
+
+    asyncio.run(test())

@@ -26,6 +26,7 @@ from starlette.websockets import WebSocket
 
 from ratelimit.model import Readings
 from ratelimit.operations import ClassifyByRules, Rule
+from ratelimit.operations.declared import owner_of
 from ratelimit.operations.paths import split_path
 from ratelimit.operations.routes import read
 
@@ -451,3 +452,14 @@ def test_an_app_mounted_in_itself() -> None:
     app = Starlette(routes=[Route("/a/{id}", endpoint)])
     app.routes.append(Mount("/again", app=app))
     assert operation(app, "/a/acme") in (ITEM, COLLECTION)
+
+
+def test_an_app_that_wraps_itself() -> None:
+    """What is asked for routes again and again is left at some time, and classified by the shape of its paths."""
+
+    class Wrapper:
+        @property
+        def app(self) -> object:
+            return self
+
+    assert owner_of(Wrapper()) is None

@@ -7,6 +7,7 @@ import gc
 import tracemalloc
 import weakref
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from itertools import pairwise
 
 import pytest
 import trio
@@ -14,8 +15,9 @@ import trio
 from ratelimit import Identity, parse_policy
 from ratelimit.model import Charge
 from ratelimit.policy import Policy
+from ratelimit.stores.counting.counters import SPARE
 from ratelimit.stores.memory import MemoryStore
-from ratelimit.stores.records import forgetting, kept
+from ratelimit.stores.records import callers, forgetting, kept
 from tests.stores import concurrency, counters_of, forget, quota, rate
 
 T = 1_772_359_200_000
@@ -131,6 +133,21 @@ def on_no_loop(request: Coroutine[None, None, object]) -> None:
         request.send(None)
 
 
+def test_slots_that_come_and_go_beside_one_that_stays() -> None:
+    """However many are given and given back, the queue of what ends is no longer than what is held, and a little."""
+    store = MemoryStore(clock=lambda: T)
+
+    async def test() -> None:
+        await store.acquire([concurrency(9, key="c")])
+        for _ in range(500):
+            await store.release((await store.acquire([concurrency(9, key="c")])).leases)
+        (slots,) = store._kept.slots.values()
+        assert len(slots.leases) == 1
+        assert len(slots._queue) <= 2 * 2 + SPARE
+
+    asyncio.run(test())
+
+
 class Timers:
     """An event loop that is at each of its timers when the test says so."""
 
@@ -183,6 +200,27 @@ def test_units_that_were_held_go_back_days_later(passed: list[int]) -> None:
         passed[0] += 3 * 86_400_000
         forget(store)
         assert (await store.acquire(charges)).states[0].used == 1
+
+    asyncio.run(test())
+
+
+def test_a_step_drops_some_of_very_many(passed: list[int], timers: Timers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mass expiry is no pause: a step drops so many of a part, and the next one goes on in it."""
+    monkeypatch.setattr(callers, "DROPPED", 2)
+    store = MemoryStore(clock=lambda: T + passed[0])
+
+    async def test() -> None:
+        for number in range(2_000):
+            await store.acquire([rate(9, 1_000, key=f"{number}")])
+        passed[0] += 3_000
+        left = [len(counters_of(store))]
+        while timers.pending:
+            ((_, callback),) = timers.pending
+            timers.pending.clear()
+            callback()
+            left.append(len(counters_of(store)))
+        assert left[-1] == 0
+        assert max(before - after for before, after in pairwise(left)) <= 2 * 5 + 2  # of five parts without as many
 
     asyncio.run(test())
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks.apps.by_hand import adding
+
 POLICY = b'"requests";q=1000000000;w=60, "monthly";q=10000000000;w=2592000'
 CONSTANT = [
     (b"ratelimit-policy", POLICY),
@@ -116,15 +118,6 @@ class Batches(asyncio.Protocol):
             else:
                 answered.set_exception(RuntimeError(f"the answer to a PING was {data!r}"))
         self._send()
-
-
-def adding(send: Any, headers: Headers) -> Any:
-    async def added(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], *headers]}
-        await send(message)
-
-    return added
 
 
 def floor(name: str, app: Any, url: str = "") -> Any:

@@ -71,11 +71,11 @@ def store_settings(prefix: Any, timeout_ms: Any, on_failure: Any, max_callers: A
     _at("StoreSettings: prefix", checks.text, prefix, checks.PREFIX)
     _at("StoreSettings: timeout_ms", _whole_duration, timeout_ms)
     _at("StoreSettings: on_failure", checks.on_failure, on_failure)
-    _at("StoreSettings: max_callers", checks.whole, max_callers, 1, checks.LARGEST)
+    store_bound("StoreSettings", max_callers)
 
 
-def store_bound(max_callers: Any) -> None:
-    _at("MemoryStore: max_callers", checks.whole, max_callers, 1, checks.LARGEST)
+def store_bound(of: str, max_callers: Any) -> None:
+    _at(f"{of}: max_callers", checks.whole, max_callers, 1, checks.LARGEST)
 
 
 def _at(place: str, check: Callable[..., object], *values: Any) -> None:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from ratelimit.ground.words import did_you_mean, listed, not_known, shown, too_large, too_small
 
+MAX_CALLERS = 1_000_000  # of a memory store, unless it is told: 300 MB with two limits each
 LARGEST = 2**53 - 1  # a max, a cost, an instant: beyond it Lua's doubles lose units
 LONGEST_MS = 36_500 * 86_400_000  # with 1000 sub-windows, now * 1000 + 1001 windows stay below 2**53 until 2150
 SHORTEST_LEASE_MS = 1000  # it is renewed while a request runs: one of milliseconds would be lost

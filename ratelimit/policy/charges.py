@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ratelimit.checks import made
+from ratelimit.checks.values import MAX_CALLERS
 from ratelimit.ground.memo import Returning
 from ratelimit.model import (
     FOREVER,
@@ -42,7 +43,7 @@ class StoreSettings:
     prefix: str = "ratelimit"  # of every key in Redis
     timeout_ms: int = 100  # the longest a request waits for the store
     on_failure: OnFailure = "allow"  # local: this process enforces the limits until the store is back
-    max_callers: int = 1_000_000  # of memory://; 300 MB with two limits each
+    max_callers: int = MAX_CALLERS  # of memory://
     said: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from ratelimit.checks.values import MAX_CALLERS
 from ratelimit.ground.tracebacks import without_locals
 from ratelimit.model import Store
 from ratelimit.stores.connection.errors import no_client
 from ratelimit.stores.fallback.local import LocalLimiter, local_of
-from ratelimit.stores.memory import MAX_CALLERS, MemoryStore
+from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.routing.urls import CLUSTERS, SENTINELS, problem_of, split_url
 
 __all__ = ["SCHEMES", "LocalLimiter", "local_of", "open_store", "problem_of", "split_url"]

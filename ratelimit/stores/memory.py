@@ -9,6 +9,7 @@ from functools import partial
 from time import time_ns
 
 from ratelimit.checks import made
+from ratelimit.checks.values import MAX_CALLERS
 from ratelimit.model import FOREVER, Charge, Decision, Hold, Lease, State
 from ratelimit.stores.counting import asked
 from ratelimit.stores.counting.counters import Counter, Slots, Usage
@@ -20,8 +21,6 @@ from ratelimit.stores.records.forgetting import Forgetting
 from ratelimit.stores.records.kept import Kept, give_back
 from ratelimit.stores.records.prepared import PreparedCharges
 
-MAX_CALLERS = 1_000_000  # 300 MB with two limits each
-
 
 class MemoryStore:
     """Keeps counters in this process, for one process. `clock` gives milliseconds since 1970; tests move it.
@@ -32,7 +31,7 @@ class MemoryStore:
     """
 
     def __init__(self, clock: Callable[[], int] | None = None, *, max_callers: int = MAX_CALLERS) -> None:
-        made.store_bound(max_callers)
+        made.store_bound("MemoryStore", max_callers)
         self._moved = clock
         self._latest = 0  # by that clock: only where it went back is anything counted elsewhere than now
         self._name = secrets.token_hex(4)

@@ -70,7 +70,7 @@ class StoreTable(Table):
         OnFailure, PlainValidator(fields.on_failure), WithJsonSchema({"enum": list(checks.ON_FAILURE)})
     ] = Field(default="allow", description="What happens to requests while the store can't be reached.")
     max_callers: int = Field(
-        default=1_000_000,
+        default=checks.MAX_CALLERS,
         ge=1,
         le=checks.LARGEST,
         description="How many callers memory:// counts at a time. Of more, the anonymous one that was unseen for the"

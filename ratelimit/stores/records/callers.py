@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from heapq import heappop, heappush, heapreplace
 
+from ratelimit.model import FOREVER
 from ratelimit.stores.records import record as records
 from ratelimit.stores.records.record import OLDER, SEEN, Record, head_of, opened
 from ratelimit.stores.records.shards import DROPPED, LOOKED_AT, PARTS, Shards, Walk
@@ -18,7 +19,6 @@ ANONYMOUS = "{ip="  # how the names of those begin of whom no more is known than
 SHARED = "{ip}"  # the caller that they all are where there is room for none of them
 SHARED_BELOW = 100  # a part of the bound: in fewer places, as many addresses and one would push each other out for ever
 TOLD_EVERY_MS = 60_000
-FOREVER = 1 << 62
 KINDS = ("dropped", "shared", "above")
 
 Forget = Callable[[str, Record], None]
@@ -41,10 +41,7 @@ class Callers:
         self.count = 0
         self.beyond: Counter[str] = Counter()
         self.dies_at = 0  # before that all records count
-        self._last: tuple[str | None, Record | None] = (
-            None,
-            None,
-        )  # who was looked for last: a request has several counters
+        self._last: tuple[str | None, Record | None] = None, None  # who was found last: a request has several counters
         self._forget = forget
         self._forget_older = forget_older
         self._push_out = push_out

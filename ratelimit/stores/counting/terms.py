@@ -55,10 +55,14 @@ class Terms(NamedTuple):
     def lease_ms(self) -> int:
         return self.first
 
+    def sub_window(self, now_ms: int) -> int:
+        """Of a rate: the one at an instant."""
+        return now_ms * self.second // self.first
+
     def resets_after(self, now_ms: int) -> int:
         """Until all is free again, of what is charged at `now_ms`: a rate's sub-window, a quota's period, a lease."""
         if self.kind is Rate:
-            return leaves(now_ms * self.second // self.first, self.first, self.second) - now_ms
+            return leaves(self.sub_window(now_ms), self.first, self.second) - now_ms
         return self.first if self.kind is Concurrency else self.end - now_ms
 
 
@@ -72,7 +76,7 @@ class Place(NamedTuple):
 
     @classmethod
     def at(cls, terms: Terms, now_ms: int) -> Place:
-        sub_window = now_ms * terms.second // terms.first if terms.kind is Rate else 0
+        sub_window = terms.sub_window(now_ms) if terms.kind is Rate else 0
         return cls(LETTERS[terms.kind], terms.first, terms.second, sub_window)
 
 

@@ -89,7 +89,7 @@ class Prepared:
                     return None
                 continue
             window = self._kept.counters.load(charge)
-            if not isinstance(window, Window) or window.newest > _sub_window(terms, now_ms):
+            if not isinstance(window, Window) or window.newest > terms.sub_window(now_ms):
                 return None
             if window.used(now_ms, terms) > room:
                 return None
@@ -149,10 +149,6 @@ def _row(charge: Charge, terms: Terms, place: Place, now_ms: int) -> tuple[_Row,
     room = terms.max - cost
     if terms.kind is Quota:
         return (record, at + MARK, terms.start, terms.end - 1, room, cost, True), terms.end
-    newest = _sub_window(terms, now_ms)
+    newest = terms.sub_window(now_ms)
     ends = -(-(newest + 1) * terms.first // terms.second)
     return (record, at + MARK, newest, newest, room, cost, False), ends
-
-
-def _sub_window(terms: Terms, now_ms: int) -> int:
-    return now_ms * terms.second // terms.first

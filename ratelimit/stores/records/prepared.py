@@ -1,6 +1,6 @@
 """A set of charges that comes again and again: inside one sub-window, a decision is a look at some numbers.
 
-With two limits that is a tenth of the time of a look at each counter, with ten a twentieth.
+With two limits that is an eighth of the time of a look at each counter, with ten a twentieth.
 """
 
 from __future__ import annotations

@@ -128,9 +128,10 @@ def passing() -> Part:
 
 
 def finished(coroutine: Coroutine[Any, Any, object]) -> object:
-    """The result of a coroutine that waits for nothing."""
+    """The result of a coroutine that waits for nothing; it may let others have their turn."""
     try:
-        coroutine.send(None)
+        while coroutine.send(None) is None:
+            pass
     except StopIteration as end:
         return end.value
     raise RuntimeError("the coroutine waits for something, so its time would not be its own")

@@ -10,6 +10,7 @@ from ratelimit.answers.cors import CorsInside
 from ratelimit.answers.headers import answer, with_headers
 from ratelimit.answers.response import Reported
 from ratelimit.answers.telling import refusal, scoped
+from ratelimit.ground.loops import others_first
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.tracebacks import without_locals
 from ratelimit.log import lines as log
@@ -83,7 +84,7 @@ class RateLimitMiddleware:
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901 - a request, in its steps
         outer: tuple[Level, ...] = scope.get("ratelimit.policies", ())
         if scope["type"] != "http" or (outer and self._level.is_among(outer)):
             return await (self._lifespan if scope["type"] == "lifespan" else self.app)(scope, receive, send)
@@ -121,6 +122,8 @@ class RateLimitMiddleware:
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
         if not (notable or decision.leases):
             headers = style.headers(decision, identity, log_id)
+            if self._leases.at_once:
+                await others_first()
             return await self.app(scope, receive, with_headers(scope, send, headers, decision))
         report = partial(self._denials.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)

@@ -296,7 +296,8 @@ class Admitting(Protocol):
     """What a middleware needs of a store.
 
     Every method raises StoreUnavailable where the store can't be reached in time. A store that can be used on asyncio
-    alone, as its connections are made for it, has `asyncio_only = True`.
+    alone, as its connections are made for it, has `asyncio_only = True`. One whose `acquire` never waits has `at_once =
+    True`: requests that came together are decided one after the other then, before the app has its turns.
     """
 
     async def acquire(self, charges: Sequence[Charge]) -> Decision:

@@ -10,7 +10,7 @@ from types import FrameType
 
 from ratelimit.answers.headers import with_headers
 from ratelimit.answers.response import Reported
-from ratelimit.ground.loops import Loop, Task, ended, hand_over, interrupted, running, stopped
+from ratelimit.ground.loops import Loop, Task, ended, hand_over, interrupted, others_first, running, stopped
 from ratelimit.model import ASGIApp, Decision, Headers, Lease, Message, Receive, Scope, Send
 from ratelimit.slots.leases import Leases
 from ratelimit.stores import LocalLimiter
@@ -31,7 +31,10 @@ async def attended(
     held = Held(scope, receive, reported.send, decision, leases) if decision.leases else None
     receive, send = (held.receive, held.send) if held else (receive, reported.send)
     try:
-        await app(scope, receive, with_headers(scope, send, headers(), decision))
+        ours = headers()
+        if leases.at_once:
+            await others_first()
+        await app(scope, receive, with_headers(scope, send, ours, decision))
     except GeneratorExit:
         closer = sys._getframe().f_back
         if held:

@@ -15,6 +15,7 @@ class Leases:
 
     def __init__(self, store: Slots) -> None:
         self._store = store
+        self.at_once = getattr(store, "at_once", False)
         self._held = PerLoop(lambda: Renewals(store, self._left_behind()))
 
     def hold(self, leases: Sequence[Lease], look: Callable[[], None] | None = None) -> None:

@@ -30,6 +30,8 @@ class MemoryStore:
     the longest is dropped; known ones are not, see `beyond_max`. ValueError for a bound that is none.
     """
 
+    at_once = True
+
     def __init__(self, clock: Callable[[], int] | None = None, *, max_callers: int = MAX_CALLERS) -> None:
         made.store_bound("MemoryStore", max_callers)
         self._moved = clock
@@ -153,8 +155,7 @@ class MemoryStore:
         self._forgetting.wake(self._kept.forget_some)
         self._kept.seen(charges)
         now = self._clock() if now is None else now
-        if now > self._latest:
-            self._latest = now
+        self._latest = max(self._latest, now)
         return now
 
     def _view(self, charge: Charge, now: int, units: int = 1, *, reap: bool = True) -> View:

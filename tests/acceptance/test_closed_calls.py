@@ -38,6 +38,7 @@ def begun(limiter: RateLimitMiddleware, server: Server | None = None) -> Pending
     server = server or Server(10_000, EMPTY)
     call = limiter(scope_of(), server.receive, server.send)
     call.send(None)
+    call.send(None)  # its app has its first turn
     assert slots_of(limiter) == 1
     return call
 
@@ -172,6 +173,7 @@ def test_without_slots() -> None:
         shadow = '{ name = "requests", rate = "0/minute", mode = "shadow" }'
         limiter = RateLimitMiddleware(endless, policy(shadow), store=MemoryStore())
         call = limiter(scope_of(), None, None)
+        call.send(None)
         call.send(None)
         call.close()
 

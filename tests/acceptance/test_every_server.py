@@ -46,6 +46,7 @@ class Closed(MemoryStore):
 class Site:
     url: str
     store: Closed
+    server: str = ""
     ended: threading.Event = field(default_factory=threading.Event)
 
     def slots(self) -> int:
@@ -66,7 +67,7 @@ async def stream(request: Request) -> Response:
 
 @pytest.fixture(scope="module", params=SERVERS)
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
-    made = Site("", Closed())
+    made = Site("", Closed(), request.param)
 
     async def endless(request: Request) -> Response:
         async def chunks():
@@ -122,7 +123,14 @@ def test_a_denied_upload(site: Site, size: int) -> None:
         connection.sendall(head.encode() + b"x" * 500)
         assert connection.recv(12) == b"HTTP/1.1 429"
     with httpx2.Client(headers=AS_ANA, base_url=site.url) as client:
-        assert [client.post("/none", content=b"x" * size).status_code for _ in range(2)] == [429, 429]
+        for _ in range(2):
+            try:
+                answer = client.post("/none", content=b"x" * size)
+            except (httpx2.RemoteProtocolError, httpx2.NetworkError):
+                # Hypercorn leaves the rest of a body unread and closes: who has not seen that yet asks again.
+                assert site.server == "hypercorn"
+                answer = client.post("/none", content=b"x" * size)
+            assert answer.status_code == 429
 
 
 def test_slots(site: Site) -> None:

@@ -39,6 +39,7 @@ from ratelimit.slots.ending import at_exit
 from ratelimit.slots.holding import GivenHere, attended
 from ratelimit.slots.leases import Leases
 from ratelimit.stores import local_of
+from ratelimit.switch import refusing_nobody, switched, unless_off
 from ratelimit.who import asking, identity_of, operation_of
 
 
@@ -51,8 +52,11 @@ class RateLimitMiddleware:
     `classify` that returns None exempts a request from every limit; one that returns anything else than a text is a
     TypeError that names it.
 
+    RATELIMIT_MODE=off or shadow in the environment switches every limit of every middleware, loudly in the log.
+
     The app finds the Decision in `scope["ratelimit"]`, and who was counted in `scope["ratelimit.identity"]`.
-    Raises PolicyError with every problem of the file, and ValueError for the URL of a store that is not supported.
+    Raises PolicyError with every problem of the file, and ValueError for the URL of a store that is not supported
+    and a RATELIMIT_MODE that is none.
     """
 
     @without_locals
@@ -67,12 +71,13 @@ class RateLimitMiddleware:
         classify: Classify | None = None,
     ) -> None:
         self.app = app
-        self.policy = policy if isinstance(policy, Policy) else loaded(policy)
+        self.policy = switched(policy if isinstance(policy, Policy) else loaded(policy))
         self.store = opened(store, self.policy)
         self.style = style or self.policy.style
         self._scoped = scoped(self.style)
-        self._classify = classify or classify_for(self.policy.classify, app)
-        self._identify = asking(identify, self.policy) if identify else self.policy.identify
+        self._classify = unless_off(classify or classify_for(self.policy.classify, app))
+        asked = asking(identify, self.policy) if identify else self.policy.identify
+        self._identify = refusing_nobody(asked, self.policy)
         self._level = Level(self.policy, self.store)
         self._only = (self._level,)  # of all requests: to add it to no others makes no tuple anew
         self._leases = Leases(self.store)

@@ -27,6 +27,7 @@ LAYERS = (
     {"config/checks", "who", "nesting"},
     {"config"},
     {"opening"},
+    {"switch"},
     {"middleware"},
     {"__init__"},
 )

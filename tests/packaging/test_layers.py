@@ -30,6 +30,7 @@ LAYERS = (
     {"switch"},
     {"middleware"},
     {"testing"},
+    {"testing/contract"},
     {"__init__"},
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}

@@ -40,6 +40,7 @@ from ratelimit.slots.holding import GivenHere, attended
 from ratelimit.slots.leases import Leases
 from ratelimit.stores import local_of
 from ratelimit.switch import refusing_nobody, switched, unless_off
+from ratelimit.waiting.turns import Turns
 from ratelimit.who import asking, identity_of, operation_of
 
 
@@ -88,6 +89,8 @@ class RateLimitMiddleware:
         self._local_leases = Leases(GivenHere(self._local)) if self._local else self._leases
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
+        self._turns = Turns(self.policy, self.store, self._without_store) if self.policy.waits else None
+        self.store = self._turns.store if self._turns else self.store
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901 - a request, in its steps
         outer: tuple[Level, ...] = scope.get("ratelimit.policies", ())
@@ -119,11 +122,15 @@ class RateLimitMiddleware:
         log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
         style = self._style(scope) if self._scoped else self.style
         if not decision.allowed:
-            self._denials.report(decision, failure, operation, identity, log_id)
-            denied = decision.states  # not so by a policy that denies without its store
-            whole = style.denied(decision, identity, log_id) if denied else style.unavailable(log_id)
-            self._cors.denied(scope)
-            return await answer(whole, scope, send, decision)
+            if self._turns and failure is None:
+                waited = await self._turns.waited(decision, charges, identity, scope, receive)
+                decision, failure, receive = waited
+            if not decision.allowed:
+                self._denials.report(decision, failure, operation, identity, log_id)
+                denied = decision.states  # not so by a policy that denies without its store
+                whole = style.denied(decision, identity, log_id) if denied else style.unavailable(log_id)
+                self._cors.denied(scope)
+                return await answer(whole, scope, send, decision)
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
         if not (notable or decision.leases):
             headers = style.headers(decision, identity, log_id)
@@ -156,7 +163,8 @@ class RateLimitMiddleware:
         return self._scoped(scope) if self._scoped else self.style
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not await refused(self.store, receive, send):
+        if not await refused(self._turns.inner if self._turns else self.store, receive, send):
+            receive = self._turns.closing(receive) if self._turns else receive
             await self.app(scope, receive, self._closing_store(send))
 
     def _closing_store(self, send: Send) -> Send:

@@ -18,6 +18,8 @@ LARGEST = 2**53 - 1  # a max, a cost, an instant: beyond it Lua's doubles lose u
 LONGEST_MS = 36_500 * 86_400_000  # with 1000 sub-windows, now * 1000 + 1001 windows stay below 2**53 until 2150
 SHORTEST_LEASE_MS = 1000  # it is renewed while a request runs: one of milliseconds would be lost
 MOST_SUB_WINDOWS = 1000
+LONGEST_WAIT_MS = 60_000  # that a denied request is held: beyond it clients and proxies give up
+LONGEST_QUEUE = 100_000
 
 KINDS = ("organization", "user", "api_key", "application", "ip")  # what a caller may be known by
 PER = ("identity", *KINDS)
@@ -125,6 +127,13 @@ def lease_ms(value: int, written: str) -> int:
     """A duration that a process can renew in time."""
     if not SHORTEST_LEASE_MS <= value <= LONGEST_MS:
         raise ValueError(f"{written} is out of range; the shortest lease is 1s, the longest 36500d")
+    return value
+
+
+def wait_ms(value: int, written: str) -> int:
+    """How long a denied request may be held."""
+    if not 0 < value <= LONGEST_WAIT_MS:
+        raise ValueError(f"{written} is out of range; the shortest wait is 1ms, the longest 60s")
     return value
 
 

@@ -45,7 +45,8 @@ def limited_client(
     While it is open, every RateLimitMiddleware in the app counts in a memory of its own instead of its store, and where
     middlewares share a store they share that; also in apps that are mounted, and where the policy is a path. What is
     told of instants goes by the same clock: `client.clock.advance("1m")`. `client.decisions` are all that were made,
-    each a Recorded; `assert_denied` and `assert_left` read that of a response. At the end all is as it was.
+    each a Recorded; `assert_denied` and `assert_left` read that of a response. Nobody waits for a clock that stands:
+    where a tier has `wait`, a denial is told at once. At the end all is as it was.
 
     The client is entered, so that the app's lifespan runs, but for `lifespan=False`, and for one that is entered by
     `async with`, which is left to you. ValueError where no limiter is found: what wraps it has to keep it as `.app`.
@@ -75,12 +76,12 @@ def _test_client() -> Callable[..., Any]:
 
 
 def _put_in(limiters: Sequence[RateLimitMiddleware], clock: Clock, undo: ExitStack) -> None:
-    stores = {id(limiter.store): limiter.store for limiter in limiters}
+    stores = {id(store): store for limiter in limiters for store in [getattr(limiter._turns, "inner", limiter.store)]}
     for store in stores.values():
         memory = Counting(clock)
         _set(store, {"asyncio_only": False, **{verb: getattr(memory, verb) for verb in _VERBS}}, undo)
     for limiter in limiters:
-        _set(limiter, watch(limiter), undo)
+        _set(limiter, {**watch(limiter), "_turns": None}, undo)  # nobody waits for a clock that stands
 
 
 def _set(owner: Any, attributes: dict[str, Any], undo: ExitStack) -> None:

@@ -24,7 +24,7 @@ LAYERS = (
     {"stores/fallback"},
     {"stores"},
     {"slots", "config/grammar"},
-    {"config/checks", "who", "nesting"},
+    {"config/checks", "who", "nesting", "waiting"},
     {"config"},
     {"opening"},
     {"switch"},
@@ -36,7 +36,11 @@ LAYERS = (
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
 DOORS = {"stores", "stores.memory", "stores.redis"}  # all that is imported of stores/ outside of it
 IN_A_ROOM = 8  # modules of a room of stores/, besides __init__
-ONLY_IN: dict[str, set[str]] = {"redis": {"stores/connection/dial.py"}, "starlette": {"testing/client.py"}, "fastapi": set()}
+ONLY_IN: dict[str, set[str]] = {
+    "redis": {"stores/connection/dial.py"},
+    "starlette": {"testing/client.py"},
+    "fastapi": set(),
+}
 LONGEST = 215  # lines
 LONGER = {
     "stores/batching/queue.py": 260,  # the path of a decision in one file, with who waits, who is sent, who is told

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime
+from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, overload
 
 from ratelimit.ground.words import kind_of
@@ -122,7 +123,8 @@ def _tell_instants(clock: Clock, undo: ExitStack) -> None:
 
 def _limiters(app: object, undo: ExitStack) -> Iterator[RateLimitMiddleware]:
     """Those in an app and in what it mounts. An app that has not served yet builds its middlewares here."""
-    found, left = set(), [app]
+    found: set[int] = set()
+    left: list[Any] = [app]
     while left:
         one = left.pop()
         if one is None or id(one) in found:
@@ -130,11 +132,16 @@ def _limiters(app: object, undo: ExitStack) -> Iterator[RateLimitMiddleware]:
         found.add(id(one))
         if isinstance(one, RateLimitMiddleware):
             yield one
-        if getattr(one, "middleware_stack", one) is None:
+        if _has(one, "middleware_stack") and one.middleware_stack is None:
             _build(one, undo)
-        left += [getattr(one, name, None) for name in _INSIDE]
-        routes = getattr(one, "routes", None)
+        left += [getattr(one, name) for name in _INSIDE if _has(one, name)]
+        routes = one.routes if _has(one, "routes") else None
         left += routes if isinstance(routes, Sequence) else ()
+
+
+def _has(one: object, name: str) -> bool:
+    """By itself: a mock of an app has whatever it is asked for, without an end."""
+    return getattr_static(one, name, None) is not None or name in getattr(one, "__dict__", ())
 
 
 def _build(app: Any, undo: ExitStack) -> None:

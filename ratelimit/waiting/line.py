@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from ratelimit.ground.loops import Loop
@@ -16,16 +17,17 @@ class Waiter:
 
     __slots__ = ("_signal", "charges", "gone", "loop", "until")
 
-    def __init__(self, loop: Loop, charges: Sequence[Charge], up_to_ms: int) -> None:
+    def __init__(self, loop: Loop, charges: Sequence[Charge], until: float) -> None:
         self.loop = loop
         self.charges = charges
-        self.until = loop.time() + up_to_ms / 1_000
+        self.until = until
         self.gone = False  # its caller has hung up, or the server ends
         self._signal = _event(loop)
 
     def wake(self) -> None:
-        """There may be news: it looks again."""
-        self._signal.set()
+        """There may be news: it looks again. Of a loop that has ended nobody does."""
+        with suppress(RuntimeError):
+            self._signal.set()
 
     def leave(self) -> None:
         self.gone = True

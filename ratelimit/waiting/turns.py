@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from ratelimit.ground.loops import PerLoop, running
 from ratelimit.model import Admitting, Charge, Decision, Identity, Message, Receive, Scope, StoreUnavailable
@@ -24,11 +25,16 @@ WithoutStore = Callable[[Sequence[Charge], StoreUnavailable], Decision]
 
 
 class _Here:
-    """Of one event loop: its lines by the keys of counters, and how many wait, by tier and by tier and caller."""
+    """Of one event loop: its lines by the store and the keys of counters in it, and how many wait, by tier and by tier
+    and caller."""
 
     def __init__(self) -> None:
-        self.lines: dict[tuple[str, ...], Line] = {}
+        self.lines: dict[tuple[int | str, ...], Line] = {}
         self.waiting: Counter[object] = Counter()
+
+
+# The middlewares of one Policy object have one queue, as they have one memory.
+_all: WeakKeyDictionary[Policy, PerLoop[_Here]] = WeakKeyDictionary()
 
 
 class Turns:
@@ -39,7 +45,7 @@ class Turns:
         self.store: Any = _InLine(store, self)  # what the middleware asks
         self._policy = policy
         self._without_store = without_store
-        self._here: PerLoop[_Here] = PerLoop(_Here)
+        self._here = _all.setdefault(policy, PerLoop(_Here))
 
     def told(self, charges: Sequence[Charge]) -> Decision | None:
         """The denial of who comes while others stand in line before it; None where none do."""
@@ -47,7 +53,7 @@ class Turns:
             return None
         loop = running()
         lines = self._here[loop].lines
-        line = lines.get(_keys(charges)) if lines else None
+        line = lines.get(self._keys(charges)) if lines else None
         return line.told(charges, loop.time()) if line and line.can_admit(charges) else None
 
     async def waited(
@@ -61,11 +67,12 @@ class Turns:
         full = wait is None or here.waiting[tier] >= wait.queue or here.waiting[ours] >= max(1, wait.queue // SHARE)
         if wait is None or full or wait_for is None or wait_for > wait.up_to_ms:
             return denial, None, receive
-        waiter, keys = Waiter(loop, charges, wait.up_to_ms), _keys(charges)
+        now, keys = loop.time(), self._keys(charges)
+        waiter = Waiter(loop, charges, now + wait.up_to_ms / 1_000)
         line = here.lines.get(keys)
         if line is None:
             line = here.lines[keys] = Line()
-            line.denied(denial, loop.time())
+            line.denied(denial, now)
         line.waiters.append(waiter)
         here.waiting.update((tier, ours))
         watch = Watch(loop, receive, waiter.leave)
@@ -76,13 +83,13 @@ class Turns:
         except StoreUnavailable as error:
             failure, decision = error, self._without_store(charges, error)
         finally:
-            line.leave(waiter)
-            if not line.waiters:
-                del here.lines[keys]
             for counted in (tier, ours):
                 here.waiting[counted] -= 1
                 if not here.waiting[counted]:
                     del here.waiting[counted]
+            if len(line.waiters) == 1:
+                del here.lines[keys]
+            line.leave(waiter)
             receive = watch.end()
         return decision, failure, receive
 
@@ -109,6 +116,9 @@ class Turns:
         if line.costs(waiter.charges):
             return line.told(waiter.charges, now)
         return await self.inner.acquire(waiter.charges)
+
+    def _keys(self, charges: Sequence[Charge]) -> tuple[int | str, ...]:
+        return id(self.inner), *[charge.key for charge in charges]
 
     def closing(self, receive: Receive) -> Receive:
         """Of a lifespan: who waits when it ends is denied at once."""
@@ -137,7 +147,3 @@ class _InLine:
 
     async def acquire(self, charges: Sequence[Charge]) -> Decision:
         return self._turns.told(charges) or await self._store.acquire(charges)
-
-
-def _keys(charges: Sequence[Charge]) -> tuple[str, ...]:
-    return tuple([charge.key for charge in charges])

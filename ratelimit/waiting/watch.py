@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 
 from ratelimit.ground.loops import Loop, Task, ended
 from ratelimit.model import Message, Receive, Scope
@@ -26,7 +27,8 @@ class Watch:
 
     def begin(self, scope: Scope) -> None:
         if not any(line[0] in _OF_A_BODY and line[-1] != b"0" for line in scope["headers"]):
-            self._listening = self._loop.create_task(self._listen())
+            # in the request's own context: an outer middleware's `receive` may look into it
+            self._listening = self._loop.create_task(self._listen(), context=copy_context())
 
     def end(self) -> Receive:
         """What the app is to receive by. Nothing is awaited: a slot may have been given, and nobody holds it yet."""

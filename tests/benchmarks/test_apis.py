@@ -79,7 +79,7 @@ def test_wrong(index: int, changes: dict[str, Any], expected: str) -> None:
 
 @pytest.mark.parametrize(("late", "expected"), [(0.0001, {}), (0.15, {"Retry-After": 1})])
 def test_a_denial_that_is_told_again(late: float, expected: dict[str, int]) -> None:
-    """Its wait counts from when its reply arrived: it may be longer by a trip, and so a second when rounded, no more."""
+    """Its wait counts from when its reply arrived: it may be longer by a trip, and so a second where it is rounded."""
     again = Answer(FREE - 60 + late, FREE - 60 + late, 429, told(0, **{"retry-after": "61"}), BODY)
     assert found([*lendworks(), again]) == expected
 

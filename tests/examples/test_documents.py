@@ -1,4 +1,4 @@
-"""The OpenAPI documents of the examples are valid, and past their limits no API gives an answer that is not in its own."""
+"""The documents of the examples are OpenAPI, and past its limits no API gives an answer that is not in its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the three APIs have in common: who is calling, and things in memory by kind and id."""
+"""What the APIs have in common: who is calling, and things in memory by kind and id."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""What is of FastAPI alone: the limiter's answers in the OpenAPI document."""
+"""What needs FastAPI: dependencies of endpoints, and the limiter's answers in the OpenAPI document."""
 
+from ratelimit.fastapi.control import RateLimit, control
 from ratelimit.fastapi.document import document
 
-__all__ = ["document"]
+__all__ = ["RateLimit", "control", "document"]

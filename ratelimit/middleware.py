@@ -10,6 +10,9 @@ from ratelimit.answers.cors import CorsInside
 from ratelimit.answers.headers import answer, with_headers
 from ratelimit.answers.response import Reported
 from ratelimit.answers.telling import refusal, scoped
+from ratelimit.control.account import Account
+from ratelimit.control.control import Control, new
+from ratelimit.control.late import Late
 from ratelimit.ground.loops import others_first
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.tracebacks import without_locals
@@ -55,7 +58,8 @@ class RateLimitMiddleware:
 
     RATELIMIT_MODE=off or shadow in the environment switches every limit of every middleware, loudly in the log.
 
-    The app finds the Decision in `scope["ratelimit"]`, and who was counted in `scope["ratelimit.identity"]`.
+    The app finds the Decision in `scope["ratelimit"]`, who was counted in `scope["ratelimit.identity"]`, and in
+    `scope["ratelimit.control"]` the Control with which it charges, refunds and holds units by hand.
     Raises PolicyError with every problem of the file, and ValueError for the URL of a store that is not supported
     and a RATELIMIT_MODE that is none.
     """
@@ -76,7 +80,7 @@ class RateLimitMiddleware:
         self.store = opened(store, self.policy)
         self.style = style or self.policy.style
         self._scoped = scoped(self.style)
-        self._classify = unless_off(classify or classify_for(self.policy.classify, app))
+        self._classify = unless_off(classify or classify_for(self.policy.classify, app), self.policy)
         asked = asking(identify, self.policy) if identify else self.policy.identify
         self._identify = refusing_nobody(asked, self.policy)
         self._level = Level(self.policy, self.store)
@@ -89,6 +93,7 @@ class RateLimitMiddleware:
         self._local_leases = Leases(GivenHere(self._local)) if self._local else self._leases
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
+        self._account = Account(self)
         self._turns = Turns(self.policy, self.store, self._without_store) if self.policy.waits else None
         self.store = self._turns.store if self._turns else self.store
 
@@ -126,21 +131,28 @@ class RateLimitMiddleware:
                 waited = await self._turns.waited(decision, charges, identity, scope, receive)
                 decision, failure, receive = waited
             if not decision.allowed:
+                decision = self._account.pending.soon(decision) if self._account.conditional else decision
                 self._denials.report(decision, failure, operation, identity, log_id)
                 denied = decision.states  # not so by a policy that denies without its store
                 whole = style.denied(decision, identity, log_id) if denied else style.unavailable(log_id)
                 self._cors.denied(scope)
                 return await answer(whole, scope, send, decision)
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
-        if not (notable or decision.leases):
+        scope["ratelimit.control"] = control = new(Control, (self._account, decision, identity))
+        if outer:
+            control.outer = outer
+        if not (notable or decision.leases or self._account.late):
             headers = style.headers(decision, identity, log_id)
             if self._leases.at_once:
                 await others_first()
             return await self.app(scope, receive, with_headers(scope, send, headers, decision))
+        late = Late(self.app, control, operation, style, log_id) if self._account.late else None
         report = partial(self._denials.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)
         headers_of = partial(style.headers, decision, identity, log_id)
         leases = self._local_leases if decision.unavailable else self._leases
+        if late:
+            return await late.run(scope, receive, reported, leases)
         return await attended(self.app, scope, receive, reported, headers_of, decision, leases)
 
     def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision:
@@ -173,6 +185,7 @@ class RateLimitMiddleware:
                 self._outage.close()
                 self._denials.close()
                 try:
+                    await self._account.close()
                     await self._local_leases.close()
                     await self._leases.close()
                     await self.store.close()

@@ -78,6 +78,8 @@ def _limit(limit: LimitTable) -> Limit:
         enforce_from_ms=0 if limit.enforce_from is None else max(0, _milliseconds(limit.enforce_from)),
         reserve=limit.reserve,
         hold=limit.hold,
+        refund_on=tuple(limit.refund_on or ()),
+        charge_on=tuple(limit.charge_on or ()),
     )
     object.__setattr__(made, "per", tuple(limit.per))  # checked: an attribute of a key may be named nearly as a kind
     return made

@@ -124,10 +124,19 @@ class Counting(MemoryStore):
     """The memory that counts instead of a limiter's own store, and tells what it decides."""
 
     async def acquire(self, charges: Sequence[Charge]) -> Decision:
-        decision = await super().acquire(charges)
-        if asking := _asking.get():
-            asking.request.recorder.took(asking, decision)
-        return decision
+        return _took(await super().acquire(charges))
+
+    async def charge(self, charges: Sequence[Charge], units: int = 1) -> Decision:
+        return _took(await super().charge(charges, units))
+
+    async def hold(self, charges: Sequence[Charge], units: int, lease_ms: int) -> Decision:
+        return _took(await super().hold(charges, units, lease_ms))
+
+
+def _took(decision: Decision) -> Decision:
+    if asking := _asking.get():
+        asking.request.recorder.took(asking, decision)
+    return decision
 
 
 def watch(limiter: RateLimitMiddleware) -> dict[str, Any]:

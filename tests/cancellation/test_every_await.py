@@ -41,6 +41,9 @@ ELSEWHERE = {
     ("middleware.py", "RateLimitMiddleware._lifespan"): "at start and shutdown",
     ("middleware.py", "RateLimitMiddleware._refuse"): "before a store is asked: nothing is charged, and nothing held",
     ("middleware.py", "await self._refuse(why, scope, send)"): "of that",
+    ("middleware.py", "await late.run(scope, receive, reported, leases)"): "tests/control/test_cancelled.py",
+    ("answers/inside.py", "Response.send"): "tests/control/test_cancelled.py",
+    ("answers/inside.py", "Response.end"): "of that",
     ("opening.py", "refused"): "at start",
     ("switch.py", "refusing_nobody.lenient"): "before a store is asked, as identify itself",
     ("waiting/turns.py", "Turns.waited"): "of who waits: tests/waiting/test_cancelled.py",
@@ -116,8 +119,9 @@ ELSEWHERE = {
     ("stores/fallback/gate.py", "NodeGate.call"): "of the task that settles",
     ("stores/fallback/gate.py", "NodeGate.call_there"): "of the task that settles",
 }
+APART = ("control", "testing")  # tests/control/test_cancelled.py; and no request but a test's
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
-FILES = [file for file in FILES if not file.startswith("testing/")]  # no request but a test's
+FILES = [file for file in FILES if not file.startswith(APART)]
 IN_THE_BACKGROUND = {"Link._run", "ClusterNodes._learn", "ClusterNodes._ask"}
 
 

@@ -20,6 +20,7 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from ratelimit import Identity, MemoryStore, Policy, RateLimitMiddleware, RedisStore, load_policy, open_store
+from ratelimit.fastapi import RateLimit
 from ratelimit.model import Scope
 from ratelimit.styles import wire
 from ratelimit.testing import Clock, LimitedClient, assert_denied, assert_left, limited_client
@@ -266,6 +267,30 @@ def test_the_lifespan_runs() -> None:
         assert seen == ["started"]
         assert client.app.routes == app.routes
     assert seen == ["started", "ended"]
+
+
+def test_what_is_charged_and_held_by_hand() -> None:
+    """It is of the response too: a hold that does not fit denies it, and what was charged is not left."""
+    app = FastAPI()
+
+    @app.get("/rows/{count}")
+    async def rows(count: int, rate_limit: RateLimit) -> None:
+        await rate_limit.charge(count, limit="rows")
+
+    @app.get("/tokens/{count}")
+    async def tokens(count: int, rate_limit: RateLimit) -> None:
+        async with rate_limit.hold(count, limit="tokens"):
+            pass
+
+    limits = '{ name = "rows", rate = "10/minute" }, { name = "tokens", rate = "9/minute", hold = true }'
+    app.add_middleware(RateLimitMiddleware, policy=policy(limits))
+    with limited_client(app, headers=AS_ANA) as client:
+        assert_left(client.get("/rows/3"), rows=6, tokens=8)
+        assert client.get("/tokens/1").status_code == 200
+        denied = client.get("/tokens/8")
+        assert denied.status_code == 429
+        assert_denied(denied, limit="tokens", retry_after=61)
+        assert_denied(client.get("/tokens/99"), limit="tokens", retry_after=None)
 
 
 def test_a_websocket_passes() -> None:

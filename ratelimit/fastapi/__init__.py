@@ -1,0 +1,6 @@
+"""What needs FastAPI: dependencies of endpoints, and the limiter's answers in the OpenAPI document."""
+
+from ratelimit.fastapi.control import RateLimit, control
+from ratelimit.fastapi.document import document
+
+__all__ = ["RateLimit", "control", "document"]

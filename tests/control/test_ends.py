@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -231,7 +232,7 @@ def test_on_trio() -> None:
         limited = limiter(handle)
         assert status(await ask(limited, **COMPLETION)) == 200
         with trio.fail_after(5):
-            while (await used(limited, "tokens"))["tokens"] > 100:  # noqa: ASYNC110 - a task of the limiter's
+            while (await used(limited, "tokens"))["tokens"] > 100:
                 await trio.lowlevel.checkpoint()
         assert await used(limited, "tokens", "rows") == {"tokens": 100, "rows": 7}
         await limited._account.close()
@@ -316,9 +317,47 @@ def test_a_response_without_a_look_at_its_status() -> None:
     run(test())
 
 
-def test_no_garbage() -> None:
-    """A request that was denied from inside is gone when it ends: what was raised refers to it, and is not kept."""
-    inside = Inside()
-    inside.deny(Decision(False, 1), DeniedInside("one"))
-    inside.end()
-    assert inside._raised == []
+async def _fits(control: Control, send: Any) -> None:
+    async with control.hold(10, limit="tokens"):
+        pass
+
+
+async def _denied(control: Control, send: Any) -> None:
+    async with control.hold(1001, limit="tokens"):
+        pass
+
+
+async def _handled(control: Control, send: Any) -> None:
+    with suppress(DeniedInside):
+        await _denied(control, send)
+
+
+async def _refused(control: Control, send: Any) -> None:
+    with suppress(ValueError):
+        await control.charge(-1, limit="tokens")
+
+
+@pytest.mark.parametrize("handle", [_fits, _denied, _handled, _refused])
+@pytest.mark.parametrize("kind", ["memory", "valkey"])
+def test_no_garbage(handle: Any, kind: str, valkey: Server, prefix: str) -> None:
+    """A control does not refer to the scope that it is in, nor is an error kept that refers to both: when a request has
+    ended nothing of it is left for the garbage collector."""
+
+    async def test() -> None:
+        store = MemoryStore() if kind == "memory" else RedisStore(valkey.url, prefix=prefix, timeout=5)
+        limited = limiter(app(handle), store=store)
+        await ask(limited, **COMPLETION)
+        await turns()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                await ask(limited, **COMPLETION)
+                await turns()
+            found = [one for one in gc.get_objects() if isinstance(one, Control)]
+        finally:
+            gc.enable()
+        assert found == []
+        await store.close()
+
+    run(test())

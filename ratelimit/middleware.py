@@ -12,6 +12,7 @@ from ratelimit.answers.response import Reported
 from ratelimit.answers.telling import refusal, scoped
 from ratelimit.control.account import Account
 from ratelimit.control.control import Control, new
+from ratelimit.control.deferred import Deferred
 from ratelimit.control.late import Late
 from ratelimit.ground.loops import others_first
 from ratelimit.ground.printable import in_a_line
@@ -52,7 +53,7 @@ class RateLimitMiddleware:
     variable RATELIMIT_STORE_URL counts, then the policy's own, which is memory:// unless it says otherwise. `style`,
     `identify` and `classify` take the place of the policy's. An `identify` that returns None leaves a request to it, a
     `classify` that returns None exempts a request from every limit; one that returns anything else than a text is a
-    TypeError that names it.
+    TypeError that names it. With `identify=deferred()` of ratelimit.fastapi the app says later who is calling.
 
     The app finds the Decision in `scope["ratelimit"]`, who was counted in `scope["ratelimit.identity"]`, and in
     `scope["ratelimit.control"]` the Control with which it charges, refunds and holds units by hand.
@@ -87,7 +88,7 @@ class RateLimitMiddleware:
         self._local_leases = Leases(GivenHere(self._local)) if self._local else self._leases
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
-        self._account = Account(self)
+        self._account = Account(self, deferred=isinstance(identify, Deferred))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901 - a request, in its steps
         outer: tuple[Level, ...] = scope.get("ratelimit.policies", ())

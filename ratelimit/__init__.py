@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ratelimit.control.control import Control
 from ratelimit.identity import hash_api_key, identify_user
 from ratelimit.log.outage import requests_without_store
 from ratelimit.middleware import RateLimitMiddleware
@@ -35,6 +36,7 @@ __all__ = [
     "Answer",
     "Charge",
     "Concurrency",
+    "Control",
     "Decision",
     "Hold",
     "Identity",

@@ -12,6 +12,7 @@ from ratelimit.answers.response import Reported
 from ratelimit.answers.telling import refusal, scoped
 from ratelimit.control.account import Account
 from ratelimit.control.control import Control, new
+from ratelimit.control.deferred import Deferred
 from ratelimit.control.late import Late
 from ratelimit.ground.loops import others_first
 from ratelimit.ground.printable import in_a_line
@@ -54,7 +55,7 @@ class RateLimitMiddleware:
     variable RATELIMIT_STORE_URL counts, then the policy's own, which is memory:// unless it says otherwise. `style`,
     `identify` and `classify` take the place of the policy's. An `identify` that returns None leaves a request to it, a
     `classify` that returns None exempts a request from every limit; one that returns anything else than a text is a
-    TypeError that names it.
+    TypeError that names it. With `identify=deferred()` of ratelimit.fastapi the app says later who is calling.
 
     RATELIMIT_MODE=off or shadow in the environment switches every limit of every middleware, loudly in the log.
 
@@ -80,7 +81,7 @@ class RateLimitMiddleware:
         self.store = opened(store, self.policy)
         self.style = style or self.policy.style
         self._scoped = scoped(self.style)
-        self._classify = unless_off(classify or classify_for(self.policy.classify, app), self.policy)
+        self._classify = unless_off(classify or classify_for(self.policy.classify, app), self)
         asked = asking(identify, self.policy) if identify else self.policy.identify
         self._identify = refusing_nobody(asked, self.policy)
         self._level = Level(self.policy, self.store)
@@ -93,7 +94,7 @@ class RateLimitMiddleware:
         self._local_leases = Leases(GivenHere(self._local)) if self._local else self._leases
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
-        self._account = Account(self)
+        self._account = Account(self, deferred=isinstance(identify, Deferred))
         self._turns = Turns(self.policy, self.store, self._without_store) if self.policy.waits else None
         self.store = self._turns.store if self._turns else self.store
 

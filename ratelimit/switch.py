@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
+from functools import cache
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from ratelimit.answers.cors import CorsInside
 from ratelimit.checks.values import one_of_these
 from ratelimit.control.account import Account
-from ratelimit.control.control import Control, Limits, new
+from ratelimit.control.control import Limits, OfExempt, new
 from ratelimit.ground.printable import in_a_line
 from ratelimit.log import lines as log
-from ratelimit.model import ANONYMOUS, Admitting, Charge, Classify, Decision, Identify, Identity, Limit, Refused, Scope
-from ratelimit.nesting import Level
+from ratelimit.model import ANONYMOUS, Charge, Classify, Decision, Identify, Identity, Limit, Refused, Scope
 from ratelimit.opening import denials_of
 from ratelimit.policy import Policy
 from ratelimit.slots.leases import Leases
-from ratelimit.stores import LocalLimiter
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.who import identity_of
 
@@ -52,42 +50,38 @@ def switched(policy: Policy) -> Policy:
     return _in_shadow[policy]
 
 
-def unless_off(classify: Classify, policy: Policy) -> Classify:
+class Limiter(Protocol):
+    policy: Policy
+    _account: Account
+
+
+def unless_off(classify: Classify, limiter: Limiter) -> Classify:
     """The same, or while all is switched off one that exempts every request. What an app asks of its scope is there
     all the same: a Decision without limits, an Identity of the address, a Control that counts nowhere."""
     if mode() != "off":
         return classify
-    account = Account(_Nowhere(policy))
+    nowhere = cache(_nowhere)
 
     def exempt(scope: Scope) -> None:
-        decision, identity = Decision(True, now_ms=0), Identity(ip=policy.address(scope) or None)
+        decision, identity = Decision(True, now_ms=0), Identity(ip=limiter.policy.address(scope) or None)
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
-        scope["ratelimit.control"] = new(OfOff, (account, decision, identity))
+        scope["ratelimit.control"] = new(OfOff, (nowhere(limiter._account), decision, identity))
 
     return exempt
 
 
-class OfOff(Control):
-    """Of a request while all is switched off: what is charged, held or given back of any limit is counted nowhere."""
-
-    async def refund(self, units: int | None = None) -> None:
-        """It took nothing."""
+class OfOff(OfExempt):
+    """Of a request while all is switched off: what is charged or held of any limit is counted nowhere."""
 
     def charges(self, limit: Limits) -> tuple[Charge, ...]:
         return ()
 
 
-class _Nowhere:
-    """What such a control asks: a memory in which there is nothing."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
-        self.store: Admitting = MemoryStore()
-        self._local: Callable[[], LocalLimiter] | None = None
-        self._level = Level(policy, self.store)
-        self._leases = Leases(self.store)
-        self._denials = denials_of(policy)
-        self._cors = CorsInside(None)
+def _nowhere(account: Account) -> Account:
+    """The same, on a memory in which there is nothing."""
+    made, memory = copy(account), MemoryStore()
+    made._store, made.leases, made._waits = memory, Leases(memory), False
+    return made
 
 
 def refusing_nobody(identify: Identify, policy: Policy) -> Identify:

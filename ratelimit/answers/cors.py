@@ -19,8 +19,8 @@ class CorsInside:
 
     __slots__ = ("_app",)
 
-    def __init__(self, app: ASGIApp | None) -> None:
-        self._app = app  # None: it was looked at, or there is none
+    def __init__(self, app: ASGIApp) -> None:
+        self._app: ASGIApp | None = app  # None: it was looked at
 
     def denied(self, scope: Scope) -> None:
         if self._app is not None and has_origin(scope):

@@ -13,7 +13,7 @@ from ratelimit.middleware import RateLimitMiddleware
 from ratelimit.model import ASGIApp
 from ratelimit.styles import wire
 from ratelimit.testing.clock import START, Clock
-from ratelimit.testing.recorded import Counting, Recorder, now_ms, real_now_ms, watch
+from ratelimit.testing.recorded import Counting, Recorder, now_ms, real_now_ms, watch, watch_account
 
 if TYPE_CHECKING:
     from ratelimit.testing.client import LimitedClient
@@ -83,6 +83,7 @@ def _put_in(limiters: Sequence[RateLimitMiddleware], clock: Clock, undo: ExitSta
         _set(store, {"asyncio_only": False, **{verb: getattr(memory, verb) for verb in _VERBS}}, undo)
     for limiter in limiters:
         _set(limiter, {**watch(limiter), "_turns": None}, undo)  # nobody waits for a clock that stands
+        _set(limiter._account, watch_account(limiter._account), undo)
 
 
 def _set(owner: Any, attributes: dict[str, Any], undo: ExitStack) -> None:

@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any
 from weakref import WeakValueDictionary
 
+from ratelimit.control.account import Account
 from ratelimit.middleware import RateLimitMiddleware
 from ratelimit.model import ASGIApp, Charge, Decision, Identity, Message, Receive, Scope, Send
 from ratelimit.stores.memory import MemoryStore
@@ -153,6 +154,16 @@ def watch(limiter: RateLimitMiddleware) -> dict[str, Any]:
         return _noted(_asking.get(), "identity", identify(scope))
 
     return {"_classify": classified, "_identify": identified}
+
+
+def watch_account(account: Account) -> dict[str, Any]:
+    """The same of the decision for who is known later, by `identify=deferred()`."""
+    acquire = account.acquire
+
+    async def acquired(identity: Identity, operation: str, outer: Any) -> Any:
+        return await acquire(_noted(_asking.get(), "identity", identity), operation, outer)
+
+    return {"acquire": acquired}
 
 
 def _noted(asking: _Asking | None, name: str, said: Any) -> Any:

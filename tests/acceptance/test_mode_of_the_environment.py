@@ -6,13 +6,13 @@ import logging
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from ratelimit import Decision, Identity, Limit, Policy, Rate, RateLimitMiddleware, StoreUnavailable
-from ratelimit.fastapi import RateLimit
+from ratelimit.fastapi import RateLimit, decide, deferred
 from ratelimit.middleware import RateLimitMiddleware as Middleware
 from ratelimit.model import Message, Refused
 from ratelimit.stores.memory import MemoryStore
@@ -230,3 +230,24 @@ def test_off_with_a_control() -> None:
     for _ in range(3):
         answer = TestClient(app, headers={"Authorization": f"Bearer {ANA}"}).get("/7")
         assert (answer.status_code, answer.json()) == (200, {})
+
+
+@pytest.mark.parametrize("mode", ["off", "shadow"])
+def test_a_caller_that_is_known_later(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the app says who is calling, nobody is denied either, at the door or inside."""
+    monkeypatch.setenv("RATELIMIT_MODE", mode)
+    app = FastAPI()
+
+    async def who() -> Identity:
+        return Identity(user="ana", tier="basic")
+
+    @app.get("/7", dependencies=[Depends(decide(who))])
+    async def seven() -> str:
+        return "here you are"
+
+    made = policy('{ name = "requests", rate = "0/minute" }', anonymous="0/minute")
+    app.add_middleware(RateLimitMiddleware, policy=made, identify=deferred(), store=MemoryStore(clock=lambda: 0))
+    for _ in range(3):
+        answer = TestClient(app).get("/7")
+        assert (answer.status_code, answer.json()) == (200, "here you are")
+        assert not [name for name in answer.headers if "ratelimit" in name]

@@ -58,6 +58,7 @@ ELSEWHERE = {
     ("slots/ending.py", "_give_back"): "at the end of the process",
     ("slots/holding.py", "GivenHere.release"): "without a store, where nothing is waited for",
     ("slots/holding.py", "Held._listen"): "a task of its own",
+    ("slots/holding.py", "Held.take"): "of a caller who is known later: tests/control/test_cancelled.py",
     (
         "slots/holding.py",
         "await ended(self._listening)",

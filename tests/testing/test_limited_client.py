@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import Depends, FastAPI, Request, WebSocket
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse, RedirectResponse
@@ -20,7 +20,7 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from ratelimit import Identity, MemoryStore, Policy, RateLimitMiddleware, RedisStore, load_policy, open_store
-from ratelimit.fastapi import RateLimit
+from ratelimit.fastapi import RateLimit, decide, deferred
 from ratelimit.model import Scope
 from ratelimit.styles import wire
 from ratelimit.testing import Clock, LimitedClient, assert_denied, assert_left, limited_client
@@ -291,6 +291,25 @@ def test_what_is_charged_and_held_by_hand() -> None:
         assert denied.status_code == 429
         assert_denied(denied, limit="tokens", retry_after=61)
         assert_denied(client.get("/tokens/99"), limit="tokens", retry_after=None)
+
+
+def test_a_caller_that_is_known_later() -> None:
+    """Its decision is the latest of its response, and tells of whom it is."""
+    app = FastAPI()
+
+    async def who() -> Identity:
+        return Identity(user="ana", tier="basic")
+
+    @app.get("/7", dependencies=[Depends(decide(who))])
+    async def seven() -> None:
+        return None
+
+    app.add_middleware(RateLimitMiddleware, policy=policy(TWO), identify=deferred())
+    with limited_client(app) as client:
+        assert_left(client.get("/7"), requests=1)
+        assert [one.identity.tier for one in client.decisions] == ["anonymous", "basic"]
+        client.get("/7")
+        assert assert_denied(client.get("/7"), limit="requests").identity.user == "ana"
 
 
 def test_a_websocket_passes() -> None:

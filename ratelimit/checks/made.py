@@ -81,6 +81,11 @@ def store_settings(prefix: Any, timeout_ms: Any, on_failure: Any, max_callers: A
     store_bound("StoreSettings", max_callers)
 
 
+def wait(up_to_ms: Any, queue: Any) -> None:
+    _at("Wait: up_to_ms", lambda value: checks.wait_ms(_whole(value), shown(value)), up_to_ms)
+    _at("Wait: queue", checks.whole, queue, 1, checks.LONGEST_QUEUE)
+
+
 def store_bound(of: str, max_callers: Any) -> None:
     _at(f"{of}: max_callers", checks.whole, max_callers, 1, checks.LARGEST)
 

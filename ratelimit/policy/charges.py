@@ -28,6 +28,7 @@ from ratelimit.policy.keys import by_value, escaped, getter_of, memorable
 from ratelimit.policy.overrides import Matched, Override
 from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, listed
 from ratelimit.policy.unknown import KnownOperations
+from ratelimit.policy.waits import Wait
 
 __all__ = ["OnFailure", "Override", "Policy", "StoreSettings"]
 
@@ -69,6 +70,7 @@ class Policy:
     store: StoreSettings = StoreSettings()
     origin: str = ""
     operations: frozenset[str] = frozenset()
+    waits: Mapping[str, Wait] = field(default_factory=dict)  # by tier; of the others a denial is told at once
     _compiled: Mapping[str, Tier] = field(init=False, repr=False)
     _matched: Matched = field(init=False, repr=False)
     _named: frozenset[str] = field(init=False, repr=False)  # operations; users' own names for others are without number
@@ -81,6 +83,8 @@ class Policy:
     def __post_init__(self) -> None:
         if self.default_tier is not None and self.default_tier not in self.tiers:
             raise ValueError(f'default_tier is "{self.default_tier}", but the policy has only {listed(self.tiers)}')
+        if unknown := set(self.waits) - set(self.tiers):
+            raise ValueError(f"waits names {listed(sorted(unknown))}, but the policy has only {listed(self.tiers)}")
         compiled = {name: compile_tier(name, limits) for name, limits in self.tiers.items()}
         object.__setattr__(self, "_compiled", compiled)
         object.__setattr__(self, "_named", frozenset().union(*[tier.by_operation for tier in compiled.values()]))
@@ -132,6 +136,12 @@ class Policy:
         name = self.default_tier if identity.tier is None else identity.tier
         tier = self._compiled.get(name) if name is not None else None
         return (tier, identity) if tier is not None else self._tier_of(self._instead.of(identity))
+
+    def wait_of(self, identity: Identity) -> tuple[str, Wait | None]:
+        """The tier that counts for a caller, and how long its denied requests may wait."""
+        _, identity = self._tier_of(identity)
+        tier = identity.tier or self.default_tier or ""
+        return tier, self.waits.get(tier)
 
     def _by_fields(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
         named = operation if operation in self._named or isinstance(operation, Readings) else None

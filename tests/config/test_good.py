@@ -11,7 +11,7 @@ from ratelimit.identity import IdentifyByApiKey, hash_api_key
 from ratelimit.identity.address import ClientAddress
 from ratelimit.model import FOREVER, Concurrency, Identity, Quota, Rate
 from ratelimit.operations import ClassifyByRules
-from ratelimit.policy import Policy, StoreSettings
+from ratelimit.policy import Policy, StoreSettings, Wait
 from ratelimit.stores import open_store
 from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders
 
@@ -128,6 +128,12 @@ def test_reserve() -> None:
     acme = Identity("acme", tier="all")
     keys = [charge.key for charge in good("reserve").charges(acme, "search")]
     assert [charge.key for charge in without.charges(acme, "search")] == keys
+
+
+def test_wait() -> None:
+    """Of the tiers that say so, for how long and how many; of the others nobody waits."""
+    assert good("wait").waits == {"basic": Wait(2_000, 1_000), "premium": Wait(250, 100)}
+    assert good("everything").waits == {}
 
 
 def test_hold() -> None:

@@ -29,6 +29,14 @@ def check_limits(valid: Valid) -> Iterator[Problem]:
         yield from _check_attributes(valid, path, limit)
     for tier in valid.file.tiers:
         yield from _check_names(valid, tier)
+        yield from _check_wait(valid, tier)
+
+
+def _check_wait(valid: Valid, tier: str) -> Iterator[Problem]:
+    table = valid.file.tiers[tier]
+    if table.wait and not any(limit.mode == "enforce" and limit.concurrency is None for limit in table.limits):
+        why = "has no effect: no rate and no quota of this tier denies anybody, and slots are not waited for"
+        yield Problem(("tiers", tier, "wait"), why, odd=True)
 
 
 def limits_of(valid: Valid) -> Iterator[tuple[Path, LimitTable]]:

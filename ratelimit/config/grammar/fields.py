@@ -29,6 +29,11 @@ RESERVED = (*checks.PER, "tier")
 duration, lease = checks.duration, checks.lease
 
 
+def wait(value: Any) -> int:
+    """A duration that a denied request may be held for."""
+    return checks.wait_ms(duration(value), shown(value))
+
+
 def store_url(value: Any) -> str:
     """`redis://user:password@host:6379/0`. No message shows more of it than the scheme: it may hold a password."""
     scheme = split_url(value).scheme if isinstance(value, str) else ""

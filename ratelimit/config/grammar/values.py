@@ -50,6 +50,7 @@ Mode = Annotated[
 ]
 Duration = Annotated[int, PlainValidator(fields.duration), _DURATION]
 Lease = Annotated[int, PlainValidator(fields.lease), _DURATION]
+UpTo = Annotated[int, PlainValidator(fields.wait), _DURATION]
 RateAmount = Annotated[Amount, PlainValidator(amounts.rate), _RATE]
 QuotaAmount = Annotated[Amount, PlainValidator(amounts.quota), _QUOTA]
 ConcurrencyAmount = Annotated[Amount, PlainValidator(amounts.concurrency), _CONCURRENCY]

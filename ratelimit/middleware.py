@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from copy import copy
 from functools import partial
 
 from ratelimit.answers.cors import CorsInside
@@ -39,11 +40,13 @@ from ratelimit.slots.ending import at_exit
 from ratelimit.slots.holding import GivenHere, attended
 from ratelimit.slots.leases import Leases
 from ratelimit.stores import local_of
+from ratelimit.websockets.handshake import handshake, spoken_to
+from ratelimit.websockets.messages import Messages
 from ratelimit.who import asking, identity_of, operation_of
 
 
 class RateLimitMiddleware:
-    """Limits what an ASGI app is asked for.
+    """Limits what an ASGI app is asked for: requests, and the handshakes and messages of WebSockets.
 
     `policy` is a Policy or the path of a config file. `store` is a Store or its URL; without one the environment
     variable RATELIMIT_STORE_URL counts, then the policy's own, which is memory:// unless it says otherwise. `style`,
@@ -66,7 +69,7 @@ class RateLimitMiddleware:
         identify: Identify | None = None,
         classify: Classify | None = None,
     ) -> None:
-        self.app = app
+        self.app = self._exempted = app
         self.policy = policy if isinstance(policy, Policy) else loaded(policy)
         self.store = opened(store, self.policy)
         self.style = style or self.policy.style
@@ -83,17 +86,21 @@ class RateLimitMiddleware:
         self._local_leases = Leases(GivenHere(self._local)) if self._local else self._leases
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
+        self._handshakes: ASGIApp | None = None
+        self._handshakes = partial(handshake, self._for_handshakes())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901 - a request, in its steps
         outer: tuple[Level, ...] = scope.get("ratelimit.policies", ())
         if scope["type"] != "http" or (outer and self._level.is_among(outer)):
-            return await (self._lifespan if scope["type"] == "lifespan" else self.app)(scope, receive, send)
+            other = self._other(scope, outer)
+            if other is not None:
+                return await other(scope, receive, send)
         scope["ratelimit.policies"] = outer + self._only
         operation = self._classify(scope)
         if type(operation) is not str:
             operation = await operation_of(operation, self._classify)
             if operation is None:
-                return await self.app(scope, receive, send)
+                return await self._exempted(scope, receive, send)
         try:
             identity = self._identify(scope)
             if type(identity) is not Identity:
@@ -130,6 +137,20 @@ class RateLimitMiddleware:
         headers_of = partial(style.headers, decision, identity, log_id)
         leases = self._local_leases if decision.unavailable else self._leases
         return await attended(self.app, scope, receive, reported, headers_of, decision, leases)
+
+    def _other(self, scope: Scope, outer: tuple[Level, ...]) -> ASGIApp | None:
+        """Who takes what is no request, or is limited already; None for a handshake that is spelled as a request."""
+        if scope["type"] == "lifespan":
+            return self._lifespan
+        return self._handshakes if scope["type"] == "websocket" and not self._level.is_among(outer) else self.app
+
+    def _for_handshakes(self) -> ASGIApp:
+        """The same limiter, with an app that is spoken to as one of HTTP."""
+        other = copy(self)
+        without_store, outage, denials = self._without_store, self._outage, self._denials
+        messages = Messages(self.policy, self.store, self._level, without_store, outage, denials, self.style)
+        other.app, other._exempted = spoken_to(self.app, messages), spoken_to(self.app)
+        return other
 
     def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision:
         """What `on_failure` says: the only place where that is decided."""

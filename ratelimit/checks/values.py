@@ -22,10 +22,12 @@ MOST_SUB_WINDOWS = 1000
 KINDS = ("organization", "user", "api_key", "application", "ip")  # what a caller may be known by
 PER = ("identity", *KINDS)
 EXEMPT = "exempt"  # the name under which rules take requests out of every limit
-BUILT_IN = ("detail_read", "search", "create", "write", "heavy_write")  # the last is no shape: only rules give it
+# connect is the handshake of a WebSocket; heavy_write is no shape: only rules give it.
+BUILT_IN = ("detail_read", "search", "create", "write", "connect", "heavy_write")
 MODES = ("enforce", "shadow", "off")
 PERIODS = ("day", "week", "month", "year")
 ON_FAILURE = ("allow", "deny", "local")
+ON_EXCESS = ("close", "drop", "wait")
 
 NAME = "^[ -~]+$"
 PREFIX = "^[!-z|~]+$"
@@ -106,6 +108,10 @@ def mode(value: Any) -> str:
 
 def on_failure(value: Any) -> str:
     return one_of_these(value, ON_FAILURE)
+
+
+def on_excess(value: Any) -> str:
+    return one_of_these(value, ON_EXCESS)
 
 
 def window_ms(value: int, written: str, shortest: str = "1 millisecond") -> int:

@@ -28,6 +28,7 @@ from ratelimit.policy.keys import by_value, escaped, getter_of, memorable
 from ratelimit.policy.overrides import Matched, Override
 from ratelimit.policy.tiers import Instead, Tier, compile_tier, listed
 from ratelimit.policy.unknown import KnownOperations
+from ratelimit.policy.websocket import ONLY_HANDSHAKES, WebSocketSettings
 
 __all__ = ["OnFailure", "Override", "Policy", "StoreSettings"]
 
@@ -69,6 +70,7 @@ class Policy:
     store: StoreSettings = StoreSettings()
     origin: str = ""
     operations: frozenset[str] = frozenset()
+    websocket: WebSocketSettings = ONLY_HANDSHAKES
     _compiled: Mapping[str, Tier] = field(init=False, repr=False)
     _matched: Matched = field(init=False, repr=False)
     _named: frozenset[str] = field(init=False, repr=False)  # operations; users' own names for others are without number
@@ -84,7 +86,8 @@ class Policy:
         compiled = {name: compile_tier(name, limits) for name, limits in self.tiers.items()}
         object.__setattr__(self, "_compiled", compiled)
         object.__setattr__(self, "_named", frozenset().union(*[tier.by_operation for tier in compiled.values()]))
-        object.__setattr__(self, "_operations", KnownOperations(self.operations, self._named, self.classify))
+        declared = self.operations | ({self.websocket.messages} if self.websocket.messages else frozenset())
+        object.__setattr__(self, "_operations", KnownOperations(declared, self._named, self.classify))
         object.__setattr__(self, "_matched", Matched(self.overrides))
         object.__setattr__(self, "_telling", getter_of(_told_apart_by(self.tiers, self.overrides)))
         object.__setattr__(self, "_recent", Returning())

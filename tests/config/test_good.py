@@ -11,7 +11,7 @@ from ratelimit.identity import IdentifyByApiKey, hash_api_key
 from ratelimit.identity.address import ClientAddress
 from ratelimit.model import FOREVER, Concurrency, Identity, Quota, Rate
 from ratelimit.operations import ClassifyByRules
-from ratelimit.policy import Policy, StoreSettings
+from ratelimit.policy import Policy, StoreSettings, WebSocketSettings
 from ratelimit.stores import open_store
 from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders
 
@@ -143,6 +143,12 @@ def test_hold() -> None:
     acme = Identity("acme", tier="basic")
     keys = [charge.key for charge in good("hold").charges(acme, "completion")]
     assert [charge.key for charge in without.charges(acme, "completion")] == keys
+
+
+def test_websocket() -> None:
+    """Messages are charged as the operation that the file names, and are not limited where it names none."""
+    assert good("websocket").websocket == WebSocketSettings("message", "drop")
+    assert good("everything").websocket == WebSocketSettings(None, "close")
 
 
 def test_every_field_of_an_override() -> None:

@@ -158,6 +158,7 @@ BEYOND = {
     "timezone-far",
     "timezone-near-localtime",
     "timezone-of-the-machine",
+    "websocket-messages-exempt",
 }
 
 

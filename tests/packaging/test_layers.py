@@ -25,7 +25,7 @@ LAYERS = (
     {"stores"},
     {"slots", "config/grammar"},
     {"config/checks", "who", "nesting"},
-    {"config"},
+    {"config", "websockets"},
     {"opening"},
     {"middleware"},
     {"__init__"},

@@ -46,15 +46,17 @@ def spoken_to(app: ASGIApp, messages: Messages | None = None) -> ASGIApp:
 
 
 class _Server:
-    """What the limiter receives, and what it sends."""
+    """What the limiter receives, and what it sends. The start of an answer goes out with the first of its body, as a
+    server may take what comes after a pause for no part of it (uvicorn on `websockets`)."""
 
-    __slots__ = ("_answers", "_connected", "_receive", "_send")
+    __slots__ = ("_answers", "_connected", "_receive", "_send", "_start")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
         self._answers = "websocket.http.response" in (scope.get("extensions") or ())
         self._connected = False  # websocket.connect was received
+        self._start: Message | None = None  # not sent yet
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -66,22 +68,32 @@ class _Server:
 
     async def send(self, message: Message) -> None:
         said = message.get(_SAID)
-        if said is None:
-            await (self._answer(message) if message["type"] in (START, BODY) else self._send(message))
+        if said is None and message["type"] in (START, BODY):
+            await self._answer({**message, "type": f"websocket.{message['type']}"})
+        elif said is None:
+            await self._send(message)
         elif message["type"] == BODY:
-            await self._send(said)
-        elif said["type"] != "websocket.close":  # which its body tells
+            await self._body(said)
+        elif said["type"] == "websocket.accept":
             await self._send({**said, "headers": [*message["headers"]]})
+        elif said["type"] != "websocket.close":  # which its body tells
+            self._start = {**said, "headers": [*message["headers"]]}
 
     async def _answer(self, message: Message) -> None:
         """The limiter's own. A server without the extension is told to close, which it does with a bare 403."""
+        if message["type"] == f"websocket.{START}":
+            self._start = message
+            return
         if not self._connected:  # ASGI has it received before anything is sent
             await self._receive()
             self._connected = True
-        if self._answers:
-            await self._send({**message, "type": f"websocket.{message['type']}"})
-        elif message["type"] == BODY:
-            await self._send({"type": "websocket.close"})
+        await (self._body(message) if self._answers else self._send({"type": "websocket.close"}))
+
+    async def _body(self, message: Message) -> None:
+        start, self._start = self._start, None
+        if start is not None:
+            await self._send(start)
+        await self._send(message)
 
 
 class _Client:

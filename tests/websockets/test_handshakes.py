@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount, WebSocketRoute
+from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocket
 
 from ratelimit import Decision, RateLimitMiddleware, StoreUnavailable
@@ -336,6 +338,66 @@ def test_a_mounted_app() -> None:
         app = Starlette(routes=[Mount("/api", app=inner)])
         kinds = [(await connect(app, path="/api/live")).kinds[0] for _ in range(2)]
         assert kinds == ["accept", "http.response.start"]
+
+    run(test())
+
+
+def test_the_test_client() -> None:
+    """Starlette's TestClient has a denied handshake as a response with the status and the headers."""
+
+    async def live(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.close()
+
+    app = Starlette(routes=[WebSocketRoute("/feed", live)])
+    app.add_middleware(RateLimitMiddleware, policy=policy(anonymous="1/minute"), store=MemoryStore(clock=lambda: T))
+    client = TestClient(app)
+    with client.websocket_connect("/feed"):
+        pass
+    with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect("/feed"):
+        pass
+    assert (denied.value.status_code, denied.value.headers["retry-after"]) == (429, "61")
+
+
+def test_an_answer_goes_out_at_once() -> None:
+    """Between the start of an answer and its body nobody has a turn, be it that a slot is given back in between: a
+    server may take what comes later for no part of it."""
+    sent: list[str] = []
+
+    class Slow(MemoryStore):
+        async def release(self, leases: Any) -> None:
+            await asyncio.sleep(0)
+            sent.append("given back")
+            await super().release(leases)
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.http.response.start", "status": 401})
+        await send({"type": "websocket.http.response.body", "body": b"no"})
+
+    async def test() -> None:
+        limiter = RateLimitMiddleware(app, policy('{ name = "cap", concurrency = 1 }'), store=Slow())
+        connection = Connection()
+
+        async def send(message: Message) -> None:
+            sent.append(message["type"])
+
+        await limiter(scope_of_a_handshake(), connection.receive, send)
+
+    run(test())
+    assert sent == ["given back", "websocket.http.response.start", "websocket.http.response.body"]
+
+
+def test_cors_is_not_for_handshakes(caplog: pytest.LogCaptureFixture) -> None:
+    """A CORSMiddleware inside is nothing to warn of at a handshake from elsewhere: no browser asks it for one."""
+
+    async def test() -> None:
+        limiter = limited(CORSMiddleware(echo), ONE)
+        for _ in range(2):
+            await connect(limiter, origin="https://a.example")
+        assert "CORSMiddleware" not in caplog.text
+        for _ in range(2):
+            await ask(limiter, origin="https://a.example")
+        assert "CORSMiddleware" in caplog.text
 
     run(test())
 

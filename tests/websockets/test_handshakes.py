@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket
 from ratelimit import Decision, RateLimitMiddleware, StoreUnavailable
 from ratelimit.model import Message, Scope
 from ratelimit.stores.memory import MemoryStore
+from ratelimit.websockets.handshake import handshake, spoken_to
 from tests.acceptance import ANA, BEN, T, ask, header, limited, plain, policy
 from tests.websockets import ACCEPT, CONNECT, GONE, Connection, connect, echo, run, scope_of_a_handshake, text
 
@@ -357,6 +358,60 @@ def test_the_test_client() -> None:
     with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect("/feed"):
         pass
     assert (denied.value.status_code, denied.value.headers["retry-after"]) == (429, "61")
+
+
+def test_an_answer_when_the_app_was_called() -> None:
+    """What answers a handshake that was received already does not wait for it once more."""
+
+    async def limiter(scope: Scope, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "http.request"
+        await plain(scope, receive, send)
+
+    async def test() -> None:
+        connection = Connection(stays=True)
+        await handshake(limiter, scope_of_a_handshake(), connection.receive, connection.send)
+        assert connection.kinds == ["http.response.start", "http.response.body"]
+
+    run(test())
+
+
+def test_an_answer_in_parts() -> None:
+    """One that the limiter streams goes out part by part, and waits for the handshake once."""
+
+    async def limiter(scope: Scope, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 429, "headers": []})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        await send({"type": "http.response.body", "body": b"b"})
+
+    async def test() -> None:
+        connection = Connection(text("a"), stays=True)
+        await handshake(limiter, scope_of_a_handshake(), connection.receive, connection.send)
+        assert connection.kinds == ["http.response.start", "http.response.body", "http.response.body"]
+        assert connection.received == 1
+
+    run(test())
+
+
+def test_one_response() -> None:
+    """To the limiter a connection is one response: it starts with the accept, or with the 403 of an app that rejects."""
+    seen: list[tuple[str, Any]] = []
+
+    async def send(message: Message) -> None:
+        seen.append((message["type"], message.get("status")))
+
+    async def test() -> None:
+        for messages in ([ACCEPT, {"type": "websocket.close"}], [{"type": "websocket.close"}]):
+
+            async def app(scope: Scope, receive: Any, send: Any, messages: list[Message] = messages) -> None:
+                for message in messages:
+                    await send(message)
+
+            seen.clear()
+            await spoken_to(app)(scope_of_a_handshake(), Connection().receive, send)
+            status = 101 if messages[1:] else 403
+            assert seen == [("http.response.start", status), ("http.response.body", None)]
+
+    run(test())
 
 
 def test_an_answer_goes_out_at_once() -> None:

@@ -73,6 +73,8 @@ class Messages:
         if operation is None:
             return None
         charges = _without_slots(self._policy.charges(scope["ratelimit.identity"], operation), self._recent)
+        if self.on_excess == "drop":  # an object, as whoever copies the scope copies the reference
+            scope.setdefault("ratelimit.dropped", Dropped())
         *outer, _ = scope["ratelimit.policies"]
         charges = self._level.own(charges, tuple(outer)) if outer else charges
         return Counted(self, charges, operation, scope, receive, send) if charges else None
@@ -100,6 +102,7 @@ class Counted:
         "_closed",
         "_dropped",
         "_identity",
+        "_left",
         "_log_id",
         "_messages",
         "_operation",
@@ -120,8 +123,8 @@ class Counted:
         self._unread: deque[Message] = deque()  # of a `receive` that was cancelled
         self._closed: Close | None = None  # by us
         self._log_id = ""  # of this connection, once there is something to say
-        if messages.on_excess == "drop":  # an object, as whoever copies the scope copies the reference
-            self._dropped: Dropped = scope.setdefault("ratelimit.dropped", Dropped())
+        self._dropped: Dropped = scope.get("ratelimit.dropped") or Dropped()
+        self._left = False  # by the app, which has closed it
 
     async def receive(self) -> Message:
         while self._closed is None:
@@ -138,6 +141,7 @@ class Counted:
 
     async def send(self, message: Message) -> None:
         if self._closed is None:
+            self._left = self._left or message["type"] == "websocket.close"
             await self._send(message)
         elif message["type"] != "websocket.close":  # a second one says nothing
             raise ConnectionAbortedError(f"the connection was closed: {self._closed.reason}")
@@ -159,11 +163,13 @@ class Counted:
             if self._messages.on_excess == "close" or wait is None or waited + wait > LONGEST_MS:
                 await self._close(closing(decision, self._messages.style))
                 return False
-            waited += wait
+            waited += max(1, wait)
             await pause(wait / 1_000)
 
     async def _close(self, close: Close) -> None:
         self._closed = close
+        if self._left:  # by another task of the app's
+            return
         with suppress(OSError):  # of a client that is gone
             await self._send({"type": "websocket.close", "code": close.code, "reason": close.reason})
 

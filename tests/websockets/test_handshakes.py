@@ -393,7 +393,7 @@ def test_an_answer_in_parts() -> None:
 
 
 def test_one_response() -> None:
-    """To the limiter a connection is one response: it starts with the accept, or with the 403 of an app that rejects."""
+    """To the limiter a connection is one response: it starts with the accept, or with the 403 of an app that closes."""
     seen: list[tuple[str, Any]] = []
 
     async def send(message: Message) -> None:

@@ -13,11 +13,12 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ratelimit import Decision, Identity, Policy, RateLimitMiddleware, StoreUnavailable, parse_policy
+from ratelimit import Decision, Identity, Policy, RateLimitMiddleware, RedisStore, StoreUnavailable, parse_policy
 from ratelimit.model import Message, Scope
 from ratelimit.policy import WebSocketSettings
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.websockets import messages
+from tests import servers
 from tests.acceptance import BEN, T, policy
 from tests.stores import open_slots
 from tests.websockets import (
@@ -166,6 +167,47 @@ def test_drop() -> None:
 
     run(test())
     assert counts == [0, 0, 0, 2, 2, 3]
+
+
+def test_nothing_to_drop() -> None:
+    """Where no limit of a caller counts messages, the count is there all the same."""
+    scope = scope_of_a_handshake()
+    limits = '{ name = "reads", rate = "9/minute", operations = ["search"] }'
+    assert texts(run(connect(counting(echo, "drop", limits), text("a"), scope=scope))) == ["a"]
+    assert scope["ratelimit.dropped"].count == 0
+
+
+def test_an_app_that_has_closed() -> None:
+    """A connection that the app closes while one of its messages is too much is closed once, and not by us."""
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        await receive()
+        await send(ACCEPT)
+        message = asyncio.create_task(receive())
+        await asyncio.sleep(0)
+        await send({"type": "websocket.close", "code": 4000})
+        assert (await message)["type"] == "websocket.disconnect"
+
+    connection = run(connect(counting(app, "close", TWO.replace("2/", "0/"), store=Slow()), text("a")))
+    assert connection.sent[1:] == [{"type": "websocket.close", "code": 4000}]
+
+
+def test_on_redis(valkey: servers.Server) -> None:
+    """Of a hundred messages on ten connections at once as many are handed on as the limit says, and the rest is
+    counted, also where a decision takes a trip."""
+    scopes = [scope_of_a_handshake() for _ in range(10)]
+
+    async def test() -> None:
+        store = RedisStore(valkey.url, prefix="websockets", timeout=10)
+        limiter = counting(echo, "drop", TWO.replace("2/minute", "37/day"), store=store)
+        incoming = [text(str(number)) for number in range(10)]
+        connections = await asyncio.gather(*(connect(limiter, *incoming, scope=scope) for scope in scopes))
+        assert sum(len(texts(connection)) for connection in connections) == 37
+        assert all(texts(connection) == sorted(texts(connection)) for connection in connections)
+        await store.close()
+
+    run(test())
+    assert sum(scope["ratelimit.dropped"].count for scope in scopes) == 63
 
 
 def test_wait(clock: Clock) -> None:

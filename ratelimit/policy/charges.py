@@ -57,7 +57,8 @@ class Policy:
 
     `origin` says where the policy comes from: two policies of one origin are the same policy. `operations` are those
     that `classify` may give besides the built-in ones and those that limits name: of any other it is said once in the
-    log that limits with `operations` do not count it. ValueError where the tiers contradict themselves.
+    log that limits with `operations` do not count it. `websocket` says what messages of WebSockets are charged as.
+    ValueError where the tiers contradict themselves.
     """
 
     tiers: Mapping[str, tuple[Limit, ...]]

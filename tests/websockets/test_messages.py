@@ -336,6 +336,25 @@ def test_looked_up_once() -> None:
     run(test())
 
 
+@pytest.mark.parametrize("on_excess", ["close", "drop"])
+def test_no_task_and_no_timer(on_excess: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message makes neither a task nor a timer: of 10,000 a second each is counted and no more."""
+    made: list[str] = []
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        limiter = counting(echo, on_excess, TWO.replace("2/", "100/"))
+        await connect(limiter, text("a"))
+        for name in ("create_task", "call_later", "call_at"):
+            monkeypatch.setattr(loop, name, lambda *_, name=name, **__: made.append(name))
+        await limiter(scope_of_a_handshake(), (many := Connection(*[text("a")] * 98)).receive, many.send)
+        assert len(texts(many)) == 98
+        assert made == []
+        monkeypatch.undo()
+
+    run(test())
+
+
 def test_exempt() -> None:
     """Of an exempt connection the messages are exempt too, also where a policy around it counts its own."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from copy import copy
 from functools import partial
 
 from ratelimit.answers.cors import CorsInside
@@ -45,11 +46,13 @@ from ratelimit.slots.leases import Leases
 from ratelimit.stores import local_of
 from ratelimit.switch import refusing_nobody, switched, unless_off
 from ratelimit.waiting.turns import Turns
+from ratelimit.websockets.handshake import handshake, spoken_to
+from ratelimit.websockets.messages import Messages
 from ratelimit.who import asking, identity_of, operation_of
 
 
 class RateLimitMiddleware:
-    """Limits what an ASGI app is asked for.
+    """Limits what an ASGI app is asked for: requests, and the handshakes and messages of WebSockets.
 
     `policy` is a Policy or the path of a config file. `store` is a Store or its URL; without one the environment
     variable RATELIMIT_STORE_URL counts, then the policy's own, which is memory:// unless it says otherwise. `style`,
@@ -76,7 +79,7 @@ class RateLimitMiddleware:
         identify: Identify | None = None,
         classify: Classify | None = None,
     ) -> None:
-        self.app = app
+        self.app = self._exempted = app
         self.policy = switched(policy if isinstance(policy, Policy) else loaded(policy))
         self.store = opened(store, self.policy)
         self.style = style or self.policy.style
@@ -97,17 +100,21 @@ class RateLimitMiddleware:
         self._account = Account(self, deferred=isinstance(identify, Deferred))
         self._turns = Turns(self.policy, self.store, self._without_store) if self.policy.waits else None
         self.store = self._turns.store if self._turns else self.store
+        self._handshakes: ASGIApp | None = None
+        self._handshakes = partial(handshake, self._for_handshakes())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901 - a request, in its steps
         outer: tuple[Level, ...] = scope.get("ratelimit.policies", ())
         if scope["type"] != "http" or (outer and self._level.is_among(outer)):
-            return await (self._lifespan if scope["type"] == "lifespan" else self.app)(scope, receive, send)
+            other = self._other(scope, outer)
+            if other is not None:
+                return await other(scope, receive, send)
         scope["ratelimit.policies"] = outer + self._only
         operation = self._classify(scope)
         if type(operation) is not str:
             operation = await operation_of(operation, self._classify)
             if operation is None:
-                return await self.app(scope, receive, send)
+                return await self._exempted(scope, receive, send)
         try:
             identity = self._identify(scope)
             if type(identity) is not Identity:
@@ -155,6 +162,20 @@ class RateLimitMiddleware:
         if late:
             return await late.run(scope, receive, reported, leases)
         return await attended(self.app, scope, receive, reported, headers_of, decision, leases)
+
+    def _other(self, scope: Scope, outer: tuple[Level, ...]) -> ASGIApp | None:
+        """Who takes what is no request, or is limited already; None for a handshake that is spelled as a request."""
+        if scope["type"] == "lifespan":
+            return self._lifespan
+        return self._handshakes if scope["type"] == "websocket" and not self._level.is_among(outer) else self.app
+
+    def _for_handshakes(self) -> ASGIApp:
+        """The same limiter, with an app that is spoken to as one of HTTP."""
+        other = copy(self)
+        without_store, outage, denials = self._without_store, self._outage, self._denials
+        messages = Messages(self.policy, self.store, self._level, without_store, outage, denials, self.style)
+        other.app, other._exempted = spoken_to(self.app, messages), spoken_to(self.app)
+        return other
 
     def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision:
         """What `on_failure` says: the only place where that is decided."""

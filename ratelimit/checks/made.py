@@ -86,6 +86,14 @@ def wait(up_to_ms: Any, queue: Any) -> None:
     _at("Wait: queue", checks.whole, queue, 1, checks.LONGEST_QUEUE)
 
 
+def websocket_settings(messages: Any, on_excess: Any) -> None:
+    if messages is not None:
+        _at("WebSocketSettings: messages", checks.text, messages)
+        if wrong := checks.wrong_operation(messages, None):
+            raise ValueError(f"WebSocketSettings: messages: {wrong}")
+    _at("WebSocketSettings: on_excess", checks.on_excess, on_excess)
+
+
 def store_bound(of: str, max_callers: Any) -> None:
     _at(f"{of}: max_callers", checks.whole, max_callers, 1, checks.LARGEST)
 

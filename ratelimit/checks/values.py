@@ -24,10 +24,12 @@ LONGEST_QUEUE = 100_000
 KINDS = ("organization", "user", "api_key", "application", "ip")  # what a caller may be known by
 PER = ("identity", *KINDS)
 EXEMPT = "exempt"  # the name under which rules take requests out of every limit
-BUILT_IN = ("detail_read", "search", "create", "write", "heavy_write")  # the last is no shape: only rules give it
+# connect is the handshake of a WebSocket; heavy_write is no shape: only rules give it.
+BUILT_IN = ("detail_read", "search", "create", "write", "connect", "heavy_write")
 MODES = ("enforce", "shadow", "off")
 PERIODS = ("day", "week", "month", "year")
 ON_FAILURE = ("allow", "deny", "local")
+ON_EXCESS = ("close", "drop", "wait")
 
 NAME = "^[ -~]+$"
 PREFIX = "^[!-z|~]+$"
@@ -136,6 +138,10 @@ def status(value: Any) -> str:
     if isinstance(value, str) and _STATUS.fullmatch(value):
         return value
     raise ValueError(f'{shown(value)} is not a status; write three digits or a class in quotes: "401", "304", "5xx"')
+
+
+def on_excess(value: Any) -> str:
+    return one_of_these(value, ON_EXCESS)
 
 
 def window_ms(value: int, written: str, shortest: str = "1 millisecond") -> int:

@@ -25,7 +25,7 @@ LAYERS = (
     {"stores"},
     {"slots", "config/grammar"},
     {"config/checks", "who", "nesting", "waiting"},
-    {"config", "control"},
+    {"config", "control", "websockets"},
     {"opening"},
     {"switch"},
     {"middleware"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from copy import copy
 from functools import partial
 
 from ratelimit.answers.cors import CorsInside
@@ -45,11 +46,13 @@ from ratelimit.slots.leases import Leases
 from ratelimit.stores import local_of
 from ratelimit.switch import refusing_nobody, switched, unless_off
 from ratelimit.waiting.turns import Turns
+from ratelimit.websockets.handshake import handshake, spoken_to
+from ratelimit.websockets.messages import Messages
 from ratelimit.who import asking, identity_of, operation_of
 
 
 class RateLimitMiddleware:
-    """Limits what an ASGI app is asked for.
+    """Limits what an ASGI app is asked for: requests, and the handshakes and messages of WebSockets.
 
     `policy` is a Policy or the path of a config file. `store` is a Store or its URL; without one the environment
     variable RATELIMIT_STORE_URL counts, then the policy's own, which is memory:// unless it says otherwise. `style`,
@@ -57,12 +60,10 @@ class RateLimitMiddleware:
     `classify` that returns None exempts a request from every limit; one that returns anything else than a text is a
     TypeError that names it. With `identify=deferred()` of ratelimit.fastapi the app says later who is calling.
 
-    RATELIMIT_MODE=off or shadow in the environment switches every limit of every middleware, loudly in the log.
-
     The app finds the Decision in `scope["ratelimit"]`, who was counted in `scope["ratelimit.identity"]`, and in
     `scope["ratelimit.control"]` the Control with which it charges, refunds and holds units by hand.
     Raises PolicyError with every problem of the file, and ValueError for the URL of a store that is not supported
-    and a RATELIMIT_MODE that is none.
+    and for a RATELIMIT_MODE (off, shadow) that is none.
     """
 
     @without_locals
@@ -76,7 +77,7 @@ class RateLimitMiddleware:
         identify: Identify | None = None,
         classify: Classify | None = None,
     ) -> None:
-        self.app = app
+        self.app = self._exempted = app
         self.policy = switched(policy if isinstance(policy, Policy) else loaded(policy))
         self.store = opened(store, self.policy)
         self.style = style or self.policy.style
@@ -97,17 +98,21 @@ class RateLimitMiddleware:
         self._account = Account(self, deferred=isinstance(identify, Deferred))
         self._turns = Turns(self.policy, self.store, self._without_store) if self.policy.waits else None
         self.store = self._turns.store if self._turns else self.store
+        self._handshakes: ASGIApp | None = None
+        self._handshakes = partial(handshake, self._for_handshakes())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901 - a request, in its steps
         outer: tuple[Level, ...] = scope.get("ratelimit.policies", ())
         if scope["type"] != "http" or (outer and self._level.is_among(outer)):
-            return await (self._lifespan if scope["type"] == "lifespan" else self.app)(scope, receive, send)
+            other = self._other(scope, outer)
+            if other is not None:
+                return await other(scope, receive, send)
         scope["ratelimit.policies"] = outer + self._only
         operation = self._classify(scope)
         if type(operation) is not str:
             operation = await operation_of(operation, self._classify)
             if operation is None:
-                return await self.app(scope, receive, send)
+                return await self._exempted(scope, receive, send)
         try:
             identity = self._identify(scope)
             if type(identity) is not Identity:
@@ -129,8 +134,7 @@ class RateLimitMiddleware:
         style = self._style(scope) if self._scoped else self.style
         if not decision.allowed:
             if self._turns and failure is None:
-                waited = await self._turns.waited(decision, charges, identity, scope, receive)
-                decision, failure, receive = waited
+                decision, failure, receive = await self._turns.waited(decision, charges, identity, scope, receive)
             if not decision.allowed:
                 decision = self._account.pending.soon(decision) if self._account.conditional else decision
                 self._denials.report(decision, failure, operation, identity, log_id)
@@ -155,6 +159,20 @@ class RateLimitMiddleware:
         if late:
             return await late.run(scope, receive, reported, leases)
         return await attended(self.app, scope, receive, reported, headers_of, decision, leases)
+
+    def _other(self, scope: Scope, outer: tuple[Level, ...]) -> ASGIApp | None:
+        """Who takes what is no request, or is limited already; None for a handshake that is spelled as a request."""
+        if scope["type"] == "lifespan":
+            return self._lifespan
+        return self._handshakes if scope["type"] == "websocket" and not self._level.is_among(outer) else self.app
+
+    def _for_handshakes(self) -> ASGIApp:
+        """The same limiter, with an app that is spoken to as one of HTTP."""
+        other = copy(self)
+        without_store, outage, denials = self._without_store, self._outage, self._denials
+        messages = Messages(self.policy, self.store, self._level, without_store, outage, denials, self.style)
+        other.app, other._exempted = spoken_to(self.app, messages), spoken_to(self.app)
+        return other
 
     def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision:
         """What `on_failure` says: the only place where that is decided."""

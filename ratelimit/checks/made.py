@@ -11,6 +11,9 @@ from typing import Any
 from ratelimit.checks import values as checks
 from ratelimit.ground.words import shown
 
+LONGEST_WAIT_MS = 60_000  # that a denied request is held: beyond it clients and proxies give up
+LONGEST_QUEUE = 100_000
+
 
 def rate(window_ms: Any, precision: Any) -> None:
     _at("Rate: window_ms", _whole_window, window_ms)
@@ -82,8 +85,23 @@ def store_settings(prefix: Any, timeout_ms: Any, on_failure: Any, max_callers: A
 
 
 def wait(up_to_ms: Any, queue: Any) -> None:
-    _at("Wait: up_to_ms", lambda value: checks.wait_ms(_whole(value), shown(value)), up_to_ms)
-    _at("Wait: queue", checks.whole, queue, 1, checks.LONGEST_QUEUE)
+    _at("Wait: up_to_ms", lambda value: wait_ms(_whole(value), shown(value)), up_to_ms)
+    _at("Wait: queue", checks.whole, queue, 1, LONGEST_QUEUE)
+
+
+def wait_ms(value: int, written: str) -> int:
+    """How long a denied request may be held."""
+    if not 0 < value <= LONGEST_WAIT_MS:
+        raise ValueError(f"{written} is out of range; the shortest wait is 1ms, the longest 60s")
+    return value
+
+
+def websocket_settings(messages: Any, on_excess: Any) -> None:
+    if messages is not None:
+        _at("WebSocketSettings: messages", checks.text, messages)
+        if wrong := checks.wrong_operation(messages, None):
+            raise ValueError(f"WebSocketSettings: messages: {wrong}")
+    _at("WebSocketSettings: on_excess", checks.on_excess, on_excess)
 
 
 def store_bound(of: str, max_callers: Any) -> None:

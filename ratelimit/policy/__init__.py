@@ -2,5 +2,6 @@
 
 from ratelimit.policy.charges import OnFailure, Override, Policy, StoreSettings
 from ratelimit.policy.waits import Wait
+from ratelimit.policy.websocket import OnExcess, WebSocketSettings
 
-__all__ = ["OnFailure", "Override", "Policy", "StoreSettings", "Wait"]
+__all__ = ["OnExcess", "OnFailure", "Override", "Policy", "StoreSettings", "Wait", "WebSocketSettings"]

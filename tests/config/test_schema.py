@@ -160,6 +160,7 @@ BEYOND = {
     "timezone-of-the-machine",
     "wait-up-to-long",
     "wait-up-to-zero",
+    "websocket-messages-exempt",
 }
 
 

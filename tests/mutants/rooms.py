@@ -66,6 +66,11 @@ ROOMS = {
          "acceptance/test_families_of_headers.py", "acceptance/test_two_policies_on_one_request.py",
          "acceptance/test_malformed.py", "acceptance/test_hostile_on_the_wire.py"),
     ),
+    "websockets": Room(
+        ("websockets/*.py", "policy/websocket.py", "config/checks/websocket.py"),
+        ("websockets", "config/test_bad.py", "config/test_odd.py", "config/test_good.py"),
+        "not test_servers",
+    ),
     "counting": Room(
         ("stores/counting/*.py",),
         (*STORES, "stores/counting", "stores/test_memory.py", "stores/test_strict.py", "stores/test_units_agree.py",

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.routing import Mount, Route
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from ratelimit import Identity, MemoryStore, Policy, RateLimitMiddleware, RedisStore, load_policy, open_store
 from ratelimit.fastapi import RateLimit, decide, deferred
@@ -312,17 +312,29 @@ def test_a_caller_that_is_known_later() -> None:
         assert assert_denied(client.get("/7"), limit="requests").identity.user == "ana"
 
 
-def test_a_websocket_passes() -> None:
-    """Its handshake has an id too."""
-    app = app_of(policy(TWO))
+def test_websockets() -> None:
+    """A handshake is a request with a Decision of its own, and messages that are counted are of it too."""
+    counted = '[operations]\nmessage = []\n[websocket]\nmessages = "message"\n'
+    limits = '{ name = "handshakes", rate = "2/minute" }, { name = "messages", quota = "9/day" }'
+    limits = limits.replace('"2/minute"', '"2/minute", operations = ["connect"]')
+    app = app_of(policy(limits, more=counted))
 
     @app.websocket("/ws")
     async def echo(socket: WebSocket) -> None:
         await socket.accept()
-        await socket.send_text("hello")
+        await socket.send_text(await socket.receive_text())
+        await socket.close()
 
-    with limited_client(app) as client, client.websocket_connect("/ws") as session:
-        assert session.receive_text() == "hello"
+    with limited_client(app, headers=AS_ANA) as client:
+        for left in (7, 5):  # the handshake and the message
+            with client.websocket_connect("/ws") as session:
+                session.send_text("hello")
+                assert session.receive_text() == "hello"
+            assert_left(client, messages=left)
+        with pytest.raises(WebSocketDenialResponse) as denial, client.websocket_connect("/ws"):
+            pass
+        assert_denied(denial.value, limit="handshakes", retry_after=61)
+        assert (client.decisions[-1].operation, client.decisions[-1].method) == ("connect", "WEBSOCKET")
 
 
 def test_no_limiter() -> None:

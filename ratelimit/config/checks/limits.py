@@ -45,6 +45,13 @@ def limits_of(valid: Valid) -> Iterator[tuple[Path, LimitTable]]:
         yield from valid.numbered(("tiers", name, "limits"), tier.limits)
 
 
+def messages_of(valid: Valid) -> str | None:
+    """The operation that messages of WebSockets are charged as, as it is written."""
+    table = valid.at(("websocket",))
+    name = table.get("messages") if isinstance(table, dict) else None
+    return name if isinstance(name, str) else None
+
+
 def _check_fields(path: Path, given: set[str]) -> Iterator[Problem]:
     kinds = [kind for kind in KINDS if kind in given]
     if not kinds:
@@ -110,7 +117,7 @@ def _check_per(valid: Valid, path: Path, limit: LimitTable) -> Iterator[Problem]
 def _check_operations(valid: Valid, path: Path, limit: LimitTable) -> Iterator[Problem]:
     if ("operations",) in valid.dropped:
         return
-    known = (valid.given(("operations",)) | set(BUILT_IN)) - {EXEMPT}
+    known = (valid.given(("operations",)) | {*BUILT_IN, messages_of(valid) or EXEMPT}) - {EXEMPT}
     named = list(valid.numbered((*path, "operations"), limit.operations or []))
     named += [((*path, "cost", name), name) for name in (limit.cost if isinstance(limit.cost, dict) else ())]
     for where, name in named:

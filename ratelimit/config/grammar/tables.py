@@ -9,8 +9,15 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from ratelimit.checks.values import LONGEST_QUEUE
-from ratelimit.config.grammar.settings import AnyStyle, IdentityTable, IetfStyle, StoreTable, StyleName
+from ratelimit.checks.made import LONGEST_QUEUE
+from ratelimit.config.grammar.settings import (
+    AnyStyle,
+    IdentityTable,
+    IetfStyle,
+    StoreTable,
+    StyleName,
+    WebSocketTable,
+)
 from ratelimit.config.grammar.values import (
     AnchorDay,
     AnyAmount,
@@ -191,6 +198,7 @@ class PolicyFile(Table):
         description="Rules by operation, the first that matches wins; what is `exempt` is not limited.",
         examples=[{"exempt": ["GET /health"], "search": ["GET /v2/catalogs/*"]}],
     )
+    websocket: WebSocketTable = WebSocketTable()
     keys: list[KeyTable] = Field(default=[], description="Known API keys.")
     tiers: dict[Name, TierTable] = Field(
         description="Limits by tier; `anonymous` is for callers without a known key.",

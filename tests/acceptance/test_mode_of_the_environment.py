@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, WebSocket
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
@@ -251,3 +251,27 @@ def test_a_caller_that_is_known_later(mode: str, monkeypatch: pytest.MonkeyPatch
         answer = TestClient(app).get("/7")
         assert (answer.status_code, answer.json()) == (200, "here you are")
         assert not [name for name in answer.headers if "ratelimit" in name]
+
+
+@pytest.mark.parametrize("mode", ["off", "shadow"])
+def test_websockets(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Handshakes and messages pass, whatever the limits say."""
+    monkeypatch.setenv("RATELIMIT_MODE", mode)
+    app = FastAPI()
+
+    @app.websocket("/ws")
+    async def echo(socket: WebSocket, rate_limit: RateLimit) -> None:
+        await socket.accept()
+        await rate_limit.charge(3, limit="requests")
+        for _ in range(2):
+            await socket.send_text(await socket.receive_text())
+        await socket.close()
+
+    counted = '[operations]\nmessage = []\n[websocket]\nmessages = "message"\n'
+    made = policy('{ name = "requests", rate = "0/minute" }', more=counted)
+    app.add_middleware(RateLimitMiddleware, policy=made, store=MemoryStore(clock=lambda: 0))
+    client = TestClient(app, headers={"Authorization": f"Bearer {ANA}"})
+    with client.websocket_connect("/ws") as session:
+        for _ in range(2):
+            session.send_text("hello")
+            assert session.receive_text() == "hello"

@@ -14,7 +14,7 @@ from ratelimit.control.account import Account
 from ratelimit.control.control import Limits, OfExempt, new
 from ratelimit.ground.printable import in_a_line
 from ratelimit.log import lines as log
-from ratelimit.model import ANONYMOUS, Charge, Classify, Decision, Identify, Identity, Limit, Refused, Scope
+from ratelimit.model import ANONYMOUS, Charge, Classify, Decision, Identify, Identity, Refused, Scope
 from ratelimit.opening import denials_of
 from ratelimit.policy import Policy
 from ratelimit.slots.leases import Leases
@@ -104,19 +104,7 @@ def refusing_nobody(identify: Identify, policy: Policy) -> Identify:
     return lenient
 
 
-def in_shadow(limit: Limit) -> Limit:
-    """The limit as one that is counted and denies nobody; one that is off stays off."""
-    if limit.mode == "off":
-        return limit
-    made = copy(limit)  # not made anew: it was checked as its file has it
-    object.__setattr__(made, "mode", "shadow")
-    return made
-
-
 def _shadow_of(policy: Policy) -> Policy:
     store = policy.store  # what it says while its store is out of reach denies nobody either
-    return replace(
-        policy,
-        tiers={name: tuple(in_shadow(limit) for limit in limits) for name, limits in policy.tiers.items()},
-        store=replace(store, on_failure="allow") if store.on_failure == "deny" else store,
-    )
+    store = replace(store, on_failure="allow") if store.on_failure == "deny" else store
+    return replace(policy, all_in_shadow=True, store=store)

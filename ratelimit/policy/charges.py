@@ -26,6 +26,7 @@ from ratelimit.model import (
 )
 from ratelimit.policy.keys import by_value, escaped, getter_of, memorable
 from ratelimit.policy.overrides import Matched, Override
+from ratelimit.policy.shadow import Shadows
 from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, listed
 from ratelimit.policy.unknown import KnownOperations
 from ratelimit.policy.waits import Wait
@@ -74,6 +75,7 @@ class Policy:
     operations: frozenset[str] = frozenset()
     waits: Mapping[str, Wait] = field(default_factory=dict)  # by tier; of the others a denial is told at once
     websocket: WebSocketSettings = ONLY_HANDSHAKES
+    all_in_shadow: bool = False  # whatever the limits say; one that is off stays off
     _compiled: Mapping[str, Tier] = field(init=False, repr=False)
     _matched: Matched = field(init=False, repr=False)
     _named: frozenset[str] = field(init=False, repr=False)  # operations; users' own names for others are without number
@@ -82,6 +84,7 @@ class Policy:
     _recent: Returning[tuple[object, ...], tuple[Charge, ...]] = field(init=False, repr=False)
     _by_object: Returning[tuple[int, str], tuple[Identity, tuple[Charge, ...]]] = field(init=False, repr=False)
     _instead: Instead = field(init=False, repr=False)
+    _shadows: Shadows | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.default_tier is not None and self.default_tier not in self.tiers:
@@ -99,6 +102,7 @@ class Policy:
         # Built-in identification gives the same object again. The entry holds it: its id is not another's meanwhile.
         object.__setattr__(self, "_by_object", Returning())
         object.__setattr__(self, "_instead", Instead(tuple(self.tiers), self.default_tier))
+        object.__setattr__(self, "_shadows", Shadows() if self.all_in_shadow else None)
 
     def charges(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
         """What a request takes, in the order of the tier's limits; with Readings, the most that one of them takes.
@@ -175,10 +179,11 @@ class Policy:
         root = f"{{{root_kind}={escaped(root_kind, root_name)}}}"  # all keys of a request are in one slot of a cluster
         tier_name = self.default_tier if identity.tier is None else identity.tier
         overrides = self._matched(identity, tier_name) if self.overrides else ()
-        return tuple(
+        charges = tuple(
             Charge(c.limit, c.key(root, root_kind, identity), c.cost, _maxes(c.limit, overrides, identity.attributes))
             for c in counters
         )
+        return self._shadows.of(charges) if self._shadows else charges
 
     def _is_memorable(self, identity: Identity, operation: str) -> bool:
         """Not under a tier that is not there: what is remembered is the tier's in its place, so each request comes by

@@ -45,7 +45,10 @@ ROOMS = {
         ("acceptance/test_what_identify_leaves_open.py", "acceptance/test_path_of_a_request.py",
          "acceptance/test_word_of_the_app.py"),
     ),
-    "waiting": Room(("waiting/*.py", "policy/waits.py"), ("waiting",), "not (valkey or redis)"),
+    "waiting": Room(
+        ("waiting/*.py", "policy/waits.py"),
+        ("waiting/test_turns.py", "waiting/test_line.py", "waiting/test_hang_ups.py", "waiting/test_cancelled.py"),
+    ),
     "switch": Room(("switch.py",), ("acceptance/test_mode_of_the_environment.py",)),
     "policy": Room(
         ("policy/*.py",),

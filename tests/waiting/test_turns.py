@@ -95,6 +95,18 @@ def test_callers_are_apart() -> None:
     stepped(test)
 
 
+def test_the_share_of_a_small_queue() -> None:
+    """One place is a caller's at least, and no more of nine."""
+
+    async def test() -> None:
+        street = Street('{ up_to = "4s", queue = 9 }')
+        for _ in range(3):
+            street.call()
+        assert await street.answers() == [(200, 0), (200, 2_000), (429, 0)]
+
+    stepped(test)
+
+
 def test_the_share_of_a_caller() -> None:
     """A tenth of the places of a tier; who finds none is denied at once, while others wait."""
 

@@ -44,6 +44,7 @@ ELSEWHERE = {
     ("middleware.py", "await late.run(scope, receive, reported, leases)"): "tests/control/test_cancelled.py",
     ("answers/inside.py", "Response.send"): "tests/control/test_cancelled.py",
     ("answers/inside.py", "Response.end"): "of that",
+    ("fastapi/deciding.py", "decide.decided"): "of such a request, in FastAPI",
     ("opening.py", "refused"): "at start",
     ("slots/ending.py", "_give_back"): "at the end of the process",
     ("slots/holding.py", "GivenHere.release"): "without a store, where nothing is waited for",

@@ -18,7 +18,7 @@ from ratelimit.ground.loops import others_first
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.tracebacks import without_locals
 from ratelimit.log import lines as log
-from ratelimit.log.outage import Outage
+from ratelimit.log.outage import Outage, Verdict
 from ratelimit.model import (
     Admitting,
     ASGIApp,
@@ -144,13 +144,16 @@ class RateLimitMiddleware:
             return await late.run(scope, receive, reported, leases)
         return await attended(self.app, scope, receive, reported, headers_of, decision, leases)
 
-    def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision:
-        """What `on_failure` says: the only place where that is decided."""
-        if self._local:
-            self._outage.without(in_a_line(failure), "decided locally")
-            return self._local().decide(charges, failure)
+    def _without_store(
+        self, charges: Sequence[Charge], failure: StoreUnavailable, units: int = 1, *, again: bool = False
+    ) -> Decision:
+        """What `on_failure` says: the only place where that is decided. `again`: of this request it was before."""
         allowed = self.policy.store.on_failure == "allow"
-        self._outage.without(in_a_line(failure), "allowed" if allowed else "refused")
+        if not again:
+            verdict: Verdict = "decided locally" if self._local else "allowed" if allowed else "refused"
+            self._outage.without(in_a_line(failure), verdict)
+        if self._local:
+            return self._local().decide(charges, failure, units)
         return Decision(allowed, now_ms=0, unavailable=True)
 
     async def _refuse(self, why: Refused, scope: Scope, send: Send) -> None:

@@ -39,7 +39,9 @@ class Middleware(Protocol):
     _outage: Outage
     _local_leases: Leases
 
-    def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision: ...
+    def _without_store(
+        self, charges: Sequence[Charge], failure: StoreUnavailable, units: int = 1, *, again: bool = False
+    ) -> Decision: ...
 
 
 class Account:
@@ -59,7 +61,7 @@ class Account:
         self.deferred = deferred
         self.late = deferred or self.conditional or any(limit.hold for limit in limits)
         self.local_leases = of._local_leases
-        self._without_store = of._without_store
+        self.without_store = of._without_store
         self._outage = of._outage
         self._store = of.store
         self._level = of._level
@@ -112,15 +114,15 @@ class Account:
         return Identity.of_checked((*names, ip, tier or self.policy.default_tier, attributes))
 
     async def acquire(
-        self, identity: Identity, operation: str, outer: tuple[Level, ...]
+        self, identity: Identity, operation: str, outer: tuple[Level, ...], *, again: bool
     ) -> tuple[Decision, StoreUnavailable | None]:
-        """The decision of a request, as at the door; without the store `on_failure` decides."""
+        """The decision of a request, as at the door; without the store `on_failure` decides, perhaps `again`."""
         charges = self.policy.charges(identity, operation)
         charges = self._level.own(charges, outer) if outer else charges
         try:
             decision = await self._store.acquire(charges)
         except StoreUnavailable as error:
-            return self._without_store(charges, error), error
+            return self.without_store(charges, error, again=again), error
         if self._outage.began is not None:
             self._outage.decided()
         return decision, None

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ratelimit import MemoryStore
+from ratelimit import MemoryStore, requests_without_store
 from ratelimit.answers.inside import DeniedInside
 from ratelimit.control.control import Control
 from ratelimit.control.hold import Holding
@@ -464,7 +464,12 @@ def test_without_the_store(on_failure: str, caplog: pytest.LogCaptureFixture) ->
 
     async def test() -> None:
         limited = limiter(app(handle), f'{TEXT}\n[store]\non_failure = "{on_failure}"', store)
+        before = requests_without_store()
         answers = await ask(limited, **COMPLETION)
+        verdict = {"allow": "allowed", "deny": "refused", "local": "decided locally"}[on_failure]
+        assert {
+            name: count - before[name] for name, count in requests_without_store().items() if count > before[name]
+        } == {verdict: 1}
         if on_failure == "deny":
             assert status(answers) == 503
             assert header(answers[0], "retry-after") == "1"

@@ -45,6 +45,7 @@ ROOMS = {
         ("acceptance/test_what_identify_leaves_open.py", "acceptance/test_path_of_a_request.py",
          "acceptance/test_word_of_the_app.py"),
     ),
+    "control": Room(("control/*.py", "answers/inside.py"), ("control",), IN_PYTHON),
     "policy": Room(
         ("policy/*.py",),
         ("policy", "acceptance/test_overrides_by_index.py", "acceptance/test_unknown_operations.py",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from functools import partial
 
 from ratelimit.answers.cors import CorsInside
@@ -15,16 +14,13 @@ from ratelimit.control.control import Control, new
 from ratelimit.control.deferred import Deferred
 from ratelimit.control.late import Late
 from ratelimit.ground.loops import others_first
-from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.tracebacks import without_locals
 from ratelimit.log import lines as log
-from ratelimit.log.outage import Outage, Verdict
+from ratelimit.log.outage import Outage
 from ratelimit.model import (
     Admitting,
     ASGIApp,
-    Charge,
     Classify,
-    Decision,
     Identify,
     Identity,
     Message,
@@ -113,7 +109,7 @@ class RateLimitMiddleware:
             decision = await self.store.acquire(charges)
         except StoreUnavailable as error:
             failure = error
-            decision = self._without_store(charges, error)
+            decision = self._account.without_store(charges, error)
         if self._outage.began is not None and failure is None:
             self._outage.decided()
         notable = not decision.allowed or decision.unavailable or decision.exceeded
@@ -143,18 +139,6 @@ class RateLimitMiddleware:
         if late:
             return await late.run(scope, receive, reported, leases)
         return await attended(self.app, scope, receive, reported, headers_of, decision, leases)
-
-    def _without_store(
-        self, charges: Sequence[Charge], failure: StoreUnavailable, units: int = 1, *, again: bool = False
-    ) -> Decision:
-        """What `on_failure` says: the only place where that is decided. `again`: of this request it was before."""
-        allowed = self.policy.store.on_failure == "allow"
-        if not again:
-            verdict: Verdict = "decided locally" if self._local else "allowed" if allowed else "refused"
-            self._outage.without(in_a_line(failure), verdict)
-        if self._local:
-            return self._local().decide(charges, failure, units)
-        return Decision(allowed, now_ms=0, unavailable=True)
 
     async def _refuse(self, why: Refused, scope: Scope, send: Send) -> None:
         """A request of which it can't be said who asks: nothing is charged."""

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -352,7 +353,8 @@ def test_a_client_that_vanishes(end: str, said: tuple[int, ...], expected: int) 
     async def test() -> None:
         limited = limiter(handle)
         await _ended(
-            limited(scope_of(**COMPLETION), _nothing, _hears), {"closed": "close", "dropped": "drop"}.get(end, "")
+            partial(limited, scope_of(**COMPLETION), _nothing, _hears),
+            {"closed": "close", "dropped": "drop"}.get(end, ""),
         )
         for _ in range(3):
             await asyncio.sleep(0)
@@ -374,14 +376,13 @@ async def _stream(control: Control, said: tuple[int, ...]) -> AsyncGenerator[byt
         yield b"ab"
 
 
-async def _driven(call: Coroutine[Any, Any, None], end: str) -> None:
-    await driven(call, end)
-
-
-async def _ended(call: Coroutine[Any, Any, None], end: str) -> None:
+async def _ended(call: Callable[[], Coroutine[Any, Any, None]], end: str) -> None:
     """Run as a server's own task, which is cancelled where it does not end by itself."""
 
-    task = asyncio.create_task(_driven(call, end))
+    async def runs() -> None:
+        await driven(call(), end)
+
+    task = asyncio.create_task(runs())
     for _ in range(10):
         await asyncio.sleep(0)
     task.cancel()

@@ -12,6 +12,12 @@ from ratelimit import Identity
 Item = dict[str, Any]
 Things = dict[str, dict[str, Item]]  # by kind, such as "customers", and by id
 
+# What the routes of each API document besides their own answers and the limiter's.
+ERRORS: dict[int | str, Item] = {
+    401: {"description": "No valid API key was presented"},
+    404: {"description": "There is nothing with this id"},
+}
+
 
 def caller(request: Request) -> Identity:
     """Who was counted, and so the same for the limits and for the app; 401 without a known API key."""

@@ -24,7 +24,7 @@ from ratelimit.model import (
     StoreUnavailable,
     Style,
 )
-from ratelimit.policy import Policy
+from ratelimit.policy import Policy, Wait
 from ratelimit.stores import open_store
 from ratelimit.stores.memory import MemoryStore
 
@@ -53,6 +53,7 @@ __all__ = [
     "Store",
     "StoreUnavailable",
     "Style",
+    "Wait",
     "hash_api_key",
     "identify_user",
     "json_schema",

@@ -81,6 +81,19 @@ def store_settings(prefix: Any, timeout_ms: Any, on_failure: Any, max_callers: A
     store_bound("StoreSettings", max_callers)
 
 
+def wait(up_to_ms: Any, queue: Any) -> None:
+    _at("Wait: up_to_ms", lambda value: checks.wait_ms(_whole(value), shown(value)), up_to_ms)
+    _at("Wait: queue", checks.whole, queue, 1, checks.LONGEST_QUEUE)
+
+
+def websocket_settings(messages: Any, on_excess: Any) -> None:
+    if messages is not None:
+        _at("WebSocketSettings: messages", checks.text, messages)
+        if wrong := checks.wrong_operation(messages, None):
+            raise ValueError(f"WebSocketSettings: messages: {wrong}")
+    _at("WebSocketSettings: on_excess", checks.on_excess, on_excess)
+
+
 def store_bound(of: str, max_callers: Any) -> None:
     _at(f"{of}: max_callers", checks.whole, max_callers, 1, checks.LARGEST)
 

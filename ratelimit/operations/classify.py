@@ -11,18 +11,20 @@ from ratelimit.model import Classify, Readings, Scope
 from ratelimit.operations.items import Items
 from ratelimit.operations.paths import client_path, fold, split_path
 from ratelimit.operations.readings import is_odd, readings
+from ratelimit.operations.rules import WEBSOCKET, RuleTable
 from ratelimit.operations.rules import Rule as Rule
-from ratelimit.operations.rules import RuleTable
 
 _USUAL = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _READING = frozenset({"GET", "HEAD"})
 _PREFLIGHT = "preflight"  # stands for its method: only rules of OPTIONS by name take it
+_HANDSHAKE = "handshake"  # of a WebSocket, which has no method: a request of HTTP may have any
 _BY_METHOD: Mapping[str, str | None] = {
     "POST": "create",
     "PUT": "write",
     "PATCH": "write",
     "DELETE": "write",
     _PREFLIGHT: None,
+    _HANDSHAKE: "connect",
 }
 _NOT_SIMPLE = re.compile(r"[^a-z0-9/_-]").search  # what is simple is read in one way, whatever the case
 
@@ -30,15 +32,16 @@ _NOT_SIMPLE = re.compile(r"[^a-z0-9/_-]").search  # what is simple is read in on
 class ClassifyByRules:
     """Called with a scope, returns the operation, or None for a request that is exempt.
 
-    The first rule that matches decides; a GET rule also takes HEAD, and the handshake of a WebSocket is a GET. Rules
-    see the path that the client sees, under a mount and behind a `root_path` too: those that charge whatever the case,
-    those that exempt as it is written. A CORS preflight is exempt where no rule of the method OPTIONS takes it.
+    The first rule that matches decides; a GET rule also takes HEAD, and the handshake of a WebSocket is taken by rules
+    of the method WEBSOCKET. Rules see the path that the client sees, under a mount and behind a `root_path` too: those
+    that charge whatever the case, those that exempt as it is written. A CORS preflight is exempt where no rule of the
+    method OPTIONS takes it.
 
     What matches no rule goes by its shape: GET or HEAD of an item is `detail_read`, of anything else `search`, POST is
-    `create`, PUT, PATCH and DELETE are `write`, any other method is `search`. What the routes of the app say of a path
-    is known: one that ends in a parameter is an item's, one that is spelled out is not. A mounted app and a route that
-    takes any path say nothing. Then an item's path ends in an identifier, a segment with a digit in it that is no
-    version (`v2`, `2.0`), or in the parameter of a rule, whatever its method.
+    `create`, PUT, PATCH and DELETE are `write`, a handshake is `connect`, any other method is `search`. What the routes
+    of the app say of a path is known: one that ends in a parameter is an item's, one that is spelled out is not. A
+    mounted app and a route that takes any path say nothing. Then an item's path ends in an identifier, a segment with a
+    digit in it that is no version (`v2`, `2.0`), or in the parameter of a rule, whatever its method.
 
     A path that what is behind may read in several ways is exempt where all of them are, and otherwise all that it may
     be: `Readings`, if that is more than one operation. ValueError says what is wrong with a scope that is not ASGI's.
@@ -51,10 +54,11 @@ class ClassifyByRules:
         self._by_method = {
             method: RuleTable(self.rules, methods)
             for method, methods in {
-                **{rule.method: {"*", rule.method} for rule in self.rules},
+                **{rule.method: {"*", rule.method} for rule in self.rules if rule.method != WEBSOCKET},
                 "GET": {"*", "GET"},
                 "HEAD": {"*", "GET", "HEAD"},
                 _PREFLIGHT: {"OPTIONS"},
+                _HANDSHAKE: {"*", WEBSOCKET},
             }.items()
         }
         self._other_methods = RuleTable(self.rules, {"*"})
@@ -70,7 +74,7 @@ class ClassifyByRules:
 
     def __call__(self, scope: Scope) -> str | None:
         try:
-            path, root, method = scope["path"], scope.get("root_path"), scope.get("method", "GET")
+            path, root, method = scope["path"], scope.get("root_path"), scope.get("method", "")
             if root:
                 path = client_path(path, root)
             if method == "GET":
@@ -130,7 +134,9 @@ def classify_for(classify: Classify, app: object) -> Classify:
 
 
 def _unusual(method: str, scope: Scope) -> str:
-    method = str.upper(method)  # one server hands on "get" as it came, and some apps answer it
+    if scope.get("type") == "websocket":
+        return _HANDSHAKE
+    method = str.upper(method) or "GET"  # one server hands on "get" as it came, and some apps answer it
     return _PREFLIGHT if method == "OPTIONS" and _is_preflight(scope) else method
 
 

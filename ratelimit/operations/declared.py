@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ratelimit.operations.paths import Segment, Wild, split_path
+from ratelimit.operations.rules import WEBSOCKET
 
 _PARAMETER = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*)(?::([a-zA-Z_][a-zA-Z0-9_]*))?\}")  # as Starlette writes them
 _WRAPPERS = 32  # middlewares around an app that are looked through
@@ -31,7 +32,9 @@ class Route:
 
     def may_answer(self, method: str | None) -> bool:
         """None is any method. What takes any path may hand it on to an app that answers."""
-        return method is None or self.parameter is None or self.answers(method)
+        if method is None or self.parameter is None:
+            return True
+        return self.websocket if method == WEBSOCKET else self.http and self.answers(method)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from ratelimit.checks.values import EXEMPT
 from ratelimit.operations.paths import Segment, Table, Wild, folded_pattern, split_path
 
+WEBSOCKET = "WEBSOCKET"  # the method of handshakes, as rules name it
+
 _ALLOWED = 'write a method in capitals or *, a space, and a path from /, such as "POST /v2/invoices" or "* /docs/**"'
 _METHOD = re.compile(r"\*|[A-Z][A-Z-]*")
 _PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_-]*\}")

@@ -28,6 +28,8 @@ from ratelimit.policy.keys import by_value, escaped, getter_of, memorable
 from ratelimit.policy.overrides import Matched, Override
 from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, listed
 from ratelimit.policy.unknown import KnownOperations
+from ratelimit.policy.waits import Wait
+from ratelimit.policy.websocket import ONLY_HANDSHAKES, WebSocketSettings
 
 __all__ = ["OnFailure", "Override", "Policy", "StoreSettings"]
 
@@ -56,7 +58,8 @@ class Policy:
 
     `origin` says where the policy comes from: two policies of one origin are the same policy. `operations` are those
     that `classify` may give besides the built-in ones and those that limits name: of any other it is said once in the
-    log that limits with `operations` do not count it. ValueError where the tiers contradict themselves.
+    log that limits with `operations` do not count it. `websocket` says what messages of WebSockets are charged as.
+    ValueError where the tiers contradict themselves.
     """
 
     tiers: Mapping[str, tuple[Limit, ...]]
@@ -69,6 +72,8 @@ class Policy:
     store: StoreSettings = StoreSettings()
     origin: str = ""
     operations: frozenset[str] = frozenset()
+    waits: Mapping[str, Wait] = field(default_factory=dict)  # by tier; of the others a denial is told at once
+    websocket: WebSocketSettings = ONLY_HANDSHAKES
     _compiled: Mapping[str, Tier] = field(init=False, repr=False)
     _matched: Matched = field(init=False, repr=False)
     _named: frozenset[str] = field(init=False, repr=False)  # operations; users' own names for others are without number
@@ -81,10 +86,13 @@ class Policy:
     def __post_init__(self) -> None:
         if self.default_tier is not None and self.default_tier not in self.tiers:
             raise ValueError(f'default_tier is "{self.default_tier}", but the policy has only {listed(self.tiers)}')
+        if unknown := set(self.waits) - set(self.tiers):
+            raise ValueError(f"waits names {listed(sorted(unknown))}, but the policy has only {listed(self.tiers)}")
         compiled = {name: compile_tier(name, limits) for name, limits in self.tiers.items()}
         object.__setattr__(self, "_compiled", compiled)
         object.__setattr__(self, "_named", frozenset().union(*[tier.by_operation for tier in compiled.values()]))
-        object.__setattr__(self, "_operations", KnownOperations(self.operations, self._named, self.classify))
+        declared = self.operations | ({self.websocket.messages} if self.websocket.messages else frozenset())
+        object.__setattr__(self, "_operations", KnownOperations(declared, self._named, self.classify))
         object.__setattr__(self, "_matched", Matched(self.overrides))
         object.__setattr__(self, "_telling", getter_of(_told_apart_by(self.tiers, self.overrides)))
         object.__setattr__(self, "_recent", Returning())
@@ -132,6 +140,12 @@ class Policy:
         name = self.default_tier if identity.tier is None else identity.tier
         tier = self._compiled.get(name) if name is not None else None
         return (tier, identity) if tier is not None else self._tier_of(self._instead.of(identity))
+
+    def wait_of(self, identity: Identity) -> tuple[str, Wait | None]:
+        """The tier that counts for a caller, and how long its denied requests may wait."""
+        _, identity = self._tier_of(identity)
+        tier = identity.tier or self.default_tier or ""
+        return tier, self.waits.get(tier)
 
     def _by_fields(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
         named = operation if operation in self._named or isinstance(operation, Readings) else None

@@ -46,6 +46,8 @@ ROOMS = {
          "acceptance/test_word_of_the_app.py"),
     ),
     "control": Room(("control/*.py", "answers/inside.py"), ("control",), IN_PYTHON),
+    "waiting": Room(("waiting/*.py", "policy/waits.py"), ("waiting",), "not (valkey or redis)"),
+    "switch": Room(("switch.py",), ("acceptance/test_mode_of_the_environment.py",)),
     "policy": Room(
         ("policy/*.py",),
         ("policy", "acceptance/test_overrides_by_index.py", "acceptance/test_unknown_operations.py",
@@ -64,6 +66,11 @@ ROOMS = {
         ("acceptance/test_path_of_a_request.py", "acceptance/test_the_tighter_policy_is_told.py",
          "acceptance/test_families_of_headers.py", "acceptance/test_two_policies_on_one_request.py",
          "acceptance/test_malformed.py", "acceptance/test_hostile_on_the_wire.py"),
+    ),
+    "websockets": Room(
+        ("websockets/*.py", "policy/websocket.py", "config/checks/websocket.py"),
+        ("websockets", "config/test_bad.py", "config/test_odd.py", "config/test_good.py"),
+        "not test_servers",
     ),
     "counting": Room(
         ("stores/counting/*.py",),

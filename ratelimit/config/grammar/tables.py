@@ -9,7 +9,15 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from ratelimit.config.grammar.settings import AnyStyle, IdentityTable, IetfStyle, StoreTable, StyleName
+from ratelimit.checks.values import LONGEST_QUEUE
+from ratelimit.config.grammar.settings import (
+    AnyStyle,
+    IdentityTable,
+    IetfStyle,
+    StoreTable,
+    StyleName,
+    WebSocketTable,
+)
 from ratelimit.config.grammar.values import (
     AnchorDay,
     AnyAmount,
@@ -28,6 +36,7 @@ from ratelimit.config.grammar.values import (
     Text,
     TimeZone,
     Units,
+    UpTo,
     in_a_list,
     in_a_table,
     shape,
@@ -140,8 +149,18 @@ class LimitTable(Table):
     )
 
 
+class WaitTable(Table):
+    """A denied request that could soon be admitted waits for that, in the order in which its caller's came."""
+
+    up_to: UpTo = Field(description="From its arrival on; 60s at most.", examples=["2s"])
+    queue: int = Field(
+        default=100, ge=1, le=LONGEST_QUEUE, description="So many wait in a process; of one caller a tenth of them."
+    )
+
+
 class TierTable(Table):
     limits: list[LimitTable]
+    wait: WaitTable | None = Field(default=None, description="Instead of a denial at once, where that is short.")
 
 
 class OverrideTable(Table):
@@ -179,6 +198,7 @@ class PolicyFile(Table):
         description="Rules by operation, the first that matches wins; what is `exempt` is not limited.",
         examples=[{"exempt": ["GET /health"], "search": ["GET /v2/catalogs/*"]}],
     )
+    websocket: WebSocketTable = WebSocketTable()
     keys: list[KeyTable] = Field(default=[], description="Known API keys.")
     tiers: dict[Name, TierTable] = Field(
         description="Limits by tier; `anonymous` is for callers without a known key.",

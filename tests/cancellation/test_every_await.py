@@ -44,7 +44,6 @@ ELSEWHERE = {
     ("middleware.py", "await late.run(scope, receive, reported, leases)"): "tests/control/test_cancelled.py",
     ("answers/inside.py", "Response.send"): "tests/control/test_cancelled.py",
     ("answers/inside.py", "Response.end"): "of that",
-    ("fastapi/deciding.py", "decide.decided"): "of such a request, in FastAPI",
     ("opening.py", "refused"): "at start",
     ("switch.py", "refusing_nobody.lenient"): "before a store is asked, as identify itself",
     ("waiting/turns.py", "Turns.waited"): "of who waits: tests/waiting/test_cancelled.py",

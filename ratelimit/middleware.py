@@ -10,6 +10,7 @@ from ratelimit.answers.cors import CorsInside
 from ratelimit.answers.headers import answer, with_headers
 from ratelimit.answers.response import Reported
 from ratelimit.answers.telling import refusal, scoped
+from ratelimit.endpoints import limiting, started
 from ratelimit.ground.loops import others_first
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.tracebacks import without_locals
@@ -33,7 +34,6 @@ from ratelimit.model import (
 )
 from ratelimit.nesting import Level
 from ratelimit.opening import denials_of, loaded, opened, refused
-from ratelimit.operations import classify_for
 from ratelimit.policy import Policy
 from ratelimit.slots.ending import at_exit
 from ratelimit.slots.holding import GivenHere, attended
@@ -71,7 +71,7 @@ class RateLimitMiddleware:
         self.store = opened(store, self.policy)
         self.style = style or self.policy.style
         self._scoped = scoped(self.style)
-        self._classify = classify or classify_for(self.policy.classify, app)
+        self._classify = limiting(classify or self.policy.classify, app, self.policy)
         self._identify = asking(identify, self.policy) if identify else self.policy.identify
         self._level = Level(self.policy, self.store)
         self._only = (self._level,)  # of all requests: to add it to no others makes no tuple anew
@@ -91,7 +91,10 @@ class RateLimitMiddleware:
         scope["ratelimit.policies"] = outer + self._only
         operation = self._classify(scope)
         if type(operation) is not str:
-            operation = await operation_of(operation, self._classify)
+            try:
+                operation = await operation_of(operation, self._classify, scope)
+            except Refused as why:
+                return await self._refuse(why, scope, send)
             if operation is None:
                 return await self.app(scope, receive, send)
         try:
@@ -165,6 +168,6 @@ class RateLimitMiddleware:
                     await self.store.close()
                 except StoreUnavailable as error:
                     log.not_closed(error)
-            await send(message)
+            await send(started(message, self._classify.routes, self.policy))
 
         return closing

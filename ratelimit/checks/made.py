@@ -45,11 +45,14 @@ def limit(made: Any, kinds: tuple[type, ...], *, slots: bool) -> None:
     _at(f"{place}: enforce_from_ms", checks.whole, made.enforce_from_ms, 0, checks.LARGEST)
     _at(f"{place}: reserve", checks.boolean, made.reserve)
     _at(f"{place}: hold", checks.boolean, made.hold)
+    _at(f"{place}: counts", checks.counts, made.counts)
     _cost(f"{place}: cost", made.cost, made.operations)
     if slots and made.cost != 1:
         raise ValueError(f"{place}: cost: {checks.NO_COST_OF_A_SLOT}")
     if slots and made.reserve:
         raise ValueError(f"{place}: reserve: {checks.NO_RESERVE_OF_A_SLOT}")
+    if slots and made.counts != "units":
+        raise ValueError(f"{place}: counts: {checks.NO_COUNTS_OF_A_SLOT}")
     if made.hold and (slots or made.reserve):
         raise ValueError(f"{place}: hold: {checks.NO_HOLD_OF_A_SLOT if slots else checks.NO_HOLD_AHEAD}")
 
@@ -131,8 +134,6 @@ def _operations(value: Any) -> None:
     if not isinstance(value, Set):
         example = value if isinstance(value, str) else "search"
         raise ValueError(f"{shown(value)} is not a set of texts; write frozenset({{{shown(example)}}})")  # noqa: TRY004
-    if not value:
-        raise ValueError("is empty")
     for name in value:
         checks.text(name)
         if wrong := checks.wrong_operation(name, None):

@@ -25,6 +25,7 @@ EXEMPT = "exempt"  # the name under which rules take requests out of every limit
 BUILT_IN = ("detail_read", "search", "create", "write", "heavy_write")  # the last is no shape: only rules give it
 MODES = ("enforce", "shadow", "off")
 PERIODS = ("day", "week", "month", "year")
+COUNTS = ("units", "requests")
 ON_FAILURE = ("allow", "deny", "local")
 
 NAME = "^[ -~]+$"
@@ -37,6 +38,7 @@ PATTERNS = {  # what they mean, for messages
 NO_COST_OF_A_SLOT = "is not for concurrency, where each request takes one slot"
 NO_RESERVE_OF_A_SLOT = "is not for concurrency: a slot is held while a request runs, so there is nothing to take ahead"
 NO_HOLD_OF_A_SLOT = "is not for concurrency, where each request holds its slot while it runs"
+NO_COUNTS_OF_A_SLOT = "is not for concurrency, where each request takes one slot, whatever its units"
 NO_HOLD_AHEAD = "is not for a limit with reserve: units ahead are spent without asking the store; write one of the two"
 
 _OF_THE_MACHINE = re.compile("localtime|posixrules|(posix|right)/.*")
@@ -102,6 +104,10 @@ def one_of_these(value: Any, allowed: Sequence[str]) -> str:
 
 def mode(value: Any) -> str:
     return one_of_these(value, MODES)
+
+
+def counts(value: Any) -> str:
+    return one_of_these(value, COUNTS)
 
 
 def on_failure(value: Any) -> str:

@@ -25,11 +25,12 @@ from ratelimit.model import (
     Style,
 )
 from ratelimit.policy.keys import by_value, escaped, getter_of, memorable
-from ratelimit.policy.overrides import Matched, Override
-from ratelimit.policy.tiers import Instead, Tier, compile_tier, listed
+from ratelimit.policy.overrides import Elsewhere, Matched, Override
+from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, listed, of_route
 from ratelimit.policy.unknown import KnownOperations
+from ratelimit.routes.routed import Routed
 
-__all__ = ["OnFailure", "Override", "Policy", "StoreSettings"]
+__all__ = ["Elsewhere", "OnFailure", "Override", "Policy", "StoreSettings"]
 
 OnFailure = Literal["allow", "deny", "local"]
 
@@ -56,7 +57,8 @@ class Policy:
 
     `origin` says where the policy comes from: two policies of one origin are the same policy. `operations` are those
     that `classify` may give besides the built-in ones and those that limits name: of any other it is said once in the
-    log that limits with `operations` do not count it. ValueError where the tiers contradict themselves.
+    log that limits with `operations` do not count it. `elsewhere` is what overrides say of limits that endpoints may
+    declare. ValueError where the tiers contradict themselves.
     """
 
     tiers: Mapping[str, tuple[Limit, ...]]
@@ -69,6 +71,7 @@ class Policy:
     store: StoreSettings = StoreSettings()
     origin: str = ""
     operations: frozenset[str] = frozenset()
+    elsewhere: tuple[Elsewhere, ...] = ()
     _compiled: Mapping[str, Tier] = field(init=False, repr=False)
     _matched: Matched = field(init=False, repr=False)
     _named: frozenset[str] = field(init=False, repr=False)  # operations; users' own names for others are without number
@@ -110,6 +113,10 @@ class Policy:
             self._by_object.put((id(identity), operation), (identity, charges), who=(identity.root, operation))
         return charges
 
+    def applying(self, tier: str, operation: str) -> tuple[Limit, ...]:
+        """The limits that an operation reaches in a tier, with those that its endpoint declares."""
+        return tuple([counter.limit for counter in self._counters(self._compiled[tier], operation)])
+
     def _by_fields(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
         named = operation if operation in self._named or isinstance(operation, Readings) else None
         if named is None and self._named and operation not in self._operations.names:
@@ -117,7 +124,8 @@ class Policy:
         attributes = by_value(identity.attributes) if identity.attributes else ()
         if attributes is None:
             return self._charges(identity, operation)
-        asked = named, identity.root, self._telling(identity), attributes
+        told_apart = identity[:-1] if type(operation) is Routed else self._telling(identity)
+        asked = named, identity.root, told_apart, attributes
         charges = self._recent.get(asked)
         if charges is None:
             charges = self._charges(identity, operation)
@@ -133,11 +141,17 @@ class Policy:
         root_kind, root_name = identity.root
         root = f"{{{root_kind}={escaped(root_kind, root_name)}}}"  # all keys of a request are in one slot of a cluster
         overrides = self._matched(identity, tier_name) if self.overrides else ()
-        read_as = operation.operations if isinstance(operation, Readings) else (operation,)
         return tuple(
             Charge(c.limit, c.key(root, root_kind, identity), c.cost, _maxes(c.limit, overrides, identity.attributes))
-            for c in tier.counters(read_as)
+            for c in self._counters(tier, operation)
         )
+
+    def _counters(self, tier: Tier, operation: str) -> tuple[Counter, ...]:
+        counters = tier.counters(operation.operations if isinstance(operation, Readings) else (operation,))
+        if isinstance(operation, Routed):
+            self._operations.tell_of(operation.operations)
+            counters = of_route(counters, operation)
+        return counters
 
     def _is_memorable(self, identity: Identity, operation: str) -> bool:
         """Not under a tier that is not there: what is remembered is the tier's in its place, so each request comes by

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from time import monotonic
 
 from ratelimit.ground.printable import in_a_line
-from ratelimit.model import ANONYMOUS, Identity, Limit
+from ratelimit.model import ANONYMOUS, FOREVER, Concurrency, Identity, Limit
 from ratelimit.policy.keys import caller, ended, escaped, label_of, period_of, value_of
+from ratelimit.routes.routed import Routed
 
 logger = logging.getLogger("ratelimit")
 
@@ -81,6 +82,21 @@ def _counters(limits: tuple[Limit, ...], operation: str | None) -> tuple[Counter
         for limit in limits
         if limit.mode != "off" and (limit.operations is None or operation in limit.operations)
     )
+
+
+def of_route(counters: tuple[Counter, ...], operation: Routed) -> tuple[Counter, ...]:
+    """With the limits that an endpoint declares after those of the tier, and its units times what they cost."""
+    counters += _counters(operation.limits, None)
+    if operation.units == 1:
+        return counters
+    return tuple([_times(counter, operation.units) for counter in counters])
+
+
+def _times(counter: Counter, units: int) -> Counter:
+    limit = counter.limit
+    if isinstance(limit.kind, Concurrency) or limit.counts == "requests":
+        return counter
+    return replace(counter, cost=min(counter.cost * units, FOREVER))
 
 
 class Instead:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ratelimit.operations import ClassifyByRules, Rule, paths
+from ratelimit.operations import ClassifyByRules, Rule
+from ratelimit.routes import paths
 
 RULES = (
     ("GET /health", "exempt"),

@@ -15,6 +15,7 @@ from ratelimit.config.grammar.values import (
     AnyAmount,
     Attributes,
     ConcurrencyAmount,
+    Counts,
     Lease,
     Mode,
     Name,
@@ -64,6 +65,7 @@ class LimitTable(Table):
                 "anyOf": [
                     {"required": ["concurrency", "reserve"]},
                     {"required": ["concurrency", "hold"]},
+                    {"required": ["concurrency", "counts"]},
                     {
                         "required": ["reserve", "hold"],
                         "properties": {"reserve": {"const": True}, "hold": {"const": True}},
@@ -90,7 +92,9 @@ class LimitTable(Table):
         description="identity, organization, user, api_key, application, ip, or a list of these or of attributes.",
     )
     operations: list[Name] | None = Field(
-        default=None, min_length=1, description="Those that it limits, counted together; all where it is not given."
+        default=None,
+        description="Those that it limits, counted together; all where it is not given. Of [] the app charges it by"
+        " hand.",
     )
     cost: Annotated[
         Annotated[Units, Tag("(number)")] | Annotated[dict[Name, Units], Tag("(table)")], Discriminator(shape)
@@ -110,6 +114,11 @@ class LimitTable(Table):
         default=False,
         description="Of a rate or a quota, without reserve: the app may hold units before it knows how many it needs,"
         " and settle what it used.",
+    )
+    counts: Counts = Field(
+        default="units",
+        description="Of a rate or a quota: units are the cost times the units that an endpoint computes, requests the"
+        " cost alone.",
     )
     precision: Precision | None = Field(default=None, description="Of a rate: sub-windows. Default 60.")
     timezone: TimeZone | None = Field(default=None, description="Of a quota. Default UTC.", examples=["Europe/Berlin"])

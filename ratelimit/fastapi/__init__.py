@@ -1,0 +1,5 @@
+"""What is for FastAPI alone: dependencies."""
+
+from ratelimit.fastapi.limits import limit
+
+__all__ = ["limit"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import partial
 
 from ratelimit.ground.malformed import explained
 from ratelimit.model import Classify, Readings, Scope
@@ -78,8 +79,8 @@ class ClassifyByRules:
         first request says which rules are for none of them, and calls `first`. `checked` says what is wrong with limits
         that an endpoint declares."""
         bound = copy(self)
-        bound._items = Items(self.rules, app, lambda: first(bound.routes))
-        bound.routes = AppRoutes(app, checked, bound._items.forget)
+        bound.routes = AppRoutes(app, checked)
+        bound._items = Items(self.rules, app, partial(first, bound.routes))
         return bound
 
     def __call__(self, scope: Scope) -> str | None:
@@ -118,6 +119,7 @@ class ClassifyByRules:
         endpoint: Endpoint | None,
     ) -> str | None:
         """By a rule, else by what the endpoint says, else by the shape."""
+        self._items.as_of(self.routes.changes)
         if self._items.unread:
             self._items.routes(scope)
         if rule is not None:

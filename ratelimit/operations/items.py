@@ -28,6 +28,7 @@ class Items:
 
     __slots__ = (
         "_app",
+        "_changes",
         "_first",
         "_known",
         "_last",
@@ -44,6 +45,7 @@ class Items:
         self._rules = rules
         self._named = _named(rules)
         self._app = app
+        self._changes = 0
         self._first = first  # to be called at the first request
         self.unread = app is not None  # whether its first request is still to come
         self._owner: Any = None  # what has the routes of `app`, once there are any
@@ -91,10 +93,12 @@ class Items:
             self._first()
         return routes
 
-    def forget(self) -> None:
-        """Something in the routes has changed."""
-        self._routes, self._last = NOTHING, _nobody
-        self._known.clear()
+    def as_of(self, changes: int) -> None:
+        """So often has anything in the routes changed: what was read before that is forgotten."""
+        if changes != self._changes:
+            self._changes = changes
+            self._routes, self._last = NOTHING, _nobody
+            self._known.clear()
 
     def _routes_of(self, owner: Any, *, again: bool) -> Routes:
         routes = getattr(owner, "routes", None)

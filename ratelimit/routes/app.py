@@ -34,16 +34,14 @@ def nothing_wrong(name: str, limits: tuple[Declares, ...]) -> None:
 
 class AppRoutes:
     """The routes of `app`, or where it has none those of the app in the scope. They are read once, and again when
-    anything in them has changed: then `changed` is called."""
+    anything in them has changed: so often as `changes` says."""
 
-    __slots__ = ("_app", "_changed", "_checked", "_other", "_tree", "told")
+    __slots__ = ("_app", "_checked", "_other", "_tree", "changes", "told")
 
-    def __init__(
-        self, app: object, checked: Checked = nothing_wrong, changed: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, app: object, checked: Checked = nothing_wrong) -> None:
         self._app = app
         self._checked = checked
-        self._changed = changed
+        self.changes = 0
         self._tree: Tree | None = None
         self.told = False  # at start, of all of them
         self._other: AppRoutes | None = None  # of the app that this one is a part of
@@ -86,10 +84,8 @@ class AppRoutes:
     def tree(self) -> Tree:
         tree = self._tree
         if tree is None or tree.has_changed():
-            self._tree = _read(self._app)
-            if tree is not None:
-                self._changed()
-            tree = self._tree
+            self.changes += tree is not None
+            self._tree = tree = _read(self._app)
         return tree
 
     def _of_whole(self, whole: Any) -> AppRoutes:

@@ -17,7 +17,7 @@ from ratelimit.model import Classify, Limit, Message
 from ratelimit.operations import ClassifyByOwn, ClassifyByRules, classify_for
 from ratelimit.policy import Policy
 from ratelimit.routes.app import AppRoutes, Checked
-from ratelimit.routes.marks import Declares
+from ratelimit.routes.marks import MADE, Declares
 from ratelimit.routes.tree import Node
 
 Why = Literal["rule", "decorator", "dependency", "shape", "guess"]
@@ -110,6 +110,8 @@ def _first(policy: Policy, routes: AppRoutes) -> None:
         tell(routes, policy)
     except Exception:  # noqa: BLE001 - what is only told must cost no request
         _log.warning("what the routes are can't be told", exc_info=True)
+    if not MADE:
+        routes.forget()
 
 
 def tell(routes: AppRoutes, policy: Policy) -> None:

@@ -19,11 +19,9 @@ def declared_limit(table: Mapping[str, Any]) -> Limit:
     """The limit of a table as it would stand in a tier. PolicyError with all that is wrong, in the words of a file."""
     file = {"tiers": {ANONYMOUS: {"limits": [dict(table)]}}}
     valid, problems = read_valid(file)
-    if valid is not None:
-        problems += check(valid)
-    wrong = [problem for problem in problems if not problem.odd]
+    assert valid is not None  # noqa: S101 - but for the limit, there is nothing that could be wrong
+    wrong = [problem for problem in [*problems, *check(valid)] if not problem.odd]
     if wrong:
         called = f"limit {shown(table.get('name'))}"
         raise PolicyError(f"{called}: {Problem(problem.path[_ABOVE:], problem.message)}" for problem in wrong)
-    assert valid is not None  # noqa: S101 - otherwise something is wrong
     return limit_of(valid.file.tiers[ANONYMOUS].limits[0])

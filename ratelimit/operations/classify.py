@@ -165,15 +165,17 @@ class ClassifyByRules:
     def _of_letters(self, scope: Scope, method: str, path: str) -> str | None:
         """Of a path with capitals, or other characters that are read in one way."""
         plain = path.strip("/")
-        return self._any_case(scope, method, path, plain.split("/"), plain.lower().split("/"))
+        return self._any_case(scope, method, path, plain.split("/"), plain.lower().split("/"), scope["path"])
 
     def _of_reading(self, scope: Scope, method: str, path: str) -> str | None:
-        return self._any_case(scope, method, path, split_path(path), split_path(fold(path)))
+        return self._any_case(scope, method, path, split_path(path), split_path(fold(path)), path)
 
-    def _any_case(self, scope: Scope, method: str, path: str, segments: list[str], folded: list[str]) -> str | None:
+    def _any_case(
+        self, scope: Scope, method: str, path: str, segments: list[str], folded: list[str], routed: str
+    ) -> str | None:
         rule = self._by_method.get(method, self._other_methods).first(segments, folded)
         if MADE:
-            endpoint = self.routes.endpoint(scope, path)
+            endpoint = self.routes.endpoint(scope, routed)
             return self._at_endpoint(scope, method, path, rule, segments, folded, endpoint)
         if rule is None and (method == "GET" or method == "HEAD"):
             return self._items.operation(scope, scope.get("root_path"), path, segments, folded)

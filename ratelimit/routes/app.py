@@ -75,6 +75,10 @@ class AppRoutes:
             node.said[handler] = made
         return node.said[handler]
 
+    def forget(self) -> None:
+        """What was read is not needed: it is read again where it is asked for."""
+        self._tree = None
+
     def nodes(self) -> Iterator[Node]:
         """All that may answer a request."""
         if self._app is None:

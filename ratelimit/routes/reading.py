@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from operator import is_
 from typing import Any
 
 from ratelimit.routes.declared import WRAPPERS, included
@@ -30,8 +31,10 @@ class Tree:
         """Whether a route was added, taken away or replaced anywhere, or a mark was made since then."""
         if sum(MADE) != self.marks:
             return True
-        for router, routes in self.lists:
-            if router.routes != routes:
+        for router, were in self.lists:
+            routes = router.routes
+            # by identity: to Starlette, routes of the same endpoint are equal whatever they depend on
+            if len(routes) != len(were) or not all(map(is_, routes, were)):
                 return True
         return any(mount.app is not app for mount, app in self.apps)
 
@@ -79,12 +82,11 @@ def _answering(route: Any, tree: Tree) -> Iterator[tuple[Any, Any]]:
 
 
 def _watch(route: Any, tree: Tree) -> None:
-    router = getattr(route, "original_router", None)
-    if router is not None:
-        tree.lists.append((router, router.routes[:]))
-        for inner in router.routes:
-            if hasattr(inner, "effective_route_contexts"):
-                _watch(inner, tree)
+    router = route.original_router
+    tree.lists.append((router, router.routes[:]))
+    for inner in router.routes:
+        if hasattr(inner, "effective_route_contexts"):
+            _watch(inner, tree)
 
 
 def _node(written: Any, route: Any, above: Node, tree: Tree, depth: int) -> Node:
@@ -120,18 +122,17 @@ def _node(written: Any, route: Any, above: Node, tree: Tree, depth: int) -> Node
 
 def _read_dependencies(route: Any, node: Node) -> None:
     """What is nearest to the endpoint comes last in FastAPI's own order, and its parameters after that."""
-    found = [*_calls(getattr(route, "dependant", None), 0)]
+    found = [*_calls(getattr(route, "dependant", None))]
     marks = [call.mark for call in found if isinstance(call, AsOperation)]
     if marks:
         node.mark, node.why = marks[-1], "dependency"
     node.limits = tuple([call for call in found if isinstance(call, Declares)])
 
 
-def _calls(dependant: Any, depth: int) -> Iterator[Any]:
+def _calls(dependant: Any) -> Iterator[Any]:
     for inner in getattr(dependant, "dependencies", ()):
-        yield getattr(inner, "call", None)
-        if depth < _DEEPEST:
-            yield from _calls(inner, depth + 1)
+        yield inner.call
+        yield from _calls(inner)
 
 
 def _is_stock(written: Any) -> bool:

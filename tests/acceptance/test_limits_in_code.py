@@ -13,12 +13,24 @@ from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from ratelimit import MemoryStore, PolicyError, RateLimitMiddleware, hash_api_key, operation, parse_policy, routes_of
+from ratelimit import (
+    Identity,
+    MemoryStore,
+    PolicyError,
+    RateLimitMiddleware,
+    hash_api_key,
+    open_store,
+    operation,
+    parse_policy,
+    routes_of,
+)
 from ratelimit.fastapi import limit
 from ratelimit.model import Concurrency, Quota, Rate
 from ratelimit.policy import Policy
-from tests.acceptance import ANA, BEN, T
+from tests import servers
+from tests.acceptance import ANA, BEN, T, ask, scope_of
 from tests.routes import marks_forgotten
+from tests.stores.clock import script_calls
 
 __all__ = ["marks_forgotten"]
 
@@ -321,6 +333,56 @@ def test_the_dependency_does_nothing_itself() -> None:
     assert [client.get("/free").status_code for _ in range(3)] == [200] * 3
     with client.websocket_connect("/live"):
         pass
+
+
+class Hiding:
+    """An app around another that says nothing of it."""
+
+    def __init__(self, app: Any) -> None:
+        self._hidden = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._hidden(scope, receive, send)
+
+
+def test_a_route_that_the_limiter_cannot_see(caplog: pytest.LogCaptureFixture) -> None:
+    """That a limit is not enforced is told once, loudly; not of a request that is exempt."""
+    app = FastAPI()
+    app.mount("/sub", Hiding(app_of(limit("1/hour", name="exports"))))
+    exempting = client_of(app, policy_of(rules='[operations]\nexempt = ["GET /sub/**"]'))
+    with pytest.raises(KeyError, match="ratelimit"):
+        get(exempting, "/sub/exports")
+    client = client_of(app)
+    assert [get(client, "/sub/exports").json() for _ in range(2)] == [
+        {"requests": number, "searches": number, "monthly": number} for number in (1, 2)
+    ]
+    told = [record.getMessage() for record in caplog.records if "is not enforced" in record.getMessage()]
+    assert len(told) == 1
+    assert 'the limit "exports", declared at ' in told[0]
+
+
+def test_one_trip_to_the_store(valkey: servers.Server) -> None:
+    """Three limits of the tier and a declared one are one call of the script; denied by that one charges none."""
+
+    async def test() -> None:
+        store = open_store(valkey.unix_url, prefix="declared", timeout=10)
+        limited = RateLimitMiddleware(app_of(limit("2/hour", name="exports")), policy_of(), store=store)
+
+        async def status() -> int:
+            started: int = (await ask(limited, scope=scope_of("/exports")))[0]["status"]
+            return started
+
+        assert await status() == 200
+        before = script_calls(valkey)
+        assert await status() == 200
+        assert script_calls(valkey) == before + 1
+        assert [await status() for _ in range(3)] == [429] * 3
+        caller = Identity(organization="acme", user="ana", tier="basic", attributes={"seats": 2})
+        peeked = await store.peek(limited.policy.charges(caller, "search"))
+        assert [state.used for state in peeked.states] == [3, 3, 3]  # with the one that is asked for
+        await store.close()
+
+    asyncio.run(test())
 
 
 def test_what_tells_callers_apart() -> None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from inspect import isbuiltin, isclass, iscoroutinefunction, isfunction, ismethod, signature
+from inspect import isbuiltin, isclass, iscoroutinefunction, ismethod, signature
 from typing import Any, TypeVar, cast
 
 from ratelimit.checks import values as checks
@@ -146,14 +146,12 @@ def _own(target: Any) -> Mark | None:
 
 
 def _is_app(target: Any) -> bool:
-    """Whether it is called as ASGI calls an app. A request handler of Starlette has one parameter, a class none."""
-    if isclass(target):
-        return False
+    """Whether it is called as ASGI calls an app, by the names that nearly all give that; of others the mark is on the
+    object itself. An endpoint of FastAPI may have three parameters too."""
     try:
-        names = tuple(signature(target).parameters)
+        return not isclass(target) and tuple(signature(target).parameters) == _ASGI
     except (TypeError, ValueError):
-        return not isfunction(target)
-    return names == _ASGI if isfunction(target) else len(names) == len(_ASGI)
+        return False
 
 
 def _named(name: Any) -> str:

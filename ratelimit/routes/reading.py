@@ -32,16 +32,24 @@ class Tree:
         if sum(MADE) != self.marks:
             return True
         for router, were in self.lists:
-            routes = router.routes
-            # by identity: to Starlette, routes of the same endpoint are equal whatever they depend on
-            if len(routes) != len(were) or not all(map(is_, routes, were)):
+            if not _same(router.routes, were):
                 return True
         return any(mount.app is not app for mount, app in self.apps)
+
+    def settle(self) -> None:
+        """What gives other objects each time it is asked is asked no more."""
+        self.lists = [(router, were) for router, were in self.lists if _same(router.routes, were)]
+
+
+def _same(routes: Sequence[Any], were: Sequence[Any]) -> bool:
+    """By identity: to Starlette, routes of the same endpoint are equal whatever they depend on."""
+    return len(routes) == len(were) and all(map(is_, routes, were))
 
 
 def read(app: Any) -> Tree:
     tree = Tree(Node("", None, ITSELF, (), None, "", ()))
     _read_app(app, tree.top, tree, 0)
+    tree.settle()
     return tree
 
 

@@ -7,11 +7,13 @@ import pickle
 from typing import Any
 
 import pytest
+from fastapi import Depends, FastAPI
+from fastapi.routing import APIRoute
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Host, Match, Mount, Route, Router, WebSocketRoute
 
-from ratelimit import operation
+from ratelimit import as_operation, operation
 from ratelimit.model import Readings
 from ratelimit.operations import ClassifyByRules, classify_for
 from ratelimit.routes.app import METHODS, AppRoutes
@@ -20,7 +22,7 @@ from ratelimit.routes.paths import Wild
 from ratelimit.routes.routed import Endpoint, Routed
 from ratelimit.routes.tree import index_of, path_at
 from tests.routes import marks_forgotten
-from tests.routes.test_tree import scope_of
+from tests.routes.test_tree import Marker, scope_of, starlette_routes
 
 __all__ = ["marks_forgotten"]
 
@@ -145,6 +147,46 @@ def test_what_is_read_is_forgotten() -> None:
     assert routes.tree() is before
     routes.forget()
     assert routes.tree() is not before
+
+
+def test_routes_that_are_made_anew() -> None:
+    """An app that makes its routes anew whenever it is asked is read once."""
+
+    class Making:
+        @property
+        def routes(self) -> list[Any]:
+            return [Route("/x", say)]
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+    say = endpoint("export")
+    routes = AppRoutes(Making())
+    assert routes.endpoint(scope_of("/x", "GET", None)) is not None
+    assert routes.tree() is routes.tree()
+
+
+def test_a_route_that_depends_on_more() -> None:
+    """A route that is replaced by one of the same endpoint, which depends on something else, is read again."""
+
+    def function() -> None: ...
+
+    app = FastAPI()
+    app.add_api_route("/x", function)
+    routes = AppRoutes(app)
+    endpoint("made")
+    assert routes.endpoint(scope_of("/x", "GET", None)) is None
+    app.router.routes[-1] = APIRoute("/x", function, dependencies=[Depends(as_operation("export"))])
+    found = routes.endpoint(scope_of("/x", "GET", None))
+    assert found is not None
+    assert (found.operation, found.why) == ("export", "dependency")
+
+
+def test_long_paths() -> None:
+    """A path of 64 kB, and one of 32,000 segments, are found in some milliseconds."""
+    some = starlette_routes(Marker())
+    routes = AppRoutes(Starlette(routes=[*some[:-2], some[-1]]))  # without the mount that takes any path
+    for path in ("/" + "a" * 64_000, "/a" * 32_000, "/m/" + "x/" * 30_000, "/f/" * 20_000, "/a/" + "-" * 60_000):
+        assert (routes.endpoint(scope_of(path, "GET", None)) is None) is path.startswith("/m/")  # which is a 404
 
 
 def test_copies() -> None:

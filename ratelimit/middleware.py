@@ -10,6 +10,9 @@ from ratelimit.answers.cors import CorsInside
 from ratelimit.answers.headers import answer, with_headers
 from ratelimit.answers.response import Reported
 from ratelimit.answers.telling import refusal, scoped
+from ratelimit.control.account import Account
+from ratelimit.control.control import Control, new
+from ratelimit.control.late import Late
 from ratelimit.endpoints import limiting, started
 from ratelimit.ground.loops import others_first
 from ratelimit.ground.printable import in_a_line
@@ -51,7 +54,8 @@ class RateLimitMiddleware:
     `classify` that returns None exempts a request from every limit; one that returns anything else than a text is a
     TypeError that names it.
 
-    The app finds the Decision in `scope["ratelimit"]`, and who was counted in `scope["ratelimit.identity"]`.
+    The app finds the Decision in `scope["ratelimit"]`, who was counted in `scope["ratelimit.identity"]`, and in
+    `scope["ratelimit.control"]` the Control with which it charges, refunds and holds units by hand.
     Raises PolicyError with every problem of the file, and ValueError for the URL of a store that is not supported.
     """
 
@@ -83,6 +87,7 @@ class RateLimitMiddleware:
         self._local_leases = Leases(GivenHere(self._local)) if self._local else self._leases
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
+        self._account = Account(self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901 - a request, in its steps
         outer: tuple[Level, ...] = scope.get("ratelimit.policies", ())
@@ -117,21 +122,28 @@ class RateLimitMiddleware:
         log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
         style = self._style(scope) if self._scoped else self.style
         if not decision.allowed:
+            decision = self._account.pending.soon(decision) if self._account.conditional else decision
             self._denials.report(decision, failure, operation, identity, log_id)
             denied = decision.states  # not so by a policy that denies without its store
             whole = style.denied(decision, identity, log_id) if denied else style.unavailable(log_id)
             self._cors.denied(scope)
             return await answer(whole, scope, send, decision)
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
-        if not (notable or decision.leases):
+        scope["ratelimit.control"] = control = new(Control, (self._account, decision, identity))
+        if outer:
+            control.outer = outer
+        if not (notable or decision.leases or self._account.late):
             headers = style.headers(decision, identity, log_id)
             if self._leases.at_once:
                 await others_first()
             return await self.app(scope, receive, with_headers(scope, send, headers, decision))
+        late = Late(self.app, control, operation, style, log_id) if self._account.late else None
         report = partial(self._denials.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)
         headers_of = partial(style.headers, decision, identity, log_id)
         leases = self._local_leases if decision.unavailable else self._leases
+        if late:
+            return await late.run(scope, receive, reported, leases)
         return await attended(self.app, scope, receive, reported, headers_of, decision, leases)
 
     def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision:
@@ -163,6 +175,7 @@ class RateLimitMiddleware:
                 self._outage.close()
                 self._denials.close()
                 try:
+                    await self._account.close()
                     await self._local_leases.close()
                     await self._leases.close()
                     await self.store.close()

@@ -46,6 +46,8 @@ def limit(made: Any, kinds: tuple[type, ...], *, slots: bool) -> None:
     _at(f"{place}: reserve", checks.boolean, made.reserve)
     _at(f"{place}: hold", checks.boolean, made.hold)
     _at(f"{place}: counts", checks.counts, made.counts)
+    _at(f"{place}: refund_on", _statuses, made.refund_on)
+    _at(f"{place}: charge_on", _statuses, made.charge_on)
     _cost(f"{place}: cost", made.cost, made.operations)
     if slots and made.cost != 1:
         raise ValueError(f"{place}: cost: {checks.NO_COST_OF_A_SLOT}")
@@ -55,6 +57,11 @@ def limit(made: Any, kinds: tuple[type, ...], *, slots: bool) -> None:
         raise ValueError(f"{place}: counts: {checks.NO_COUNTS_OF_A_SLOT}")
     if made.hold and (slots or made.reserve):
         raise ValueError(f"{place}: hold: {checks.NO_HOLD_OF_A_SLOT if slots else checks.NO_HOLD_AHEAD}")
+    on = "refund_on" if made.refund_on else "charge_on"
+    if (made.refund_on or made.charge_on) and (slots or made.reserve):
+        raise ValueError(f"{place}: {on}: {checks.NO_OUTCOME_OF_A_SLOT if slots else checks.NO_OUTCOME_AHEAD}")
+    if made.refund_on and made.charge_on:
+        raise ValueError(f"{place}: refund_on: {checks.NO_TWO_OUTCOMES}")
 
 
 def override(match: Mapping[str, Any], maxes: Any, until_ms: Any) -> Mapping[str, str | int]:
@@ -126,6 +133,14 @@ def _per(value: Any) -> None:
             raise ValueError(f"{shown(part)} is not a text in quotes")  # noqa: TRY004
     for _, wrong in checks.wrong_per(value):
         raise ValueError(wrong)
+
+
+def _statuses(value: Any) -> None:
+    if not isinstance(value, tuple):
+        example = value if isinstance(value, str) else "5xx"
+        raise ValueError(f"{shown(value)} is not a tuple of texts; write ({shown(example)},)")  # noqa: TRY004
+    for one in value:
+        checks.status(one)
 
 
 def _operations(value: Any) -> None:

@@ -30,6 +30,7 @@ ON_FAILURE = ("allow", "deny", "local")
 
 NAME = "^[ -~]+$"
 PREFIX = "^[!-z|~]+$"
+STATUS = "[2-5]([0-9][0-9]|xx)"
 PATTERNS = {  # what they mean, for messages
     NAME: "a name is made of printable ASCII characters, at least one",
     PREFIX: "a prefix is made of printable ASCII characters other than the space, { and }, at least one",
@@ -39,8 +40,17 @@ NO_COST_OF_A_SLOT = "is not for concurrency, where each request takes one slot"
 NO_RESERVE_OF_A_SLOT = "is not for concurrency: a slot is held while a request runs, so there is nothing to take ahead"
 NO_HOLD_OF_A_SLOT = "is not for concurrency, where each request holds its slot while it runs"
 NO_COUNTS_OF_A_SLOT = "is not for concurrency, where each request takes one slot, whatever its units"
+NO_OUTCOME_OF_A_SLOT = "is not for concurrency: a slot comes back when its request ends, whatever the status"
+NO_OUTCOME_AHEAD = (
+    "is not for a limit with reserve: units ahead are spent without asking the store; write one of the two"
+)
+NO_TWO_OUTCOMES = "is there beside charge_on, which says all that counts; write one of the two"
 NO_HOLD_AHEAD = "is not for a limit with reserve: units ahead are spent without asking the store; write one of the two"
 
+UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+_DURATION = re.compile(r"([0-9]{1,16})(ms|s|m|h|d)")
+_STATUS = re.compile(STATUS)
 _OF_THE_MACHINE = re.compile("localtime|posixrules|(posix|right)/.*")
 _SPELLINGS = {kind.replace("_", ""): kind for kind in PER}
 
@@ -112,6 +122,26 @@ def counts(value: Any) -> str:
 
 def on_failure(value: Any) -> str:
     return one_of_these(value, ON_FAILURE)
+
+
+def duration(value: Any) -> int:
+    """`100ms`, `60s`: in milliseconds"""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f'{shown(value)} is not a duration; write a whole number and ms, s, m, h or d: "100ms", "60s"')
+    return duration_ms(int(match[1]) * UNITS_MS[match[2]], shown(value))
+
+
+def lease(value: Any) -> int:
+    """A duration that a process can renew in time."""
+    return lease_ms(duration(value), shown(value))
+
+
+def status(value: Any) -> str:
+    """Of a response, or a class of them: `304`, `5xx`"""
+    if isinstance(value, str) and _STATUS.fullmatch(value):
+        return value
+    raise ValueError(f'{shown(value)} is not a status; write three digits or a class in quotes: "401", "304", "5xx"')
 
 
 def window_ms(value: int, written: str, shortest: str = "1 millisecond") -> int:

@@ -80,6 +80,8 @@ def limit_of(limit: LimitTable) -> Limit:
         reserve=limit.reserve,
         hold=limit.hold,
         counts=limit.counts,
+        refund_on=tuple(limit.refund_on or ()),
+        charge_on=tuple(limit.charge_on or ()),
     )
     object.__setattr__(made, "per", tuple(limit.per))  # checked: an attribute of a key may be named nearly as a kind
     return made

@@ -1,5 +1,7 @@
-"""What is for FastAPI alone: dependencies."""
+"""What needs FastAPI: dependencies of endpoints, and the limiter's answers in the OpenAPI document."""
 
+from ratelimit.fastapi.control import RateLimit, control
+from ratelimit.fastapi.document import document
 from ratelimit.fastapi.limits import limit
 
-__all__ = ["limit"]
+__all__ = ["RateLimit", "control", "document", "limit"]

@@ -117,6 +117,29 @@ class Policy:
         """The limits that an operation reaches in a tier, with those that its endpoint declares."""
         return tuple([counter.limit for counter in self._counters(self._compiled[tier], operation)])
 
+    def limits_of(self, identity: Identity) -> tuple[str, ...]:
+        """The names of the limits of a caller's tier, whatever operations they are for. LookupError as `charges`."""
+        return self._tier_of(identity)[0].names
+
+    def named(self, identity: Identity, names: tuple[str, ...]) -> tuple[Charge, ...]:
+        """One unit of each of these limits of the caller's tier, whatever operations they are for, but of those that
+        are off. The same tuple again for the same, as of `charges`. KeyError for a name that the tier does not have."""
+        tier, identity = self._tier_of(identity)
+        attributes = by_value(identity.attributes) if identity.attributes else ()
+        asked = names, identity.root, self._telling(identity), attributes
+        charges = self._recent.get(asked) if attributes is not None else None
+        if charges is None:
+            charges = self._made(identity, [tier.by_name[name] for name in names if name in tier.by_name])
+            if attributes is not None and memorable(identity, "".join(names)):
+                self._recent.put(asked, charges)
+        return charges
+
+    def _tier_of(self, identity: Identity) -> tuple[Tier, Identity]:
+        """And the identity as it counts there."""
+        name = self.default_tier if identity.tier is None else identity.tier
+        tier = self._compiled.get(name) if name is not None else None
+        return (tier, identity) if tier is not None else self._tier_of(self._instead.of(identity))
+
     def _by_fields(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
         named = operation if operation in self._named or isinstance(operation, Readings) else None
         if named is None and self._named and operation not in self._operations.names:

@@ -41,6 +41,9 @@ ELSEWHERE = {
     ("middleware.py", "RateLimitMiddleware._lifespan"): "at start and shutdown",
     ("middleware.py", "RateLimitMiddleware._refuse"): "before a store is asked: nothing is charged, and nothing held",
     ("middleware.py", "await self._refuse(why, scope, send)"): "of that",
+    ("middleware.py", "await late.run(scope, receive, reported, leases)"): "tests/control/test_cancelled.py",
+    ("answers/inside.py", "Response.send"): "tests/control/test_cancelled.py",
+    ("answers/inside.py", "Response.end"): "of that",
     ("opening.py", "refused"): "at start",
     ("slots/ending.py", "_give_back"): "at the end of the process",
     ("slots/holding.py", "GivenHere.release"): "without a store, where nothing is waited for",
@@ -106,7 +109,7 @@ ELSEWHERE = {
     ("stores/fallback/gate.py", "NodeGate.call"): "of the task that settles",
     ("stores/fallback/gate.py", "NodeGate.call_there"): "of the task that settles",
 }
-FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py") if path.parent.name != "control")
 IN_THE_BACKGROUND = {"Link._run", "ClusterNodes._learn", "ClusterNodes._ask"}
 
 

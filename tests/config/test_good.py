@@ -145,6 +145,19 @@ def test_hold() -> None:
     assert [charge.key for charge in without.charges(acme, "completion")] == keys
 
 
+def test_outcomes() -> None:
+    """What a request comes to says whether it counts; a counter is the same with and without."""
+    (tier,) = good("outcomes").tiers.values()
+    assert [(limit.charge_on, limit.refund_on) for limit in tier] == [
+        (("401", "403"), ()),
+        ((), ("5xx", "304")),
+        ((), ()),
+    ]
+    assert not any(
+        limit.charge_on or limit.refund_on for limits in good("everything").tiers.values() for limit in limits
+    )
+
+
 def test_every_field_of_an_override() -> None:
     """An override goes by any part of an identity; the address is written as callers are counted by it."""
     (override,) = good("facturapi").overrides

@@ -24,6 +24,7 @@ from ratelimit.config.grammar.values import (
     RateAmount,
     RuleText,
     Sha256,
+    Status,
     Table,
     Text,
     TimeZone,
@@ -66,6 +67,11 @@ class LimitTable(Table):
                     {"required": ["concurrency", "reserve"]},
                     {"required": ["concurrency", "hold"]},
                     {"required": ["concurrency", "counts"]},
+                    {"required": ["concurrency", "refund_on"]},
+                    {"required": ["concurrency", "charge_on"]},
+                    {"required": ["refund_on", "charge_on"]},
+                    {"required": ["reserve", "refund_on"], "properties": {"reserve": {"const": True}}},
+                    {"required": ["reserve", "charge_on"], "properties": {"reserve": {"const": True}}},
                     {
                         "required": ["reserve", "hold"],
                         "properties": {"reserve": {"const": True}, "hold": {"const": True}},
@@ -119,6 +125,18 @@ class LimitTable(Table):
         default="units",
         description="Of a rate or a quota: units are the cost times the units that an endpoint computes, requests the"
         " cost alone.",
+    )
+    refund_on: list[Status] | None = Field(
+        default=None,
+        min_length=1,
+        description="Of a rate or a quota: what a request took goes back where its response has one of these statuses.",
+        examples=[["5xx", "304"]],
+    )
+    charge_on: list[Status] | None = Field(
+        default=None,
+        min_length=1,
+        description="Instead of refund_on: only a request whose response has one of these statuses counts.",
+        examples=[["401", "403"]],
     )
     precision: Precision | None = Field(default=None, description="Of a rate: sub-windows. Default 60.")
     timezone: TimeZone | None = Field(default=None, description="Of a quota. Default UTC.", examples=["Europe/Berlin"])

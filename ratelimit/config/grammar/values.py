@@ -57,6 +57,9 @@ RateAmount = Annotated[Amount, PlainValidator(amounts.rate), _RATE]
 QuotaAmount = Annotated[Amount, PlainValidator(amounts.quota), _QUOTA]
 ConcurrencyAmount = Annotated[Amount, PlainValidator(amounts.concurrency), _CONCURRENCY]
 AnyAmount = Annotated[Amount, PlainValidator(amounts.of_any_kind), _ANY_AMOUNT]
+Status = Annotated[
+    str, PlainValidator(checks.status), WithJsonSchema({"type": "string", "pattern": f"^{checks.STATUS}$"})
+]
 TimeZone = Annotated[str, PlainValidator(checks.timezone), WithJsonSchema({"type": "string"})]
 StoreUrl = Annotated[str, PlainValidator(fields.store_url), _URL]
 Proxy = Annotated[str, AfterValidator(fields.trusted_proxy)]

@@ -4,7 +4,7 @@ contradict each other."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from inspect import isclass
@@ -62,7 +62,11 @@ def routes_of(app: Any, policy: Policy) -> tuple[RouteLimits, ...]:
     return found
 
 
-def checked(policy: Policy) -> Checked:
+def _unseen(limit: Limit) -> None:
+    pass
+
+
+def checked(policy: Policy, seen: Callable[[Limit], None] = _unseen) -> Checked:
     """What finds the limits that an endpoint may not declare under a policy: one name is one counter."""
     taken = {limit.name: tier for tier, limits in policy.tiers.items() for limit in limits}
     known = _declared.setdefault(policy, {})
@@ -73,6 +77,7 @@ def checked(policy: Policy) -> Checked:
             if one.limit.name in taken:
                 tier = shown(taken[one.limit.name])
                 return f"{called} of {name}, declared at {one.where}, is a limit of the tier {tier} too; rename one"
+            seen(one.limit)
             first = known.setdefault(one.limit.name, one)
             if first.limit != one.limit:
                 where = f"declared at {one.where}, is another one than at {first.where}"
@@ -88,9 +93,12 @@ def wrong_in(routes: AppRoutes) -> list[str]:
     return [*dict.fromkeys(one.wrong for one in said if one is not None and one.wrong is not None)]
 
 
-def limiting(classify: Classify, app: object, policy: Policy) -> ClassifyByRules | ClassifyByOwn:
-    """The `classify` of a middleware, by the routes of its app. They are told of at the first request."""
-    return classify_for(classify, app, checked(policy), partial(_first, policy))
+def limiting(
+    classify: Classify, app: object, policy: Policy, seen: Callable[[Limit], None]
+) -> ClassifyByRules | ClassifyByOwn:
+    """The `classify` of a middleware, by the routes of its app. They are told of at the first request. `seen` is called
+    with each limit that an endpoint declares, before its first request is decided."""
+    return classify_for(classify, app, checked(policy, seen), partial(_first, policy))
 
 
 def started(message: Message, routes: AppRoutes, policy: Policy) -> Message:

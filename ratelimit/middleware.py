@@ -75,7 +75,6 @@ class RateLimitMiddleware:
         self.store = opened(store, self.policy)
         self.style = style or self.policy.style
         self._scoped = scoped(self.style)
-        self._classify = limiting(classify or self.policy.classify, app, self.policy)
         self._identify = asking(identify, self.policy) if identify else self.policy.identify
         self._level = Level(self.policy, self.store)
         self._only = (self._level,)  # of all requests: to add it to no others makes no tuple anew
@@ -88,6 +87,7 @@ class RateLimitMiddleware:
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
         self._account = Account(self)
+        self._classify = limiting(classify or self.policy.classify, app, self.policy, self._account.declared)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901 - a request, in its steps
         outer: tuple[Level, ...] = scope.get("ratelimit.policies", ())

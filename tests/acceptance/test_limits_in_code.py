@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, WebSocket
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
@@ -24,7 +24,7 @@ from ratelimit import (
     parse_policy,
     routes_of,
 )
-from ratelimit.fastapi import limit
+from ratelimit.fastapi import RateLimit, limit
 from ratelimit.model import Concurrency, Quota, Rate
 from ratelimit.policy import Policy
 from tests import servers
@@ -333,6 +333,39 @@ def test_the_dependency_does_nothing_itself() -> None:
     assert [client.get("/free").status_code for _ in range(3)] == [200] * 3
     with client.websocket_connect("/live"):
         pass
+
+
+def test_charged_by_the_status() -> None:
+    """A declared limit may count by what the request came to, though none of the policy does."""
+    app = FastAPI()
+
+    def login(request: Request, password: str) -> str:
+        if password != "right":
+            raise HTTPException(401)
+        return "ana"
+
+    guesses = limit("3/minute", name="guesses", charge_on=("401",))
+    app.add_api_route("/login", login, dependencies=[Depends(guesses)])
+    client = client_of(app)
+    asked = ["right"] * 5 + ["wrong"] * 4
+    found = [get(client, f"/login?password={password}").status_code for password in asked]
+    assert found == [200] * 5 + [401] * 3 + [429]
+
+
+def test_units_held_of_it() -> None:
+    """Units of a declared limit are held and settled; where they do not fit, the whole 429 is answered."""
+    app = FastAPI()
+
+    async def stream(request: Request, units: int, rate_limit: RateLimit) -> dict[str, int]:
+        async with rate_limit.hold(units, limit="tokens") as held:
+            held.settle(units // 2)
+        return rate_limit.left()
+
+    app.add_api_route("/stream", stream, dependencies=[Depends(limit("100/minute", name="tokens", cost=0, hold=True))])
+    client = client_of(app)
+    assert get(client, "/stream?units=80").json()["tokens"] == 60
+    response = get(client, "/stream?units=70")
+    assert (response.status_code, response.headers["content-type"]) == (429, "application/problem+json")
 
 
 class Hiding:

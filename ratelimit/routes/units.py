@@ -34,12 +34,12 @@ class UnitsOf:
                 getattr(units, "close", lambda: None)()
                 raise TypeError("units returned something to await: write a plain function")  # noqa: TRY301
         except ValueError as error:
-            raise _refused() from error
+            raise refused() from error
         except Exception:
             self._tell()
             raise
         if not isinstance(units, int) or isinstance(units, bool) or units < 0:
-            raise _refused()
+            raise refused()
         return min(units, FOREVER)
 
     def _tell(self) -> None:
@@ -63,5 +63,6 @@ def of_mark(units: Units, path_params: Callable[[Scope], Mapping[str, Any]], nam
     return UnitsOf(units, path_params, name) if callable(units) else None
 
 
-def _refused() -> Refused:
+def refused() -> Refused:
+    """What a client is told whose request has no number of units."""
     return Refused(400, "invalid_request", "The number of units that this request asks for is not a whole number.")

@@ -2,7 +2,6 @@
 
 # No `from __future__ import annotations`: of an object FastAPI does not find what an annotation in text means.
 
-import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -10,34 +9,22 @@ from typing import Any, Literal
 from fastapi.requests import HTTPConnection
 
 from ratelimit.config.declared import declared_limit
-from ratelimit.ground.printable import in_a_line
+from ratelimit.fastapi.unseen import Unseen
 from ratelimit.routes.marks import Declares, declares, where
-from ratelimit.routes.routed import DECLARED
-
-_log = logging.getLogger("ratelimit")
 
 
 class DeclaredLimit(Declares):
-    """A dependency that charges nothing when it is called: the middleware sees it at the route. Where it could not, as
-    the app hides its routes from it, that is told once."""
+    """A dependency: the middleware sees it at the route and charges it. Where it could not, as the app hides its routes
+    from it, it is charged when it is called."""
 
     def __init__(self, table: Mapping[str, Any], written_at: str) -> None:
         self.limit = declared_limit(table)
         self.where = written_at
-        self._told = False
+        self._unseen = Unseen(self)
         declares(self)
 
     async def __call__(self, connection: HTTPConnection) -> None:
-        scope = connection.scope
-        if "ratelimit" in scope and self.limit.name not in scope.get(DECLARED, ()) and not self._told:
-            self._told = True
-            _log.error(
-                'the limit "%s", declared at %s, is not enforced on %s: the limiter sees no such route. Mount it as'
-                " Starlette and FastAPI do, or add a limiter to the app that it is in",
-                in_a_line(self.limit.name),
-                self.where,
-                in_a_line(scope.get("path", "")),
-            )
+        await self._unseen.check(connection.scope)
 
 
 def limit(

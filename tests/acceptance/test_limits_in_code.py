@@ -18,6 +18,7 @@ from ratelimit import (
     MemoryStore,
     PolicyError,
     RateLimitMiddleware,
+    StoreUnavailable,
     hash_api_key,
     open_store,
     operation,
@@ -378,20 +379,75 @@ class Hiding:
         await self._hidden(scope, receive, send)
 
 
-def test_a_route_that_the_limiter_cannot_see(caplog: pytest.LogCaptureFixture) -> None:
-    """That a limit is not enforced is told once, loudly; not of a request that is exempt."""
+def hidden(*limits: Any) -> FastAPI:
     app = FastAPI()
-    app.mount("/sub", Hiding(app_of(limit("1/hour", name="exports"))))
-    exempting = client_of(app, policy_of(rules='[operations]\nexempt = ["GET /sub/**"]'))
-    with pytest.raises(KeyError, match="ratelimit"):
-        get(exempting, "/sub/exports")
-    client = client_of(app)
-    assert [get(client, "/sub/exports").json() for _ in range(2)] == [
-        {"requests": number, "searches": number, "monthly": number} for number in (1, 2)
-    ]
-    told = [record.getMessage() for record in caplog.records if "is not enforced" in record.getMessage()]
+    app.mount("/sub", Hiding(app_of(*limits)))
+    return app
+
+
+def test_a_route_that_the_limiter_cannot_see(caplog: pytest.LogCaptureFixture) -> None:
+    """It is charged by the dependency, all or nothing with what the request took before, and told once."""
+    client = client_of(hidden(limit("2/hour", name="exports"), limit("2/hour", name="exports")))
+    for number in (1, 2):
+        assert get(client, "/sub/exports").json() == {"requests": number, "searches": number, "monthly": number}
+    responses = [get(client, "/sub/exports") for _ in range(3)]
+    assert [(one.status_code, one.headers["content-type"]) for one in responses] == [
+        (429, "application/problem+json")
+    ] * 3
+    assert '"violated-policies":["exports"]' in responses[0].text.replace(" ", "")
+    assert "retry-after" in responses[0].headers
+    assert get(client, "/sub/others").json() == {"requests": 3, "searches": 3, "monthly": 3}
+    told = [record.getMessage() for record in caplog.records if "a second trip to the store" in record.getMessage()]
     assert len(told) == 1
     assert 'the limit "exports", declared at ' in told[0]
+
+
+def test_denied_at_its_first_request() -> None:
+    """Before the limiter knows that such routes are there, the answer to a denial is FastAPI's own 429."""
+    client = client_of(hidden(limit("5/hour", name="exports", cost=5), limit("0/hour", name="off", mode="off")))
+    assert get(client, "/sub/exports").status_code == 200
+    first = client_of(hidden(limit("0/hour", name="exports")))
+    assert [get(first, "/sub/exports").status_code for _ in range(2)] == [429, 403]
+
+
+def test_what_is_not_charged_there() -> None:
+    """Not to a request that is exempt, nor one without a limiter; a slot is not taken, and this is told."""
+    exports = limit("1/hour", name="exports")
+    exempting = client_of(hidden(exports), policy_of(rules='[operations]\nexempt = ["GET /sub/**"]'))
+    for _ in range(2):
+        with pytest.raises(KeyError, match="ratelimit"):
+            get(exempting, "/sub/exports")
+
+
+def test_a_slot_there(caplog: pytest.LogCaptureFixture) -> None:
+    """A cap of requests at a time can't be kept by a dependency: it is told loudly."""
+    client = client_of(hidden(limit(concurrency=1, name="at once")))
+    assert [get(client, "/sub/exports").status_code for _ in range(2)] == [200, 200]
+    assert [record.getMessage() for record in caplog.records if "is not enforced on" in record.getMessage()]
+
+
+def test_a_wrong_name_there() -> None:
+    """The name of a limit of a tier is refused there too."""
+    with pytest.raises(Exception, match=r"is a limit of the tier \"basic\" too"):
+        get(client_of(hidden(limit("1/hour", name="monthly"))), "/sub/exports")
+
+
+@pytest.mark.parametrize(("on_failure", "expected"), [("allow", 200), ("local", 200), ("deny", 503)])
+def test_without_a_store_there(on_failure: str, expected: int) -> None:
+    """The policy's `on_failure` says what becomes of it; there is no local count of it."""
+    store = MemoryStore(clock=lambda: T)
+    acquire = store.acquire
+
+    async def failing(charges: Any) -> Any:
+        if charges[0].limit.name == "exports":
+            raise StoreUnavailable("no answer")
+        return await acquire(charges)
+
+    store.acquire = failing  # type: ignore[method-assign]
+    policy = policy_of(rules=f'[store]\non_failure = "{on_failure}"')
+    client = client_of(hidden(limit("1/hour", name="exports")), policy, store=store)
+    get(client, "/sub/exports")
+    assert get(client, "/sub/exports").status_code == expected
 
 
 def test_one_trip_to_the_store(valkey: servers.Server) -> None:

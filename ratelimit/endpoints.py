@@ -190,7 +190,7 @@ def _said(node: Node, method: str, routes: AppRoutes, policy: Policy) -> tuple[o
     endpoint = routes.said(node, method)
     rules = policy.classify if isinstance(policy.classify, ClassifyByRules) else ClassifyByRules()
     rest = "" if node.websocket is not None else f"/{REST}"
-    found, operation, why = rules.said_of(method, node.path + rest, node.own + rest)
+    found, operation, why = rules.said_of("WEBSOCKET" if node.websocket else method, node.path + rest, node.own + rest)
     if not found and endpoint is not None and endpoint.operation is not None:
         operation, why = endpoint.operation, endpoint.why
     named = operation

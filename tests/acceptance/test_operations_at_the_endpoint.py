@@ -4,6 +4,7 @@ what is around it, else by the shape."""
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Host, Mount, Route, Router
 from starlette.testclient import TestClient
 
-from ratelimit import MemoryStore, RateLimitMiddleware, as_operation, operation, parse_policy
+from ratelimit import MemoryStore, RateLimitMiddleware, as_operation, operation, parse_policy, routes_of
 from ratelimit.policy import Policy
 from tests.acceptance import T, ask, scope_of
 from tests.routes import marks_forgotten
@@ -307,6 +308,21 @@ def test_operations_that_the_policy_does_not_know(caplog: pytest.LogCaptureFixtu
     assert (charged("/x"), charged("/y")) == ("exempt", "exempt")
     told = sorted(record.getMessage() for record in caplog.records if "does not know" in record.getMessage())
     assert ['did you mean "export"?' in told[0], 'did you mean "search"?' in told[1]] == [True, True]
+
+
+@pytest.mark.skipif(not hasattr(APIRouter, "frontend"), reason="an older FastAPI serves no frontends")
+def test_frontends(tmp_path: Path) -> None:
+    """The files of a frontend are asked for where no route takes a path, and have the dependencies of their router."""
+    (tmp_path / "index.html").write_text("ok")
+    app, router = FastAPI(), APIRouter(dependencies=[Depends(as_operation("export"))])
+    router.frontend("/ui", directory=tmp_path)
+    app.include_router(router, prefix="/in")
+    app.add_api_route("/in/ui/own", endpoint())
+    charged = Charged(app)
+    assert [charged(path) for path in ("/in/ui/index.html", "/in/ui/own", "/ui")] == ["export", "search", "search"]
+    assert {"/{frontend:path}": "dependency"}.items() <= {
+        row.path: row.why for row in routes_of(app, policy_of())
+    }.items()
 
 
 class Unreadable:

@@ -13,6 +13,7 @@ from ratelimit.routes.routed import Endpoint
 from ratelimit.routes.tree import ITSELF, Asked, Node, every, find, params_of
 from ratelimit.routes.units import of_mark
 
+APPS = 8  # that share a part of them
 METHODS = 64  # of an endpoint that takes any: what it says for more than that is not kept
 
 _log = logging.getLogger("ratelimit")
@@ -36,7 +37,7 @@ class AppRoutes:
     """The routes of `app`, or where it has none those of the app in the scope. They are read once, and again when
     anything in them has changed: so often as `changes` says."""
 
-    __slots__ = ("_app", "_checked", "_other", "_tree", "changes", "told")
+    __slots__ = ("_app", "_checked", "_others", "_tree", "changes", "told")
 
     def __init__(self, app: object, checked: Checked = nothing_wrong) -> None:
         self._app = app
@@ -44,7 +45,7 @@ class AppRoutes:
         self.changes = 0
         self._tree: Tree | None = None
         self.told = False  # at start, of all of them
-        self._other: AppRoutes | None = None  # of the app that this one is a part of
+        self._others: list[AppRoutes] = []  # of the apps that this one is a part of
 
     def endpoint(self, scope: Scope, path: str | None = None) -> Endpoint | None:
         """What the endpoint says that a request reaches; None where no route takes it, or says anything.
@@ -93,9 +94,11 @@ class AppRoutes:
         return tree
 
     def _of_whole(self, whole: Any) -> AppRoutes:
-        if self._other is None or self._other._app is not whole:
-            self._other = AppRoutes(whole, self._checked)
-        return self._other
+        for other in self._others:
+            if other._app is whole:
+                return other
+        self._others[:] = [AppRoutes(whole, self._checked), *self._others[: APPS - 1]]
+        return self._others[0]
 
     def _endpoint(self, node: Node, handler: str) -> Endpoint | None:
         own = None if node.websocket is None else mark_of(node.endpoint, handler)

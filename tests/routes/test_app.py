@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Host, Match, Mount, Route, Router, WebS
 from ratelimit import as_operation, operation
 from ratelimit.model import Readings
 from ratelimit.operations import ClassifyByRules, classify_for
-from ratelimit.routes.app import METHODS, AppRoutes
+from ratelimit.routes.app import APPS, METHODS, AppRoutes
 from ratelimit.routes.marks import Mark, mark_of
 from ratelimit.routes.paths import Wild
 from ratelimit.routes.routed import Endpoint, Routed
@@ -187,6 +187,22 @@ def test_long_paths() -> None:
     routes = AppRoutes(Starlette(routes=[*some[:-2], some[-1]]))  # without the mount that takes any path
     for path in ("/" + "a" * 64_000, "/a" * 32_000, "/m/" + "x/" * 30_000, "/f/" * 20_000, "/a/" + "-" * 60_000):
         assert (routes.endpoint(scope_of(path, "GET", None)) is None) is path.startswith("/m/")  # which is a 404
+
+
+def test_a_part_of_several_apps() -> None:
+    """A limiter of a route knows the routes of the apps that have it, of not more than some."""
+    part = AppRoutes(PlainTextResponse("ok"))
+    route = Route("/x", endpoint("export"))
+    apps = [Starlette(routes=[Mount(f"/{number}", routes=[route])]) for number in range(APPS + 2)]
+    for _ in range(2):
+        for number, app in enumerate(apps):
+            found = part.endpoint({**scope_of(f"/{number}/x", "GET", None), "app": app})
+            assert found is not None
+            assert found.operation == "export"
+    assert len(part._others) == APPS
+    kept = part._others[0].tree()
+    assert part.endpoint({**scope_of(f"/{APPS + 1}/x", "GET", None), "app": apps[-1]}) is not None
+    assert part._others[0].tree() is kept
 
 
 def test_copies() -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from ratelimit.answers.inside import DeniedInside, Inside
+from ratelimit.checks import durations
 from ratelimit.checks import values as checks
 from ratelimit.control.account import Account
 from ratelimit.control.hold import Holding
@@ -183,7 +184,7 @@ def control_of(scope: Scope) -> Control:
 
 def _lease_ms(lease: str) -> int:
     try:
-        return checks.lease(lease)
+        return durations.lease(lease)
     except ValueError as error:
         raise ValueError(f"hold: lease: {error}") from None
 

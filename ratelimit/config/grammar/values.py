@@ -48,6 +48,9 @@ AnchorDay = Annotated[int, PlainValidator(checks.anchor_day), _whole(1, 31)]
 Mode = Annotated[
     Literal["enforce", "shadow", "off"], PlainValidator(checks.mode), WithJsonSchema({"enum": [*checks.MODES]})
 ]
+Counts = Annotated[
+    Literal["units", "requests"], PlainValidator(checks.counts), WithJsonSchema({"enum": [*checks.COUNTS]})
+]
 Duration = Annotated[int, PlainValidator(fields.duration), _DURATION]
 Lease = Annotated[int, PlainValidator(fields.lease), _DURATION]
 UpTo = Annotated[int, PlainValidator(fields.wait), _DURATION]

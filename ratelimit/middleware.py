@@ -14,9 +14,10 @@ from ratelimit.control.account import Account
 from ratelimit.control.control import Control, new
 from ratelimit.control.deferred import Deferred
 from ratelimit.control.late import Late
+from ratelimit.endpoints import limiting, started
 from ratelimit.ground.loops import others_first
 from ratelimit.ground.tracebacks import without_locals
-from ratelimit.log import lines as log
+from ratelimit.lifespan import Lifespan, as_it_is
 from ratelimit.log.outage import Outage
 from ratelimit.model import (
     Admitting,
@@ -24,7 +25,6 @@ from ratelimit.model import (
     Classify,
     Identify,
     Identity,
-    Message,
     Receive,
     Refused,
     Scope,
@@ -33,8 +33,7 @@ from ratelimit.model import (
     Style,
 )
 from ratelimit.nesting import Level
-from ratelimit.opening import denials_of, loaded, opened, refused
-from ratelimit.operations import classify_for
+from ratelimit.opening import denials_of, loaded, opened
 from ratelimit.policy import Policy
 from ratelimit.slots.ending import at_exit
 from ratelimit.slots.holding import GivenHere, attended
@@ -80,7 +79,6 @@ class RateLimitMiddleware:
         self.store = opened(store, self.policy)
         self.style = style or self.policy.style
         self._scoped = scoped(self.style)
-        self._classify = unless_off(classify or classify_for(self.policy.classify, app))
         asked = asking(identify, self.policy) if identify else self.policy.identify
         self._identify = refusing_nobody(asked, self.policy)
         self._level = Level(self.policy, self.store)
@@ -94,8 +92,15 @@ class RateLimitMiddleware:
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
         self._account = Account(self, deferred=isinstance(identify, Deferred))
-        self._turns = Turns(self.policy, self.store, self._account.without_store) if self.policy.waits else None
-        self.store = self._turns.store if self._turns else self.store
+        said = limiting(classify or self.policy.classify, app, self.policy, self._account.declared)
+        self._classify = unless_off(said)
+        self._turns = turns = Turns(self.policy, self.store, self._account.without_store) if self.policy.waits else None
+        told = partial(started, routes=said.routes, policy=self.policy)
+        closing = self._outage.close, self._denials.close
+        given_back = self._account.close, self._local_leases.close, self._leases.close, self.store.close
+        waiting = turns.closing if turns else as_it_is
+        self._lifespan = Lifespan(app, self.store, waiting, told, closing, given_back)
+        self.store = turns.store if turns else self.store
         self._handshakes: ASGIApp | None = None
         self._handshakes = partial(handshake, self._for_handshakes())
 
@@ -108,7 +113,10 @@ class RateLimitMiddleware:
         scope["ratelimit.policies"] = outer + self._only
         operation = self._classify(scope)
         if type(operation) is not str:
-            operation = await operation_of(operation, self._classify)
+            try:
+                operation = await operation_of(operation, self._classify, scope)
+            except Refused as why:
+                return await self._refuse(why, scope, send)
             if operation is None:
                 return await self._exempted(scope, receive, send)
         try:
@@ -182,24 +190,3 @@ class RateLimitMiddleware:
     def _style(self, scope: Scope) -> Style:
         """The style, with the scope for those of its methods that ask for it."""
         return self._scoped(scope) if self._scoped else self.style
-
-    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not await refused(self._turns.inner if self._turns else self.store, receive, send):
-            receive = self._turns.closing(receive) if self._turns else receive
-            await self.app(scope, receive, self._closing_store(send))
-
-    def _closing_store(self, send: Send) -> Send:
-        async def closing(message: Message) -> None:
-            if message["type"].startswith("lifespan.shutdown."):
-                self._outage.close()
-                self._denials.close()
-                try:
-                    await self._account.close()
-                    await self._local_leases.close()
-                    await self._leases.close()
-                    await self.store.close()
-                except StoreUnavailable as error:
-                    log.not_closed(error)
-            await send(message)
-
-        return closing

@@ -16,7 +16,7 @@ from ratelimit.ground.words import did_you_mean, kind_of, listed
 from ratelimit.log.denials import Denials
 from ratelimit.log.outage import Outage, Verdict
 from ratelimit.log.units import Untold
-from ratelimit.model import Admitting, Charge, Decision, Identity, Store, StoreUnavailable
+from ratelimit.model import Admitting, Charge, Decision, Identity, Limit, Store, StoreUnavailable
 from ratelimit.nesting import Level
 from ratelimit.policy import Policy
 from ratelimit.slots.leases import Leases
@@ -64,6 +64,12 @@ class Account:
         self._waits = not isinstance(of.store, MemoryStore)
         self._tasks: dict[object, tuple[Loop, Task]] = {}
         self._mixed: Recent[tuple[object, ...], tuple[Charge, ...]] = Recent(MIXES)
+
+    def declared(self, limit: Limit) -> None:
+        """A limit of an endpoint, besides those of the policy."""
+        if limit.mode != "off":
+            self.conditional = self.conditional or conditional(limit)
+            self.late = self.late or self.conditional or limit.hold
 
     def store(self, verb: str) -> Store:
         """TypeError where the store, which somebody else has made, does not have it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from copy import copy
 from functools import partial
 
@@ -17,7 +16,6 @@ from ratelimit.control.deferred import Deferred
 from ratelimit.control.late import Late
 from ratelimit.endpoints import limiting, started
 from ratelimit.ground.loops import others_first
-from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.tracebacks import without_locals
 from ratelimit.lifespan import Lifespan, as_it_is
 from ratelimit.log import lines as log
@@ -25,9 +23,7 @@ from ratelimit.log.outage import Outage
 from ratelimit.model import (
     Admitting,
     ASGIApp,
-    Charge,
     Classify,
-    Decision,
     Identify,
     Identity,
     Receive,
@@ -99,7 +95,7 @@ class RateLimitMiddleware:
         self._account = Account(self, deferred=isinstance(identify, Deferred))
         said = limiting(classify or self.policy.classify, app, self.policy, self._account.declared)
         self._classify = unless_off(said)
-        self._turns = turns = Turns(self.policy, self.store, self._without_store) if self.policy.waits else None
+        self._turns = turns = Turns(self.policy, self.store, self._account.without_store) if self.policy.waits else None
         told = partial(started, routes=said.routes, policy=self.policy)
         self._lifespan = Lifespan(app, self.store, turns.closing if turns else as_it_is, told, self._close)
         self.store = turns.store if turns else self.store
@@ -134,7 +130,7 @@ class RateLimitMiddleware:
             decision = await self.store.acquire(charges)
         except StoreUnavailable as error:
             failure = error
-            decision = self._without_store(charges, error)
+            decision = self._account.without_store(charges, error)
         if self._outage.began is not None and failure is None:
             self._outage.decided()
         notable = not decision.allowed or decision.unavailable or decision.exceeded
@@ -178,19 +174,10 @@ class RateLimitMiddleware:
     def _for_handshakes(self) -> ASGIApp:
         """The same limiter, with an app that is spoken to as one of HTTP."""
         other = copy(self)
-        without_store, outage, denials = self._without_store, self._outage, self._denials
+        without_store, outage, denials = self._account.without_store, self._outage, self._denials
         messages = Messages(self.policy, self.store, self._level, without_store, outage, denials, self.style)
         other.app, other._exempted = spoken_to(self.app, messages), spoken_to(self.app)
         return other
-
-    def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision:
-        """What `on_failure` says: the only place where that is decided."""
-        if self._local:
-            self._outage.without(in_a_line(failure), "decided locally")
-            return self._local().decide(charges, failure)
-        allowed = self.policy.store.on_failure == "allow"
-        self._outage.without(in_a_line(failure), "allowed" if allowed else "refused")
-        return Decision(allowed, now_ms=0, unavailable=True)
 
     async def _refuse(self, why: Refused, scope: Scope, send: Send) -> None:
         """A request of which it can't be said who asks: nothing is charged."""

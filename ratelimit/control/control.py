@@ -44,6 +44,7 @@ class Control(_Of):
     _given_back = False
     _later: Mapping[str, State] = {}  # by counter, what was seen since the decision; not to be changed
     holding: tuple[Holding, ...] = ()  # that are open
+    alone = False  # a hold of it went without the store: a request is counted once as such
 
     __eq__, __hash__ = object.__eq__, object.__hash__
 

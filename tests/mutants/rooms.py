@@ -45,6 +45,7 @@ ROOMS = {
         ("acceptance/test_what_identify_leaves_open.py", "acceptance/test_path_of_a_request.py",
          "acceptance/test_word_of_the_app.py"),
     ),
+    "control": Room(("control/*.py", "answers/inside.py"), ("control",), IN_PYTHON),
     "waiting": Room(("waiting/*.py", "policy/settings.py"), ("waiting",), "not (valkey or redis)"),
     "switch": Room(("switch.py",), ("acceptance/test_mode_of_the_environment.py",)),
     "policy": Room(

@@ -17,10 +17,10 @@ SOURCES := pyproject.toml README.md LICENSE $(sort $(shell find ratelimit -name 
 help: ## explain the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(DEMO_VENV)/ready ## drive three example APIs past their limits; on Redis if RATELIMIT_STORE_URL says so
+demo: $(DEMO_VENV)/ready ## drive four example APIs past their limits; on Redis if RATELIMIT_STORE_URL says so
 	$(DEMO_VENV)/bin/python -m examples.demo
 
-serve: $(DEMO_VENV)/ready ## serve an example: make serve API=facturapi (or lightspeed, lendworks)
+serve: $(DEMO_VENV)/ready ## serve an example: make serve API=facturapi (or lightspeed, lendworks, completions)
 	$(DEMO_VENV)/bin/python -m examples.serve $(API)
 
 # Safe path: python would otherwise look into this folder first, and the tests would not see a file that the wheel lacks.

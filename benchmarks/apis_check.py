@@ -93,6 +93,7 @@ def let_through(limit: Limit, answers: Sequence[Answer]) -> Iterator[str]:
     yield from ["less than the max where more was asked for"] * max(0, least - len(allowed))
 
 
+ON_ITS_WAY = 0.1  # seconds at most: the timeout
 FILLED_IN = 8  # pauses between the requests of a counter in which it is used up again
 
 
@@ -211,9 +212,13 @@ def between(limit: Limit, first: tuple[float, float], instant: float) -> bool:
 
 
 def waits(limit: Limit, first: tuple[float, float], one: Answer, wait: int) -> bool:
-    """Whether who waits so long comes when the first unit is free again, and no second later than it has to."""
+    """Whether who waits so long comes when the first unit is free again, and no second later than it has to.
+
+    A denial that is told again counts from when its reply arrived, lest somebody comes too early: it may be as much too
+    long as the decision was on its way.
+    """
     soonest, latest = (limit.whole_again(at) for at in first)
-    return wait >= 1 and one.answered + wait >= soonest and one.sent + wait <= latest + 1
+    return wait >= 1 and one.answered + wait >= soonest and one.sent + wait <= latest + 1 + ON_ITS_WAY
 
 
 def parsed_iso(text: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What the three APIs have in common: who is calling, and things in memory by kind and id."""
+"""What the APIs have in common: who is calling, and things in memory by kind and id."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from ratelimit import Identity
 
 Item = dict[str, Any]
 Things = dict[str, dict[str, Item]]  # by kind, such as "customers", and by id
+
+# What the routes of each API document besides their own answers and the limiter's.
+ERRORS: dict[int | str, Item] = {
+    401: {"description": "No valid API key was presented"},
+    404: {"description": "There is nothing with this id"},
+}
 
 
 def caller(request: Request) -> Identity:

@@ -1,4 +1,4 @@
-"""Serves the three example APIs, drives each past its limits, and prints every kind of answer as it came over the wire.
+"""Serves the four example APIs, drives each past its limits, and prints every kind of answer as it came over the wire.
 
     python -m examples.demo
     RATELIMIT_STORE_URL=redis://127.0.0.1:6379/0 python -m examples.demo
@@ -18,6 +18,8 @@ import time
 
 import httpx2
 
+from examples.completions import app as completions
+from examples.completions import scenes as completions_scenes
 from examples.facturapi import app as facturapi
 from examples.facturapi import scenes as facturapi_scenes
 from examples.lendworks import app as lendworks
@@ -32,6 +34,7 @@ EXAMPLES = {
     "facturapi": (facturapi, facturapi_scenes),
     "lightspeed": (lightspeed, lightspeed_scenes),
     "lendworks": (lendworks, lendworks_scenes),
+    "completions": (completions, completions_scenes),
 }
 PATIENCE = 1.0  # seconds a request waits for the store; a service would keep the 100 ms that are the default
 

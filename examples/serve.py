@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
-NAMES = ("facturapi", "lightspeed", "lendworks")
+NAMES = ("facturapi", "lightspeed", "lendworks", "completions")
 PORT = 8000
 
 

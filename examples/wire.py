@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,6 +71,20 @@ class Api:
         self.requests += times
         with ThreadPoolExecutor(times) as threads:
             return list(threads.map(lambda _: self._request(method, path, api_key), range(times)))
+
+    def begin(self, method: str, path: str, api_key: str, **options: Any) -> str:
+        """The first piece of an answer's body; the client then hangs up."""
+        self.requests += 1
+        headers = {"Authorization": f"Bearer {api_key}"}
+        with self._client.stream(method, path, headers=headers, **options) as response:
+            return next(response.iter_text(), "")
+
+    def until(self, look: Callable[[], int], enough: Callable[[int], bool]) -> int:
+        """What a look sees as soon as that is enough, or after 5 s: a server notices in a moment who is gone."""
+        deadline = time.monotonic() + 5
+        while not enough(seen := look()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return seen
 
     def check(self, what: str, is_so: bool) -> None:
         if not is_so:

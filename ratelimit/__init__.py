@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ratelimit.control.control import Control
 from ratelimit.identity import hash_api_key, identify_user
 from ratelimit.log.outage import requests_without_store
 from ratelimit.middleware import RateLimitMiddleware
@@ -23,7 +24,7 @@ from ratelimit.model import (
     StoreUnavailable,
     Style,
 )
-from ratelimit.policy import Policy
+from ratelimit.policy import Policy, Wait
 from ratelimit.stores import open_store
 from ratelimit.stores.memory import MemoryStore
 
@@ -35,6 +36,7 @@ __all__ = [
     "Answer",
     "Charge",
     "Concurrency",
+    "Control",
     "Decision",
     "Hold",
     "Identity",
@@ -51,6 +53,7 @@ __all__ = [
     "Store",
     "StoreUnavailable",
     "Style",
+    "Wait",
     "hash_api_key",
     "identify_user",
     "json_schema",

@@ -11,6 +11,10 @@ from ratelimit.answers.cors import CorsInside
 from ratelimit.answers.headers import answer, with_headers
 from ratelimit.answers.response import Reported
 from ratelimit.answers.telling import refusal, scoped
+from ratelimit.control.account import Account
+from ratelimit.control.control import Control, new
+from ratelimit.control.deferred import Deferred
+from ratelimit.control.late import Late
 from ratelimit.ground.loops import others_first
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.tracebacks import without_locals
@@ -40,6 +44,8 @@ from ratelimit.slots.ending import at_exit
 from ratelimit.slots.holding import GivenHere, attended
 from ratelimit.slots.leases import Leases
 from ratelimit.stores import local_of
+from ratelimit.switch import refusing_nobody, switched, unless_off
+from ratelimit.waiting.turns import Turns
 from ratelimit.websockets.handshake import handshake, spoken_to
 from ratelimit.websockets.messages import Messages
 from ratelimit.who import asking, identity_of, operation_of
@@ -52,10 +58,14 @@ class RateLimitMiddleware:
     variable RATELIMIT_STORE_URL counts, then the policy's own, which is memory:// unless it says otherwise. `style`,
     `identify` and `classify` take the place of the policy's. An `identify` that returns None leaves a request to it, a
     `classify` that returns None exempts a request from every limit; one that returns anything else than a text is a
-    TypeError that names it.
+    TypeError that names it. With `identify=deferred()` of ratelimit.fastapi the app says later who is calling.
 
-    The app finds the Decision in `scope["ratelimit"]`, and who was counted in `scope["ratelimit.identity"]`.
-    Raises PolicyError with every problem of the file, and ValueError for the URL of a store that is not supported.
+    RATELIMIT_MODE=off or shadow in the environment switches every limit of every middleware, loudly in the log.
+
+    The app finds the Decision in `scope["ratelimit"]`, who was counted in `scope["ratelimit.identity"]`, and in
+    `scope["ratelimit.control"]` the Control with which it charges, refunds and holds units by hand.
+    Raises PolicyError with every problem of the file, and ValueError for the URL of a store that is not supported
+    and a RATELIMIT_MODE that is none.
     """
 
     @without_locals
@@ -70,12 +80,13 @@ class RateLimitMiddleware:
         classify: Classify | None = None,
     ) -> None:
         self.app = self._exempted = app
-        self.policy = policy if isinstance(policy, Policy) else loaded(policy)
+        self.policy = switched(policy if isinstance(policy, Policy) else loaded(policy))
         self.store = opened(store, self.policy)
         self.style = style or self.policy.style
         self._scoped = scoped(self.style)
-        self._classify = classify or classify_for(self.policy.classify, app)
-        self._identify = asking(identify, self.policy) if identify else self.policy.identify
+        self._classify = unless_off(classify or classify_for(self.policy.classify, app))
+        asked = asking(identify, self.policy) if identify else self.policy.identify
+        self._identify = refusing_nobody(asked, self.policy)
         self._level = Level(self.policy, self.store)
         self._only = (self._level,)  # of all requests: to add it to no others makes no tuple anew
         self._leases = Leases(self.store)
@@ -86,6 +97,9 @@ class RateLimitMiddleware:
         self._local_leases = Leases(GivenHere(self._local)) if self._local else self._leases
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
+        self._account = Account(self, deferred=isinstance(identify, Deferred))
+        self._turns = Turns(self.policy, self.store, self._without_store) if self.policy.waits else None
+        self.store = self._turns.store if self._turns else self.store
         self._handshakes: ASGIApp | None = None
         self._handshakes = partial(handshake, self._for_handshakes())
 
@@ -121,21 +135,32 @@ class RateLimitMiddleware:
         log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
         style = self._style(scope) if self._scoped else self.style
         if not decision.allowed:
-            self._denials.report(decision, failure, operation, identity, log_id)
-            denied = decision.states  # not so by a policy that denies without its store
-            whole = style.denied(decision, identity, log_id) if denied else style.unavailable(log_id)
-            self._cors.denied(scope)
-            return await answer(whole, scope, send, decision)
+            if self._turns and failure is None:
+                waited = await self._turns.waited(decision, charges, identity, scope, receive)
+                decision, failure, receive = waited
+            if not decision.allowed:
+                decision = self._account.pending.soon(decision) if self._account.conditional else decision
+                self._denials.report(decision, failure, operation, identity, log_id)
+                denied = decision.states  # not so by a policy that denies without its store
+                whole = style.denied(decision, identity, log_id) if denied else style.unavailable(log_id)
+                self._cors.denied(scope)
+                return await answer(whole, scope, send, decision)
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
-        if not (notable or decision.leases):
+        scope["ratelimit.control"] = control = new(Control, (self._account, decision, identity))
+        if outer:
+            control.outer = outer
+        if not (notable or decision.leases or self._account.late):
             headers = style.headers(decision, identity, log_id)
             if self._leases.at_once:
                 await others_first()
             return await self.app(scope, receive, with_headers(scope, send, headers, decision))
+        late = Late(self.app, control, operation, style, log_id) if self._account.late else None
         report = partial(self._denials.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)
         headers_of = partial(style.headers, decision, identity, log_id)
         leases = self._local_leases if decision.unavailable else self._leases
+        if late:
+            return await late.run(scope, receive, reported, leases)
         return await attended(self.app, scope, receive, reported, headers_of, decision, leases)
 
     def _other(self, scope: Scope, outer: tuple[Level, ...]) -> ASGIApp | None:
@@ -172,7 +197,8 @@ class RateLimitMiddleware:
         return self._scoped(scope) if self._scoped else self.style
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not await refused(self.store, receive, send):
+        if not await refused(self._turns.inner if self._turns else self.store, receive, send):
+            receive = self._turns.closing(receive) if self._turns else receive
             await self.app(scope, receive, self._closing_store(send))
 
     def _closing_store(self, send: Send) -> Send:
@@ -181,6 +207,7 @@ class RateLimitMiddleware:
                 self._outage.close()
                 self._denials.close()
                 try:
+                    await self._account.close()
                     await self._local_leases.close()
                     await self._leases.close()
                     await self.store.close()

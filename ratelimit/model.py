@@ -79,6 +79,8 @@ class Limit:
     enforce_from_ms: int = 0  # before this instant the limit is in shadow
     reserve: bool = False  # a process may take units of it ahead, for callers too hot for a trip a request
     hold: bool = False  # units of it may be held and settled by the app, which learns late how many
+    refund_on: tuple[str, ...] = ()  # statuses, "304", or classes of them, "5xx": a request that comes to one is free
+    charge_on: tuple[str, ...] = ()  # only a request that comes to one of these counts
 
     def __post_init__(self) -> None:
         made.limit(self, (Rate, Quota, Concurrency), slots=isinstance(self.kind, Concurrency))

@@ -70,12 +70,20 @@ def _checked(given: Admitting) -> Admitting:
 
 
 def _check_holds(policy: Policy, store: Admitting) -> None:
-    """Of a limit with `hold` the app would find that out when it holds units."""
-    held = next((limit.name for limits in policy.tiers.values() for limit in limits if limit.hold), None)
+    """Of a limit with `hold` the app would find that out when it holds units; of others, with the first response."""
+    limits = [limit for limits in policy.tiers.values() for limit in limits]
+    held = next((limit.name for limit in limits if limit.hold), None)
     if held is not None and not callable(getattr(store, "hold", None)):
         raise ValueError(
             f"limit {in_a_line(held)} has hold = true, and a {type(store).__name__} holds no units: it has no method"
             " hold; give a RedisStore or a MemoryStore, or leave hold out"
+        )
+    late = next((limit for limit in limits if limit.refund_on or limit.charge_on), None)
+    if late is not None and not callable(getattr(store, "refund", None)):
+        on = "refund_on" if late.refund_on else "charge_on"
+        raise ValueError(
+            f"limit {in_a_line(late.name)} has {on}, and a {type(store).__name__} gives no units back: it has no method"
+            f" refund; give a RedisStore or a MemoryStore, or leave {on} out"
         )
 
 

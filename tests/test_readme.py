@@ -121,7 +121,7 @@ def test_urls_and_variables_of_stores() -> None:
             open_store(with_tls + url.partition("://")[2] + "?ssl_ca_certs=/etc/ssl/redis-ca.pem")
     variables = re.findall(r"`(RATELIMIT_\w+)`", section)
     sources = "".join(path.read_text() for path in (ROOT / "ratelimit").rglob("*.py"))
-    assert len(set(variables)) == 5
+    assert len(set(variables)) == 6
     assert [name for name in variables if name not in sources] == []
 
 
@@ -136,3 +136,13 @@ def test_options_of_styles() -> None:
             has = {None: "its own", True: "true", False: "false"}.get(value := getattr(made, option, False), value)
             told_of = dict(re.findall(r"in (\w+) `(.+?)`", default)).get(style) or default.partition(",")[0].strip("`")
             assert told_of.strip('"') == str(has), (option, style)
+
+
+def test_the_document() -> None:
+    """The lines about the OpenAPI document tell the 429 of the first policy."""
+    app = FastAPI()
+    app.add_api_route("/loans", lambda: None)
+    app.add_middleware(RateLimitMiddleware, parse_policy(POLICY, "README"))
+    (lines,) = [text for text in PYTHON if "document(app)" in text]
+    exec(lines, {"app": app})  # noqa: S102 - the README's own lines
+    assert "429" in app.openapi()["paths"]["/loans"]["get"]["responses"]

@@ -19,9 +19,10 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
-from examples.common import Item, Things, caller, health, known
+from examples.common import ERRORS, Item, Things, caller, health, known
 from examples.facturapi.documents import FILES, in_pieces
 from ratelimit import RateLimitMiddleware, Store, load_policy
+from ratelimit.fastapi import document
 
 POLICY = load_policy(Path(__file__).with_name("ratelimit.toml"))
 
@@ -130,10 +131,11 @@ def create_app(store: Store | str | None = None) -> FastAPI:
     app = FastAPI(title="Invoices, in the manner of Facturapi")
     app.state.books = defaultdict(lambda: defaultdict(dict))
     for routes in (creatable("customers"), creatable("products"), receipts, invoices):
-        app.include_router(routes, prefix="/v2")
+        app.include_router(routes, prefix="/v2", responses=ERRORS)
     app.add_api_route("/health", health)
     app.exception_handler(HTTPException)(error)
     app.add_middleware(RateLimitMiddleware, policy=POLICY, store=store)
+    document(app)
     return app
 
 

@@ -17,8 +17,9 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from examples.common import Item, Things, caller, health, known
+from examples.common import ERRORS, Item, Things, caller, health, known
 from ratelimit import RateLimitMiddleware, Store, load_policy
+from ratelimit.fastapi import document
 
 POLICY = load_policy(Path(__file__).with_name("ratelimit.toml"))
 CODES = {401: "UNAUTHORIZED", 404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
@@ -82,10 +83,11 @@ def create_app(store: Store | str | None = None) -> FastAPI:
     app = FastAPI(title="Loans, in the manner of LendWorks")
     app.state.files = defaultdict(lambda: defaultdict(dict))
     for kind, prefix in (("loans", "loan"), ("documents", "doc"), ("borrowers", "borrower")):
-        app.include_router(collection(kind, prefix), prefix="/api/v1")
+        app.include_router(collection(kind, prefix), prefix="/api/v1", responses=ERRORS)
     app.add_api_route("/health", health)
     app.exception_handler(HTTPException)(error)
     app.add_middleware(RateLimitMiddleware, policy=POLICY, store=store)
+    document(app)
     return app
 
 

@@ -18,9 +18,10 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from examples.common import Item, Things, caller, health, known
+from examples.common import ERRORS, Item, Things, caller, health, known
 from examples.lightspeed.keys import AUTHORIZATION_CODES
 from ratelimit import RateLimitMiddleware, Store, load_policy
+from ratelimit.fastapi import document
 
 POLICY = load_policy(Path(__file__).with_name("ratelimit.toml"))
 
@@ -95,11 +96,13 @@ def create_app(store: Store | str | None = None) -> FastAPI:
     app = FastAPI(title="Shops, in the manner of Lightspeed Retail (X-Series)")
     app.state.shops = defaultdict(lambda: defaultdict(dict))
     for routes in (collection("registers"), changeable("sales"), changeable("products"), changeable("customers")):
-        app.include_router(routes, prefix="/api/2.0")
-    app.add_api_route("/api/1.0/token", token, methods=["POST"])
+        app.include_router(routes, prefix="/api/2.0", responses=ERRORS)
+    invalid: dict[int | str, Item] = {400: {"description": "The code is not valid"}}
+    app.add_api_route("/api/1.0/token", token, methods=["POST"], responses=invalid)
     app.add_api_route("/health", health)
     app.exception_handler(HTTPException)(error)
     app.add_middleware(RateLimitMiddleware, policy=POLICY, store=store)
+    document(app)
     return app
 
 

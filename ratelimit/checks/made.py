@@ -45,6 +45,8 @@ def limit(made: Any, kinds: tuple[type, ...], *, slots: bool) -> None:
     _at(f"{place}: enforce_from_ms", checks.whole, made.enforce_from_ms, 0, checks.LARGEST)
     _at(f"{place}: reserve", checks.boolean, made.reserve)
     _at(f"{place}: hold", checks.boolean, made.hold)
+    _at(f"{place}: refund_on", _statuses, made.refund_on)
+    _at(f"{place}: charge_on", _statuses, made.charge_on)
     _cost(f"{place}: cost", made.cost, made.operations)
     if slots and made.cost != 1:
         raise ValueError(f"{place}: cost: {checks.NO_COST_OF_A_SLOT}")
@@ -52,6 +54,11 @@ def limit(made: Any, kinds: tuple[type, ...], *, slots: bool) -> None:
         raise ValueError(f"{place}: reserve: {checks.NO_RESERVE_OF_A_SLOT}")
     if made.hold and (slots or made.reserve):
         raise ValueError(f"{place}: hold: {checks.NO_HOLD_OF_A_SLOT if slots else checks.NO_HOLD_AHEAD}")
+    on = "refund_on" if made.refund_on else "charge_on"
+    if (made.refund_on or made.charge_on) and (slots or made.reserve):
+        raise ValueError(f"{place}: {on}: {checks.NO_OUTCOME_OF_A_SLOT if slots else checks.NO_OUTCOME_AHEAD}")
+    if made.refund_on and made.charge_on:
+        raise ValueError(f"{place}: refund_on: {checks.NO_TWO_OUTCOMES}")
 
 
 def override(match: Mapping[str, Any], maxes: Any, until_ms: Any) -> Mapping[str, str | int]:
@@ -72,6 +79,11 @@ def store_settings(prefix: Any, timeout_ms: Any, on_failure: Any, max_callers: A
     _at("StoreSettings: timeout_ms", _whole_duration, timeout_ms)
     _at("StoreSettings: on_failure", checks.on_failure, on_failure)
     store_bound("StoreSettings", max_callers)
+
+
+def wait(up_to_ms: Any, queue: Any) -> None:
+    _at("Wait: up_to_ms", lambda value: checks.wait_ms(_whole(value), shown(value)), up_to_ms)
+    _at("Wait: queue", checks.whole, queue, 1, checks.LONGEST_QUEUE)
 
 
 def websocket_settings(messages: Any, on_excess: Any) -> None:
@@ -131,6 +143,14 @@ def _per(value: Any) -> None:
             raise ValueError(f"{shown(part)} is not a text in quotes")  # noqa: TRY004
     for _, wrong in checks.wrong_per(value):
         raise ValueError(wrong)
+
+
+def _statuses(value: Any) -> None:
+    if not isinstance(value, tuple):
+        example = value if isinstance(value, str) else "5xx"
+        raise ValueError(f"{shown(value)} is not a tuple of texts; write ({shown(example)},)")  # noqa: TRY004
+    for one in value:
+        checks.status(one)
 
 
 def _operations(value: Any) -> None:

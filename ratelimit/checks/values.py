@@ -18,6 +18,8 @@ LARGEST = 2**53 - 1  # a max, a cost, an instant: beyond it Lua's doubles lose u
 LONGEST_MS = 36_500 * 86_400_000  # with 1000 sub-windows, now * 1000 + 1001 windows stay below 2**53 until 2150
 SHORTEST_LEASE_MS = 1000  # it is renewed while a request runs: one of milliseconds would be lost
 MOST_SUB_WINDOWS = 1000
+LONGEST_WAIT_MS = 60_000  # that a denied request is held: beyond it clients and proxies give up
+LONGEST_QUEUE = 100_000
 
 KINDS = ("organization", "user", "api_key", "application", "ip")  # what a caller may be known by
 PER = ("identity", *KINDS)
@@ -31,6 +33,7 @@ ON_EXCESS = ("close", "drop", "wait")
 
 NAME = "^[ -~]+$"
 PREFIX = "^[!-z|~]+$"
+STATUS = "[2-5]([0-9][0-9]|xx)"
 PATTERNS = {  # what they mean, for messages
     NAME: "a name is made of printable ASCII characters, at least one",
     PREFIX: "a prefix is made of printable ASCII characters other than the space, { and }, at least one",
@@ -39,8 +42,15 @@ PATTERNS = {  # what they mean, for messages
 NO_COST_OF_A_SLOT = "is not for concurrency, where each request takes one slot"
 NO_RESERVE_OF_A_SLOT = "is not for concurrency: a slot is held while a request runs, so there is nothing to take ahead"
 NO_HOLD_OF_A_SLOT = "is not for concurrency, where each request holds its slot while it runs"
+NO_OUTCOME_OF_A_SLOT = "is not for concurrency: a slot comes back when its request ends, whatever the status"
+NO_TWO_OUTCOMES = "is there beside charge_on, which says all that counts; write one of the two"
 NO_HOLD_AHEAD = "is not for a limit with reserve: units ahead are spent without asking the store; write one of the two"
+NO_OUTCOME_AHEAD = NO_HOLD_AHEAD
 
+UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+_DURATION = re.compile(r"([0-9]{1,16})(ms|s|m|h|d)")
+_STATUS = re.compile(STATUS)
 _OF_THE_MACHINE = re.compile("localtime|posixrules|(posix|right)/.*")
 _SPELLINGS = {kind.replace("_", ""): kind for kind in PER}
 
@@ -110,6 +120,26 @@ def on_failure(value: Any) -> str:
     return one_of_these(value, ON_FAILURE)
 
 
+def duration(value: Any) -> int:
+    """`100ms`, `60s`: in milliseconds"""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f'{shown(value)} is not a duration; write a whole number and ms, s, m, h or d: "100ms", "60s"')
+    return duration_ms(int(match[1]) * UNITS_MS[match[2]], shown(value))
+
+
+def lease(value: Any) -> int:
+    """A duration that a process can renew in time."""
+    return lease_ms(duration(value), shown(value))
+
+
+def status(value: Any) -> str:
+    """Of a response, or a class of them: `304`, `5xx`"""
+    if isinstance(value, str) and _STATUS.fullmatch(value):
+        return value
+    raise ValueError(f'{shown(value)} is not a status; write three digits or a class in quotes: "401", "304", "5xx"')
+
+
 def on_excess(value: Any) -> str:
     return one_of_these(value, ON_EXCESS)
 
@@ -131,6 +161,13 @@ def lease_ms(value: int, written: str) -> int:
     """A duration that a process can renew in time."""
     if not SHORTEST_LEASE_MS <= value <= LONGEST_MS:
         raise ValueError(f"{written} is out of range; the shortest lease is 1s, the longest 36500d")
+    return value
+
+
+def wait_ms(value: int, written: str) -> int:
+    """How long a denied request may be held."""
+    if not 0 < value <= LONGEST_WAIT_MS:
+        raise ValueError(f"{written} is out of range; the shortest wait is 1ms, the longest 60s")
     return value
 
 

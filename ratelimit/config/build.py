@@ -14,7 +14,7 @@ from ratelimit.identity import IdentifyByApiKey
 from ratelimit.identity.address import ClientAddress
 from ratelimit.model import FOREVER, Concurrency, Identity, Limit, Quota, Rate, Style
 from ratelimit.operations import ClassifyByRules, Rule
-from ratelimit.policy import Override, Policy, StoreSettings, WebSocketSettings
+from ratelimit.policy import Override, Policy, StoreSettings, Wait, WebSocketSettings
 from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -51,6 +51,7 @@ def build(file: PolicyFile, origin: str) -> Policy:
         ),
         origin=origin,
         operations=frozenset(file.operations),
+        waits={name: Wait(tier.wait.up_to, tier.wait.queue) for name, tier in file.tiers.items() if tier.wait},
         websocket=WebSocketSettings(file.websocket.messages, file.websocket.on_excess),
     )
 
@@ -78,6 +79,8 @@ def _limit(limit: LimitTable) -> Limit:
         enforce_from_ms=0 if limit.enforce_from is None else max(0, _milliseconds(limit.enforce_from)),
         reserve=limit.reserve,
         hold=limit.hold,
+        refund_on=tuple(limit.refund_on or ()),
+        charge_on=tuple(limit.charge_on or ()),
     )
     object.__setattr__(made, "per", tuple(limit.per))  # checked: an attribute of a key may be named nearly as a kind
     return made

@@ -26,8 +26,9 @@ from ratelimit.model import (
 )
 from ratelimit.policy.keys import by_value, escaped, getter_of, memorable
 from ratelimit.policy.overrides import Matched, Override
-from ratelimit.policy.tiers import Instead, Tier, compile_tier, listed
+from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, listed
 from ratelimit.policy.unknown import KnownOperations
+from ratelimit.policy.waits import Wait
 from ratelimit.policy.websocket import ONLY_HANDSHAKES, WebSocketSettings
 
 __all__ = ["OnFailure", "Override", "Policy", "StoreSettings"]
@@ -71,6 +72,7 @@ class Policy:
     store: StoreSettings = StoreSettings()
     origin: str = ""
     operations: frozenset[str] = frozenset()
+    waits: Mapping[str, Wait] = field(default_factory=dict)  # by tier; of the others a denial is told at once
     websocket: WebSocketSettings = ONLY_HANDSHAKES
     _compiled: Mapping[str, Tier] = field(init=False, repr=False)
     _matched: Matched = field(init=False, repr=False)
@@ -84,6 +86,8 @@ class Policy:
     def __post_init__(self) -> None:
         if self.default_tier is not None and self.default_tier not in self.tiers:
             raise ValueError(f'default_tier is "{self.default_tier}", but the policy has only {listed(self.tiers)}')
+        if unknown := set(self.waits) - set(self.tiers):
+            raise ValueError(f"waits names {listed(sorted(unknown))}, but the policy has only {listed(self.tiers)}")
         compiled = {name: compile_tier(name, limits) for name, limits in self.tiers.items()}
         object.__setattr__(self, "_compiled", compiled)
         object.__setattr__(self, "_named", frozenset().union(*[tier.by_operation for tier in compiled.values()]))
@@ -114,6 +118,35 @@ class Policy:
             self._by_object.put((id(identity), operation), (identity, charges), who=(identity.root, operation))
         return charges
 
+    def limits_of(self, identity: Identity) -> tuple[str, ...]:
+        """The names of the limits of a caller's tier, whatever operations they are for. LookupError as `charges`."""
+        return self._tier_of(identity)[0].names
+
+    def named(self, identity: Identity, names: tuple[str, ...]) -> tuple[Charge, ...]:
+        """One unit of each of these limits of the caller's tier, whatever operations they are for, but of those that
+        are off. The same tuple again for the same, as of `charges`. KeyError for a name that the tier does not have."""
+        tier, identity = self._tier_of(identity)
+        attributes = by_value(identity.attributes) if identity.attributes else ()
+        asked = names, identity.root, self._telling(identity), attributes
+        charges = self._recent.get(asked) if attributes is not None else None
+        if charges is None:
+            charges = self._made(identity, [tier.by_name[name] for name in names if name in tier.by_name])
+            if attributes is not None and memorable(identity, "".join(names)):
+                self._recent.put(asked, charges)
+        return charges
+
+    def _tier_of(self, identity: Identity) -> tuple[Tier, Identity]:
+        """And the identity as it counts there."""
+        name = self.default_tier if identity.tier is None else identity.tier
+        tier = self._compiled.get(name) if name is not None else None
+        return (tier, identity) if tier is not None else self._tier_of(self._instead.of(identity))
+
+    def wait_of(self, identity: Identity) -> tuple[str, Wait | None]:
+        """The tier that counts for a caller, and how long its denied requests may wait."""
+        _, identity = self._tier_of(identity)
+        tier = identity.tier or self.default_tier or ""
+        return tier, self.waits.get(tier)
+
     def _by_fields(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
         named = operation if operation in self._named or isinstance(operation, Readings) else None
         if named is None and self._named and operation not in self._operations.names:
@@ -134,13 +167,17 @@ class Policy:
         tier = self._compiled.get(tier_name) if tier_name is not None else None
         if tier is None:
             return self._by_fields(self._instead.of(identity), operation)
+        read_as = operation.operations if isinstance(operation, Readings) else (operation,)
+        return self._made(identity, tier.counters(read_as))
+
+    def _made(self, identity: Identity, counters: Sequence[Counter]) -> tuple[Charge, ...]:
         root_kind, root_name = identity.root
         root = f"{{{root_kind}={escaped(root_kind, root_name)}}}"  # all keys of a request are in one slot of a cluster
+        tier_name = self.default_tier if identity.tier is None else identity.tier
         overrides = self._matched(identity, tier_name) if self.overrides else ()
-        read_as = operation.operations if isinstance(operation, Readings) else (operation,)
         return tuple(
             Charge(c.limit, c.key(root, root_kind, identity), c.cost, _maxes(c.limit, overrides, identity.attributes))
-            for c in tier.counters(read_as)
+            for c in counters
         )
 
     def _is_memorable(self, identity: Identity, operation: str) -> bool:

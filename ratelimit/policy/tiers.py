@@ -40,6 +40,7 @@ class Tier:
     names: tuple[str, ...]  # of its limits
     by_operation: Mapping[str, tuple[Counter, ...]]  # for each that a limit of the tier names
     others: tuple[Counter, ...]  # any other operation: users' own names are without number, and need no memory here
+    by_name: Mapping[str, Counter]  # for what is charged by hand: one unit each, but of those that are off
 
     def counters(self, operations: Sequence[str]) -> tuple[Counter, ...]:
         """The limits that any of the operations reaches, each at its highest cost, in the order of the tier."""
@@ -60,7 +61,10 @@ def compile_tier(name: str, limits: tuple[Limit, ...]) -> Tier:
         raise ValueError(f'the tier "{name}" has more than one limit named {listed(sorted(twice))}')
     operations = {operation for limit in limits for operation in _operations_of(limit)}
     return Tier(
-        tuple(names), {operation: _counters(limits, operation) for operation in operations}, _counters(limits, None)
+        tuple(names),
+        {operation: _counters(limits, operation) for operation in operations},
+        _counters(limits, None),
+        {limit.name: _counter(limit, 1) for limit in limits if limit.mode != "off"},
     )
 
 
@@ -72,14 +76,18 @@ def _operations_of(limit: Limit) -> frozenset[str]:
 def _counters(limits: tuple[Limit, ...], operation: str | None) -> tuple[Counter, ...]:
     """The limits that apply to an operation; None is one that no limit names."""
     return tuple(
-        Counter(
-            limit,
-            limit.cost if isinstance(limit.cost, int) else limit.cost.get(operation or "", 1),
-            f":{escaped('limit', limit.name)}:{period_of(limit.kind)}",
-            tuple((kind, label_of(kind)) for kind in limit.per if kind != "identity"),
-        )
+        _counter(limit, limit.cost if isinstance(limit.cost, int) else limit.cost.get(operation or "", 1))
         for limit in limits
         if limit.mode != "off" and (limit.operations is None or operation in limit.operations)
+    )
+
+
+def _counter(limit: Limit, cost: int) -> Counter:
+    return Counter(
+        limit,
+        cost,
+        f":{escaped('limit', limit.name)}:{period_of(limit.kind)}",
+        tuple((kind, label_of(kind)) for kind in limit.per if kind != "identity"),
     )
 
 

@@ -28,6 +28,10 @@ class Leases:
         if held := ours.discard(leases):
             await ours.give_back(held)
 
+    def drop(self, leases: Sequence[Lease]) -> None:
+        """Units that are to be settled: renewed no more."""
+        self._held[running()].discard(leases)
+
     def orphan(self, lease: Lease, limit: str) -> None:
         """The caller has hung up: if its request still runs one lease later, its slot is given back all the same."""
         self._held[running()].orphan(lease, limit)

@@ -66,6 +66,26 @@ SAME: list[tuple[Make, str, str]] = [
         'rate = "5/minute", reserve = true, hold = true',
         "is not for a limit with reserve: units ahead are spent without asking the store; write one of the two",
     ),
+    (
+        limit(refund_on=("5XX",)),
+        'rate = "5/minute", refund_on = ["5XX"]',
+        '"5XX" is not a status; write three digits or a class in quotes: "401", "304", "5xx"',
+    ),
+    (
+        limit(Concurrency(), charge_on=("401",)),
+        'concurrency = 5, charge_on = ["401"]',
+        "is not for concurrency: a slot comes back when its request ends, whatever the status",
+    ),
+    (
+        limit(reserve=True, refund_on=("5xx",)),
+        'rate = "5/minute", reserve = true, refund_on = ["5xx"]',
+        "is not for a limit with reserve: units ahead are spent without asking the store; write one of the two",
+    ),
+    (
+        limit(refund_on=("5xx",), charge_on=("401",)),
+        'rate = "5/minute", refund_on = ["5xx"], charge_on = ["401"]',
+        "is there beside charge_on, which says all that counts; write one of the two",
+    ),
     (limit(name=""), 'rate = "5/minute", name = ""', f'"" {OF_A_NAME}'),
     (limit(name="é"), 'rate = "5/minute", name = "é"', f'"é" {OF_A_NAME}'),
     (limit(name=5), 'rate = "5/minute", name = 5', "5 is not a text in quotes"),
@@ -172,6 +192,8 @@ ALONE: list[tuple[Make, str]] = [
         'Limit "a": max: "seats" is not a function of the caller\'s attributes;'
         ' write lambda attributes: attributes["seats"]',
     ),
+    (limit(refund_on="5xx"), 'Limit "a": refund_on: "5xx" is not a tuple of texts; write ("5xx",)'),
+    (limit(charge_on=[401]), 'Limit "a": charge_on: a list is not a tuple of texts; write ("5xx",)'),
     (limit(per="ip"), 'Limit "a": per: "ip" is not a tuple of texts; write ("ip",)'),
     (limit(per=["ip"]), 'Limit "a": per: a list is not a tuple of texts; write ("identity",)'),
     (limit(per=(1,)), 'Limit "a": per: 1 is not a text in quotes'),

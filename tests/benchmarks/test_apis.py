@@ -77,6 +77,13 @@ def test_wrong(index: int, changes: dict[str, Any], expected: str) -> None:
     assert expected in found(answers)
 
 
+@pytest.mark.parametrize(("late", "expected"), [(0.0001, {}), (0.15, {"Retry-After": 1})])
+def test_a_denial_that_is_told_again(late: float, expected: dict[str, int]) -> None:
+    """Its wait counts from when its reply arrived: it may be longer by a trip, and so a second where it is rounded."""
+    again = Answer(FREE - 60 + late, FREE - 60 + late, 429, told(0, **{"retry-after": "61"}), BODY)
+    assert found([*lendworks(), again]) == expected
+
+
 def test_nothing_let_through() -> None:
     """A limiter that denies everything is as wrong as one that lets everything through."""
     assert list(let_through(LIMIT, [])) == ["nothing let through"]

@@ -41,10 +41,24 @@ ELSEWHERE = {
     ("middleware.py", "RateLimitMiddleware._lifespan"): "at start and shutdown",
     ("middleware.py", "RateLimitMiddleware._refuse"): "before a store is asked: nothing is charged, and nothing held",
     ("middleware.py", "await self._refuse(why, scope, send)"): "of that",
+    ("middleware.py", "await late.run(scope, receive, reported, leases)"): "tests/control/test_cancelled.py",
+    ("answers/inside.py", "Response.send"): "tests/control/test_cancelled.py",
+    ("answers/inside.py", "Response.end"): "of that",
     ("opening.py", "refused"): "at start",
+    ("switch.py", "refusing_nobody.lenient"): "before a store is asked, as identify itself",
+    ("waiting/turns.py", "Turns.waited"): "of who waits: tests/waiting/test_cancelled.py",
+    ("waiting/turns.py", "Turns._turn"): "of who waits",
+    ("waiting/turns.py", "Turns._too_long"): "of who waits",
+    ("waiting/turns.py", "_InLine.acquire"): "of who waits",
+    ("waiting/turns.py", "Turns.closing.received"): "at start and shutdown",
+    ("waiting/line.py", "Waiter.woken"): "of who waits",
+    ("waiting/watch.py", "Watch._listen"): "a task of its own",
+    ("waiting/watch.py", "Watch._handed_on"): "of the app by itself",
+    ("middleware.py", "await self._turns.waited(decision, charges, identity, scope, receive)"): "of who waits",
     ("slots/ending.py", "_give_back"): "at the end of the process",
     ("slots/holding.py", "GivenHere.release"): "without a store, where nothing is waited for",
     ("slots/holding.py", "Held._listen"): "a task of its own",
+    ("slots/holding.py", "Held.take"): "of a caller who is known later: tests/control/test_cancelled.py",
     (
         "slots/holding.py",
         "await ended(self._listening)",
@@ -112,6 +126,8 @@ ELSEWHERE = {
     ("stores/fallback/gate.py", "NodeGate.call_there"): "of the task that settles",
 }
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+# Not those of tests/control/test_cancelled.py, nor what no request but a test's comes through.
+FILES = [file for file in FILES if not file.startswith(("control/", "fastapi/", "testing/"))]
 IN_THE_BACKGROUND = {"Link._run", "ClusterNodes._learn", "ClusterNodes._ask"}
 
 

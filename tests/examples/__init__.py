@@ -16,7 +16,7 @@ from ratelimit import MemoryStore, Store, opening
 from ratelimit.model import Message, Receive, Scope, Send
 from ratelimit.styles import wire
 
-NAMES = ("facturapi", "lightspeed", "lendworks")
+NAMES = ("facturapi", "lightspeed", "lendworks", "completions")
 CLIENT = "203.0.113.7"
 
 

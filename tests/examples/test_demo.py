@@ -59,6 +59,14 @@ KINDS = [
     ("lendworks: the sixth request in a month", "429 Too Many Requests"),
     ("lendworks: a request without an API key", "401 Unauthorized"),
     ("lendworks: 20 more of these: limited by address", "429 Too Many Requests"),
+    ("completions: 1,000 tokens are held, 16 are used", "200 OK"),
+    ("completions: another key of that organization", "200 OK"),
+    ("completions: a stream, which settles as it goes", "200 OK"),
+    ("completions: a model that fails", "503 Service Unavailable"),
+    ("completions: an answer that may take more tokens than are left", "429 Too Many Requests"),
+    ("completions: one that may take more than a minute has", "403 Forbidden"),
+    ("completions: a stream has sent its 200 by then", "200 OK"),
+    ("completions: a request without an API key", "401 Unauthorized"),
 ]
 API_KEYS = [api_key for name in NAMES for api_key in api_keys(import_module(f"examples.{name}.keys"))]
 
@@ -77,7 +85,7 @@ def assert_complete(ran: subprocess.CompletedProcess[str], counters: str) -> Non
     assert [(what[: len(kind)], status) for (what, status), (kind, _) in zip(shown, KINDS, strict=True)] == [
         (kind, f"HTTP/1.1 {status}") for kind, status in KINDS
     ]
-    assert summary.startswith("30 answers as documented, 6")
+    assert summary.startswith("38 answers as documented, 6")
     assert summary.endswith(f" s, counters in {counters}.")
     assert ran.stderr.count("ratelimit denied operation=") >= 10
     assert not [api_key for api_key in API_KEYS if api_key in ran.stdout + ran.stderr]

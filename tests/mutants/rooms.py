@@ -45,6 +45,8 @@ ROOMS = {
         ("acceptance/test_what_identify_leaves_open.py", "acceptance/test_path_of_a_request.py",
          "acceptance/test_word_of_the_app.py"),
     ),
+    "waiting": Room(("waiting/*.py", "policy/waits.py"), ("waiting",), "not (valkey or redis)"),
+    "switch": Room(("switch.py",), ("acceptance/test_mode_of_the_environment.py",)),
     "policy": Room(
         ("policy/*.py",),
         ("policy", "acceptance/test_overrides_by_index.py", "acceptance/test_unknown_operations.py",

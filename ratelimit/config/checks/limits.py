@@ -14,6 +14,7 @@ from ratelimit.ground.words import listed, one_of, shown
 from ratelimit.model import ANONYMOUS
 
 KINDS = ("rate", "quota", "concurrency")
+ON = ("refund_on", "charge_on")
 ONLY_WITH = {"precision": "rate", "timezone": "quota", "anchor_day": "quota", "lease": "concurrency"}
 
 
@@ -22,11 +23,20 @@ def check_limits(valid: Valid) -> Iterator[Problem]:
         yield from _check_fields(path, valid.given(path))
         yield from _check_anchor(path, limit)
         yield from _check_hold(path, limit)
+        yield from _check_outcome(path, limit, valid.given(path))
         yield from _check_per(valid, path, limit)
         yield from _check_operations(valid, path, limit)
         yield from _check_attributes(valid, path, limit)
     for tier in valid.file.tiers:
         yield from _check_names(valid, tier)
+        yield from _check_wait(valid, tier)
+
+
+def _check_wait(valid: Valid, tier: str) -> Iterator[Problem]:
+    table = valid.file.tiers[tier]
+    if table.wait and not any(limit.mode == "enforce" and limit.concurrency is None for limit in table.limits):
+        why = "has no effect: no rate and no quota of this tier denies anybody, and slots are not waited for"
+        yield Problem(("tiers", tier, "wait"), why, odd=True)
 
 
 def limits_of(valid: Valid) -> Iterator[tuple[Path, LimitTable]]:
@@ -68,6 +78,16 @@ def _check_anchor(path: Path, limit: LimitTable) -> Iterator[Problem]:
 def _check_hold(path: Path, limit: LimitTable) -> Iterator[Problem]:
     if limit.hold and limit.reserve and limit.concurrency is None:
         yield Problem((*path, "hold"), checks.NO_HOLD_AHEAD)
+
+
+def _check_outcome(path: Path, limit: LimitTable, given: set[str]) -> Iterator[Problem]:
+    for on in ON:
+        if on in given and given.intersection(KINDS) == {"concurrency"}:
+            yield Problem((*path, on), checks.NO_OUTCOME_OF_A_SLOT)
+        elif getattr(limit, on) and limit.reserve:
+            yield Problem((*path, on), checks.NO_OUTCOME_AHEAD)
+    if given.issuperset(ON):
+        yield Problem((*path, "refund_on"), checks.NO_TWO_OUTCOMES)
 
 
 def _check_names(valid: Valid, tier: str) -> Iterator[Problem]:

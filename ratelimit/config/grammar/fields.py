@@ -20,26 +20,18 @@ from ratelimit.operations import Rule
 from ratelimit.policy import OnExcess, OnFailure
 from ratelimit.stores import SCHEMES, problem_of, split_url
 
-UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+UNITS_MS = checks.UNITS_MS
 
 STORES = tuple(f"{scheme}://" for scheme in SCHEMES)
 
 RESERVED = (*checks.PER, "tier")
 
-_DURATION = re.compile(r"([0-9]{1,16})(ms|s|m|h|d)")
+duration, lease = checks.duration, checks.lease
 
 
-def duration(value: Any) -> int:
-    """`100ms`, `60s`: in milliseconds"""
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError(f'{shown(value)} is not a duration; write a whole number and ms, s, m, h or d: "100ms", "60s"')
-    return checks.duration_ms(int(match[1]) * UNITS_MS[match[2]], shown(value))
-
-
-def lease(value: Any) -> int:
-    """A duration that a process can renew in time."""
-    return checks.lease_ms(duration(value), shown(value))
+def wait(value: Any) -> int:
+    """A duration that a denied request may be held for."""
+    return checks.wait_ms(duration(value), shown(value))
 
 
 def store_url(value: Any) -> str:

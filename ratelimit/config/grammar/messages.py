@@ -13,7 +13,7 @@ from typing import Any
 
 from ratelimit.checks.values import BUILT_IN, EXEMPT, of_pattern
 from ratelimit.config.grammar.settings import STYLES, IdentityTable, StoreTable, WebSocketTable
-from ratelimit.config.grammar.tables import KeyTable, LimitTable, OverrideTable, PolicyFile, TierTable
+from ratelimit.config.grammar.tables import KeyTable, LimitTable, OverrideTable, PolicyFile, TierTable, WaitTable
 from ratelimit.config.grammar.values import SHA256, Table
 from ratelimit.ground.words import did_you_mean, listed, not_known, one_of, shown, too_large, too_small
 
@@ -143,6 +143,7 @@ _PLACES: tuple[tuple[str, type[Table]], ...] = (
     ("in [[keys]]", KeyTable),
     ("in [tiers.NAME]", TierTable),
     ('in a limit of a tier: limits = [{ name = "requests", … }]', LimitTable),
+    ("in wait = { … } of a tier", WaitTable),
     ("in [[overrides]]", OverrideTable),
 )
 
@@ -197,6 +198,8 @@ def _table(loc: Path) -> type[Table]:
             return KeyTable
         case ("tiers", _):
             return TierTable
+        case ("tiers", _, "wait"):
+            return WaitTable
         case ("tiers", _, "limits", _):
             return LimitTable
         case ("overrides", _):

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
+from ratelimit.checks.values import LONGEST_QUEUE
 from ratelimit.config.grammar.settings import (
     AnyStyle,
     IdentityTable,
@@ -30,10 +31,12 @@ from ratelimit.config.grammar.values import (
     RateAmount,
     RuleText,
     Sha256,
+    Status,
     Table,
     Text,
     TimeZone,
     Units,
+    UpTo,
     in_a_list,
     in_a_table,
     shape,
@@ -71,6 +74,11 @@ class LimitTable(Table):
                 "anyOf": [
                     {"required": ["concurrency", "reserve"]},
                     {"required": ["concurrency", "hold"]},
+                    {"required": ["concurrency", "refund_on"]},
+                    {"required": ["concurrency", "charge_on"]},
+                    {"required": ["refund_on", "charge_on"]},
+                    {"required": ["reserve", "refund_on"], "properties": {"reserve": {"const": True}}},
+                    {"required": ["reserve", "charge_on"], "properties": {"reserve": {"const": True}}},
                     {
                         "required": ["reserve", "hold"],
                         "properties": {"reserve": {"const": True}, "hold": {"const": True}},
@@ -118,6 +126,18 @@ class LimitTable(Table):
         description="Of a rate or a quota, without reserve: the app may hold units before it knows how many it needs,"
         " and settle what it used.",
     )
+    refund_on: list[Status] | None = Field(
+        default=None,
+        min_length=1,
+        description="Of a rate or a quota: what a request took goes back where its response has one of these statuses.",
+        examples=[["5xx", "304"]],
+    )
+    charge_on: list[Status] | None = Field(
+        default=None,
+        min_length=1,
+        description="Instead of refund_on: only a request whose response has one of these statuses counts.",
+        examples=[["401", "403"]],
+    )
     precision: Precision | None = Field(default=None, description="Of a rate: sub-windows. Default 60.")
     timezone: TimeZone | None = Field(default=None, description="Of a quota. Default UTC.", examples=["Europe/Berlin"])
     anchor_day: AnchorDay | None = Field(
@@ -129,8 +149,18 @@ class LimitTable(Table):
     )
 
 
+class WaitTable(Table):
+    """A denied request that could soon be admitted waits for that, in the order in which its caller's came."""
+
+    up_to: UpTo = Field(description="From its arrival on; 60s at most.", examples=["2s"])
+    queue: int = Field(
+        default=100, ge=1, le=LONGEST_QUEUE, description="So many wait in a process; of one caller a tenth of them."
+    )
+
+
 class TierTable(Table):
     limits: list[LimitTable]
+    wait: WaitTable | None = Field(default=None, description="Instead of a denial at once, where that is short.")
 
 
 class OverrideTable(Table):

@@ -50,10 +50,14 @@ Mode = Annotated[
 ]
 Duration = Annotated[int, PlainValidator(fields.duration), _DURATION]
 Lease = Annotated[int, PlainValidator(fields.lease), _DURATION]
+UpTo = Annotated[int, PlainValidator(fields.wait), _DURATION]
 RateAmount = Annotated[Amount, PlainValidator(amounts.rate), _RATE]
 QuotaAmount = Annotated[Amount, PlainValidator(amounts.quota), _QUOTA]
 ConcurrencyAmount = Annotated[Amount, PlainValidator(amounts.concurrency), _CONCURRENCY]
 AnyAmount = Annotated[Amount, PlainValidator(amounts.of_any_kind), _ANY_AMOUNT]
+Status = Annotated[
+    str, PlainValidator(checks.status), WithJsonSchema({"type": "string", "pattern": f"^{checks.STATUS}$"})
+]
 TimeZone = Annotated[str, PlainValidator(checks.timezone), WithJsonSchema({"type": "string"})]
 StoreUrl = Annotated[str, PlainValidator(fields.store_url), _URL]
 Proxy = Annotated[str, AfterValidator(fields.trusted_proxy)]

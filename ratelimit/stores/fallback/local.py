@@ -59,8 +59,9 @@ class LocalLimiter:
         self.journal = Journal(slot_of)
         self.on_owed: Callable[[], None] = _nothing  # there is something to settle
 
-    def decide(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision:
-        """What the store would have decided as far as this process can know. `failure` is how the store failed."""
+    def decide(self, charges: Sequence[Charge], failure: StoreUnavailable, units: int = 1) -> Decision:
+        """What the store would have decided as far as this process can know; `units` times the cost of each charge.
+        `failure` is how the store failed."""
         now = self._clock(charges[0].key if charges else "")
         seen = self._seen(charges)
         states: Sequence[State | None] = seen.states if seen else [None] * len(charges)
@@ -69,9 +70,9 @@ class LocalLimiter:
             terms = self._terms_at(charge, now)
             counter = self._counter(charge, terms, state, seen.now_ms if seen else 0, now)
             counter.repair(now, terms)
-            views.append(view(charge, terms, counter, now))
+            views.append(view(charge, terms, counter, now, units))
         admitted: list[Item] = []
-        decision = decided(views, now, partial(self._charge, admitted), unavailable=True)
+        decision = decided(views, now, partial(self._charge, admitted, units), units, unavailable=True)
         doubt = failure.doubt if isinstance(failure, InDoubt) else None
         if not self._owes:
             return decision
@@ -129,13 +130,15 @@ class LocalLimiter:
             counter.charge(now, terms, owed)
         return counter
 
-    def _charge(self, admitted: list[Item], charge: Charge, terms: Terms, counter: Counter, now: int) -> Lease | None:
-        counter.charge(now, terms, charge.cost)
+    def _charge(
+        self, admitted: list[Item], units: int, charge: Charge, terms: Terms, counter: Counter, now: int
+    ) -> Lease | None:
+        counter.charge(now, terms, charge.cost * units)
         if isinstance(counter, LocalSlots):
             lease = new_lease(charge.key, terms.lease_ms, terms.max)
             self.held.give(lease)
             return lease
-        admitted.append(Item(charge.key, Place.at(terms, now), charge.cost))
+        admitted.append(Item(charge.key, Place.at(terms, now), charge.cost * units))
         return None
 
     def _owe(self, admitted: Sequence[Item], charged_at: int) -> None:

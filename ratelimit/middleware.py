@@ -18,6 +18,7 @@ from ratelimit.endpoints import limiting, started
 from ratelimit.ground.loops import others_first
 from ratelimit.ground.tracebacks import without_locals
 from ratelimit.lifespan import Lifespan, as_it_is
+from ratelimit.log import lines as log
 from ratelimit.log.outage import Outage
 from ratelimit.model import (
     Admitting,
@@ -96,10 +97,7 @@ class RateLimitMiddleware:
         self._classify = unless_off(said)
         self._turns = turns = Turns(self.policy, self.store, self._account.without_store) if self.policy.waits else None
         told = partial(started, routes=said.routes, policy=self.policy)
-        closing = self._outage.close, self._denials.close
-        given_back = self._account.close, self._local_leases.close, self._leases.close, self.store.close
-        waiting = turns.closing if turns else as_it_is
-        self._lifespan = Lifespan(app, self.store, waiting, told, closing, given_back)
+        self._lifespan = Lifespan(app, self.store, turns.closing if turns else as_it_is, told, self._close)
         self.store = turns.store if turns else self.store
         self._handshakes: ASGIApp | None = None
         self._handshakes = partial(handshake, self._for_handshakes())
@@ -190,3 +188,14 @@ class RateLimitMiddleware:
     def _style(self, scope: Scope) -> Style:
         """The style, with the scope for those of its methods that ask for it."""
         return self._scoped(scope) if self._scoped else self.style
+
+    async def _close(self) -> None:
+        self._outage.close()
+        self._denials.close()
+        try:
+            await self._account.close()
+            await self._local_leases.close()
+            await self._leases.close()
+            await self.store.close()
+        except StoreUnavailable as error:
+            log.not_closed(error)

@@ -151,7 +151,7 @@ class Counted:
         waited = 0
         while True:
             decision, failure = await self._messages.decided(self._charges)
-            if not waited and (not decision.allowed or decision.unavailable or decision.exceeded):
+            if not waited and (decision.exceeded or decision.unavailable):
                 self._report(decision, failure)
             if decision.allowed:
                 return True

@@ -46,7 +46,7 @@ ROOMS = {
          "acceptance/test_word_of_the_app.py"),
     ),
     "control": Room(("control/*.py", "answers/inside.py"), ("control",), IN_PYTHON),
-    "waiting": Room(("waiting/*.py", "policy/waits.py"), ("waiting",), "not (valkey or redis)"),
+    "waiting": Room(("waiting/*.py", "policy/settings.py"), ("waiting",), "not (valkey or redis)"),
     "switch": Room(("switch.py",), ("acceptance/test_mode_of_the_environment.py",)),
     "policy": Room(
         ("policy/*.py",),
@@ -74,7 +74,7 @@ ROOMS = {
          "acceptance/test_malformed.py", "acceptance/test_hostile_on_the_wire.py"),
     ),
     "websockets": Room(
-        ("websockets/*.py", "policy/websocket.py", "config/checks/websocket.py"),
+        ("websockets/*.py", "config/checks/websocket.py"),
         ("websockets", "config/test_bad.py", "config/test_odd.py", "config/test_good.py"),
         "not test_servers",
     ),

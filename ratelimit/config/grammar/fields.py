@@ -12,6 +12,7 @@ from typing import Any
 
 from ratelimit.checks import durations
 from ratelimit.checks import values as checks
+from ratelimit.checks.durations import duration
 from ratelimit.ground.words import listed, shown
 from ratelimit.identity import OF_NOTHING, IdentifyByApiKey
 from ratelimit.identity.address import ClientAddress
@@ -21,13 +22,9 @@ from ratelimit.operations import Rule
 from ratelimit.policy import OnExcess, OnFailure
 from ratelimit.stores import SCHEMES, problem_of, split_url
 
-UNITS_MS = durations.UNITS_MS
-
 STORES = tuple(f"{scheme}://" for scheme in SCHEMES)
 
 RESERVED = (*checks.PER, "tier")
-
-duration, lease = durations.duration, durations.lease
 
 
 def wait(value: Any) -> int:

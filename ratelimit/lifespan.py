@@ -19,23 +19,21 @@ class Lifespan:
 
     def __init__(
         self,
-        app: ASGIApp,
         store: Admitting,
         waiting: Callable[[Receive], Receive],
         started: Callable[[Message], Message],
         close: Callable[[], Awaitable[None]],
     ) -> None:
-        self._app = app
         self._store = store
         self._waiting = waiting
         self._started = started
         self._close = close
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         async def told(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown."):
                 await self._close()
             await send(self._started(message))
 
         if not await refused(self._store, receive, send):
-            await self._app(scope, self._waiting(receive), told)
+            await app(scope, self._waiting(receive), told)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ratelimit.endpoints import RouteLimits, routes_of
+from ratelimit.control.control import Control
+from ratelimit.endpoints.listing import RouteLimits, routes_of
 from ratelimit.identity import hash_api_key, identify_user
 from ratelimit.log.outage import requests_without_store
 from ratelimit.middleware import RateLimitMiddleware
@@ -24,7 +25,7 @@ from ratelimit.model import (
     StoreUnavailable,
     Style,
 )
-from ratelimit.policy import Policy
+from ratelimit.policy import Policy, Wait
 from ratelimit.routes.marks import as_operation, operation
 from ratelimit.stores import open_store
 from ratelimit.stores.memory import MemoryStore
@@ -37,6 +38,7 @@ __all__ = [
     "Answer",
     "Charge",
     "Concurrency",
+    "Control",
     "Decision",
     "Hold",
     "Identity",
@@ -54,6 +56,7 @@ __all__ = [
     "Store",
     "StoreUnavailable",
     "Style",
+    "Wait",
     "as_operation",
     "hash_api_key",
     "identify_user",

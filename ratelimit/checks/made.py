@@ -45,7 +45,7 @@ def limit(made: Any, kinds: tuple[type, ...], *, slots: bool) -> None:
     _at(f"{place}: enforce_from_ms", checks.whole, made.enforce_from_ms, 0, checks.LARGEST)
     _at(f"{place}: reserve", checks.boolean, made.reserve)
     _at(f"{place}: hold", checks.boolean, made.hold)
-    _at(f"{place}: counts", checks.counts, made.counts)
+    _at(f"{place}: counts", checks.one_of_these, made.counts, checks.COUNTS)
     _at(f"{place}: refund_on", _statuses, made.refund_on)
     _at(f"{place}: charge_on", _statuses, made.charge_on)
     _cost(f"{place}: cost", made.cost, made.operations)
@@ -82,6 +82,19 @@ def store_settings(prefix: Any, timeout_ms: Any, on_failure: Any, max_callers: A
     _at("StoreSettings: timeout_ms", _whole_duration, timeout_ms)
     _at("StoreSettings: on_failure", checks.on_failure, on_failure)
     store_bound("StoreSettings", max_callers)
+
+
+def wait(up_to_ms: Any, queue: Any) -> None:
+    _at("Wait: up_to_ms", lambda value: checks.wait_ms(_whole(value), shown(value)), up_to_ms)
+    _at("Wait: queue", checks.whole, queue, 1, checks.LONGEST_QUEUE)
+
+
+def websocket_settings(messages: Any, on_excess: Any) -> None:
+    if messages is not None:
+        _at("WebSocketSettings: messages", checks.text, messages)
+        if wrong := checks.wrong_operation(messages, None):
+            raise ValueError(f"WebSocketSettings: messages: {wrong}")
+    _at("WebSocketSettings: on_excess", checks.on_excess, on_excess)
 
 
 def store_bound(of: str, max_callers: Any) -> None:

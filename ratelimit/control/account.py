@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Protocol, TypeVar, cast
 
 from ratelimit.answers.cors import CorsInside
@@ -12,6 +13,7 @@ from ratelimit.ground.loops import Loop, Task, ended, running
 from ratelimit.ground.memo import Recent
 from ratelimit.ground.words import did_you_mean, kind_of, listed
 from ratelimit.log.denials import Denials
+from ratelimit.log.outage import Outage
 from ratelimit.log.units import Untold
 from ratelimit.model import Admitting, Charge, Decision, Identity, Limit, Store, StoreUnavailable
 from ratelimit.nesting import Level
@@ -34,12 +36,17 @@ class Middleware(Protocol):
     _local: Callable[[], LocalLimiter] | None
     _denials: Denials
     _cors: CorsInside
+    _outage: Outage
+    _local_leases: Leases
+
+    def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision: ...
 
 
 class Account:
-    """Of one middleware. `late`: a request may cost another number than it was charged, so that its end matters."""
+    """Of one middleware. `late`: a request may cost another number than it was charged, so that its end matters.
+    `conditional`: what it was charged may go back; `deferred`: all of it, as who is calling is known later."""
 
-    def __init__(self, of: Middleware) -> None:
+    def __init__(self, of: Middleware, *, deferred: bool = False) -> None:
         self.policy = of.policy
         self.leases = of._leases
         self.local = of._local
@@ -48,8 +55,12 @@ class Account:
         self.untold = Untold()
         self.pending = Pending()
         limits = [limit for tier in of.policy.tiers.values() for limit in tier if limit.mode != "off"]
-        self.conditional = any(map(conditional, limits))
-        self.late = self.conditional or any(limit.hold for limit in limits)
+        self.conditional = deferred or any(map(conditional, limits))
+        self.deferred = deferred
+        self.late = deferred or self.conditional or any(limit.hold for limit in limits)
+        self.local_leases = of._local_leases
+        self._without_store = of._without_store
+        self._outage = of._outage
         self._store = of.store
         self._level = of._level
         self._waits = not isinstance(of.store, MemoryStore)
@@ -100,6 +111,26 @@ class Account:
             self._mixed.put(same, known_charges)
         return known_charges
 
+    def completed(self, identity: Identity, at_the_door: Identity) -> Identity:
+        """With the address that asked, and the tier of who names none."""
+        *names, ip, tier, attributes = identity
+        ip = at_the_door.ip if ip is None else ip
+        return Identity.of_checked((*names, ip, tier or self.policy.default_tier, attributes))
+
+    async def acquire(
+        self, identity: Identity, operation: str, outer: tuple[Level, ...]
+    ) -> tuple[Decision, StoreUnavailable | None]:
+        """The decision of a request, as at the door; without the store `on_failure` decides."""
+        charges = self.policy.charges(identity, operation)
+        charges = self._level.own(charges, outer) if outer else charges
+        try:
+            decision = await self._store.acquire(charges)
+        except StoreUnavailable as error:
+            return self._without_store(charges, error), error
+        if self._outage.began is not None:
+            self._outage.decided()
+        return decision, None
+
     async def finished(self, work: Callable[[], Awaitable[T]]) -> T:
         """What comes of it. It goes on to its end also where who waits for it is cancelled."""
         if not self._waits:
@@ -115,7 +146,7 @@ class Account:
 
         await ended(self.begin(run))
         if errors:
-            raise errors[0]
+            raise errors.pop()  # it refers to this frame, and this frame no more to it
         if not results:  # the loop ends, and has cancelled it
             raise asyncio.CancelledError
         return results[0]
@@ -143,6 +174,9 @@ class Account:
         except StoreUnavailable as error:
             self.untold.tell(verb, names_of(charges), error)
             return None
+
+    async def give_back(self, spent: Decision) -> None:
+        await self.told("refund", [s.charge for s in spent.states], partial(self.store("refund").refund, spent))
 
     async def close(self) -> None:
         """Wait for what this loop still has to tell the store, within the store's own timeout."""

@@ -12,7 +12,7 @@ from ratelimit.checks import values as checks
 from ratelimit.control.account import Account
 from ratelimit.control.hold import Holding
 from ratelimit.control.taken import Taken
-from ratelimit.model import Charge, Decision, Identity, Scope, State
+from ratelimit.model import Charge, Decision, Identity, Scope, State, StoreUnavailable
 from ratelimit.nesting import Level
 
 Limits = str | Sequence[str]
@@ -83,6 +83,12 @@ class Control(_Of):
         charges = self.charges(limit)
         return Holding(self.account, self, charges, units, _lease_ms(lease), deny=deny)
 
+    async def decide(self, identity: Identity | None) -> None:
+        """Say who is calling, where the limiter was made with `identify=deferred()`: the request is decided as its own,
+        and what the address gave at the door goes back. Once: what is said later changes nothing, as None does. Raises
+        where that denies it, as a hold that does not fit; TypeError for what is no Identity."""
+        raise RuntimeError("decide: this limiter asks who is calling at the door; make it with identify=deferred()")
+
     # What the rest of this room asks for.
 
     def charges(self, limit: Limits) -> tuple[Charge, ...]:
@@ -91,15 +97,18 @@ class Control(_Of):
 
     async def give_back(self, units: int | None, of: Callable[[State], bool]) -> None:
         """Of those limits, what the request took and has not given back."""
+        spent = self.spent(units, of)
+        if spent is not None:
+            await self.account.give_back(spent)
+
+    def spent(self, units: int | None, of: Callable[[State], bool]) -> Decision | None:
+        """The same as what is to be refunded: nothing else gives it back any more."""
         if self._taken is None:
             self._taken = Taken(self.decision)
         spent = self._taken.give_back(units, of)
-        if spent is None:
-            return
-        given = [state.charge for state in spent.states]
-        store = self.account.store("refund")
-        self.less({charge.key: charge.cost for charge in given}, spent.states)
-        await self.account.told("refund", given, partial(store.refund, spent))
+        if spent is not None:
+            self.less({state.charge.key: state.charge.cost for state in spent.states}, spent.states)
+        return spent
 
     def saw(self, states: Sequence[State]) -> None:
         """What the store says of counters now."""
@@ -120,14 +129,24 @@ class Control(_Of):
         states = [later.get(state.charge.key, state)._replace(charge=state.charge) for state in then.states]
         return Decision(then.allowed, then.now_ms, tuple(states), then.leases, then.unavailable)
 
+    def deny(self, decision: Decision, why: str, failure: StoreUnavailable | None) -> None:
+        """Raises, unless the response has begun."""
+        if self.inside is None:
+            return
+        error = self.raises(why)
+        try:
+            if self.inside.deny(decision, error, failure):
+                raise error
+        finally:
+            del error  # it refers to this frame, and all that led here would be garbage
+
     def denied(self, by: Decision, units: int) -> Decision:
         """As a denial at the door would be: with the request's other limits; of what it costs, these units."""
         if not by.states:
             return by
-        states = [state._replace(charge=replace(state.charge, cost=units)) for state in by.states]
-        keys = {state.charge.key for state in states}
-        others = [state for state in self.now().states if state.charge.key not in keys]
-        return Decision(False, by.now_ms, (*states, *others))
+        states = {state.charge.key: state for state in self.now().states}
+        states |= {state.charge.key: state._replace(charge=replace(state.charge, cost=units)) for state in by.states}
+        return Decision(False, by.now_ms, tuple(states.values()))
 
     @property
     def changed(self) -> bool:
@@ -140,6 +159,9 @@ class OfExempt(Control):
 
     async def refund(self, units: int | None = None) -> None:
         """It took nothing."""
+
+    async def decide(self, identity: Identity | None) -> None:
+        """It stays exempt, whoever asks."""
 
     def charges(self, limit: Limits) -> tuple[Charge, ...]:
         raise LookupError(f"there is no limit {limit!r}: this request is exempt from every limit")

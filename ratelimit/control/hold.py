@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
-from ratelimit.answers.inside import Inside
 from ratelimit.checks import values as checks
 from ratelimit.control.account import Account, names_of
 from ratelimit.ground.loops import Loop, hand_over, running
@@ -17,8 +16,6 @@ from ratelimit.model import Charge, Decision, Hold, State, StoreUnavailable
 class Requesting(Protocol):
     """The request that holds: its Control."""
 
-    inside: Inside | None
-    raises: Callable[[str], Exception]
     holding: tuple[Holding, ...]
 
     @property
@@ -29,6 +26,8 @@ class Requesting(Protocol):
     def less(self, units: Mapping[str, int], states: Sequence[State]) -> None: ...
 
     def denied(self, by: Decision, units: int) -> Decision: ...
+
+    def deny(self, decision: Decision, why: str, failure: StoreUnavailable | None) -> None: ...
 
 
 class Holding:
@@ -145,22 +144,13 @@ class Holding:
         if decision.hold is not None:
             self._account.leases.hold([decision.hold.lease])
         elif not decision.allowed and self._deny:
-            self._raise(decision, failure)
+            what = f"{self._units} units of {names_of(self._charges)} can't be held: the request is denied"
+            self._of.deny(self._of.denied(decision, self._units), what, failure)
 
     async def _ask(self) -> None:
         self._decision = await self._account.store("hold").hold(self._charges, self._units, self._lease_ms)
         if self._state == "over":  # who asked was cancelled before it knew
             await self._settle()
-
-    def _raise(self, decision: Decision, failure: StoreUnavailable | None) -> None:
-        inside = self._of.inside
-        if inside is None:
-            return
-        error = self._of.raises(
-            f"{self._units} units of {names_of(self._charges)} can't be held: the request is denied"
-        )
-        if inside.deny(self._of.denied(decision, self._units), error, failure):
-            raise error
 
     def _without_store(self, failure: StoreUnavailable) -> Decision:
         """What `on_failure` says. Units that this process counts by itself, with "local", are counted for good."""
@@ -183,7 +173,9 @@ class Holding:
 
     def _close(self) -> None:
         self._renew_no_more()
-        if self._decision is not None:  # else it is settled when the store has decided
+        if self._decision is None:  # it is settled when the store has decided
+            return
+        if self._used or self._decision.hold is not None:
             self._account.begin(self._settle)
 
     def _renew_no_more(self) -> None:

@@ -56,6 +56,17 @@ def no_store(where: str, error: Exception) -> None:
     logger.critical("%s: %s", where, error)
 
 
+def bad_mode(error: Exception) -> None:
+    """A RATELIMIT_MODE that is none."""
+    logger.critical("%s", error)
+
+
+def switched(policy: str, mode: str) -> None:
+    """What the environment has done to a policy, at each middleware that is built."""
+    does = "counts and logs, and denies nobody" if mode == "shadow" else "is off: nothing is counted, nobody is denied"
+    logger.warning("RATELIMIT_MODE=%s in the environment: %s %s", mode, policy, does)
+
+
 def unused_settings(origin: str, settings: Mapping[str, object], used: str) -> None:
     """What a policy says of its store, where the middleware has another one: of a URL, or an object. A URL may hold a
     password, and its place may be taken on purpose."""

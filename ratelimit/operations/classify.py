@@ -9,12 +9,12 @@ from functools import partial
 
 from ratelimit.ground.malformed import explained
 from ratelimit.model import Classify, Readings, Scope
-from ratelimit.operations.items import COLLECTION, ITEM, Items
+from ratelimit.operations.items import Items
 from ratelimit.operations.own import ClassifyByOwn as ClassifyByOwn
 from ratelimit.operations.readings import is_odd, readings
+from ratelimit.operations.rules import WEBSOCKET, RuleTable
 from ratelimit.operations.rules import Rule as Rule
-from ratelimit.operations.rules import RuleTable
-from ratelimit.routes.app import AppRoutes, Checked, First, nothing_first, nothing_wrong
+from ratelimit.routes.app import PLAIN, AppRoutes, Manner
 from ratelimit.routes.marks import MADE
 from ratelimit.routes.paths import client_path, fold, split_path
 from ratelimit.routes.routed import Endpoint
@@ -22,30 +22,31 @@ from ratelimit.routes.routed import Endpoint
 _USUAL = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _READING = frozenset({"GET", "HEAD"})
 _PREFLIGHT = "preflight"  # stands for its method: only rules of OPTIONS by name take it
+_HANDSHAKE = "handshake"  # of a WebSocket, which has no method: a request of HTTP may have any
 _BY_METHOD: Mapping[str, str | None] = {
     "POST": "create",
     "PUT": "write",
     "PATCH": "write",
     "DELETE": "write",
     _PREFLIGHT: None,
+    _HANDSHAKE: "connect",
 }
-_ANY = "\0"  # a segment that no rule spells out
-_TAKES_ANY = re.compile(r"\{[^}]*:path\}|\*\*").search
 _NOT_SIMPLE = re.compile(r"[^a-z0-9/_-]").search  # what is simple is read in one way, whatever the case
 
 
 class ClassifyByRules:
     """Called with a scope, returns the operation, or None for a request that is exempt.
 
-    The first rule that matches decides; a GET rule also takes HEAD, and the handshake of a WebSocket is a GET. Rules
-    see the path that the client sees, under a mount and behind a `root_path` too: those that charge whatever the case,
-    those that exempt as it is written. A CORS preflight is exempt where no rule of the method OPTIONS takes it.
+    The first rule that matches decides; a GET rule also takes HEAD, and the handshake of a WebSocket is taken by rules
+    of the method WEBSOCKET. Rules see the path that the client sees, under a mount and behind a `root_path` too: those
+    that charge whatever the case, those that exempt as it is written. A CORS preflight is exempt where no rule of the
+    method OPTIONS takes it.
 
     What matches no rule goes by its shape: GET or HEAD of an item is `detail_read`, of anything else `search`, POST is
-    `create`, PUT, PATCH and DELETE are `write`, any other method is `search`. What the routes of the app say of a path
-    is known: one that ends in a parameter is an item's, one that is spelled out is not. A mounted app and a route that
-    takes any path say nothing. Then an item's path ends in an identifier, a segment with a digit in it that is no
-    version (`v2`, `2.0`), or in the parameter of a rule, whatever its method.
+    `create`, PUT, PATCH and DELETE are `write`, a handshake is `connect`, any other method is `search`. What the routes
+    of the app say of a path is known: one that ends in a parameter is an item's, one that is spelled out is not. A
+    mounted app and a route that takes any path say nothing. Then an item's path ends in an identifier, a segment with a
+    digit in it that is no version (`v2`, `2.0`), or in the parameter of a rule, whatever its method.
 
     A path that what is behind may read in several ways is exempt where all of them are, and otherwise all that it may
     be: `Readings`, if that is more than one operation.
@@ -63,10 +64,11 @@ class ClassifyByRules:
         self._by_method = {
             method: RuleTable(self.rules, methods)
             for method, methods in {
-                **{rule.method: {"*", rule.method} for rule in self.rules},
+                **{rule.method: {"*", rule.method} for rule in self.rules if rule.method != WEBSOCKET},
                 "GET": {"*", "GET"},
                 "HEAD": {"*", "GET", "HEAD"},
                 _PREFLIGHT: {"OPTIONS"},
+                _HANDSHAKE: {"*", WEBSOCKET},
             }.items()
         }
         self._other_methods = RuleTable(self.rules, {"*"})
@@ -74,18 +76,17 @@ class ClassifyByRules:
         self._items = Items(self.rules)
         self.routes = AppRoutes(None)
 
-    def for_app(self, app: object, checked: Checked = nothing_wrong, first: First = nothing_first) -> ClassifyByRules:
+    def for_app(self, app: object, manner: Manner = PLAIN) -> ClassifyByRules:
         """The same, for the middleware that wraps `app`: its routes are known, also without an app in the scope. The
-        first request says which rules are for none of them, and calls `first`. `checked` says what is wrong with limits
-        that an endpoint declares."""
+        first request says which rules are for none of them."""
         bound = copy(self)
-        bound.routes = AppRoutes(app, checked)
-        bound._items = Items(self.rules, app, partial(first, bound.routes))
+        bound.routes = AppRoutes(app, manner)
+        bound._items = Items(self.rules, app, partial(manner.first, bound.routes))
         return bound
 
     def __call__(self, scope: Scope) -> str | None:
         try:
-            path, root, method = scope["path"], scope.get("root_path"), scope.get("method", "GET")
+            path, root, method = scope["path"], scope.get("root_path"), scope.get("method", "")
             if root:
                 path = client_path(path, root)
             if method == "GET":
@@ -132,20 +133,14 @@ class ClassifyByRules:
             operation = _BY_METHOD.get(method, "search")
         return operation if operation is None or endpoint is None else endpoint.named(operation)
 
-    def said_of(self, method: str, path: str, own: str) -> tuple[bool, str | None, str]:
-        """What the path of a route is, of which `own` is that in its router: whether by a rule, the operation, and by
-        what."""
-        texts = split_path(path)
-        segments = [_ANY if "{" in text else text for text in texts]
-        rule = self._by_method.get(method, self._other_methods).first(segments, [fold(text) for text in segments])
-        if rule is not None:
-            return True, rule.operation, "rule"
-        if method not in _READING:
-            return False, _BY_METHOD.get(method, "search"), "shape"
-        end = own.rstrip("/").rpartition("/")[2]
-        if _TAKES_ANY(end):
-            return False, COLLECTION, "guess"
-        return False, ITEM if "{" in end else COLLECTION, "shape"
+    def shape_of(self, method: str) -> str | None:
+        """Of a method that reads nothing."""
+        return _BY_METHOD.get(_HANDSHAKE if method == WEBSOCKET else method, "search")
+
+    def rule_of(self, method: str, segments: list[str]) -> Rule | None:
+        """The rule that takes a request of a method."""
+        table = self._by_method.get(_HANDSHAKE if method == WEBSOCKET else method, self._other_methods)
+        return table.first(segments, [fold(text) for text in segments])
 
     def _of_readings(self, scope: Scope, method: str) -> str | None:
         paths = readings(scope["path"], scope.get("root_path") or "", scope.get("raw_path"))
@@ -190,17 +185,17 @@ class ClassifyByRules:
         return [*shapes, *table.operations]
 
 
-def classify_for(
-    classify: Classify, app: object, checked: Checked = nothing_wrong, first: First = nothing_first
-) -> ClassifyByRules | ClassifyByOwn:
+def classify_for(classify: Classify, app: object, manner: Manner = PLAIN) -> ClassifyByRules | ClassifyByOwn:
     """The same for the middleware that wraps `app`: by its routes, or with what they say besides the operation."""
     if isinstance(classify, ClassifyByRules):
-        return classify.for_app(app, checked, first)
-    return ClassifyByOwn(classify, AppRoutes(app, checked), first)
+        return classify.for_app(app, manner)
+    return ClassifyByOwn(classify, AppRoutes(app, manner), manner.first)
 
 
 def _unusual(method: str, scope: Scope) -> str:
-    method = str.upper(method)  # one server hands on "get" as it came, and some apps answer it
+    if scope.get("type") == "websocket":
+        return _HANDSHAKE
+    method = str.upper(method) or "GET"  # one server hands on "get" as it came, and some apps answer it
     return _PREFLIGHT if method == "OPTIONS" and _is_preflight(scope) else method
 
 

@@ -26,8 +26,10 @@ from ratelimit.model import (
 )
 from ratelimit.policy.keys import by_value, escaped, getter_of, memorable
 from ratelimit.policy.overrides import Elsewhere, Matched, Override
-from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, listed, of_route
+from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, counters_of, listed
 from ratelimit.policy.unknown import KnownOperations
+from ratelimit.policy.waits import Wait
+from ratelimit.policy.websocket import ONLY_HANDSHAKES, WebSocketSettings
 from ratelimit.routes.routed import Routed
 
 __all__ = ["Elsewhere", "OnFailure", "Override", "Policy", "StoreSettings"]
@@ -58,7 +60,7 @@ class Policy:
     `origin` says where the policy comes from: two policies of one origin are the same policy. `operations` are those
     that `classify` may give besides the built-in ones and those that limits name: of any other it is said once in the
     log that limits with `operations` do not count it. `elsewhere` is what overrides say of limits that endpoints may
-    declare. ValueError where the tiers contradict themselves.
+    declare, `websocket` what messages of WebSockets are charged as. ValueError where the tiers contradict themselves.
     """
 
     tiers: Mapping[str, tuple[Limit, ...]]
@@ -72,6 +74,8 @@ class Policy:
     origin: str = ""
     operations: frozenset[str] = frozenset()
     elsewhere: tuple[Elsewhere, ...] = ()
+    waits: Mapping[str, Wait] = field(default_factory=dict)  # by tier; of the others a denial is told at once
+    websocket: WebSocketSettings = ONLY_HANDSHAKES
     _compiled: Mapping[str, Tier] = field(init=False, repr=False)
     _matched: Matched = field(init=False, repr=False)
     _named: frozenset[str] = field(init=False, repr=False)  # operations; users' own names for others are without number
@@ -84,10 +88,13 @@ class Policy:
     def __post_init__(self) -> None:
         if self.default_tier is not None and self.default_tier not in self.tiers:
             raise ValueError(f'default_tier is "{self.default_tier}", but the policy has only {listed(self.tiers)}')
+        if unknown := set(self.waits) - set(self.tiers):
+            raise ValueError(f"waits names {listed(sorted(unknown))}, but the policy has only {listed(self.tiers)}")
         compiled = {name: compile_tier(name, limits) for name, limits in self.tiers.items()}
         object.__setattr__(self, "_compiled", compiled)
         object.__setattr__(self, "_named", frozenset().union(*[tier.by_operation for tier in compiled.values()]))
-        object.__setattr__(self, "_operations", KnownOperations(self.operations, self._named, self.classify))
+        declared = self.operations | ({self.websocket.messages} if self.websocket.messages else frozenset())
+        object.__setattr__(self, "_operations", KnownOperations(declared, self._named, self.classify))
         object.__setattr__(self, "_matched", Matched(self.overrides))
         object.__setattr__(self, "_telling", getter_of(_told_apart_by(self.tiers, self.overrides)))
         object.__setattr__(self, "_recent", Returning())
@@ -113,10 +120,6 @@ class Policy:
             self._by_object.put((id(identity), operation), (identity, charges), who=(identity.root, operation))
         return charges
 
-    def applying(self, tier: str, operation: str) -> tuple[Limit, ...]:
-        """The limits that an operation reaches in a tier, with those that its endpoint declares."""
-        return tuple([counter.limit for counter in self._counters(self._compiled[tier], operation)])
-
     def limits_of(self, identity: Identity) -> tuple[str, ...]:
         """The names of the limits of a caller's tier, whatever operations they are for. LookupError as `charges`."""
         return self._tier_of(identity)[0].names
@@ -140,6 +143,12 @@ class Policy:
         tier = self._compiled.get(name) if name is not None else None
         return (tier, identity) if tier is not None else self._tier_of(self._instead.of(identity))
 
+    def wait_of(self, identity: Identity) -> tuple[str, Wait | None]:
+        """The tier that counts for a caller, and how long its denied requests may wait."""
+        _, identity = self._tier_of(identity)
+        tier = identity.tier or self.default_tier or ""
+        return tier, self.waits.get(tier)
+
     def _by_fields(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
         named = operation if operation in self._named or isinstance(operation, Readings) else None
         if named is None and self._named and operation not in self._operations.names:
@@ -161,7 +170,9 @@ class Policy:
         tier = self._compiled.get(tier_name) if tier_name is not None else None
         if tier is None:
             return self._by_fields(self._instead.of(identity), operation)
-        return self._made(identity, self._counters(tier, operation))
+        if isinstance(operation, Routed):
+            self._operations.tell_of(operation.operations)
+        return self._made(identity, counters_of(tier, operation))
 
     def _made(self, identity: Identity, counters: Sequence[Counter]) -> tuple[Charge, ...]:
         root_kind, root_name = identity.root
@@ -172,13 +183,6 @@ class Policy:
             Charge(c.limit, c.key(root, root_kind, identity), c.cost, _maxes(c.limit, overrides, identity.attributes))
             for c in counters
         )
-
-    def _counters(self, tier: Tier, operation: str) -> tuple[Counter, ...]:
-        counters = tier.counters(operation.operations if isinstance(operation, Readings) else (operation,))
-        if isinstance(operation, Routed):
-            self._operations.tell_of(operation.operations)
-            counters = of_route(counters, operation)
-        return counters
 
     def _is_memorable(self, identity: Identity, operation: str) -> bool:
         """Not under a tier that is not there: what is remembered is the tier's in its place, so each request comes by

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ratelimit.routes.paths import Segment, Wild, split_path
+from ratelimit.routes.paths import WEBSOCKET, Segment, Wild, split_path
 
 PARAMETER = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*)(?::([a-zA-Z_][a-zA-Z0-9_]*))?\}")  # as Starlette writes them
 WRAPPERS = 32  # middlewares around an app that are looked through
@@ -33,7 +33,9 @@ class Route:
 
     def may_answer(self, method: str | None) -> bool:
         """None is any method. What takes any path may hand it on to an app that answers."""
-        return method is None or self.parameter is None or self.answers(method)
+        if method is None or self.parameter is None:
+            return True
+        return self.websocket if method == WEBSOCKET else self.http and self.answers(method)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from ratelimit.identity.address import ClientAddress
 from ratelimit.identity.networks import trusted_network
 from ratelimit.model import FOREVER
 from ratelimit.operations import Rule
-from ratelimit.policy import OnFailure
+from ratelimit.policy import OnExcess, OnFailure
 from ratelimit.stores import SCHEMES, problem_of, split_url
 
 UNITS_MS = checks.UNITS_MS
@@ -27,6 +27,11 @@ STORES = tuple(f"{scheme}://" for scheme in SCHEMES)
 RESERVED = (*checks.PER, "tier")
 
 duration, lease = checks.duration, checks.lease
+
+
+def wait(value: Any) -> int:
+    """A duration that a denied request may be held for."""
+    return checks.wait_ms(duration(value), shown(value))
 
 
 def store_url(value: Any) -> str:
@@ -43,6 +48,11 @@ def store_url(value: Any) -> str:
 
 def on_failure(value: Any) -> OnFailure:
     known: OnFailure = checks.on_failure(value)  # type: ignore[assignment] # one of them
+    return known
+
+
+def on_excess(value: Any) -> OnExcess:
+    known: OnExcess = checks.on_excess(value)  # type: ignore[assignment] # one of them
     return known
 
 

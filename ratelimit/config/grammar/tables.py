@@ -9,7 +9,15 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from ratelimit.config.grammar.settings import AnyStyle, IdentityTable, IetfStyle, StoreTable, StyleName
+from ratelimit.checks.values import LONGEST_QUEUE
+from ratelimit.config.grammar.settings import (
+    AnyStyle,
+    IdentityTable,
+    IetfStyle,
+    StoreTable,
+    StyleName,
+    WebSocketTable,
+)
 from ratelimit.config.grammar.values import (
     AnchorDay,
     AnyAmount,
@@ -29,6 +37,7 @@ from ratelimit.config.grammar.values import (
     Text,
     TimeZone,
     Units,
+    UpTo,
     in_a_list,
     in_a_table,
     shape,
@@ -99,8 +108,7 @@ class LimitTable(Table):
     )
     operations: list[Name] | None = Field(
         default=None,
-        description="Those that it limits, counted together; all where it is not given. Of [] the app charges it by"
-        " hand.",
+        description="Those that it limits, counted together: all if not given; of [] it is charged by hand.",
     )
     cost: Annotated[
         Annotated[Units, Tag("(number)")] | Annotated[dict[Name, Units], Tag("(table)")], Discriminator(shape)
@@ -123,8 +131,7 @@ class LimitTable(Table):
     )
     counts: Counts = Field(
         default="units",
-        description="Of a rate or a quota: units are the cost times the units that an endpoint computes, requests the"
-        " cost alone.",
+        description="Of a rate or a quota: whether the units that an endpoint computes multiply its cost.",
     )
     refund_on: list[Status] | None = Field(
         default=None,
@@ -149,8 +156,18 @@ class LimitTable(Table):
     )
 
 
+class WaitTable(Table):
+    """A denied request that could soon be admitted waits for that, in the order in which its caller's came."""
+
+    up_to: UpTo = Field(description="From its arrival on; 60s at most.", examples=["2s"])
+    queue: int = Field(
+        default=100, ge=1, le=LONGEST_QUEUE, description="So many wait in a process; of one caller a tenth of them."
+    )
+
+
 class TierTable(Table):
     limits: list[LimitTable]
+    wait: WaitTable | None = Field(default=None, description="Instead of a denial at once, where that is short.")
 
 
 class OverrideTable(Table):
@@ -188,6 +205,7 @@ class PolicyFile(Table):
         description="Rules by operation, the first that matches wins; what is `exempt` is not limited.",
         examples=[{"exempt": ["GET /health"], "search": ["GET /v2/catalogs/*"]}],
     )
+    websocket: WebSocketTable = WebSocketTable()
     keys: list[KeyTable] = Field(default=[], description="Known API keys.")
     tiers: dict[Name, TierTable] = Field(
         description="Limits by tier; `anonymous` is for callers without a known key.",

@@ -49,10 +49,13 @@ Mode = Annotated[
     Literal["enforce", "shadow", "off"], PlainValidator(checks.mode), WithJsonSchema({"enum": [*checks.MODES]})
 ]
 Counts = Annotated[
-    Literal["units", "requests"], PlainValidator(checks.counts), WithJsonSchema({"enum": [*checks.COUNTS]})
+    Literal["units", "requests"],
+    PlainValidator(lambda value: checks.one_of_these(value, checks.COUNTS)),
+    WithJsonSchema({"enum": [*checks.COUNTS]}),
 ]
 Duration = Annotated[int, PlainValidator(fields.duration), _DURATION]
 Lease = Annotated[int, PlainValidator(fields.lease), _DURATION]
+UpTo = Annotated[int, PlainValidator(fields.wait), _DURATION]
 RateAmount = Annotated[Amount, PlainValidator(amounts.rate), _RATE]
 QuotaAmount = Annotated[Amount, PlainValidator(amounts.quota), _QUOTA]
 ConcurrencyAmount = Annotated[Amount, PlainValidator(amounts.concurrency), _CONCURRENCY]

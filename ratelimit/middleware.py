@@ -96,7 +96,7 @@ class RateLimitMiddleware:
         self._classify = unless_off(routed, self)
         self._turns = turns = Turns(self.policy, self.store, self._account.without_store) if self.policy.waits else None
         told = partial(started, classify=routed, policy=self.policy)
-        self._lifespan = Lifespan(self.store, turns.closing if turns else as_it_is, told, self._close)
+        self._lifespan = Lifespan(self.store, turns.closing if turns else as_it_is, told)
         self.store = turns.store if turns else self.store
         self._handshakes: ASGIApp | None = None
         self._handshakes = partial(handshake, self._for_handshakes())
@@ -166,7 +166,7 @@ class RateLimitMiddleware:
     def _other(self, scope: Scope, outer: tuple[Level, ...]) -> ASGIApp | None:
         """Who takes what is no request, or is limited already; None for a handshake that is spelled as a request."""
         if scope["type"] == "lifespan":
-            return partial(self._lifespan, self.app)
+            return self._lifespan.of(self.app, self._close)
         return self._handshakes if scope["type"] == "websocket" and not self._level.is_among(outer) else self.app
 
     def _for_handshakes(self) -> ASGIApp:

@@ -115,6 +115,7 @@ class Late:
         await self._known(whole.status)
         account.denials.report(denied, failure, self._operation, identity, log_id)
         account.cors.denied(scope)
+        scope["ratelimit"], scope["ratelimit.identity"] = denied, identity
         await answer(whole, scope, send, denied)
 
     async def _decided(self, failure: StoreUnavailable | None, of_address: Decision | None) -> None:

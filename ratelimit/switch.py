@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from copy import copy
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from ratelimit.checks.values import one_of_these
 from ratelimit.ground.printable import in_a_line
 from ratelimit.log import lines as log
-from ratelimit.model import ANONYMOUS, Classify, Identify, Identity, Limit, Refused, Scope
+from ratelimit.model import ANONYMOUS, Classify, Identify, Identity, Refused, Scope
 from ratelimit.opening import denials_of
 from ratelimit.policy import Policy
+from ratelimit.policy.tiers import in_shadow
 from ratelimit.who import identity_of
 
 VARIABLE = "RATELIMIT_MODE"
@@ -73,19 +73,11 @@ def refusing_nobody(identify: Identify, policy: Policy) -> Identify:
     return lenient
 
 
-def in_shadow(limit: Limit) -> Limit:
-    """The limit as one that is counted and denies nobody; one that is off stays off."""
-    if limit.mode == "off":
-        return limit
-    made = copy(limit)  # not made anew: it was checked as its file has it
-    object.__setattr__(made, "mode", "shadow")
-    return made
-
-
 def _shadow_of(policy: Policy) -> Policy:
     store = policy.store  # what it says while its store is out of reach denies nobody either
     return replace(
         policy,
         tiers={name: tuple(in_shadow(limit) for limit in limits) for name, limits in policy.tiers.items()},
+        shadow=True,
         store=replace(store, on_failure="allow") if store.on_failure == "deny" else store,
     )

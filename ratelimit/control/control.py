@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from ratelimit.answers.inside import DeniedInside, Inside
+from ratelimit.checks import durations
 from ratelimit.checks import values as checks
 from ratelimit.control.account import Account
 from ratelimit.control.hold import Holding
@@ -43,6 +44,7 @@ class Control(_Of):
     _given_back = False
     _later: Mapping[str, State] = {}  # by counter, what was seen since the decision; not to be changed
     holding: tuple[Holding, ...] = ()  # that are open
+    alone = False  # a hold of it went without the store: a request is counted once as such
 
     __eq__, __hash__ = object.__eq__, object.__hash__
 
@@ -183,7 +185,7 @@ def control_of(scope: Scope) -> Control:
 
 def _lease_ms(lease: str) -> int:
     try:
-        return checks.lease(lease)
+        return durations.lease(lease)
     except ValueError as error:
         raise ValueError(f"hold: lease: {error}") from None
 

@@ -17,6 +17,7 @@ class Requesting(Protocol):
     """The request that holds: its Control."""
 
     holding: tuple[Holding, ...]
+    alone: bool
 
     @property
     def decision(self) -> Decision: ...
@@ -154,14 +155,15 @@ class Holding:
 
     def _without_store(self, failure: StoreUnavailable) -> Decision:
         """What `on_failure` says. Units that this process counts by itself, with "local", are counted for good."""
-        self._account.untold.tell("hold", names_of(self._charges), failure)
-        if self._account.local is not None:
-            # Perhaps it is held in the store as well, until its lease ends: then nobody settles it.
-            decision = self._account.local().decide(self._charges, StoreUnavailable(str(failure)), self._units)
-            self._counted = self._units if decision.allowed else 0
-            return decision
-        allowed = self._account.policy.store.on_failure == "allow"
-        return Decision(allowed, now_ms=0, unavailable=True)
+        account = self._account
+        account.untold.tell("hold", names_of(self._charges), failure)
+        # Perhaps it is held in the store as well, until its lease ends: nobody settles that.
+        known = StoreUnavailable(str(failure))
+        again, self._of.alone = self._of.alone or self._of.decision.unavailable, True
+        decision = account.without_store(self._charges, known, self._units, again=again)
+        if account.local is not None and decision.allowed:
+            self._counted = self._units
+        return decision
 
     def _post(self, *, closed: bool) -> None:
         """Have it settled, and wait for nothing. What closes a generator may be in the middle of anything, on another

@@ -6,12 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, WebSocket
+from fastapi import APIRouter, Depends, FastAPI, WebSocket
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
-from ratelimit import Identity, RateLimitMiddleware, parse_policy
+from ratelimit import Identity, RateLimitMiddleware, as_operation, operation, parse_policy
 from ratelimit.control.deferred import deferred
-from ratelimit.fastapi import RateLimit
+from ratelimit.fastapi import RateLimit, limit
 from ratelimit.model import Message, Scope
 from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import BEN, T, policy
@@ -90,6 +90,40 @@ def test_the_control_of_fastapi() -> None:
     with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect("/feed"):
         pass
     assert denied.value.status_code == 429
+
+
+def test_what_is_said_at_endpoints() -> None:
+    """Operations, units and limits that are said at the endpoint of a WebSocket are those of its handshake."""
+    app, seen = FastAPI(), []  # type: ignore[var-annotated]
+    router = APIRouter(dependencies=[Depends(as_operation("feed"))])
+
+    async def live(websocket: WebSocket) -> None:
+        await websocket.accept()
+        seen.append({state.limit.name: state.used for state in websocket.scope["ratelimit"].states})
+        await websocket.close()
+
+    @operation("feed", units=lambda request: int(request.path_params["number"]))
+    async def counted(websocket: WebSocket) -> None:
+        await live(websocket)
+
+    app.add_api_websocket_route("/units/{number}", counted)
+    app.add_api_websocket_route("/limited", live, dependencies=[Depends(limit("1/hour", name="exports"))])
+    router.add_api_websocket_route("/feed", live)
+    app.include_router(router)
+    limits = '{ name = "feeds", rate = "5/minute", operations = ["feed"] }'
+    app.add_middleware(
+        RateLimitMiddleware,
+        policy=policy(limits, "[operations]\nfeed = []"),
+        store=MemoryStore(clock=lambda: T),
+    )
+
+    async def test() -> None:
+        expected = {"/units/2": 101, "/units/x": 400, "/units/4": 429, "/units/9": 403, "/feed": 101, "/limited": 101}
+        for path, status in [*expected.items(), ("/limited", 429)]:
+            assert (await connect(app, path=path)).sent[0].get("status", 101) == status, path
+
+    run(test())
+    assert seen == [{"feeds": 2}, {"feeds": 3}, {"exports": 1}]
 
 
 def test_outcomes() -> None:

@@ -43,6 +43,11 @@ class Inside:
         self._raised.append(error)
         return True
 
+    def end(self) -> None:
+        """The request has. What was raised refers to all that led to it: it is not kept."""
+        self.begun = True
+        self._raised.clear()
+
     def raised(self, error: BaseException) -> bool:
         """Whether it is what was raised here, also where a task group has put it into a group, or where Starlette says
         of it that its handler comes too late, as a middleware still has the start of the response."""

@@ -109,7 +109,7 @@ class Account:
 
         await ended(self.begin(run))
         if errors:
-            raise errors[0]
+            raise errors.pop()  # it refers to this frame, and this frame no more to it
         if not results:  # the loop ends, and has cancelled it
             raise asyncio.CancelledError
         return results[0]

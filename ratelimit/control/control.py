@@ -124,10 +124,9 @@ class Control(_Of):
         """As a denial at the door would be: with the request's other limits; of what it costs, these units."""
         if not by.states:
             return by
-        states = [state._replace(charge=replace(state.charge, cost=units)) for state in by.states]
-        keys = {state.charge.key for state in states}
-        others = [state for state in self.now().states if state.charge.key not in keys]
-        return Decision(False, by.now_ms, (*states, *others))
+        states = {state.charge.key: state for state in self.now().states}
+        states |= {state.charge.key: state._replace(charge=replace(state.charge, cost=units)) for state in by.states}
+        return Decision(False, by.now_ms, tuple(states.values()))
 
     @property
     def changed(self) -> bool:

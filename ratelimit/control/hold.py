@@ -156,11 +156,13 @@ class Holding:
         inside = self._of.inside
         if inside is None:
             return
-        error = self._of.raises(
-            f"{self._units} units of {names_of(self._charges)} can't be held: the request is denied"
-        )
-        if inside.deny(self._of.denied(decision, self._units), error, failure):
-            raise error
+        what = f"{self._units} units of {names_of(self._charges)} can't be held: the request is denied"
+        error = self._of.raises(what)
+        try:
+            if inside.deny(self._of.denied(decision, self._units), error, failure):
+                raise error
+        finally:
+            del error  # it refers to this frame, and all that led here would be garbage
 
     def _without_store(self, failure: StoreUnavailable) -> Decision:
         """What `on_failure` says. Units that this process counts by itself, with "local", are counted for good."""
@@ -183,7 +185,9 @@ class Holding:
 
     def _close(self) -> None:
         self._renew_no_more()
-        if self._decision is not None:  # else it is settled when the store has decided
+        if self._decision is None:  # it is settled when the store has decided
+            return
+        if self._used or self._decision.hold is not None:
             self._account.begin(self._settle)
 
     def _renew_no_more(self) -> None:

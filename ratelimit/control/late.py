@@ -102,6 +102,7 @@ class Late:
 
     def _end(self, *, closed: bool) -> None:
         self._over()
+        self._inside.end()
         for holding in self._control.holding:
             holding.end(closed=closed)
 

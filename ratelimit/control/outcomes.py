@@ -57,7 +57,9 @@ class Pending:
     def soon(self, denied: Decision) -> Decision:
         """A denial as it is told: where units of what denies may come back, to be asked for again in a second."""
         states = tuple(map(self._soon, denied.states))
-        return denied if states == denied.states else Decision(False, denied.now_ms, states)
+        if states == denied.states:
+            return denied
+        return Decision(False, denied.now_ms, states, unavailable=denied.unavailable)
 
     def _soon(self, state: State) -> State:
         wait = state.retry_after_ms

@@ -126,6 +126,22 @@ def test_a_store_that_holds_units(there: Any) -> None:
     RateLimitMiddleware(plain, POLICY, store=there)
 
 
+@pytest.mark.parametrize("on", ["refund_on", "charge_on"])
+def test_a_store_that_gives_nothing_back(on: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A limit that counts by status is refused there too."""
+    store: Any = Own()
+    made = parse_policy(
+        f'[tiers.anonymous]\nlimits = [{{ name = "logins", rate = "5/minute", {on} = ["401"] }}]', "by status"
+    )
+    words = (
+        f"limit logins has {on}, and a Own gives no units back: it has no method refund; give a RedisStore or a"
+        f" MemoryStore, or leave {on} out"
+    )
+    with pytest.raises(ValueError, match=f"^{words}$"):
+        RateLimitMiddleware(plain, made, store=store)
+    assert [record.getMessage() for record in caplog.records] == [f"store: {words}"]
+
+
 def test_a_store_without_units(caplog: pytest.LogCaptureFixture) -> None:
     """It is refused where the middleware is made, and in the log, with the limit that asks; no other policy is."""
     store: Any = Own()

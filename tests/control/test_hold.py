@@ -110,7 +110,7 @@ def test_denied() -> None:
         assert header(start, "retry-after") == "61"
         told = header(start, "ratelimit")
         assert told is not None
-        assert told.startswith('"tokens";r=0;t=61, "requests";r=59')
+        assert told.startswith('"requests";r=59;t=61, "tokens";r=0;t=61, ')
         assert header(start, "content-type") == "application/problem+json"
         assert header(start, "cache-control") == "no-store"
         assert json.loads(body["body"])["violated-policies"] == ["tokens"]

@@ -9,9 +9,8 @@ import time
 import httpx2
 import pytest
 
-from ratelimit import RedisStore
+from ratelimit import Identity, RedisStore
 from tests.acceptance import workers
-from tests.control import ADDRESS
 from tests.control.streaming import HELD, MAX, POLICY, WINDOW_MS
 from tests.servers import Server
 
@@ -39,7 +38,7 @@ async def drive(urls: list[str], store: RedisStore) -> tuple[list[tuple[int, int
                     seen.append((at, units))
 
     await asyncio.gather(*[client(number) for number in range(25)])
-    charges = POLICY.named(ADDRESS, ("tokens",))
+    charges = POLICY.named(Identity(ip="127.0.0.1", tier="anonymous"), ("tokens",))
     now = await store.peek(charges, 0)
     # Nothing is held any more: what counts is what was used, within a sub-window of the window's length.
     within = sum(units for at, units in seen if at > now.now_ms - WINDOW_MS)

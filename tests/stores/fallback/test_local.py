@@ -63,6 +63,16 @@ def test_a_caller_never_seen(side: Side) -> None:
     assert (denying.limit.name, denying.retry_after_ms) == ("quota", APRIL - T)
 
 
+def test_many_units(side: Side) -> None:
+    """So many times the cost are counted and owed, all or none."""
+    assert side.local.decide((MINUTE, MONTH), AWAY, 7).allowed
+    denied = side.local.decide((MINUTE, MONTH), AWAY, 4)
+    assert not denied.allowed
+    assert [state.used for state in denied.states] == [7, 7]
+    assert [item.units for item in side.owed] == [7, 7]
+    assert side.admitted(MINUTE, MONTH, of=4) == 3
+
+
 def test_it_goes_on_from_what_was_seen(side: Side) -> None:
     """A rate counts what was seen used as of then, a quota in its period; what was seen too long ago does not count."""
     side.saw((MINUTE, MONTH), 7, 4)

@@ -136,7 +136,7 @@ class Holding:
         try:
             await self._account.finished(self._ask)
         except StoreUnavailable as error:
-            failure = error
+            failure = error.with_traceback(None)  # which refers to this frame
             self._decision = self._without_store(error)
         if self._state == "over":
             raise RuntimeError("hold: the request has ended meanwhile; nothing is held for it any more")

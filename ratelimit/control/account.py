@@ -72,6 +72,8 @@ class Account:
         request was charged to. The same tuple again for the same. LookupError for a name that is none of them."""
         names = tuple(dict.fromkeys(names))
         in_tier = self.policy.limits_of(identity)
+        if not names:
+            raise LookupError(f"no limit is named; {_has([*in_tier])}")
         if all(name in in_tier for name in names):
             charges = self.policy.named(identity, names)
             return self._level.own(charges, outer) if outer else charges
@@ -153,6 +155,12 @@ def names_of(charges: Sequence[Charge]) -> str:
 def _unknown(name: str, known: Sequence[str]) -> str:
     if not known:
         return f'there is no limit "{name}": this caller has none'
-    names = listed(f'"{one}"' for one in known)
     hint = did_you_mean(name, known)
-    return f'there is no limit "{name}"{f"{hint} This" if hint else "; this"} caller has {names}'
+    return (
+        f'there is no limit "{name}"{hint} T{_has(known)[1:]}' if hint else f'there is no limit "{name}"; {_has(known)}'
+    )
+
+
+def _has(names: Sequence[str]) -> str:
+    quoted = listed(f'"{one}"' for one in names)
+    return f"this caller has {quoted or 'none'}"

@@ -139,8 +139,8 @@ async def _passes(request: Request, call_next: Any) -> Any:
     ("layer", "options"), [(GZipMiddleware, {}), (BaseHTTPMiddleware, {"dispatch": _passes})], ids=["gzip", "base"]
 )
 def test_a_response_that_is_held_back(around: str, layer: Any, options: dict[str, Any]) -> None:
-    """A middleware that has the start of a stream and has not passed it on yet: the client is denied, and what Starlette
-    says of a handler that comes too late is no error of the app's."""
+    """A middleware that has the start of a stream and has not passed it on yet: the client is denied, and what
+    Starlette says of a handler that comes too late is no error of the app's."""
     api = made()
     api.add_middleware(layer, **options)
     app: Any = (

@@ -1,0 +1,94 @@
+"""What nobody means to ask for, and clients who do not wait."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from ratelimit import MemoryStore
+from ratelimit.control.control import Control
+from ratelimit.model import Receive, Scope, Send
+from tests.acceptance import T, ask, header, plain, scope_of
+from tests.control import COMPLETION, app, limiter, run, status
+
+PENDING = """
+style = "ietf"
+
+[operations]
+completion = ["POST /completions"]
+
+[tiers.anonymous]
+limits = [
+  { name = "logins", rate = "5/minute", charge_on = ["401"] },
+  { name = "tokens", rate = "10/minute", hold = true, refund_on = ["5xx"], cost = 4 },
+]
+"""
+
+
+def test_no_name() -> None:
+    """To charge or hold units of no limit at all is a mistake, and said: nothing is unlimited silently."""
+
+    async def handle(control: Control, send: Any) -> None:
+        with pytest.raises(LookupError, match=r'^no limit is named; this caller has "requests", "tokens", '):
+            control.hold(1_000_000, limit=[])
+        with pytest.raises(LookupError, match=r"^no limit is named"):
+            await control.charge(1, limit=())
+
+    async def test() -> None:
+        assert status(await ask(limiter(app(handle)), **COMPLETION)) == 200
+
+    run(test())
+
+
+def test_denied_from_inside_while_units_are_pending() -> None:
+    """A hold that does not fit for units of which others do not know yet whether they stay is asked for again in a
+    second, as at the door; the numbers are those after what this request gave back."""
+    told: list[int | None] = []
+    ends = asyncio.Event()
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["query_string"] == b"waits":
+            await ends.wait()
+            return await plain(scope, receive, send)
+        control: Control = scope["ratelimit.control"]
+        async with control.hold(4, limit="tokens", deny=False) as held:
+            told.append(held.retry_after)
+        async with control.hold(4, limit="tokens"):
+            raise AssertionError
+
+    def request(what: bytes) -> Scope:
+        return {**scope_of("/completions", "POST", None), "query_string": what}
+
+    async def test() -> None:
+        limited = limiter(handle, PENDING)
+        waiting = asyncio.create_task(ask(limited, scope=request(b"waits")))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        start, _ = await ask(limited, scope=request(b""))
+        assert start["status"] == 429
+        assert header(start, "retry-after") == "1"
+        assert header(start, "ratelimit") == '"logins";r=4;t=61, "tokens";r=2;t=1'
+        assert told == [1]
+        ends.set()
+        await waiting
+
+    run(test())
+
+
+def test_denied_from_inside_by_what_stays() -> None:
+    """What the request itself has taken is no reason to come back in a second, where it stays."""
+
+    async def handle(control: Control, send: Any) -> None:
+        async with control.hold(8, limit="tokens"):
+            raise AssertionError
+
+    async def test() -> None:
+        limited = limiter(app(handle), PENDING, MemoryStore(clock=lambda: T))
+        start, _ = await ask(limited, **COMPLETION)
+        assert start["status"] == 429
+        assert header(start, "retry-after") == "61"
+        assert header(start, "ratelimit") == '"logins";r=5;t=1, "tokens";r=6;t=61'
+
+    run(test())

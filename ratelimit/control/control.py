@@ -11,6 +11,7 @@ from ratelimit.answers.inside import DeniedInside, Inside
 from ratelimit.checks import values as checks
 from ratelimit.control.account import Account
 from ratelimit.control.hold import Holding
+from ratelimit.control.outcomes import Waiting
 from ratelimit.control.taken import Taken
 from ratelimit.model import Charge, Decision, Identity, Scope, State
 from ratelimit.nesting import Level
@@ -43,6 +44,7 @@ class Control(_Of):
     _given_back = False
     _later: Mapping[str, State] = {}  # by counter, what was seen since the decision; not to be changed
     holding: tuple[Holding, ...] = ()  # that are open
+    waiting: Waiting | None = None  # for its status, where units may go back by it
 
     __eq__, __hash__ = object.__eq__, object.__hash__
 
@@ -127,6 +129,12 @@ class Control(_Of):
         states = {state.charge.key: state for state in self.now().states}
         states |= {state.charge.key: state._replace(charge=replace(state.charge, cost=units)) for state in by.states}
         return Decision(False, by.now_ms, tuple(states.values()))
+
+    def later(self, denied: Decision) -> Decision:
+        """The same denial, with the request's other limits as of what was seen since."""
+        now = {state.charge.key: state for state in self.now().states}
+        states = [s if s.exceeded else now.get(s.charge.key, s)._replace(charge=s.charge) for s in denied.states]
+        return Decision(False, denied.now_ms, tuple(states))
 
     @property
     def changed(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Protocol, Self
 from ratelimit.answers.inside import Inside
 from ratelimit.checks import values as checks
 from ratelimit.control.account import Account, names_of
+from ratelimit.control.outcomes import Waiting
 from ratelimit.ground.loops import Loop, hand_over, running
 from ratelimit.model import Charge, Decision, Hold, State, StoreUnavailable
 
@@ -20,6 +21,7 @@ class Requesting(Protocol):
     inside: Inside | None
     raises: Callable[[str], Exception]
     holding: tuple[Holding, ...]
+    waiting: Waiting | None
 
     @property
     def decision(self) -> Decision: ...
@@ -67,7 +69,7 @@ class Holding:
         decision = self.decision
         if decision.allowed:
             return 0
-        denying = decision.denying
+        denying = self._account.pending.soon(decision, self._of.waiting).denying
         wait_ms = 1_000 if denying is None else denying.retry_after_ms  # no store: it is found back within a second
         return None if wait_ms is None else max(1, -(-wait_ms // 1000))
 

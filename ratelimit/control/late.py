@@ -40,6 +40,7 @@ class Late:
         self._headers: Headers = []
         self._waiting = account.pending.add(control.decision) if account.conditional else None
         control.inside = self._inside = Inside()
+        control.waiting = self._waiting
 
     async def run(self, scope: Scope, receive: Receive, reported: Reported, leases: Leases) -> None:
         """Whatever becomes of it, nothing stays pending and nothing is held when it has ended."""
@@ -96,6 +97,9 @@ class Late:
         log_id = self._log_id or os.urandom(12).hex()
         whole = self._style.denied(denied, identity, log_id) if denied.states else self._style.unavailable(log_id)
         await self._known(whole.status)
+        if account.conditional and denied.states:
+            denied = account.pending.soon(self._control.later(denied))
+            whole = self._style.denied(denied, identity, log_id)
         account.denials.report(denied, failure, self._operation, identity, log_id)
         account.cors.denied(scope)
         await answer(whole, scope, send, denied)

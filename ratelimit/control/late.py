@@ -14,6 +14,7 @@ from ratelimit.model import (
     ASGIApp,
     Decision,
     Headers,
+    Message,
     Receive,
     Scope,
     Send,
@@ -38,6 +39,7 @@ class Late:
         self._style = style
         self._log_id = log_id
         self._headers: Headers = []
+        self._hung_up = False
         self._waiting = account.pending.add(control.decision) if account.conditional else None
         control.inside = self._inside = Inside()
         control.waiting = self._waiting
@@ -54,6 +56,8 @@ class Late:
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = Response(self._inside, send, partial(self._answer, scope, send), self._started)
+        if self._account.conditional:
+            receive = partial(self._hears, receive)
         try:
             await self._app(scope, receive, response.send)
         except Exception as error:
@@ -78,13 +82,20 @@ class Late:
             now = self._control.now()
             self._headers[:] = self._style.headers(now, self._control.identity, self._log_id)
 
+    async def _hears(self, receive: Receive) -> Message:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            self._hung_up = True
+        return message
+
     async def _known(self, status: int) -> None:
-        """What does not count with this status goes back."""
+        """What does not count with this status goes back: of a client who has hung up nothing, whatever the app makes
+        of that."""
         if self._waiting is None:
             return
 
         def goes_back(state: State) -> bool:
-            return conditional(state.limit) and not counts(state.limit, status)
+            return conditional(state.limit) and not (self._hung_up or counts(state.limit, status))
 
         try:
             await self._control.give_back(None, goes_back)

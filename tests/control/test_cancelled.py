@@ -84,6 +84,7 @@ APPS = (holds, streams, denied, returns, refunds, raises)
 
 def limiter(handle: Any, store: Any) -> RateLimitMiddleware:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
         await handle(scope["ratelimit.control"], send)
         if handle is not returns:
             await send(START)
@@ -93,6 +94,7 @@ def limiter(handle: Any, store: Any) -> RateLimitMiddleware:
 
 
 async def receive() -> Message:
+    await asyncio.sleep(0)
     return {"type": "http.request"}
 
 

@@ -6,13 +6,27 @@ import asyncio
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
 
 from ratelimit import MemoryStore
 from ratelimit.control.control import Control
-from ratelimit.model import Receive, Scope, Send
+from ratelimit.model import Message, Receive, Scope, Send
 from tests.acceptance import T, ask, header, plain, scope_of
-from tests.control import COMPLETION, app, limiter, run, status
+from tests.control import COMPLETION, app, limiter, run, status, used
 
+UPLOAD = """
+[operations]
+login = ["POST /login"]
+
+[tiers.anonymous]
+limits = [
+  { name = "logins", rate = "5/minute", operations = ["login"], charge_on = ["401"] },
+  { name = "errors", rate = "60/minute", refund_on = ["5xx", "4xx"] },
+]
+"""
 PENDING = """
 style = "ietf"
 
@@ -38,6 +52,52 @@ def test_no_name() -> None:
 
     async def test() -> None:
         assert status(await ask(limiter(app(handle)), **COMPLETION)) == 200
+
+    run(test())
+
+
+async def _login(request: Request) -> PlainTextResponse:
+    await request.body()
+    return PlainTextResponse("welcome")
+
+
+async def _handled(request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"error": "upload"}, 400)
+
+
+@pytest.mark.parametrize("handled", [False, True])
+@pytest.mark.parametrize("plain_asgi", [False, True])
+def test_who_hangs_up_in_an_upload(handled: bool, plain_asgi: bool) -> None:
+    """A hang-up keeps the charge, whatever the app makes of it: an error of its own, or an answer to nobody. Else who
+    has the app work and does not wait for the answer would have it for nothing."""
+    handlers: Any = {ClientDisconnect: _handled} if handled else {}
+    api: Any = Starlette(routes=[Route("/login", _login, methods=["POST"])], exception_handlers=handlers)
+
+    async def raw(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not handled:
+            raise ConnectionError
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def test() -> None:
+        limited = limiter(raw if plain_asgi else api, UPLOAD)
+        messages = [{"type": "http.request", "body": b"ab", "more_body": True}, {"type": "http.disconnect"}]
+
+        async def receive() -> Message:
+            return messages.pop(0)
+
+        async def send(message: Message) -> None: ...
+
+        call = limited(scope_of("/login", "POST", None, content_length="9"), receive, send)
+        if handled:
+            await call
+        else:
+            with pytest.raises((ClientDisconnect, ConnectionError)):
+                await call
+        assert await used(limited) == {"logins": 1, "errors": 1}
+        assert limited._account.pending._of == {}
 
     run(test())
 

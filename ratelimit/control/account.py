@@ -130,6 +130,8 @@ class Account:
         task = loop.create_task(run())
         if not task.done():  # a factory of the app's may have it run at once
             self._tasks[key] = loop, task
+            if isinstance(task, asyncio.Task):  # cancelled before it began, `run` does nothing
+                task.add_done_callback(lambda _: self._tasks.pop(key, None))
         return task
 
     async def told(self, verb: str, charges: Sequence[Charge], work: Callable[[], Awaitable[T]]) -> T | None:

@@ -152,3 +152,19 @@ def test_denied_from_inside_by_what_stays() -> None:
         assert header(start, "ratelimit") == '"logins";r=5;t=1, "tokens";r=6;t=61'
 
     run(test())
+
+
+def test_a_loop_that_ends() -> None:
+    """What a loop had still to tell the store as it ended, and cancelled before it began, is not kept for ever."""
+    limited = limiter(plain)
+
+    async def work() -> None:
+        raise AssertionError
+
+    async def test() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(lambda _: limited._account.begin(work))
+
+    run(test())
+    assert limited._account._tasks == {}

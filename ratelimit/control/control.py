@@ -104,8 +104,10 @@ class Control(_Of):
         await self.account.told("refund", given, partial(store.refund, spent))
 
     def saw(self, states: Sequence[State]) -> None:
-        """What the store says of counters now."""
-        self._later = {**self._later, **{state.charge.key: state for state in states}}
+        """What the store says of counters now. That something did not fit is said to who asked: after it nothing is
+        exceeded."""
+        seen = [state._replace(exceeded=False, retry_after_ms=0) if state.exceeded else state for state in states]
+        self._later = {**self._later, **{state.charge.key: state for state in seen}}
 
     def less(self, units: Mapping[str, int], states: Sequence[State]) -> None:
         """So many units less are used by now; `states` are of where they were counted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from ratelimit import MemoryStore
 from ratelimit.control.control import Control
 from ratelimit.model import Message, Receive, Scope, Send
 from tests.acceptance import T, ask, header, plain, scope_of
-from tests.control import COMPLETION, app, limiter, run, status, used
+from tests.control import COMPLETION, TEXT, app, limiter, run, status, used
 
 UPLOAD = """
 [operations]
@@ -168,3 +169,27 @@ def test_a_loop_that_ends() -> None:
 
     run(test())
     assert limited._account._tasks == {}
+
+
+def test_what_did_not_fit_before() -> None:
+    """A hold that did not fit, and was not to deny, exceeds nothing afterwards: neither the headers of the response nor
+    a later denial by another limit speak of it."""
+    ietf = TEXT.replace("lendworks", "ietf").replace("5000/day", "900/day")
+
+    async def handle(control: Control, send: Any) -> None:
+        await control.charge(300, limit="tokens")
+        async with control.hold(1001, limit="tokens", deny=False) as held:
+            assert held.retry_after is None
+        if control.decision.states[0].remaining < 59:
+            async with control.hold(901, limit="daily tokens"):
+                raise AssertionError
+
+    async def test() -> None:
+        limited = limiter(app(handle), ietf)
+        start, _ = await ask(limited, **COMPLETION)
+        assert header(start, "ratelimit") == '"requests";r=59;t=61, "tokens";r=700;t=61, "daily tokens";r=900;t=50400'
+        start, body = await ask(limited, **COMPLETION)
+        assert start["status"] == 403
+        assert json.loads(body["body"])["violated-policies"] == ["daily tokens"]
+
+    run(test())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -44,6 +45,7 @@ class Control(_Of):
     _given_back = False
     _later: Mapping[str, State] = {}  # by counter, what was seen since the decision; not to be changed
     holding: tuple[Holding, ...] = ()  # that are open
+    operation = log_id = ""
     waiting: Waiting | None = None  # for its status, where units may go back by it
 
     __eq__, __hash__ = object.__eq__, object.__hash__
@@ -137,6 +139,13 @@ class Control(_Of):
         now = {state.charge.key: state for state in self.now().states}
         states = [s if s.exceeded else now.get(s.charge.key, s)._replace(charge=s.charge) for s in denied.states]
         return Decision(False, denied.now_ms, tuple(states))
+
+    def took(self, decision: Decision) -> None:
+        """Of a hold, or tried to. What limits in shadow would deny is told in the log, as at the door."""
+        self.saw(decision.states)
+        if decision.allowed and decision.exceeded:
+            log_id = self.log_id or os.urandom(12).hex()
+            self.account.denials.report(decision, None, self.operation, self.identity, log_id)
 
     @property
     def changed(self) -> bool:

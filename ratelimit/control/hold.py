@@ -26,7 +26,7 @@ class Requesting(Protocol):
     @property
     def decision(self) -> Decision: ...
 
-    def saw(self, states: Sequence[State]) -> None: ...
+    def took(self, decision: Decision) -> None: ...
 
     def less(self, units: Mapping[str, int], states: Sequence[State]) -> None: ...
 
@@ -143,7 +143,7 @@ class Holding:
         if self._state == "over":
             raise RuntimeError("hold: the request has ended meanwhile; nothing is held for it any more")
         decision = self.decision
-        self._of.saw(decision.states)
+        self._of.took(decision)
         if decision.hold is not None:
             self._account.leases.hold([decision.hold.lease])
         elif not decision.allowed and self._deny:

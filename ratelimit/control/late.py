@@ -42,7 +42,7 @@ class Late:
         self._hung_up = False
         self._waiting = account.pending.add(control.decision) if account.conditional else None
         control.inside = self._inside = Inside()
-        control.waiting = self._waiting
+        control.waiting, control.operation, control.log_id = self._waiting, operation, log_id
 
     async def run(self, scope: Scope, receive: Receive, reported: Reported, leases: Leases) -> None:
         """Whatever becomes of it, nothing stays pending and nothing is held when it has ended."""

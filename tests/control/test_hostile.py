@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -191,5 +192,26 @@ def test_what_did_not_fit_before() -> None:
         start, body = await ask(limited, **COMPLETION)
         assert start["status"] == 403
         assert json.loads(body["body"])["violated-policies"] == ["daily tokens"]
+
+    run(test())
+
+
+@pytest.mark.parametrize("style", ["lendworks", "facturapi"])
+def test_would_deny(style: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A hold that a limit in shadow would deny is told in the log, as at the door: that is what shadow is for."""
+    caplog.set_level(logging.INFO, "ratelimit")
+
+    async def handle(control: Control, send: Any) -> None:
+        async with control.hold(1000, limit="tokens") as held, control.hold(1, limit="tokens") as more:
+            assert held.allowed
+            assert more.allowed
+
+    async def test() -> None:
+        text = TEXT.replace("lendworks", style).replace("hold = true }", 'hold = true, mode = "shadow" }', 1)
+        start, _ = await ask(limiter(app(handle), text), **COMPLETION)
+        (line,) = [record.getMessage() for record in caplog.records]
+        assert line.startswith("would deny operation=completion limit=tokens wait=61.000s log_id=")
+        if style == "facturapi":
+            assert f"log_id={header(start, 'x-facturapi-log-id')} " in line
 
     run(test())

@@ -135,12 +135,17 @@ class Account:
         return task
 
     async def told(self, verb: str, charges: Sequence[Charge], work: Callable[[], Awaitable[T]]) -> T | None:
-        """What comes of asking the store; None, and a line in the log, where it is out of reach."""
-        try:
-            return await self.finished(work)
-        except StoreUnavailable as error:
-            self.untold.tell(verb, names_of(charges), error)
-            return None
+        """What comes of asking the store; None, and a line in the log, where it is out of reach, also where nobody
+        waits for it any more."""
+
+        async def said() -> T | None:
+            try:
+                return await work()
+            except StoreUnavailable as error:
+                self.untold.tell(verb, names_of(charges), error)
+                return None
+
+        return await self.finished(said)
 
     async def close(self) -> None:
         """Wait for what this loop still has to tell the store, within the store's own timeout."""

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from ratelimit import MemoryStore
 from ratelimit.control.control import Control
-from ratelimit.model import Message, Receive, Scope, Send
+from ratelimit.model import Message, Receive, Scope, Send, StoreUnavailable
 from tests.acceptance import T, ask, header, plain, scope_of
 from tests.control import COMPLETION, TEXT, app, limiter, run, status, used
 
@@ -215,3 +215,31 @@ def test_would_deny(style: str, caplog: pytest.LogCaptureFixture) -> None:
             assert f"log_id={header(start, 'x-facturapi-log-id')} " in line
 
     run(test())
+
+
+def test_said_though_nobody_waits(caplog: pytest.LogCaptureFixture) -> None:
+    """What could not be charged is in the log too where its request was cancelled meanwhile."""
+    asked, goes_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(MemoryStore):
+        async def charge(self, charges: Any, units: int = 1) -> Any:
+            asked.set()
+            await goes_on.wait()
+            raise StoreUnavailable("gone")
+
+    async def handle(control: Control, send: Any) -> None:
+        await control.charge(5, limit="rows")
+
+    async def test() -> None:
+        limited = limiter(app(handle), store=Slow(clock=lambda: T))
+        limited._account._waits = True
+        task = asyncio.create_task(ask(limited, **COMPLETION))
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        goes_on.set()
+        await limited._account.close()
+
+    run(test())
+    assert [record.getMessage() for record in caplog.records] == ["charge of rows: what was used is not counted: gone"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ratelimit.control.control import Control
+from ratelimit.endpoints import RouteLimits, routes_of
 from ratelimit.identity import hash_api_key, identify_user
 from ratelimit.log.outage import requests_without_store
 from ratelimit.middleware import RateLimitMiddleware
@@ -23,7 +25,8 @@ from ratelimit.model import (
     StoreUnavailable,
     Style,
 )
-from ratelimit.policy import Policy
+from ratelimit.policy import Policy, Wait
+from ratelimit.routes.marks import as_operation, operation
 from ratelimit.stores import open_store
 from ratelimit.stores.memory import MemoryStore
 
@@ -35,6 +38,7 @@ __all__ = [
     "Answer",
     "Charge",
     "Concurrency",
+    "Control",
     "Decision",
     "Hold",
     "Identity",
@@ -47,17 +51,22 @@ __all__ = [
     "Rate",
     "RateLimitMiddleware",
     "RedisStore",
+    "RouteLimits",
     "State",
     "Store",
     "StoreUnavailable",
     "Style",
+    "Wait",
+    "as_operation",
     "hash_api_key",
     "identify_user",
     "json_schema",
     "load_policy",
     "open_store",
+    "operation",
     "parse_policy",
     "requests_without_store",
+    "routes_of",
 ]
 
 # A config file needs pydantic, a quarter of a second of imports, and Redis needs redis-py: not before they are used.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from copy import copy
 from functools import partial
 
 from ratelimit.answers.cors import CorsInside
@@ -12,21 +12,20 @@ from ratelimit.answers.response import Reported
 from ratelimit.answers.telling import refusal, scoped
 from ratelimit.control.account import Account
 from ratelimit.control.control import Control, new
+from ratelimit.control.deferred import Deferred
 from ratelimit.control.late import Late
+from ratelimit.endpoints import limiting, started
 from ratelimit.ground.loops import others_first
-from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.tracebacks import without_locals
+from ratelimit.lifespan import Lifespan, as_it_is
 from ratelimit.log import lines as log
 from ratelimit.log.outage import Outage
 from ratelimit.model import (
     Admitting,
     ASGIApp,
-    Charge,
     Classify,
-    Decision,
     Identify,
     Identity,
-    Message,
     Receive,
     Refused,
     Scope,
@@ -35,28 +34,34 @@ from ratelimit.model import (
     Style,
 )
 from ratelimit.nesting import Level
-from ratelimit.opening import denials_of, loaded, opened, refused
-from ratelimit.operations import classify_for
+from ratelimit.opening import denials_of, loaded, opened
 from ratelimit.policy import Policy
 from ratelimit.slots.ending import at_exit
 from ratelimit.slots.holding import GivenHere, attended
 from ratelimit.slots.leases import Leases
 from ratelimit.stores import local_of
+from ratelimit.switch import refusing_nobody, switched, unless_off
+from ratelimit.waiting.turns import Turns
+from ratelimit.websockets.handshake import handshake, spoken_to
+from ratelimit.websockets.messages import Messages
 from ratelimit.who import asking, identity_of, operation_of
 
 
 class RateLimitMiddleware:
-    """Limits what an ASGI app is asked for.
+    """Limits what an ASGI app is asked for: requests, and the handshakes and messages of WebSockets.
 
     `policy` is a Policy or the path of a config file. `store` is a Store or its URL; without one the environment
     variable RATELIMIT_STORE_URL counts, then the policy's own, which is memory:// unless it says otherwise. `style`,
     `identify` and `classify` take the place of the policy's. An `identify` that returns None leaves a request to it, a
     `classify` that returns None exempts a request from every limit; one that returns anything else than a text is a
-    TypeError that names it.
+    TypeError that names it. With `identify=deferred()` of ratelimit.fastapi the app says later who is calling.
+
+    RATELIMIT_MODE=off or shadow in the environment switches every limit of every middleware, loudly in the log.
 
     The app finds the Decision in `scope["ratelimit"]`, who was counted in `scope["ratelimit.identity"]`, and in
     `scope["ratelimit.control"]` the Control with which it charges, refunds and holds units by hand.
-    Raises PolicyError with every problem of the file, and ValueError for the URL of a store that is not supported.
+    Raises PolicyError with every problem of the file, and ValueError for the URL of a store that is not supported
+    and a RATELIMIT_MODE that is none.
     """
 
     @without_locals
@@ -70,13 +75,13 @@ class RateLimitMiddleware:
         identify: Identify | None = None,
         classify: Classify | None = None,
     ) -> None:
-        self.app = app
-        self.policy = policy if isinstance(policy, Policy) else loaded(policy)
+        self.app = self._exempted = app
+        self.policy = switched(policy if isinstance(policy, Policy) else loaded(policy))
         self.store = opened(store, self.policy)
         self.style = style or self.policy.style
         self._scoped = scoped(self.style)
-        self._classify = classify or classify_for(self.policy.classify, app)
-        self._identify = asking(identify, self.policy) if identify else self.policy.identify
+        asked = asking(identify, self.policy) if identify else self.policy.identify
+        self._identify = refusing_nobody(asked, self.policy)
         self._level = Level(self.policy, self.store)
         self._only = (self._level,)  # of all requests: to add it to no others makes no tuple anew
         self._leases = Leases(self.store)
@@ -87,18 +92,31 @@ class RateLimitMiddleware:
         self._local_leases = Leases(GivenHere(self._local)) if self._local else self._leases
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
-        self._account = Account(self)
+        self._account = Account(self, deferred=isinstance(identify, Deferred))
+        said = limiting(classify or self.policy.classify, app, self.policy, self._account.declared)
+        self._classify = unless_off(said)
+        self._turns = turns = Turns(self.policy, self.store, self._account.without_store) if self.policy.waits else None
+        told = partial(started, routes=said.routes, policy=self.policy)
+        self._lifespan = Lifespan(app, self.store, turns.closing if turns else as_it_is, told, self._close)
+        self.store = turns.store if turns else self.store
+        self._handshakes: ASGIApp | None = None
+        self._handshakes = partial(handshake, self._for_handshakes())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901 - a request, in its steps
         outer: tuple[Level, ...] = scope.get("ratelimit.policies", ())
         if scope["type"] != "http" or (outer and self._level.is_among(outer)):
-            return await (self._lifespan if scope["type"] == "lifespan" else self.app)(scope, receive, send)
+            other = self._other(scope, outer)
+            if other is not None:
+                return await other(scope, receive, send)
         scope["ratelimit.policies"] = outer + self._only
         operation = self._classify(scope)
         if type(operation) is not str:
-            operation = await operation_of(operation, self._classify)
+            try:
+                operation = await operation_of(operation, self._classify, scope)
+            except Refused as why:
+                return await self._refuse(why, scope, send)
             if operation is None:
-                return await self.app(scope, receive, send)
+                return await self._exempted(scope, receive, send)
         try:
             identity = self._identify(scope)
             if type(identity) is not Identity:
@@ -112,19 +130,23 @@ class RateLimitMiddleware:
             decision = await self.store.acquire(charges)
         except StoreUnavailable as error:
             failure = error.with_traceback(None)  # which refers to this frame
-            decision = self._without_store(charges, error)
+            decision = self._account.without_store(charges, error)
         if self._outage.began is not None and failure is None:
             self._outage.decided()
         notable = not decision.allowed or decision.unavailable or decision.exceeded
         log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
         style = self._style(scope) if self._scoped else self.style
         if not decision.allowed:
-            decision = self._account.pending.soon(decision) if self._account.conditional else decision
-            self._denials.report(decision, failure, operation, identity, log_id)
-            denied = decision.states  # not so by a policy that denies without its store
-            whole = style.denied(decision, identity, log_id) if denied else style.unavailable(log_id)
-            self._cors.denied(scope)
-            return await answer(whole, scope, send, decision)
+            if self._turns and failure is None:
+                waited = await self._turns.waited(decision, charges, identity, scope, receive)
+                decision, failure, receive = waited
+            if not decision.allowed:
+                decision = self._account.pending.soon(decision) if self._account.conditional else decision
+                self._denials.report(decision, failure, operation, identity, log_id)
+                denied = decision.states  # not so by a policy that denies without its store
+                whole = style.denied(decision, identity, log_id) if denied else style.unavailable(log_id)
+                self._cors.denied(scope)
+                return await answer(whole, scope, send, decision)
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
         scope["ratelimit.control"] = control = new(Control, (self._account, decision, identity))
         if outer:
@@ -143,14 +165,19 @@ class RateLimitMiddleware:
             return await late.run(scope, receive, reported, leases)
         return await attended(self.app, scope, receive, reported, headers_of, decision, leases)
 
-    def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision:
-        """What `on_failure` says: the only place where that is decided."""
-        if self._local:
-            self._outage.without(in_a_line(failure), "decided locally")
-            return self._local().decide(charges, failure)
-        allowed = self.policy.store.on_failure == "allow"
-        self._outage.without(in_a_line(failure), "allowed" if allowed else "refused")
-        return Decision(allowed, now_ms=0, unavailable=True)
+    def _other(self, scope: Scope, outer: tuple[Level, ...]) -> ASGIApp | None:
+        """Who takes what is no request, or is limited already; None for a handshake that is spelled as a request."""
+        if scope["type"] == "lifespan":
+            return self._lifespan
+        return self._handshakes if scope["type"] == "websocket" and not self._level.is_among(outer) else self.app
+
+    def _for_handshakes(self) -> ASGIApp:
+        """The same limiter, with an app that is spoken to as one of HTTP."""
+        other = copy(self)
+        without_store, outage, denials = self._account.without_store, self._outage, self._denials
+        messages = Messages(self.policy, self.store, self._level, without_store, outage, denials, self.style)
+        other.app, other._exempted = spoken_to(self.app, messages), spoken_to(self.app)
+        return other
 
     async def _refuse(self, why: Refused, scope: Scope, send: Send) -> None:
         """A request of which it can't be said who asks: nothing is charged."""
@@ -162,22 +189,13 @@ class RateLimitMiddleware:
         """The style, with the scope for those of its methods that ask for it."""
         return self._scoped(scope) if self._scoped else self.style
 
-    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not await refused(self.store, receive, send):
-            await self.app(scope, receive, self._closing_store(send))
-
-    def _closing_store(self, send: Send) -> Send:
-        async def closing(message: Message) -> None:
-            if message["type"].startswith("lifespan.shutdown."):
-                self._outage.close()
-                self._denials.close()
-                try:
-                    await self._account.close()
-                    await self._local_leases.close()
-                    await self._leases.close()
-                    await self.store.close()
-                except StoreUnavailable as error:
-                    log.not_closed(error)
-            await send(message)
-
-        return closing
+    async def _close(self) -> None:
+        self._outage.close()
+        self._denials.close()
+        try:
+            await self._account.close()
+            await self._local_leases.close()
+            await self._leases.close()
+            await self.store.close()
+        except StoreUnavailable as error:
+            log.not_closed(error)

@@ -23,7 +23,7 @@ class CorsInside:
         self._app: ASGIApp | None = app  # None: it was looked at
 
     def denied(self, scope: Scope) -> None:
-        if self._app is not None and has_origin(scope):
+        if self._app is not None and scope["type"] == "http" and has_origin(scope):
             app, self._app = self._app, None
             if is_inside(app):
                 _log.warning(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Protocol, TypeVar, cast
 
 from ratelimit.answers.cors import CorsInside
 from ratelimit.control.outcomes import Pending, conditional
 from ratelimit.ground.loops import Loop, Task, ended, running
 from ratelimit.ground.memo import Recent
+from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.words import did_you_mean, kind_of, listed
 from ratelimit.log.denials import Denials
+from ratelimit.log.outage import Outage, Verdict
 from ratelimit.log.units import Untold
-from ratelimit.model import Admitting, Charge, Decision, Identity, Store, StoreUnavailable
+from ratelimit.model import Admitting, Charge, Decision, Identity, Limit, Store, StoreUnavailable
 from ratelimit.nesting import Level
 from ratelimit.policy import Policy
 from ratelimit.slots.leases import Leases
@@ -34,12 +37,15 @@ class Middleware(Protocol):
     _local: Callable[[], LocalLimiter] | None
     _denials: Denials
     _cors: CorsInside
+    _outage: Outage
+    _local_leases: Leases
 
 
 class Account:
-    """Of one middleware. `late`: a request may cost another number than it was charged, so that its end matters."""
+    """Of one middleware. `late`: a request may cost another number than it was charged, so that its end matters.
+    `conditional`: what it was charged may go back; `deferred`: all of it, as who is calling is known later."""
 
-    def __init__(self, of: Middleware) -> None:
+    def __init__(self, of: Middleware, *, deferred: bool = False) -> None:
         self.policy = of.policy
         self.leases = of._leases
         self.local = of._local
@@ -48,13 +54,22 @@ class Account:
         self.untold = Untold()
         self.pending = Pending()
         limits = [limit for tier in of.policy.tiers.values() for limit in tier if limit.mode != "off"]
-        self.conditional = any(map(conditional, limits))
-        self.late = self.conditional or any(limit.hold for limit in limits)
+        self.conditional = deferred or any(map(conditional, limits))
+        self.deferred = deferred
+        self.late = deferred or self.conditional or any(limit.hold for limit in limits)
+        self.local_leases = of._local_leases
+        self._outage = of._outage
         self._store = of.store
         self._level = of._level
         self._waits = not isinstance(of.store, MemoryStore)
         self._tasks: dict[object, tuple[Loop, Task]] = {}
         self._mixed: Recent[tuple[object, ...], tuple[Charge, ...]] = Recent(MIXES)
+
+    def declared(self, limit: Limit) -> None:
+        """A limit of an endpoint, besides those of the policy."""
+        if limit.mode != "off":
+            self.conditional = self.conditional or conditional(limit)
+            self.late = self.late or self.conditional or limit.hold
 
     def store(self, verb: str) -> Store:
         """TypeError where the store, which somebody else has made, does not have it."""
@@ -73,7 +88,7 @@ class Account:
         names = tuple(dict.fromkeys(names))
         in_tier = self.policy.limits_of(identity)
         if not names:
-            raise LookupError(f"no limit is named; {_has([*in_tier])}")
+            raise LookupError("no limit is named, so that nothing would be charged or held; name one or more")
         if all(name in in_tier for name in names):
             charges = self.policy.named(identity, names)
             return self._level.own(charges, outer) if outer else charges
@@ -86,8 +101,7 @@ class Account:
                 charge = there[name]
                 found.append(Charge(charge.limit, charge.key, 1, charge.maxes))
             else:
-                known = [*dict.fromkeys([*in_tier, *there])]
-                raise LookupError(_unknown(name, known))
+                raise LookupError(_unknown(name, [*dict.fromkeys([*in_tier, *there])]))
         # The value holds the limits: their ids are not others' meanwhile.
         same = tuple([(charge.key, id(charge.limit), charge.maxes) for charge in found])
         known_charges = self._mixed.get(same)
@@ -95,6 +109,38 @@ class Account:
             known_charges = tuple(found)
             self._mixed.put(same, known_charges)
         return known_charges
+
+    def completed(self, identity: Identity, at_the_door: Identity) -> Identity:
+        """With the address that asked, and the tier of who names none."""
+        *names, ip, tier, attributes = identity
+        ip = at_the_door.ip if ip is None else ip
+        return Identity.of_checked((*names, ip, tier or self.policy.default_tier, attributes))
+
+    async def acquire(
+        self, identity: Identity, operation: str, outer: tuple[Level, ...], *, again: bool
+    ) -> tuple[Decision, StoreUnavailable | None]:
+        """The decision of a request, as at the door; without the store `on_failure` decides, perhaps `again`."""
+        charges = self.policy.charges(identity, operation)
+        charges = self._level.own(charges, outer) if outer else charges
+        try:
+            decision = await self._store.acquire(charges)
+        except StoreUnavailable as error:
+            return self.without_store(charges, error, again=again), error
+        if self._outage.began is not None:
+            self._outage.decided()
+        return decision, None
+
+    def without_store(
+        self, charges: Sequence[Charge], failure: StoreUnavailable, units: int = 1, *, again: bool = False
+    ) -> Decision:
+        """What `on_failure` says: the only place where that is decided. `again`: of this request it was before."""
+        allowed = self.policy.store.on_failure == "allow"
+        if not again:
+            verdict: Verdict = "decided locally" if self.local else "allowed" if allowed else "refused"
+            self._outage.without(in_a_line(failure), verdict)
+        if self.local:
+            return self.local().decide(charges, failure, units)
+        return Decision(allowed, now_ms=0, unavailable=True)
 
     async def finished(self, work: Callable[[], Awaitable[T]]) -> T:
         """What comes of it. It goes on to its end also where who waits for it is cancelled."""
@@ -135,8 +181,7 @@ class Account:
         return task
 
     async def told(self, verb: str, charges: Sequence[Charge], work: Callable[[], Awaitable[T]]) -> T | None:
-        """What comes of asking the store; None, and a line in the log, where it is out of reach, also where nobody
-        waits for it any more."""
+        """What comes of asking the store; None, and a line in the log, where it is out of reach, waited for or not."""
 
         async def said() -> T | None:
             try:
@@ -146,6 +191,9 @@ class Account:
                 return None
 
         return await self.finished(said)
+
+    async def give_back(self, spent: Decision) -> None:
+        await self.told("refund", [s.charge for s in spent.states], partial(self.store("refund").refund, spent))
 
     async def close(self) -> None:
         """Wait for what this loop still has to tell the store, within the store's own timeout."""
@@ -162,12 +210,6 @@ def names_of(charges: Sequence[Charge]) -> str:
 def _unknown(name: str, known: Sequence[str]) -> str:
     if not known:
         return f'there is no limit "{name}": this caller has none'
+    names = listed(f'"{one}"' for one in known)
     hint = did_you_mean(name, known)
-    return (
-        f'there is no limit "{name}"{hint} T{_has(known)[1:]}' if hint else f'there is no limit "{name}"; {_has(known)}'
-    )
-
-
-def _has(names: Sequence[str]) -> str:
-    quoted = listed(f'"{one}"' for one in names)
-    return f"this caller has {quoted or 'none'}"
+    return f'there is no limit "{name}"{f"{hint} This" if hint else "; this"} caller has {names}'

@@ -9,12 +9,13 @@ from functools import partial
 from typing import NamedTuple
 
 from ratelimit.answers.inside import DeniedInside, Inside
+from ratelimit.checks import durations
 from ratelimit.checks import values as checks
 from ratelimit.control.account import Account
 from ratelimit.control.hold import Holding
 from ratelimit.control.outcomes import Waiting
 from ratelimit.control.taken import Taken
-from ratelimit.model import Charge, Decision, Identity, Scope, State
+from ratelimit.model import Charge, Decision, Identity, Scope, State, StoreUnavailable
 from ratelimit.nesting import Level
 
 Limits = str | Sequence[str]
@@ -47,6 +48,7 @@ class Control(_Of):
     holding: tuple[Holding, ...] = ()  # that are open
     operation = log_id = ""
     waiting: Waiting | None = None  # for its status, where units may go back by it
+    alone = False  # a hold of it went without the store: a request is counted once as such
 
     __eq__, __hash__ = object.__eq__, object.__hash__
 
@@ -87,6 +89,12 @@ class Control(_Of):
         charges = self.charges(limit)
         return Holding(self.account, self, charges, units, _lease_ms(lease), deny=deny)
 
+    async def decide(self, identity: Identity | None) -> None:
+        """Say who is calling, where the limiter was made with `identify=deferred()`: the request is decided as its own,
+        and what the address gave at the door goes back. Once: what is said later changes nothing, as None does. Raises
+        where that denies it, as a hold that does not fit; TypeError for what is no Identity."""
+        raise RuntimeError("decide: this limiter asks who is calling at the door; make it with identify=deferred()")
+
     # What the rest of this room asks for.
 
     def charges(self, limit: Limits) -> tuple[Charge, ...]:
@@ -95,19 +103,21 @@ class Control(_Of):
 
     async def give_back(self, units: int | None, of: Callable[[State], bool]) -> None:
         """Of those limits, what the request took and has not given back."""
+        spent = self.spent(units, of)
+        if spent is not None:
+            await self.account.give_back(spent)
+
+    def spent(self, units: int | None, of: Callable[[State], bool]) -> Decision | None:
+        """The same as what is to be refunded: nothing else gives it back any more."""
         if self._taken is None:
             self._taken = Taken(self.decision)
         spent = self._taken.give_back(units, of)
-        if spent is None:
-            return
-        given = [state.charge for state in spent.states]
-        store = self.account.store("refund")
-        self.less({charge.key: charge.cost for charge in given}, spent.states)
-        await self.account.told("refund", given, partial(store.refund, spent))
+        if spent is not None:
+            self.less({state.charge.key: state.charge.cost for state in spent.states}, spent.states)
+        return spent
 
     def saw(self, states: Sequence[State]) -> None:
-        """What the store says of counters now. That something did not fit is said to who asked: after it nothing is
-        exceeded."""
+        """What the store says of counters now. What did not fit is said to who asked; it exceeds nothing afterwards."""
         seen = [state._replace(exceeded=False, retry_after_ms=0) if state.exceeded else state for state in states]
         self._later = {**self._later, **{state.charge.key: state for state in seen}}
 
@@ -125,6 +135,17 @@ class Control(_Of):
         then, later = self.decision, self._later
         states = [later.get(state.charge.key, state)._replace(charge=state.charge) for state in then.states]
         return Decision(then.allowed, then.now_ms, tuple(states), then.leases, then.unavailable)
+
+    def deny(self, decision: Decision, why: str, failure: StoreUnavailable | None) -> None:
+        """Raises, unless the response has begun."""
+        if self.inside is None:
+            return
+        error = self.raises(why)
+        try:
+            if self.inside.deny(decision, error, failure):
+                raise error
+        finally:
+            del error  # it refers to this frame, and all that led here would be garbage
 
     def denied(self, by: Decision, units: int) -> Decision:
         """As a denial at the door would be: with the request's other limits; of what it costs, these units."""
@@ -144,8 +165,8 @@ class Control(_Of):
         """Of a hold, or tried to. What limits in shadow would deny is told in the log, as at the door."""
         self.saw(decision.states)
         if decision.allowed and decision.exceeded:
-            log_id = self.log_id or os.urandom(12).hex()
-            self.account.denials.report(decision, None, self.operation, self.identity, log_id)
+            of = self.operation, self.identity, self.log_id or os.urandom(12).hex()
+            self.account.denials.report(decision, None, *of)
 
     @property
     def changed(self) -> bool:
@@ -158,6 +179,9 @@ class OfExempt(Control):
 
     async def refund(self, units: int | None = None) -> None:
         """It took nothing."""
+
+    async def decide(self, identity: Identity | None) -> None:
+        """It stays exempt, whoever asks."""
 
     def charges(self, limit: Limits) -> tuple[Charge, ...]:
         raise LookupError(f"there is no limit {limit!r}: this request is exempt from every limit")
@@ -179,7 +203,7 @@ def control_of(scope: Scope) -> Control:
 
 def _lease_ms(lease: str) -> int:
     try:
-        return checks.lease(lease)
+        return durations.lease(lease)
     except ValueError as error:
         raise ValueError(f"hold: lease: {error}") from None
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
-from ratelimit.answers.inside import Inside
 from ratelimit.checks import values as checks
 from ratelimit.control.account import Account, names_of
 from ratelimit.control.outcomes import Waiting
@@ -18,10 +17,9 @@ from ratelimit.model import Charge, Decision, Hold, State, StoreUnavailable
 class Requesting(Protocol):
     """The request that holds: its Control."""
 
-    inside: Inside | None
-    raises: Callable[[str], Exception]
     holding: tuple[Holding, ...]
     waiting: Waiting | None
+    alone: bool
 
     @property
     def decision(self) -> Decision: ...
@@ -31,6 +29,8 @@ class Requesting(Protocol):
     def less(self, units: Mapping[str, int], states: Sequence[State]) -> None: ...
 
     def denied(self, by: Decision, units: int) -> Decision: ...
+
+    def deny(self, decision: Decision, why: str, failure: StoreUnavailable | None) -> None: ...
 
 
 class Holding:
@@ -147,35 +147,25 @@ class Holding:
         if decision.hold is not None:
             self._account.leases.hold([decision.hold.lease])
         elif not decision.allowed and self._deny:
-            self._raise(decision, failure)
+            what = f"{self._units} units of {names_of(self._charges)} can't be held: the request is denied"
+            self._of.deny(self._of.denied(decision, self._units), what, failure)
 
     async def _ask(self) -> None:
         self._decision = await self._account.store("hold").hold(self._charges, self._units, self._lease_ms)
         if self._state == "over":  # who asked was cancelled before it knew
             await self._settle()
 
-    def _raise(self, decision: Decision, failure: StoreUnavailable | None) -> None:
-        inside = self._of.inside
-        if inside is None:
-            return
-        what = f"{self._units} units of {names_of(self._charges)} can't be held: the request is denied"
-        error = self._of.raises(what)
-        try:
-            if inside.deny(self._of.denied(decision, self._units), error, failure):
-                raise error
-        finally:
-            del error  # it refers to this frame, and all that led here would be garbage
-
     def _without_store(self, failure: StoreUnavailable) -> Decision:
         """What `on_failure` says. Units that this process counts by itself, with "local", are counted for good."""
-        self._account.untold.tell("hold", names_of(self._charges), failure)
-        if self._account.local is not None:
-            # Perhaps it is held in the store as well, until its lease ends: then nobody settles it.
-            decision = self._account.local().decide(self._charges, StoreUnavailable(str(failure)), self._units)
-            self._counted = self._units if decision.allowed else 0
-            return decision
-        allowed = self._account.policy.store.on_failure == "allow"
-        return Decision(allowed, now_ms=0, unavailable=True)
+        account = self._account
+        account.untold.tell("hold", names_of(self._charges), failure)
+        # Perhaps it is held in the store as well, until its lease ends: nobody settles that.
+        known = StoreUnavailable(str(failure))
+        again, self._of.alone = self._of.alone or self._of.decision.unavailable, True
+        decision = account.without_store(self._charges, known, self._units, again=again)
+        if account.local is not None and decision.allowed:
+            self._counted = self._units
+        return decision
 
     def _post(self, *, closed: bool) -> None:
         """Have it settled, and wait for nothing. What closes a generator may be in the middle of anything, on another

@@ -8,8 +8,9 @@ from functools import partial
 from ratelimit.answers.headers import answer
 from ratelimit.answers.inside import Inside, Response
 from ratelimit.answers.response import Reported
-from ratelimit.control.control import Control
-from ratelimit.control.outcomes import conditional, counts
+from ratelimit.control.control import Control, new
+from ratelimit.control.deferred import Door, Undecided
+from ratelimit.control.outcomes import Waiting, any_units, conditional, counts
 from ratelimit.model import (
     ASGIApp,
     Decision,
@@ -40,14 +41,27 @@ class Late:
         self._log_id = log_id
         self._headers: Headers = []
         self._hung_up = False
-        self._waiting = account.pending.add(control.decision) if account.conditional else None
-        control.inside = self._inside = Inside()
-        control.waiting, control.operation, control.log_id = self._waiting, operation, log_id
+        may_go_back = any_units if account.deferred else conditional
+        self._waiting = account.pending.add(control.decision, may_go_back) if account.conditional else None
+        self._undecided: Undecided | None = None
+        self._door: Door | None = None
+        if account.deferred:
+            self._control = self._undecided = undecided = new(Undecided, control)
+            undecided.outer = control.outer
+            undecided.on_decided = self._decided
+        of = self._control
+        of.inside = self._inside = Inside()
+        of.waiting, of.operation, of.log_id = self._waiting, operation, log_id
 
     async def run(self, scope: Scope, receive: Receive, reported: Reported, leases: Leases) -> None:
         """Whatever becomes of it, nothing stays pending and nothing is held when it has ended."""
+        decision = self._control.decision
+        if self._undecided is not None:
+            scope["ratelimit.control"] = self._undecided
+            self._app = self._door = Door(self._app, decision, leases)
+            decision = Decision(True, decision.now_ms, decision.states)  # its slots are held at the door
         try:
-            await attended(self._call, scope, receive, reported, self._made_headers, self._control.decision, leases)
+            await attended(self._call, scope, receive, reported, self._made_headers, decision, leases)
         except GeneratorExit:
             self._end(closed=True)
             raise
@@ -73,12 +87,14 @@ class Late:
 
     def _made_headers(self) -> Headers:
         self._headers = [*self._style.headers(self._control.decision, self._control.identity, self._log_id)]
+        if self._undecided is not None:
+            self._headers.append((b"", b""))  # of the caller there may be some, where the address has none
         return self._headers
 
     async def _started(self, status: int) -> None:
         """Before the headers are written: they tell what is left after all."""
         await self._known(status)
-        if self._control.changed and self._headers:
+        if (self._control.changed and self._headers) or self._undecided is not None:
             now = self._control.now()
             self._headers[:] = self._style.headers(now, self._control.identity, self._log_id)
 
@@ -106,6 +122,8 @@ class Late:
         """The style's whole answer to a request that is denied from inside."""
         account, identity = self._account, self._control.identity
         log_id = self._log_id or os.urandom(12).hex()
+        if self._undecided is not None:
+            self._headers.clear()
         whole = self._style.denied(denied, identity, log_id) if denied.states else self._style.unavailable(log_id)
         await self._known(whole.status)
         if account.conditional and denied.states:
@@ -115,7 +133,30 @@ class Late:
         account.cors.denied(scope)
         await answer(whole, scope, send, denied)
 
+    async def _decided(self, failure: StoreUnavailable | None, of_address: Decision | None) -> None:
+        """For who it is, who holds from now on what that gave. What the address gave goes back meanwhile."""
+        account, decision, identity = self._account, self._control.decision, self._control.identity
+        waiting, self._waiting = self._waiting, None
+        account.begin(partial(self._go_back, of_address, waiting))
+        if decision.allowed and not self._inside.begun:
+            self._waiting = self._control.waiting = account.pending.add(decision)
+        if decision.allowed and (decision.exceeded or decision.unavailable):
+            log_id = self._log_id or os.urandom(12).hex()
+            account.denials.report(decision, failure, self._operation, identity, log_id)
+        assert self._door  # noqa: S101 - the app runs, which was asked
+        await self._door.take(decision, identity, account.local_leases if failure else account.leases)
+
+    async def _go_back(self, of_address: Decision | None, waiting: Waiting | None) -> None:
+        try:
+            if of_address is not None:
+                await self._account.give_back(of_address)
+        finally:
+            if waiting is not None:
+                waiting.over()
+
     def _end(self, *, closed: bool) -> None:
+        if self._undecided is not None:
+            self._undecided.on_decided = None
         self._over()
         self._inside.end()
         for holding in self._control.holding:

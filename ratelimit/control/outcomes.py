@@ -3,7 +3,9 @@ the status is known. Until then nobody knows whether they will stay."""
 
 from __future__ import annotations
 
-from ratelimit.model import Decision, Limit, State
+from collections.abc import Callable
+
+from ratelimit.model import Concurrency, Decision, Limit, State
 
 SOON_MS = 1_000  # what a denial says to wait for while units may still come back
 
@@ -11,6 +13,10 @@ SOON_MS = 1_000  # what a denial says to wait for while units may still come bac
 def conditional(limit: Limit) -> bool:
     """Whether a request's status says if it counts."""
     return bool(limit.charge_on or limit.refund_on)
+
+
+def any_units(limit: Limit) -> bool:
+    return not isinstance(limit.kind, Concurrency)
 
 
 def counts(limit: Limit, status: int) -> bool:
@@ -33,12 +39,12 @@ class Pending:
     def __init__(self) -> None:
         self._of: dict[str, set[object]] = {}
 
-    def add(self, decision: Decision) -> Waiting | None:
-        """A request whose status is not known yet; None where nothing can go back."""
+    def add(self, decision: Decision, of: Callable[[Limit], bool] = conditional) -> Waiting | None:
+        """A request whose status, or caller, is not known yet; None where nothing can go back."""
         keys = [
             state.charge.key
             for state in (() if decision.unavailable else decision.states)
-            if conditional(state.limit) and state.charge.cost and not state.exceeded
+            if of(state.limit) and state.charge.cost and not state.exceeded
         ]
         if not keys:
             return None

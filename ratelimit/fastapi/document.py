@@ -16,7 +16,7 @@ from ratelimit.fastapi.control import control
 from ratelimit.fastapi.inference import Schema, response
 from ratelimit.fastapi.samples import Answers, answers
 from ratelimit.middleware import RateLimitMiddleware
-from ratelimit.model import Classify, Style
+from ratelimit.model import Classify, Readings, Style
 from ratelimit.opening import loaded
 from ratelimit.operations import classify_for
 from ratelimit.policy import Policy
@@ -35,8 +35,8 @@ class _Limiter(NamedTuple):
 def document(app: FastAPI, policy: Policy | str | os.PathLike[str] | None = None) -> None:
     """Have the OpenAPI document of an app tell the answers that the limiter may give in its place: of each operation
     the 429, and where they can occur the 403 of what can never pass, the 503 of a policy that denies without its store,
-    the 400 of a request with the API keys of two callers. Headers, schema and example are of the style. What an
-    endpoint holds may deny it where it takes a RateLimit, or the limit lists its operation.
+    the 400 of a request with the API keys of two callers, or without a number of units. Headers, schema and example are
+    of the style. What an endpoint holds may deny it where it takes a RateLimit, or the limit lists its operation.
 
     An operation that is exempt has none, and what the app documents itself under one of these statuses stays. `policy`
     is that of the app's own RateLimitMiddleware unless it is given, as for an app that is limited from outside: then it
@@ -118,7 +118,7 @@ def _operation(classify: Classify, scope: dict[str, Any]) -> str | None:
     except Exception:  # noqa: BLE001 - it is made for requests, and this is none
         return None
     if said is None or isinstance(said, str):
-        return EXEMPT if said is None else str(said)
+        return EXEMPT if said is None else said if isinstance(said, Readings) else str(said)
     if iscoroutine(said):
         said.close()
     return None

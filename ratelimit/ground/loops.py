@@ -79,6 +79,15 @@ def others_first() -> Generator[None]:
             task.cancel(*error.args)
 
 
+async def pause(seconds: float) -> None:
+    """On either loop. Tests have it move a clock."""
+    trio: Any = sys.modules.get("trio")
+    if trio and trio.lowlevel.in_trio_run():
+        await trio.sleep(seconds)
+    else:
+        await asyncio.sleep(seconds)
+
+
 def interrupted(frame: FrameType | None) -> bool:
     """Whether something of the limiter's is under way in this thread, by the frames that led to this one: the garbage
     collector may have come in the middle of it, with a lock held or a line half written."""

@@ -65,14 +65,14 @@ class Denials:
                 if state.shadow and state.exceeded:
                     self._report("would deny", state, operation, identity, log_id)
 
-    def refused(self, why: Refused, ip: str, log_id: str) -> None:
+    def refused(self, why: Refused, ip: str, log_id: str, verdict: str = "refused") -> None:
         """A request that was answered before anything was charged, as it could not be said who asks."""
         if not logger.isEnabledFor(logging.INFO):
             return
-        whose = Whose("refused", f"code={in_a_line(why.code)}", caller(Identity(ip=ip or "unknown")))
+        whose = Whose(verdict, f"code={in_a_line(why.code)}", caller(Identity(ip=ip or "unknown")))
         level, others = self._counted(whose, self._by_address)
-        what = "refused status=%d %s log_id=%s caller=%s%s: %s"
-        logger.log(level, what, why.status, whose.why, log_id, whose.caller, others, in_a_line(why.message))
+        what = "%s status=%d %s log_id=%s caller=%s%s: %s"
+        logger.log(level, what, verdict, why.status, whose.why, log_id, whose.caller, others, in_a_line(why.message))
 
     def close(self) -> None:
         """Tell what is untold, as there may be no more."""

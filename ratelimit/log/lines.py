@@ -18,7 +18,8 @@ _never = Once(SAID)  # limits that can never admit an operation
 
 def can_never_pass(state: State, operation: str) -> None:
     """A request that costs more than the max of a limit, or will before there is room for it."""
-    if not _never.first(f"{state.limit.name} {in_a_line(operation)}"):
+    named = operation.partition("×")[0]  # noqa: RUF001 - whatever the units that a client asks for
+    if not _never.first(f"{state.limit.name} {in_a_line(named)}"):
         return
     if state.charge.cost <= state.max:
         logger.warning(
@@ -53,6 +54,17 @@ def bad_policy(error: Exception) -> None:
 def no_store(where: str, error: Exception) -> None:
     """A store that can't be opened, and who names it."""
     logger.critical("%s: %s", where, error)
+
+
+def bad_mode(error: Exception) -> None:
+    """A RATELIMIT_MODE that is none."""
+    logger.critical("%s", error)
+
+
+def switched(policy: str, mode: str) -> None:
+    """What the environment has done to a policy, at each middleware that is built."""
+    does = "counts and logs, and denies nobody" if mode == "shadow" else "is off: nothing is counted, nobody is denied"
+    logger.warning("RATELIMIT_MODE=%s in the environment: %s %s", mode, policy, does)
 
 
 def unused_settings(origin: str, settings: Mapping[str, object], used: str) -> None:

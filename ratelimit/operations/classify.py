@@ -3,141 +3,195 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import copy
+from functools import partial
 
 from ratelimit.ground.malformed import explained
 from ratelimit.model import Classify, Readings, Scope
-from ratelimit.operations.items import Items
-from ratelimit.operations.paths import client_path, fold, split_path
+from ratelimit.operations.items import COLLECTION, ITEM, Items
+from ratelimit.operations.methods import BY_METHOD, HANDSHAKE, PREFLIGHT, READING, USUAL, unusual
+from ratelimit.operations.own import ClassifyByOwn as ClassifyByOwn
 from ratelimit.operations.readings import is_odd, readings
 from ratelimit.operations.rules import Rule as Rule
 from ratelimit.operations.rules import RuleTable
+from ratelimit.routes.app import AppRoutes, Checked, First, nothing_first, nothing_wrong
+from ratelimit.routes.declared import WEBSOCKET
+from ratelimit.routes.marks import MADE
+from ratelimit.routes.paths import client_path, fold, split_path
+from ratelimit.routes.routed import Endpoint
 
-_USUAL = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
-_READING = frozenset({"GET", "HEAD"})
-_PREFLIGHT = "preflight"  # stands for its method: only rules of OPTIONS by name take it
-_BY_METHOD: Mapping[str, str | None] = {
-    "POST": "create",
-    "PUT": "write",
-    "PATCH": "write",
-    "DELETE": "write",
-    _PREFLIGHT: None,
-}
+_ANY = "\0"  # a segment that no rule spells out
+_TAKES_ANY = re.compile(r"\{[^}]*:path\}|\*\*").search
 _NOT_SIMPLE = re.compile(r"[^a-z0-9/_-]").search  # what is simple is read in one way, whatever the case
 
 
 class ClassifyByRules:
     """Called with a scope, returns the operation, or None for a request that is exempt.
 
-    The first rule that matches decides; a GET rule also takes HEAD, and the handshake of a WebSocket is a GET. Rules
-    see the path that the client sees, under a mount and behind a `root_path` too: those that charge whatever the case,
-    those that exempt as it is written. A CORS preflight is exempt where no rule of the method OPTIONS takes it.
+    The first rule that matches decides; a GET rule also takes HEAD, and the handshake of a WebSocket is taken by rules
+    of the method WEBSOCKET. Rules see the path that the client sees, under a mount and behind a `root_path` too: those
+    that charge whatever the case, those that exempt as it is written. A CORS preflight is exempt where no rule of the
+    method OPTIONS takes it.
 
     What matches no rule goes by its shape: GET or HEAD of an item is `detail_read`, of anything else `search`, POST is
-    `create`, PUT, PATCH and DELETE are `write`, any other method is `search`. What the routes of the app say of a path
-    is known: one that ends in a parameter is an item's, one that is spelled out is not. A mounted app and a route that
-    takes any path say nothing. Then an item's path ends in an identifier, a segment with a digit in it that is no
-    version (`v2`, `2.0`), or in the parameter of a rule, whatever its method.
+    `create`, PUT, PATCH and DELETE are `write`, a handshake is `connect`, any other method is `search`. What the routes
+    of the app say of a path is known: one that ends in a parameter is an item's, one that is spelled out is not. A
+    mounted app and a route that takes any path say nothing. Then an item's path ends in an identifier, a segment with a
+    digit in it that is no version (`v2`, `2.0`), or in the parameter of a rule, whatever its method.
 
     A path that what is behind may read in several ways is exempt where all of them are, and otherwise all that it may
-    be: `Readings`, if that is more than one operation. ValueError says what is wrong with a scope that is not ASGI's.
+    be: `Readings`, if that is more than one operation.
+
+    What is said at the endpoint that the app will really run (`@operation`, `as_operation`) comes after the rules and
+    before the shape, and with it its units and the limits that it declares.
+
+    ValueError says what is wrong with a scope that is not ASGI's.
     """
 
-    __slots__ = ("_by_method", "_gets", "_items", "_other_methods", "rules")
+    __slots__ = ("_by_method", "_gets", "_items", "_other_methods", "routes", "rules")
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self.rules = tuple(rules)
         self._by_method = {
             method: RuleTable(self.rules, methods)
             for method, methods in {
-                **{rule.method: {"*", rule.method} for rule in self.rules},
+                **{rule.method: {"*", rule.method} for rule in self.rules if rule.method != WEBSOCKET},
                 "GET": {"*", "GET"},
                 "HEAD": {"*", "GET", "HEAD"},
-                _PREFLIGHT: {"OPTIONS"},
+                PREFLIGHT: {"OPTIONS"},
+                HANDSHAKE: {"*", WEBSOCKET},
             }.items()
         }
         self._other_methods = RuleTable(self.rules, {"*"})
         self._gets = self._by_method["GET"]
         self._items = Items(self.rules)
+        self.routes = AppRoutes(None)
 
-    def for_app(self, app: object) -> ClassifyByRules:
+    def for_app(self, app: object, checked: Checked = nothing_wrong, first: First = nothing_first) -> ClassifyByRules:
         """The same, for the middleware that wraps `app`: its routes are known, also without an app in the scope. The
-        first request says which rules are for none of them."""
+        first request says which rules are for none of them, and calls `first`. `checked` says what is wrong with limits
+        that an endpoint declares."""
         bound = copy(self)
-        bound._items = Items(self.rules, app)
+        bound.routes = AppRoutes(app, checked)
+        bound._items = Items(self.rules, app, partial(first, bound.routes))
         return bound
 
     def __call__(self, scope: Scope) -> str | None:
         try:
-            path, root, method = scope["path"], scope.get("root_path"), scope.get("method", "GET")
+            path, root, method = scope["path"], scope.get("root_path"), scope.get("method", "")
             if root:
                 path = client_path(path, root)
             if method == "GET":
                 table = self._gets
             else:
-                method = method if method in _USUAL else _unusual(method, scope)
+                method = method if method in USUAL else unusual(method, scope)
                 table = self._by_method.get(method, self._other_methods)
             if _NOT_SIMPLE(path) or "//" in path:
                 return self._of_readings(scope, method) if is_odd(path) else self._of_letters(scope, method, path)
             plain = path.strip("/")
             segments = plain.split("/") if plain else []
             rule = table.find(segments)
+            if MADE:
+                return self._at_endpoint(scope, method, path, rule, segments, segments, self.routes.endpoint(scope))
             if rule is None and (method == "GET" or method == "HEAD"):
                 return self._items.operation(scope, root, path, segments, segments)
             if self._items.unread:
                 self._items.routes(scope)
-            return rule.operation if rule else _BY_METHOD.get(method, "search")
+            return rule.operation if rule else BY_METHOD.get(method, "search")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise explained(scope, error) from None
+
+    def _at_endpoint(
+        self,
+        scope: Scope,
+        method: str,
+        path: str,
+        rule: Rule | None,
+        segments: list[str],
+        folded: list[str],
+        endpoint: Endpoint | None,
+    ) -> str | None:
+        """By a rule, else by what the endpoint says, else by the shape."""
+        self._items.as_of(self.routes.changes)
+        if self._items.unread:
+            self._items.routes(scope)
+        if rule is not None:
+            operation = rule.operation
+        elif endpoint is not None and endpoint.operation is not None and method != PREFLIGHT:
+            operation = endpoint.operation
+        elif method == "GET" or method == "HEAD":
+            operation = self._items.operation(scope, scope.get("root_path"), path, segments, folded)
+        else:
+            operation = BY_METHOD.get(method, "search")
+        return operation if operation is None or endpoint is None else endpoint.named(operation)
+
+    def said_of(self, method: str, path: str, own: str) -> tuple[bool, str | None, str]:
+        """What the path of a route is, of which `own` is that in its router: whether by a rule, the operation, and by
+        what."""
+        method = HANDSHAKE if method == WEBSOCKET else method
+        texts = split_path(path)
+        segments = [_ANY if "{" in text else text for text in texts]
+        rule = self._by_method.get(method, self._other_methods).first(segments, [fold(text) for text in segments])
+        if rule is not None:
+            return True, rule.operation, "rule"
+        if method not in READING:
+            return False, BY_METHOD.get(method, "search"), "shape"
+        end = own.rstrip("/").rpartition("/")[2]
+        if _TAKES_ANY(end):
+            return False, COLLECTION, "guess"
+        return False, ITEM if "{" in end else COLLECTION, "shape"
 
     def _of_readings(self, scope: Scope, method: str) -> str | None:
         paths = readings(scope["path"], scope.get("root_path") or "", scope.get("raw_path"))
         if paths is None:
             found = self._all(method)
         else:
-            told_apart = {tuple(split_path(path)): path for path in reversed(paths)}
+            # to rules and shapes, paths of the same segments are one; to the app they are not
+            told_apart = {path if MADE else tuple(split_path(path)): path for path in reversed(paths)}
             found = [self._of_reading(scope, method, path) for path in reversed(told_apart.values())]
         charged = tuple(dict.fromkeys(name for one in found if one is not None for name in _operations_of(one)))
-        return Readings(charged) if len(charged) > 1 else next(iter(charged), None)
+        said = Readings(charged) if len(charged) > 1 else next(iter(charged), None)
+        if not MADE or said is None or (endpoint := self.routes.endpoint(scope)) is None:
+            return said
+        own = endpoint.operation
+        return endpoint.named(Readings((*charged, own)) if paths is None and own and own not in charged else said)
 
     def _of_letters(self, scope: Scope, method: str, path: str) -> str | None:
         """Of a path with capitals, or other characters that are read in one way."""
         plain = path.strip("/")
-        return self._any_case(scope, method, path, plain.split("/"), plain.lower().split("/"))
+        return self._any_case(scope, method, path, plain.split("/"), plain.lower().split("/"), scope["path"])
 
     def _of_reading(self, scope: Scope, method: str, path: str) -> str | None:
-        return self._any_case(scope, method, path, split_path(path), split_path(fold(path)))
+        return self._any_case(scope, method, path, split_path(path), split_path(fold(path)), path)
 
-    def _any_case(self, scope: Scope, method: str, path: str, segments: list[str], folded: list[str]) -> str | None:
+    def _any_case(
+        self, scope: Scope, method: str, path: str, segments: list[str], folded: list[str], routed: str
+    ) -> str | None:
         rule = self._by_method.get(method, self._other_methods).first(segments, folded)
+        if MADE:
+            endpoint = self.routes.endpoint(scope, routed)
+            return self._at_endpoint(scope, method, path, rule, segments, folded, endpoint)
         if rule is None and (method == "GET" or method == "HEAD"):
             return self._items.operation(scope, scope.get("root_path"), path, segments, folded)
         if self._items.unread:
             self._items.routes(scope)
-        return rule.operation if rule else _BY_METHOD.get(method, "search")
+        return rule.operation if rule else BY_METHOD.get(method, "search")
 
     def _all(self, method: str) -> list[str | None]:
         """Every operation that a request with this method may be."""
         table = self._by_method.get(method, self._other_methods)
-        shapes = ["detail_read", "search"] if method in _READING else [_BY_METHOD.get(method, "search")]
+        shapes = ["detail_read", "search"] if method in READING else [BY_METHOD.get(method, "search")]
         return [*shapes, *table.operations]
 
 
-def classify_for(classify: Classify, app: object) -> Classify:
-    """The same for the middleware that wraps `app`, if it is one that goes by the routes of an app."""
-    return classify.for_app(app) if isinstance(classify, ClassifyByRules) else classify
-
-
-def _unusual(method: str, scope: Scope) -> str:
-    method = str.upper(method)  # one server hands on "get" as it came, and some apps answer it
-    return _PREFLIGHT if method == "OPTIONS" and _is_preflight(scope) else method
-
-
-def _is_preflight(scope: Scope) -> bool:
-    """The Fetch standard, section 3.2.1: OPTIONS with Origin and Access-Control-Request-Method."""
-    names = {name for name, _ in scope["headers"]}
-    return b"origin" in names and b"access-control-request-method" in names
+def classify_for(
+    classify: Classify, app: object, checked: Checked = nothing_wrong, first: First = nothing_first
+) -> ClassifyByRules | ClassifyByOwn:
+    """The same for the middleware that wraps `app`: by its routes, or with what they say besides the operation."""
+    if isinstance(classify, ClassifyByRules):
+        return classify.for_app(app, checked, first)
+    return ClassifyByOwn(classify, AppRoutes(app, checked), first)
 
 
 def _operations_of(operation: str) -> tuple[str, ...]:

@@ -8,13 +8,18 @@ from difflib import get_close_matches
 from functools import cache
 
 from ratelimit.checks.values import EXEMPT
-from ratelimit.operations.paths import Segment, Table, Wild, folded_pattern, split_path
 from ratelimit.operations.routes import Routes
 from ratelimit.operations.rules import Rule
+from ratelimit.routes.declared import WEBSOCKET
+from ratelimit.routes.paths import Segment, Table, Wild, folded_pattern, split_path
 
 TOLD = 20  # rules in one line of the log
 
-_ROUTED = {"GET": ("GET",), "HEAD": ("GET", "HEAD"), **{m: (m,) for m in ("POST", "PUT", "PATCH", "DELETE")}}
+_ROUTED = {
+    "GET": ("GET",),
+    "HEAD": ("GET", "HEAD"),
+    **{method: (method,) for method in ("POST", "PUT", "PATCH", "DELETE", WEBSOCKET)},
+}
 
 _log = logging.getLogger("ratelimit")
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ratelimit.model import Scope
-from ratelimit.operations.declared import Declared, Route, declared
-from ratelimit.operations.paths import Table, fold, folded_pattern, path_below, split_path
+from ratelimit.routes.declared import Declared, Route, declared
+from ratelimit.routes.paths import Table, fold, folded_pattern, path_below, split_path
 
 _log = logging.getLogger("ratelimit")
 
@@ -36,15 +36,14 @@ class _Tables:
 class Routes:
     """What one app has said when it was read."""
 
-    __slots__ = ("_count", "_found", "_http", "_websocket", "length", "spelled_out")
+    __slots__ = ("_count", "_found", "_tables", "length", "spelled_out")
 
     def __init__(self, length: int, found: Declared) -> None:
         self.length = length  # of the list that the app has
         self._found = found
         self._count = sum(map(len, found.lists))
         # the app prefers a route that answers a GET to one before it that would say 405
-        self._http = _Tables(sorted((r for r in found.routes if r.http), key=lambda r: not r.answers("GET")))
-        self._websocket = _Tables([r for r in found.routes if r.websocket])
+        self._tables = _Tables(sorted((r for r in found.routes if r.http), key=lambda r: not r.answers("GET")))
         # the last segments of literal routes: whatever else a path ends in, no route says that it is no parameter
         last = [r.segments[-1] for r in found.routes if r.segments]
         self.spelled_out = frozenset(fold(segment) for segment in last if isinstance(segment, str))
@@ -54,13 +53,12 @@ class Routes:
 
         `path` is as the client sees it; `segments` are its own, `folded` the same or those of the folded path.
         """
-        tables = self._websocket if scope.get("type") == "websocket" else self._http
         if not root:
-            return tables.verdicts(segments, folded)
+            return self._tables.verdicts(segments, folded)
         # A middleware of a Mount sees the root_path of the mount, but perhaps the app that the mount is in
         for base in (root, scope.get("app_root_path")):
             if base is not None:
-                said = tables.verdicts(
+                said = self._tables.verdicts(
                     split_path(path_below(path, base)), split_path(path_below(fold(path), fold(base)))
                 )
                 if said != (None, None):

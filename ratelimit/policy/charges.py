@@ -7,12 +7,9 @@ their costs, the fixed parts of their keys, and where an override is found (over
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
 
-from ratelimit.checks import made
-from ratelimit.checks.values import MAX_CALLERS
-from ratelimit.ground.memo import Returning
+from ratelimit.ground.memo import Recent, Returning
 from ratelimit.model import (
     FOREVER,
     Charge,
@@ -25,29 +22,13 @@ from ratelimit.model import (
     Style,
 )
 from ratelimit.policy.keys import by_value, escaped, getter_of, memorable
-from ratelimit.policy.overrides import Matched, Override
-from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, listed
+from ratelimit.policy.overrides import Elsewhere, Matched, Override
+from ratelimit.policy.settings import IN_MEMORY, ONLY_HANDSHAKES, OnFailure, StoreSettings, Wait, WebSocketSettings
+from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, in_shadow, listed, of_route
 from ratelimit.policy.unknown import KnownOperations
+from ratelimit.routes.routed import Routed
 
-__all__ = ["OnFailure", "Override", "Policy", "StoreSettings"]
-
-OnFailure = Literal["allow", "deny", "local"]
-
-
-@dataclass(frozen=True, slots=True)
-class StoreSettings:
-    """Where counters live, and how long a request waits for them. The URL may hold a password, so no repr shows it.
-    `said` are those of these that a policy's file has, be it with the default."""
-
-    url: str = field(default="memory://", repr=False)
-    prefix: str = "ratelimit"  # of every key in Redis
-    timeout_ms: int = 100  # the longest a request waits for the store
-    on_failure: OnFailure = "allow"  # local: this process enforces the limits until the store is back
-    max_callers: int = MAX_CALLERS  # of memory://
-    said: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        made.store_settings(self.prefix, self.timeout_ms, self.on_failure, self.max_callers)
+__all__ = ["Elsewhere", "OnFailure", "Override", "Policy", "StoreSettings"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -56,7 +37,8 @@ class Policy:
 
     `origin` says where the policy comes from: two policies of one origin are the same policy. `operations` are those
     that `classify` may give besides the built-in ones and those that limits name: of any other it is said once in the
-    log that limits with `operations` do not count it. ValueError where the tiers contradict themselves.
+    log that limits with `operations` do not count it. `elsewhere` is what overrides say of limits that endpoints may
+    declare, `websocket` what messages of WebSockets are charged as. ValueError where the tiers contradict themselves.
     """
 
     tiers: Mapping[str, tuple[Limit, ...]]
@@ -66,9 +48,13 @@ class Policy:
     address: Callable[[Scope], str]
     overrides: tuple[Override, ...] = ()
     default_tier: str | None = None
-    store: StoreSettings = StoreSettings()
+    store: StoreSettings = IN_MEMORY
     origin: str = ""
     operations: frozenset[str] = frozenset()
+    waits: Mapping[str, Wait] = field(default_factory=dict)  # by tier; of the others a denial is told at once
+    websocket: WebSocketSettings = ONLY_HANDSHAKES
+    shadow: bool = False  # what endpoints declare denies nobody: RATELIMIT_MODE
+    elsewhere: tuple[Elsewhere, ...] = ()
     _compiled: Mapping[str, Tier] = field(init=False, repr=False)
     _matched: Matched = field(init=False, repr=False)
     _named: frozenset[str] = field(init=False, repr=False)  # operations; users' own names for others are without number
@@ -77,20 +63,25 @@ class Policy:
     _recent: Returning[tuple[object, ...], tuple[Charge, ...]] = field(init=False, repr=False)
     _by_object: Returning[tuple[int, str], tuple[Identity, tuple[Charge, ...]]] = field(init=False, repr=False)
     _instead: Instead = field(init=False, repr=False)
+    _shadows: Recent[int, tuple[Limit, Limit]] = field(init=False, repr=False)  # held, so that no id is another's
 
     def __post_init__(self) -> None:
         if self.default_tier is not None and self.default_tier not in self.tiers:
             raise ValueError(f'default_tier is "{self.default_tier}", but the policy has only {listed(self.tiers)}')
+        if unknown := set(self.waits) - set(self.tiers):
+            raise ValueError(f"waits names {listed(sorted(unknown))}, but the policy has only {listed(self.tiers)}")
         compiled = {name: compile_tier(name, limits) for name, limits in self.tiers.items()}
         object.__setattr__(self, "_compiled", compiled)
         object.__setattr__(self, "_named", frozenset().union(*[tier.by_operation for tier in compiled.values()]))
-        object.__setattr__(self, "_operations", KnownOperations(self.operations, self._named, self.classify))
+        declared = self.operations | ({self.websocket.messages} if self.websocket.messages else frozenset())
+        object.__setattr__(self, "_operations", KnownOperations(declared, self._named, self.classify))
         object.__setattr__(self, "_matched", Matched(self.overrides))
         object.__setattr__(self, "_telling", getter_of(_told_apart_by(self.tiers, self.overrides)))
         object.__setattr__(self, "_recent", Returning())
         # Built-in identification gives the same object again. The entry holds it: its id is not another's meanwhile.
         object.__setattr__(self, "_by_object", Returning())
         object.__setattr__(self, "_instead", Instead(tuple(self.tiers), self.default_tier))
+        object.__setattr__(self, "_shadows", Recent())
 
     def charges(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
         """What a request takes, in the order of the tier's limits; with Readings, the most that one of them takes.
@@ -109,6 +100,10 @@ class Policy:
         if self._is_memorable(identity, operation):
             self._by_object.put((id(identity), operation), (identity, charges), who=(identity.root, operation))
         return charges
+
+    def applying(self, tier: str, operation: str) -> tuple[Limit, ...]:
+        """The limits that an operation reaches in a tier, with those that its endpoint declares."""
+        return tuple([counter.limit for counter in self._counters(self._compiled[tier], operation)])
 
     def limits_of(self, identity: Identity) -> tuple[str, ...]:
         """The names of the limits of a caller's tier, whatever operations they are for. LookupError as `charges`."""
@@ -133,6 +128,12 @@ class Policy:
         tier = self._compiled.get(name) if name is not None else None
         return (tier, identity) if tier is not None else self._tier_of(self._instead.of(identity))
 
+    def wait_of(self, identity: Identity) -> tuple[str, Wait | None]:
+        """The tier that counts for a caller, and how long its denied requests may wait."""
+        _, identity = self._tier_of(identity)
+        tier = identity.tier or self.default_tier or ""
+        return tier, self.waits.get(tier)
+
     def _by_fields(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
         named = operation if operation in self._named or isinstance(operation, Readings) else None
         if named is None and self._named and operation not in self._operations.names:
@@ -140,7 +141,8 @@ class Policy:
         attributes = by_value(identity.attributes) if identity.attributes else ()
         if attributes is None:
             return self._charges(identity, operation)
-        asked = named, identity.root, self._telling(identity), attributes
+        told_apart = identity[:-1] if type(operation) is Routed else self._telling(identity)
+        asked = named, identity.root, told_apart, attributes
         charges = self._recent.get(asked)
         if charges is None:
             charges = self._charges(identity, operation)
@@ -153,8 +155,7 @@ class Policy:
         tier = self._compiled.get(tier_name) if tier_name is not None else None
         if tier is None:
             return self._by_fields(self._instead.of(identity), operation)
-        read_as = operation.operations if isinstance(operation, Readings) else (operation,)
-        return self._made(identity, tier.counters(read_as))
+        return self._made(identity, self._counters(tier, operation))
 
     def _made(self, identity: Identity, counters: Sequence[Counter]) -> tuple[Charge, ...]:
         root_kind, root_name = identity.root
@@ -165,6 +166,23 @@ class Policy:
             Charge(c.limit, c.key(root, root_kind, identity), c.cost, _maxes(c.limit, overrides, identity.attributes))
             for c in counters
         )
+
+    def _counters(self, tier: Tier, operation: str) -> tuple[Counter, ...]:
+        counters = tier.counters(operation.operations if isinstance(operation, Readings) else (operation,))
+        if isinstance(operation, Routed):
+            self._operations.tell_of(operation.operations)
+            counters = of_route(counters, operation)
+            if self.shadow:
+                counters = tuple([replace(counter, limit=self._in_shadow(counter.limit)) for counter in counters])
+        return counters
+
+    def _in_shadow(self, limit: Limit) -> Limit:
+        """The same object again for the same: by it stores tell terms apart."""
+        known = self._shadows.get(id(limit))
+        if known is None:
+            known = limit, in_shadow(limit)
+            self._shadows.put(id(limit), known)
+        return known[1]
 
     def _is_memorable(self, identity: Identity, operation: str) -> bool:
         """Not under a tier that is not there: what is remembered is the tier's in its place, so each request comes by

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from itertools import chain
 from time import monotonic
 
 from ratelimit.ground.printable import in_a_line
-from ratelimit.model import ANONYMOUS, Identity, Limit
+from ratelimit.model import ANONYMOUS, FOREVER, Concurrency, Identity, Limit
 from ratelimit.policy.keys import caller, ended, escaped, label_of, period_of, value_of
+from ratelimit.routes.routed import Routed
 
 logger = logging.getLogger("ratelimit")
 
@@ -89,6 +91,30 @@ def _counter(limit: Limit, cost: int) -> Counter:
         f":{escaped('limit', limit.name)}:{period_of(limit.kind)}",
         tuple((kind, label_of(kind)) for kind in limit.per if kind != "identity"),
     )
+
+
+def of_route(counters: tuple[Counter, ...], operation: Routed) -> tuple[Counter, ...]:
+    """With the limits that an endpoint declares after those of the tier, and its units times what they cost."""
+    counters += _counters(operation.limits, None)
+    if operation.units == 1:
+        return counters
+    return tuple([_times(counter, operation.units) for counter in counters])
+
+
+def in_shadow(limit: Limit) -> Limit:
+    """The limit as one that is counted and denies nobody; one that is off stays off."""
+    if limit.mode == "off":
+        return limit
+    made = copy(limit)  # not made anew: it was checked as its file has it
+    object.__setattr__(made, "mode", "shadow")
+    return made
+
+
+def _times(counter: Counter, units: int) -> Counter:
+    limit = counter.limit
+    if isinstance(limit.kind, Concurrency) or limit.counts == "requests":
+        return counter
+    return replace(counter, cost=min(counter.cost * units, FOREVER))
 
 
 class Instead:

@@ -89,7 +89,8 @@ class Held:
         self._asking = 0  # calls of `receive` by the app that go on
         self._body_read: bool | None = None  # to its end; None: as its headers say whether there is one
         self._hung_up = False
-        slots.hold(self._leases, self._look)
+        if self._leases:
+            slots.hold(self._leases, self._look)
 
     async def send(self, message: Message) -> None:
         if self._leases and _is_last(message):
@@ -113,6 +114,18 @@ class Held:
         if isinstance(received, Exception):
             raise received
         return received
+
+    async def take(self, decision: Decision, slots: Leases) -> None:
+        """Hold what this decision gave, in the place of what is held."""
+        before, to = self._leases, self._slots
+        self._decision, self._leases, self._slots = decision, decision.leases, slots
+        if self._leases:
+            slots.hold(self._leases, self._look)
+        if self._hung_up:
+            self._hung_up = False
+            self._hang_up()
+        if before:
+            await to.release(before)
 
     async def end(self) -> None:
         """The app call has returned or raised."""

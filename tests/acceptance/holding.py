@@ -11,7 +11,8 @@ from contextlib import suppress
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from ratelimit import RateLimitMiddleware, parse_policy
 
@@ -42,6 +43,12 @@ async def stubborn(request: Request) -> Response:
     return StreamingResponse(chunks())
 
 
+async def live(websocket: WebSocket) -> None:
+    """Says nothing, until its client has gone."""
+    await websocket.accept()
+    await websocket.receive()
+
+
 async def stall(request: Request) -> Response:
     """Blocks the event loop, as a careless app does."""
     time.sleep(float(request.query_params["seconds"]))  # noqa: ASYNC251
@@ -49,6 +56,9 @@ async def stall(request: Request) -> Response:
 
 
 app = Starlette(
-    routes=[Route("/health", health), Route("/stream", stream), Route("/stubborn", stubborn), Route("/stall", stall)]
+    routes=[
+        *(Route("/health", health), Route("/stream", stream), Route("/stubborn", stubborn), Route("/stall", stall)),
+        WebSocketRoute("/live", live),
+    ]
 )
 app.add_middleware(RateLimitMiddleware, policy=parse_policy(os.environ["RATELIMIT_TEST_POLICY"], "holding"))

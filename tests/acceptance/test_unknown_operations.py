@@ -15,7 +15,7 @@ LISTING = '{ name = "all", rate = "9/minute" }, { name = "s", rate = "9/minute",
 TABLE = '{ name = "all", rate = "9/minute", cost = { export = 5 } }'
 EXPORT = "[operations]\nexport = []\n"
 DECLARED = "[operations]\nbatch = []\nexempt = []\n"
-BUILT_IN = "create, detail_read, heavy_write, search, write"
+BUILT_IN = "connect, create, detail_read, heavy_write, search, write"
 
 
 @pytest.fixture
@@ -44,7 +44,12 @@ def told(name: str, known: str, hint: str = ".") -> str:
         (LISTING, "", "Search", [told("Search", BUILT_IN, '; did you mean "search"?')]),
         (LISTING, "", "", [told("", BUILT_IN)]),
         (LISTING, "", "exempt", [told("exempt", BUILT_IN, "; did you mean None, which is exempt?")]),
-        (TABLE, EXPORT, "reindex", [told("reindex", "create, detail_read, export, heavy_write, search, write")]),
+        (
+            TABLE,
+            EXPORT,
+            "reindex",
+            [told("reindex", "connect, create, detail_read, export, heavy_write, search, write")],
+        ),
         (TABLE, EXPORT, "export", []),
         (LISTING, DECLARED, "batch", []),
         (LISTING, "", "write", []),

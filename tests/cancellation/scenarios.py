@@ -20,6 +20,11 @@ NOTHING_LEFT = LIMITS.replace("100000/month", "0/month")
 NO_CAP = LIMITS.partition('{ name = "cap"')[0]
 ON_SERVERS = ("valkey", "redis", "cluster")
 
+OF_REQUESTS = LIMITS.replace(" }", ', operations = ["connect", "detail_read", "search"] }')
+MESSAGES = OF_REQUESTS + ', { name = "messages", rate = "100000/day", operations = ["message"] }'
+NONE = MESSAGES.replace('messages", rate = "100000', 'messages", rate = "0')
+FEW = MESSAGES.replace('messages", rate = "100000/day"', 'messages", rate = "1/3 seconds", precision = 1')
+
 START = {"type": "http.response.start", "status": 200, "headers": []}
 CHUNK = {"type": "http.response.body", "body": b"ab", "more_body": True}
 LAST = {"type": "http.response.body", "body": b"ab"}
@@ -56,6 +61,28 @@ async def raises_late(scope: Scope, receive: Any, send: Any) -> None:
     raise RuntimeError("the app's own")
 
 
+async def accepts(scope: Scope, receive: Any, send: Any) -> None:
+    """A connection: each message that it is handed, and then its close."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (await receive())["type"] == "websocket.receive":
+        scope["test.handed"].append(1)
+        await send({"type": "websocket.send", "text": "a"})
+    await send({"type": "websocket.close"})
+    await turn()
+
+
+async def rejects(scope: Scope, receive: Any, send: Any) -> None:
+    await turn()
+    await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+    await send({"type": "websocket.http.response.body", "body": b"ab"})
+
+
+async def leaves(scope: Scope, receive: Any, send: Any) -> None:
+    await send({"type": "websocket.close"})
+    await turn()
+
+
 async def later(identity: Identity | None) -> Identity | None:
     await turn()
     return identity
@@ -89,6 +116,8 @@ class Scenario:
     full: bool = False  # the server reads nothing more when the app is called
     moving: bool = False  # keys of the caller are in two places
     charged: bool = True
+    answers: bool = True  # of a handshake: the server has the extension for that
+    on_excess: str = ""  # of messages; "" are not limited
     neighbours: bool = True
     trouble: Trouble = field(default=lambda site: nullcontext())  # from when the request is made until it has ended
     on_suspension: Callable[[Site, list[Place]], None] = field(default=lambda site, places: None)
@@ -106,7 +135,14 @@ ALL = (
     Scenario("denied", answers, NOTHING_LEFT, charged=False),
     Scenario("asked for who is calling", answers, late=True),
     Scenario("exempt", answers, path="/exempt", late=True, charged=False),
-    Scenario("a websocket", answers, type="websocket", charged=False),
+    Scenario("a websocket", accepts, type="websocket"),
+    Scenario("a websocket that is answered", rejects, type="websocket"),
+    Scenario("a websocket that is closed", leaves, type="websocket"),
+    Scenario("a websocket denied", accepts, NOTHING_LEFT, type="websocket", charged=False),
+    Scenario("a websocket denied by a close", accepts, NOTHING_LEFT, type="websocket", charged=False, answers=False),
+    Scenario("messages", accepts, MESSAGES, type="websocket", on_excess="close"),
+    Scenario("messages too much", accepts, NONE, type="websocket", on_excess="close"),
+    Scenario("messages that wait", accepts, FEW, type="websocket", on_excess="wait", trouble=troubles.short_waits),
     Scenario("no connection yet", answers, cold=True, stores=ON_SERVERS),
     *[
         Scenario(name, app, full=True, on_suspension=troubles.go_on_when_it_waits, stores=ON_SERVERS)
@@ -130,7 +166,8 @@ ALL = (
 
 
 def policy_of(scenario: Scenario) -> Policy:
-    made = policy(scenario.limits)
+    table = f'[websocket]\nmessages = "message"\non_excess = "{scenario.on_excess}"' if scenario.on_excess else ""
+    made = policy(scenario.limits, table)
     return asked_late(made) if scenario.late else made
 
 
@@ -144,6 +181,17 @@ def more_of(scenario: Scenario) -> dict[str, Any]:
 async def receive() -> Message:
     await turn()
     return {"type": "http.request"}
+
+
+def connection() -> Callable[[], Awaitable[Message]]:
+    """The `receive` of one with three messages."""
+    kinds = ["connect", "receive", "receive", "receive"]
+
+    async def receive() -> Message:
+        await turn()
+        return {"type": f"websocket.{kinds.pop(0) if kinds else 'disconnect'}", "text": "a"}
+
+    return receive
 
 
 async def quietly(request: Awaitable[None]) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count
 from typing import get_args
@@ -25,7 +25,7 @@ from ratelimit.stores.routing.router import Router
 from tests import clusters, servers
 from tests.acceptance import ANA, BEN, scope_of
 from tests.cancellation import ROOT, Cancellation, Place, When, waits
-from tests.cancellation.scenarios import ALL, ON_SERVERS, Scenario, more_of, policy_of, quietly, receive
+from tests.cancellation.scenarios import ALL, ON_SERVERS, Scenario, connection, more_of, policy_of, quietly, receive
 from tests.cancellation.troubles import Site, full, pauses
 from tests.stores.clustered import slot
 
@@ -45,9 +45,20 @@ ELSEWHERE = {
     ("answers/inside.py", "Response.send"): "tests/control/test_cancelled.py",
     ("answers/inside.py", "Response.end"): "of that",
     ("opening.py", "refused"): "at start",
+    ("switch.py", "refusing_nobody.lenient"): "before a store is asked, as identify itself",
+    ("waiting/turns.py", "Turns.waited"): "of who waits: tests/waiting/test_cancelled.py",
+    ("waiting/turns.py", "Turns._turn"): "of who waits",
+    ("waiting/turns.py", "Turns._too_long"): "of who waits",
+    ("waiting/turns.py", "_InLine.acquire"): "of who waits",
+    ("waiting/turns.py", "Turns.closing.received"): "at start and shutdown",
+    ("waiting/line.py", "Waiter.woken"): "of who waits",
+    ("waiting/watch.py", "Watch._listen"): "a task of its own",
+    ("waiting/watch.py", "Watch._handed_on"): "of the app by itself",
+    ("middleware.py", "await self._turns.waited(decision, charges, identity, scope, receive)"): "of who waits",
     ("slots/ending.py", "_give_back"): "at the end of the process",
     ("slots/holding.py", "GivenHere.release"): "without a store, where nothing is waited for",
     ("slots/holding.py", "Held._listen"): "a task of its own",
+    ("slots/holding.py", "Held.take"): "of a caller who is known later: tests/control/test_cancelled.py",
     (
         "slots/holding.py",
         "await ended(self._listening)",
@@ -57,6 +68,7 @@ ELSEWHERE = {
     ("slots/leases.py", "Leases.give_all_back"): "at the end of the process",
     ("ground/loops.py", "ended"): "of requests that run for half a lease",
     ("ground/loops.py", "stopped"): "of these requests, and at shutdown",
+    ("ground/loops.py", "pause"): "for seconds, in whose place a turn is put: tests/websockets/test_messages.py",
     ("slots/renewals.py", "Renewals.close"): "at shutdown",
     ("slots/renewals.py", "Renewals._renew"): "a task of its own, which no request waits for",
     ("ground/trio_loop.py", "TrioTask.wait"): "on trio: tests/acceptance/test_trio.py",
@@ -94,6 +106,10 @@ ELSEWHERE = {
     ("stores/routing/router.py", "Router.in_slices.of_one"): "of that task",
     ("stores/routing/router.py", "Router.call"): "of that task, and of what an app settles by itself",
     ("stores/routing/lease_writes.py", "LeaseWrites.renew.renewed"): "of the task that renews",
+    (
+        "websockets/handshake.py",
+        "await self._send({'type': START, 'status': 403, 'headers': (), _SAID: message})",
+    ): "of a handshake that the app rejects: it is told by what follows, and nothing is sent",
     **{("stores/redis.py", f"RedisStore.{verb}"): "of an app by itself" for verb in VERBS},
     **{("stores/routing/units.py", f"Units.{verb}"): "of an app by itself" for verb in VERBS},
     ("stores/routing/units.py", "Units.reset.forget"): "of that",
@@ -109,7 +125,9 @@ ELSEWHERE = {
     ("stores/fallback/gate.py", "NodeGate.call"): "of the task that settles",
     ("stores/fallback/gate.py", "NodeGate.call_there"): "of the task that settles",
 }
-FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py") if path.parent.name != "control")
+FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+# Not those of tests/control/test_cancelled.py, nor what no request but a test's comes through.
+FILES = [file for file in FILES if not file.startswith(("control/", "fastapi/", "testing/"))]
 IN_THE_BACKGROUND = {"Link._run", "ClusterNodes._learn", "ClusterNodes._ask"}
 
 
@@ -141,11 +159,16 @@ class Attempt:
     cancellation: Cancellation
     entered: bool = False
     ended: bool = False
+    handed: list[int] = field(default_factory=list)  # messages of a connection that the app has had
 
     async def run(self) -> None:
         limiter = self.site.limiter
         scope = scope_of(self.scenario.path, api_key=ANA)
         scope["type"] = self.scenario.type
+        scope["test.handed"] = self.handed
+        if self.scenario.answers:
+            scope["extensions"] = {"websocket.http.response": {}}
+        receiving = connection() if self.scenario.type == "websocket" else receive
 
         async def send(message: Message) -> None:
             await asyncio.sleep(0)
@@ -154,7 +177,7 @@ class Attempt:
         neighbours = [Neighbour(limiter) for _ in range(2 * self.scenario.neighbours)]
         for neighbour in neighbours[:1]:
             neighbour.ask()
-        request = self.cancellation.task(limiter(scope, receive, send))
+        request = self.cancellation.task(limiter(scope, receiving, send))
         for neighbour in neighbours[1:]:
             neighbour.ask()
         with self.scenario.trouble(self.site):
@@ -193,11 +216,11 @@ class Neighbour:
         return decision.states[0].used
 
 
-async def used(limiter: RateLimitMiddleware) -> list[int]:
+async def used(limiter: RateLimitMiddleware, operation: str = "search") -> list[int]:
     """What ana has used of each limit, by the store, behind all that was sent before."""
     identity = limiter.policy.identify(scope_of("/items/7", api_key=ANA))
     identity = identity if isinstance(identity, tuple) else await identity
-    charges = limiter.policy.charges(identity, "search")
+    charges = limiter.policy.charges(identity, operation)
     decision = await limiter.store.acquire(tuple([replace(charge, cost=0) for charge in charges]))
     return [state.used for state in decision.states]
 
@@ -223,6 +246,7 @@ async def walk(scenario: Scenario, site: Site, when: When) -> set[Place]:
     reached: set[Place] = set()
     for at in count(1):
         before = [] if scenario.moving else await without_slots(site.limiter)
+        told = await used(site.limiter, "message") if scenario.on_excess else []
         if scenario.cold:
             await site.limiter.store.close()
         cancellation = Cancellation(at, when, lambda places: scenario.on_suspension(site, places))
@@ -230,6 +254,8 @@ async def walk(scenario: Scenario, site: Site, when: When) -> set[Place]:
         await attempt.run()
         if not scenario.moving:
             check(attempt, before, await without_slots(site.limiter))
+        if scenario.on_excess == "close":
+            check_messages(attempt, told, await used(site.limiter, "message"))
         reached |= set(cancellation.places)
         if not cancellation.places:
             break
@@ -264,6 +290,15 @@ def check(attempt: Attempt, before: list[int], after: list[int]) -> None:
         assert rate == 1
     else:
         assert rate in ((0, 1) if at_acquire(attempt.cancellation.places) else (0,))
+
+
+def check_messages(attempt: Attempt, before: list[int], after: list[int]) -> None:
+    """Each that the app was handed was charged, and no other but one that the store was asked for just then."""
+    (charged,) = [now - then for now, then in zip(after, before, strict=True)]
+    (asked,) = [wait for wait in waits("websockets/messages.py") if "acquire" in wait.text]
+    handed = len(attempt.handed)
+    maybe = any(map(asked.holds, attempt.cancellation.places))
+    assert charged in ((handed, handed + 1) if maybe else (handed,))
 
 
 def new_site(scenario: Scenario, server: Server) -> Site:

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from signal import SIGCONT, SIGSTOP
 from typing import Any
 
+import pytest
+
 from ratelimit import RateLimitMiddleware
 from ratelimit.model import Scope
 from ratelimit.stores.connection.socket import command
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.routing.nodes import ClusterNodes
+from ratelimit.websockets import messages
 from tests import clusters, servers
 from tests.cancellation import Place, waits
 from tests.stores import nodes_of
@@ -67,6 +70,14 @@ def not_looked_at(site: Site) -> Iterator[None]:
         yield
     finally:
         nodes.masters, nodes._looked_at = known, float("-inf")
+
+
+@contextmanager
+def short_waits(site: Site) -> Iterator[None]:
+    """Messages wait for a turn of the loop, as often as they would by the clock."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(messages, "pause", lambda seconds: asyncio.sleep(0))
+        yield
 
 
 (PAUSE,) = [wait for wait in waits("stores/routing/router.py") if wait.function == "pause"]

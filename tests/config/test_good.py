@@ -11,7 +11,7 @@ from ratelimit.identity import IdentifyByApiKey, hash_api_key
 from ratelimit.identity.address import ClientAddress
 from ratelimit.model import FOREVER, Concurrency, Identity, Quota, Rate
 from ratelimit.operations import ClassifyByRules
-from ratelimit.policy import Policy, StoreSettings
+from ratelimit.policy import Policy, StoreSettings, Wait, WebSocketSettings
 from ratelimit.stores import open_store
 from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders
 
@@ -130,6 +130,12 @@ def test_reserve() -> None:
     assert [charge.key for charge in without.charges(acme, "search")] == keys
 
 
+def test_wait() -> None:
+    """Of the tiers that say so, for how long and how many; of the others nobody waits."""
+    assert good("wait").waits == {"basic": Wait(2_000, 1_000), "premium": Wait(250, 100)}
+    assert good("everything").waits == {}
+
+
 def test_hold() -> None:
     """Units can be held of the limits that say so and of no other, and a counter is the same with and without."""
     tiers = good("hold").tiers
@@ -156,6 +162,12 @@ def test_outcomes() -> None:
     assert not any(
         limit.charge_on or limit.refund_on for limits in good("everything").tiers.values() for limit in limits
     )
+
+
+def test_websocket() -> None:
+    """Messages are charged as the operation that the file names, and are not limited where it names none."""
+    assert good("websocket").websocket == WebSocketSettings("message", "drop")
+    assert good("everything").websocket == WebSocketSettings(None, "close")
 
 
 def test_every_field_of_an_override() -> None:

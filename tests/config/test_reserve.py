@@ -14,7 +14,7 @@ from ratelimit.config.grammar.valid import read_valid
 from ratelimit.model import Concurrency, Identity
 
 NOBODY = Identity(ip="192.0.2.7", tier="anonymous")
-OPERATIONS = ("detail_read", "search", "create", "write", "heavy_write", "exports")
+OPERATIONS = ("detail_read", "search", "create", "write", "connect", "heavy_write", "exports")
 
 
 def a_limit(dice: random.Random, name: str) -> dict[str, Any]:

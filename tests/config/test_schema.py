@@ -158,6 +158,9 @@ BEYOND = {
     "timezone-far",
     "timezone-near-localtime",
     "timezone-of-the-machine",
+    "wait-up-to-long",
+    "wait-up-to-zero",
+    "websocket-messages-exempt",
 }
 
 

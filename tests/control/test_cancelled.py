@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from typing import Any, get_args
 
 import pytest
 
-from ratelimit import MemoryStore, RateLimitMiddleware, RedisStore, parse_policy
+from ratelimit import Identity, MemoryStore, RateLimitMiddleware, RedisStore, parse_policy
 from ratelimit.control.control import Control
+from ratelimit.control.deferred import deferred
 from ratelimit.model import Message, Receive, Scope, Send
 from tests.acceptance import scope_of
 from tests.cancellation import ROOT, Cancellation, Place, When, waits
@@ -26,9 +28,13 @@ limits = [
   { name = "tokens", rate = "1000/day", cost = 0, hold = true },
   { name = "free", quota = "100000/month", refund_on = ["200", "500", "429"] },
 ]
+
+[tiers.basic]
+limits = [{ name = "requests", rate = "100000/day" }, { name = "at once", concurrency = 5 }]
 """,
     "cancelled",
 )
+ANA = Identity(user="ana", tier="basic")
 # What no cancelled request can be suspended in, by the function or by the text, and why.
 ELSEWHERE = {
     ("control/account.py", "Account.finished.run"): "a task of its own, which goes on",
@@ -36,6 +42,16 @@ ELSEWHERE = {
     ("control/account.py", "Account.close"): "at shutdown",
     ("control/account.py", "await work()"): "in memory, where nothing is waited for; or of that task",
     ("control/hold.py", "Holding._ask"): "of that task",
+    ("control/late.py", "Late._go_back"): "of such a task",
+    **dict.fromkeys(
+        [
+            ("control/late.py", "Late._decided"),
+            ("control/deferred.py", "Door.take"),
+            ("control/deferred.py", "await on_decided(failure, of_address)"),
+            ("control/deferred.py", "await held.end()"),
+        ],
+        "of slots that go back, where a server reads nothing: tests/cancellation has that",
+    ),
     ("control/hold.py", "Holding._tell"): "of that task",
 }
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "control").glob("*.py"))
@@ -79,7 +95,11 @@ async def raises(control: Control, send: Send) -> None:
     raise ZeroDivisionError
 
 
-APPS = (holds, streams, denied, returns, refunds, raises)
+async def decides(control: Control, send: Send) -> None:
+    await control.decide(ANA)
+
+
+APPS = (decides, holds, streams, denied, returns, refunds, raises)
 
 
 def limiter(handle: Any, store: Any) -> RateLimitMiddleware:
@@ -90,7 +110,7 @@ def limiter(handle: Any, store: Any) -> RateLimitMiddleware:
             await send(START)
             await send({"type": "http.response.body", "body": b"ab"})
 
-    return RateLimitMiddleware(app, POLICY, store=store)
+    return RateLimitMiddleware(app, POLICY, store=store, identify=deferred() if handle is decides else None)
 
 
 async def receive() -> Message:
@@ -106,6 +126,17 @@ async def used(limited: RateLimitMiddleware) -> dict[str, int]:
     store: Any = limited.store
     charges = limited.policy.named(ADDRESS, limited.policy.limits_of(ADDRESS))
     return {state.limit.name: state.used for state in (await store.peek(charges, 0)).states}
+
+
+async def slots(limited: RateLimitMiddleware) -> int:
+    """That ana holds, once nothing is on its way any more."""
+    charges = tuple([replace(charge, cost=0) for charge in POLICY.charges(ANA, "search")])
+    for _ in range(100):
+        held = (await limited.store.acquire(charges)).states[1].used
+        if not held:
+            break
+        await asyncio.sleep(0.01)
+    return held
 
 
 async def settled(limited: RateLimitMiddleware) -> dict[str, int]:
@@ -129,6 +160,7 @@ async def walk(handle: Any, store: Any, when: When) -> set[Place]:
         assert after["requests"] - before["requests"] in (0, 1)
         assert after["free"] - before["free"] in (0, 1)
         assert limited._account.pending._of == {}
+        assert await slots(limited) == 0
         assert not any(held._due or held._timer for held in limited._leases._held.values())
         reached |= set(cancellation.places)
         if not cancellation.places:

@@ -13,12 +13,24 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.testclient import TestClient
 
-from ratelimit import Limit, Policy, Rate, RateLimitMiddleware, StoreUnavailable, hash_api_key, parse_policy
-from ratelimit.fastapi import RateLimit, document
+from ratelimit import (
+    Limit,
+    Policy,
+    Rate,
+    RateLimitMiddleware,
+    StoreUnavailable,
+    hash_api_key,
+    operation,
+    parse_policy,
+)
+from ratelimit.fastapi import RateLimit, document, limit
 from ratelimit.model import Answer
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.styles.ietf import Ietf
 from tests.acceptance import ANA, BEN
+from tests.routes import marks_forgotten
+
+__all__ = ["marks_forgotten"]
 
 STYLES = [
     'style = "facturapi"',
@@ -336,6 +348,42 @@ def test_own_operations(own: str) -> None:
     classify = {"raises": raises, "async": later, "nonsense": nonsense, "known": known}[own]
     told = resolved(app_of(classify=classify).openapi(), "/things", "get")
     assert ("429" in told, "403" in told) == (own != "known", True)
+
+
+def test_what_endpoints_say() -> None:
+    """A limit that an endpoint declares is told there and nowhere else; units may be no number, or above any max."""
+    app = FastAPI()
+
+    def exports() -> list[str]:
+        return []
+
+    def plain() -> list[str]:
+        return []
+
+    @operation("batch", units=lambda request: int(request.headers["x-size"]))
+    def batch() -> list[str]:
+        return []
+
+    @operation("batch", units=5)
+    def fixed() -> list[str]:
+        return []
+
+    app.add_api_route("/exports", exports, dependencies=[Depends(limit("5/hour", name="exports"))])
+    app.add_api_route("/plain", plain)
+    app.add_api_route("/batch", batch)
+    app.add_api_route("/fixed", fixed)
+    app.add_middleware(
+        RateLimitMiddleware,
+        policy=parse_policy(
+            "[operations]\nbatch = []\n"
+            '[tiers.anonymous]\nlimits = [{ name = "batches", rate = "9/minute", operations = ["batch"] }]'
+        ),
+    )
+    document(app)
+    found = {path: {*methods["get"]["responses"]} - {"200"} for path, methods in app.openapi()["paths"].items()}
+    assert found == {"/exports": {"429"}, "/plain": set(), "/batch": {"400", "403", "429"}, "/fixed": {"429"}}
+    told = json.dumps(app.openapi()["components"]["responses"])
+    assert "The number of units" in told
 
 
 def test_own_style() -> None:

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ratelimit.operations import ClassifyByRules, Rule, paths
+from ratelimit.model import Readings
+from ratelimit.operations import ClassifyByRules, Rule
+from ratelimit.routes import paths
 
 RULES = (
     ("GET /health", "exempt"),
@@ -196,11 +198,28 @@ def test_rules_see_the_path_of_the_client(root_path: str | None, path: str, oper
     assert classify(scope("GET", path, root_path=root_path)) == operation
 
 
-def test_a_websocket_handshake_is_a_get() -> None:
-    """Rules of GET and of any method take the handshake of a WebSocket, which goes by its shape otherwise."""
-    classify = classifier(("GET /live", "stream"))
-    for path, operation in (("/live", "stream"), ("/rooms/17", "detail_read"), ("/rooms", "search")):
+def test_a_handshake_of_a_websocket() -> None:
+    """Rules of the method WEBSOCKET and of any method take it, and no others; otherwise it is `connect`, whatever its
+    path, however that is written."""
+    classify = classifier(
+        ("GET /live", "stream"), ("WEBSOCKET /feed/{id}", "feed"), ("* /any", "any"), ("WEBSOCKET /free", "exempt")
+    )
+    for path, operation in (
+        *(("/live", "connect"), ("/rooms/17", "connect"), ("/rooms", "connect"), ("/", "connect")),
+        *(("/feed/7", "feed"), ("/FEED/7", "feed"), ("/feed//7", "feed"), ("/any", "any"), ("/free", None)),
+        *(("/Free", "connect"), ("/free/../feed/7", Readings(("connect", "feed")))),
+    ):
         assert classify({"type": "websocket", "path": path, "headers": []}) == operation
+
+
+def test_a_request_is_no_handshake() -> None:
+    """A request of HTTP whose method is WEBSOCKET is of another method, which no rule of handshakes takes; one without
+    a method is a GET."""
+    classify = classifier(("WEBSOCKET /free", "exempt"), ("* /any", "any"))
+    for method in ("WEBSOCKET", "websocket", "handshake"):
+        assert classify(scope(method, "/free")) == "search"
+        assert classify(scope(method, "/any")) == "any"
+    assert classify({"type": "http", "path": "/rooms/17", "headers": []}) == "detail_read"
 
 
 @pytest.mark.parametrize(

@@ -11,18 +11,21 @@ from typing import Any
 import uvloop
 from redis import Redis
 
-from ratelimit.model import FOREVER, Charge, Concurrency, Decision, Lease, Limit, Quota, Rate
+from ratelimit.model import Charge, Concurrency
 from ratelimit.stores.batching.queue import DecisionQueue
 from ratelimit.stores.lua.scripts import NAMES, Script
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.records.record import FIRST, WIDTH, joined, opened
 from ratelimit.stores.redis import RedisStore, _Side
 from ratelimit.stores.routing.router import Router
+from ratelimit.testing.contract import subject
+from ratelimit.testing.contract.subject import charge as charge
+from ratelimit.testing.contract.subject import quota as quota
+from ratelimit.testing.contract.subject import rate as rate
 from tests.servers import Server
 
 CLOCK_LINE = "local time = redis.call('TIME')"
 STORES = ("memory", "fakeredis", "valkey", "redis")
-COUNT_UNITS = STORES  # those that have peek, charge, refund, hold, settle and reset
 _LOADED = {name: Script.load(name) for name in NAMES}
 SCRIPTS = {name: script for name, script in _LOADED.items() if CLOCK_LINE in script.text}  # those that go by the clock
 _prefixes = (f"test{number}" for number in count())
@@ -60,7 +63,7 @@ def forget(store: MemoryStore) -> None:
 BY_KEY = {name: by_key(script) for name, script in SCRIPTS.items()}
 
 
-class Subject:
+class Subject(subject.Subject):
     """A store whose clock stands where it is put. The scripts on Redis have their one clock line replaced: by the
     instant, or where a `server` is given by a key that has it."""
 
@@ -87,12 +90,6 @@ class Subject:
             for name, script in SCRIPTS.items():
                 setattr(self.store.scripts, name, self._by_key[name] if self._clock else at(script, now_ms))
         return self
-
-    async def acquire(self, *charges: Charge) -> Decision:
-        return await self.store.acquire(charges)
-
-    async def release(self, *leases: Lease) -> None:
-        await self.store.release(leases)
 
     def run(self, test: Coroutine[Any, Any, None]) -> None:
         """Run a test on a loop of its own, and close the store's connection with it; Valkey's on uvloop."""
@@ -149,34 +146,9 @@ def at(script: Script, now_ms: int) -> Script:
     return Script.of(script.text.replace(CLOCK_LINE, f"local time = {{'{seconds}', '{ms * 1000}'}}"))
 
 
-def rate(maximum: int, window_ms: int, precision: int = 60, **rest: Any) -> Charge:
-    return charge(Rate(window_ms, min(precision, window_ms)), maximum, **rest)
-
-
-def quota(maximum: int, period: Any = "month", timezone: str = "UTC", anchor_day: int = 1, **rest: Any) -> Charge:
-    return charge(Quota(period, timezone, anchor_day), maximum, **rest)
-
-
 def concurrency(maximum: int, lease_ms: int = 60_000, **rest: Any) -> Charge:
     kind = Concurrency()
     object.__setattr__(
         kind, "lease_ms", lease_ms
     )  # shorter than anybody else may have it, where a test waits for its end
     return charge(kind, maximum, **rest)
-
-
-def charge(
-    kind: Rate | Quota | Concurrency,
-    maximum: int,
-    *,
-    cost: int = 1,
-    key: str = "",
-    mode: Any = "enforce",
-    enforce_from_ms: int = 0,
-    hold: bool = False,
-    maxes: tuple[tuple[int, int], ...] = (),
-) -> Charge:
-    """A charge by itself, as a policy would make it."""
-    name = key or type(kind).__name__.lower()
-    limit = Limit(name, kind, lambda _: maximum, mode=mode, enforce_from_ms=enforce_from_ms, hold=hold)
-    return Charge(limit, f"{{user=ana}}:{name}", cost, maxes or ((FOREVER, maximum),))

@@ -14,8 +14,3 @@ pytestmark = pytest.mark.repeated  # of test_contract.py and test_units.py
 @pytest.fixture(params=["valkey", pytest.param("redis", marks=pytest.mark.proof)])
 def subject(request: pytest.FixtureRequest) -> ClusterSubject:
     return ClusterSubject(request.getfixturevalue(f"{request.param}_cluster"))
-
-
-@pytest.fixture
-def units(subject: ClusterSubject) -> ClusterSubject:
-    return subject

@@ -17,8 +17,3 @@ pytestmark = pytest.mark.repeated  # of test_contract.py and test_units.py
 def subject(request: pytest.FixtureRequest) -> Subject:
     watched: sentinels.Sentinels = request.getfixturevalue(f"{request.param}_sentinels")
     return Subject(watched.name, watched.url)
-
-
-@pytest.fixture
-def units(subject: Subject) -> Subject:
-    return subject

@@ -29,12 +29,27 @@ def check_limits(valid: Valid) -> Iterator[Problem]:
         yield from _check_attributes(valid, path, limit)
     for tier in valid.file.tiers:
         yield from _check_names(valid, tier)
+        yield from _check_wait(valid, tier)
+
+
+def _check_wait(valid: Valid, tier: str) -> Iterator[Problem]:
+    table = valid.file.tiers[tier]
+    if table.wait and not any(limit.mode == "enforce" and limit.concurrency is None for limit in table.limits):
+        why = "has no effect: no rate and no quota of this tier denies anybody, and slots are not waited for"
+        yield Problem(("tiers", tier, "wait"), why, odd=True)
 
 
 def limits_of(valid: Valid) -> Iterator[tuple[Path, LimitTable]]:
     """Every limit that could be read, with its path."""
     for name, tier in valid.file.tiers.items():
         yield from valid.numbered(("tiers", name, "limits"), tier.limits)
+
+
+def messages_of(valid: Valid) -> str | None:
+    """The operation that messages of WebSockets are charged as, as it is written."""
+    table = valid.at(("websocket",))
+    name = table.get("messages") if isinstance(table, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _check_fields(path: Path, given: set[str]) -> Iterator[Problem]:
@@ -53,6 +68,8 @@ def _check_fields(path: Path, given: set[str]) -> Iterator[Problem]:
         yield Problem((*path, "reserve"), checks.NO_RESERVE_OF_A_SLOT)
     if "hold" in given and kinds == ["concurrency"]:
         yield Problem((*path, "hold"), checks.NO_HOLD_OF_A_SLOT)
+    if "counts" in given and kinds == ["concurrency"]:
+        yield Problem((*path, "counts"), checks.NO_COUNTS_OF_A_SLOT)
 
 
 def _check_anchor(path: Path, limit: LimitTable) -> Iterator[Problem]:
@@ -102,7 +119,7 @@ def _check_per(valid: Valid, path: Path, limit: LimitTable) -> Iterator[Problem]
 def _check_operations(valid: Valid, path: Path, limit: LimitTable) -> Iterator[Problem]:
     if ("operations",) in valid.dropped:
         return
-    known = (valid.given(("operations",)) | set(BUILT_IN)) - {EXEMPT}
+    known = (valid.given(("operations",)) | {*BUILT_IN, messages_of(valid) or EXEMPT}) - {EXEMPT}
     named = list(valid.numbered((*path, "operations"), limit.operations or []))
     named += [((*path, "cost", name), name) for name in (limit.cost if isinstance(limit.cost, dict) else ())]
     for where, name in named:

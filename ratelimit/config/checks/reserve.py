@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ratelimit.checks.values import BUILT_IN, EXEMPT
+from ratelimit.config.checks.limits import messages_of
 from ratelimit.config.grammar.messages import Path, Problem, place
 from ratelimit.config.grammar.tables import LimitTable
 from ratelimit.config.grammar.valid import Valid
@@ -18,22 +19,30 @@ def check_reserve(valid: Valid) -> Iterator[Problem]:
     if ("operations",) in valid.dropped:
         return
     in_part = {dropped[:4] for dropped in valid.dropped}
-    declared = {*BUILT_IN, *valid.given(("operations",))}
+    messages = messages_of(valid)
+    declared = {*BUILT_IN, *valid.given(("operations",)), *filter(None, [messages])}
     for name, tier in valid.file.tiers.items():
         read = valid.numbered(("tiers", name, "limits"), tier.limits)
         limits = [(path, limit) for path, limit in read if path not in in_part]
         for path, limit in limits:
             if limit.reserve and limit.concurrency is None:
                 operations = {*declared, *(limit.operations or ())} - {EXEMPT}
-                yield from _check_effect(path, limit, limits, operations)
+                yield from _check_effect(path, limit, limits, operations, messages)
 
 
-def _check_effect(path: Path, limit: LimitTable, limits: _Limits, operations: set[str]) -> Iterator[Problem]:
-    """By operation, the limits that have the store asked anyway. One operation without any is enough."""
+def _check_effect(
+    path: Path, limit: LimitTable, limits: _Limits, operations: set[str], messages: str | None
+) -> Iterator[Problem]:
+    """By operation, the limits that have the store asked anyway. One operation without any is enough. Messages take no
+    slots."""
     asking = [
-        {index for index, (_, other) in enumerate(limits) if _asks(other) and _charged(other, operation)}
+        {
+            index
+            for index, (_, other) in enumerate(limits)
+            if _asks(other) and charged(other, operation) and (other.concurrency is None or operation != messages)
+        }
         for operation in operations
-        if _charged(limit, operation)
+        if charged(limit, operation)
     ]
     if not asking or not all(asking):
         return
@@ -52,7 +61,8 @@ def _asks(limit: LimitTable) -> bool:
     return limit.concurrency is not None or not limit.reserve
 
 
-def _charged(limit: LimitTable, operation: str) -> bool:
+def charged(limit: LimitTable, operation: str) -> bool:
+    """Whether it takes anything for an operation."""
     cost = limit.cost if isinstance(limit.cost, int) else limit.cost.get(operation, 1)
     return limit.mode != "off" and cost > 0 and (limit.operations is None or operation in limit.operations)
 

@@ -14,6 +14,7 @@ from ratelimit.config.checks.names import check_names
 from ratelimit.config.checks.overrides import check_overrides
 from ratelimit.config.checks.reserve import check_reserve
 from ratelimit.config.checks.rules import check_rules
+from ratelimit.config.checks.websocket import check_websocket
 from ratelimit.config.grammar.messages import Path, Problem, place
 from ratelimit.config.grammar.valid import Valid
 from ratelimit.ground.words import one_of, shown
@@ -31,6 +32,7 @@ def check(valid: Valid) -> list[Problem]:
         *check_limits(valid),
         *check_costs(list(limits_of(valid))),
         *check_reserve(valid),
+        *check_websocket(valid),
         *check_overrides(valid),
     ]
 

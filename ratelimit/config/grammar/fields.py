@@ -10,23 +10,26 @@ import re
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from ratelimit.checks import durations
 from ratelimit.checks import values as checks
+from ratelimit.checks.durations import duration
 from ratelimit.ground.words import listed, shown
 from ratelimit.identity import OF_NOTHING, IdentifyByApiKey
 from ratelimit.identity.address import ClientAddress
 from ratelimit.identity.networks import trusted_network
 from ratelimit.model import FOREVER
 from ratelimit.operations import Rule
-from ratelimit.policy import OnFailure
+from ratelimit.policy import OnExcess, OnFailure
 from ratelimit.stores import SCHEMES, problem_of, split_url
-
-UNITS_MS = checks.UNITS_MS
 
 STORES = tuple(f"{scheme}://" for scheme in SCHEMES)
 
 RESERVED = (*checks.PER, "tier")
 
-duration, lease = checks.duration, checks.lease
+
+def wait(value: Any) -> int:
+    """A duration that a denied request may be held for."""
+    return durations.wait_ms(duration(value), shown(value))
 
 
 def store_url(value: Any) -> str:
@@ -43,6 +46,11 @@ def store_url(value: Any) -> str:
 
 def on_failure(value: Any) -> OnFailure:
     known: OnFailure = checks.on_failure(value)  # type: ignore[assignment] # one of them
+    return known
+
+
+def on_excess(value: Any) -> OnExcess:
+    known: OnExcess = checks.on_excess(value)  # type: ignore[assignment] # one of them
     return known
 
 

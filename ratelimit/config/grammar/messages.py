@@ -12,8 +12,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from ratelimit.checks.values import BUILT_IN, EXEMPT, of_pattern
-from ratelimit.config.grammar.settings import STYLES, IdentityTable, StoreTable
-from ratelimit.config.grammar.tables import KeyTable, LimitTable, OverrideTable, PolicyFile, TierTable
+from ratelimit.config.grammar.settings import STYLES, IdentityTable, StoreTable, WebSocketTable
+from ratelimit.config.grammar.tables import KeyTable, LimitTable, OverrideTable, PolicyFile, TierTable, WaitTable
 from ratelimit.config.grammar.values import SHA256, Table
 from ratelimit.ground.words import did_you_mean, listed, not_known, one_of, shown, too_large, too_small
 
@@ -139,9 +139,11 @@ _PLACES: tuple[tuple[str, type[Table]], ...] = (
     *((f'in [style] with name = "{name}"', style) for name, style in STYLES.items()),
     ("in [store]", StoreTable),
     ("in [identity]", IdentityTable),
+    ("in [websocket]", WebSocketTable),
     ("in [[keys]]", KeyTable),
     ("in [tiers.NAME]", TierTable),
     ('in a limit of a tier: limits = [{ name = "requests", … }]', LimitTable),
+    ("in wait = { … } of a tier", WaitTable),
     ("in [[overrides]]", OverrideTable),
 )
 
@@ -150,7 +152,8 @@ def _hint(key: str, value: Any, table: type[Table]) -> str:
     """What may have been meant, else where the key belongs, else what is known."""
     known = sorted(_known_keys(table))
     near = did_you_mean(key, known)
-    if near and isinstance(value, dict | list):  # [tier.basic]: what is called tier elsewhere is a text
+    # [tier.basic]: what is called tier elsewhere is a text; a message elsewhere is one of a style
+    if near and (isinstance(value, dict | list) or table is WebSocketTable):
         return near
     if key in _OPERATIONS:
         return " here; it belongs in [operations]"
@@ -189,10 +192,14 @@ def _table(loc: Path) -> type[Table]:
             return StoreTable
         case ("identity",):
             return IdentityTable
+        case ("websocket",):
+            return WebSocketTable
         case ("keys", _):
             return KeyTable
         case ("tiers", _):
             return TierTable
+        case ("tiers", _, "wait"):
+            return WaitTable
         case ("tiers", _, "limits", _):
             return LimitTable
         case ("overrides", _):

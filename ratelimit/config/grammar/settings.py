@@ -1,4 +1,4 @@
-"""The tables of a policy file that are there once: [style], [store] and [identity]."""
+"""The tables of a policy file that are there once: [style], [store], [identity] and [websocket]."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ratelimit.config.grammar import fields
 from ratelimit.config.grammar.values import Duration, Name, Proxy, Source, StoreUrl, Table, Text
 from ratelimit.identity import SOURCES
 from ratelimit.identity.address import MAX_HOPS
-from ratelimit.policy import OnFailure
+from ratelimit.policy import OnExcess, OnFailure
 from ratelimit.styles import wire
 
 
@@ -114,3 +114,20 @@ class IdentityTable(Table):
         default=64, ge=1, le=128, description="IPv6 clients are counted by networks of so many bits."
     )
     default_tier: Name | None = Field(default=None, description="Of an identity that names no tier.")
+
+
+class WebSocketTable(Table):
+    """Messages of WebSockets. Handshakes are requests: rules of the method WEBSOCKET take them."""
+
+    messages: Name | None = Field(
+        default=None,
+        description="The operation that each received message is charged as; not limited where it is not given.",
+        examples=["message"],
+    )
+    on_excess: Annotated[
+        OnExcess, PlainValidator(fields.on_excess), WithJsonSchema({"enum": list(checks.ON_EXCESS)})
+    ] = Field(
+        default="close",
+        description="What becomes of a message that is too much: the connection is closed (1008), the message is"
+        " dropped, or it waits, 10 s at most.",
+    )

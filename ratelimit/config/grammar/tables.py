@@ -9,12 +9,15 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
+from ratelimit.checks.values import LONGEST_QUEUE
 from ratelimit.config.grammar.settings import AnyStyle, IdentityTable, IetfStyle, StoreTable, StyleName
+from ratelimit.config.grammar.settings import WebSocketTable as WebSocketTable
 from ratelimit.config.grammar.values import (
     AnchorDay,
     AnyAmount,
     Attributes,
     ConcurrencyAmount,
+    Counts,
     Lease,
     Mode,
     Name,
@@ -28,6 +31,7 @@ from ratelimit.config.grammar.values import (
     Text,
     TimeZone,
     Units,
+    UpTo,
     in_a_list,
     in_a_table,
     shape,
@@ -65,6 +69,7 @@ class LimitTable(Table):
                 "anyOf": [
                     {"required": ["concurrency", "reserve"]},
                     {"required": ["concurrency", "hold"]},
+                    {"required": ["concurrency", "counts"]},
                     {"required": ["concurrency", "refund_on"]},
                     {"required": ["concurrency", "charge_on"]},
                     {"required": ["refund_on", "charge_on"]},
@@ -96,7 +101,9 @@ class LimitTable(Table):
         description="identity, organization, user, api_key, application, ip, or a list of these or of attributes.",
     )
     operations: list[Name] | None = Field(
-        default=None, min_length=1, description="Those that it limits, counted together; all where it is not given."
+        default=None,
+        description="Those that it limits, counted together; all where it is not given. Of [] the app charges it by"
+        " hand.",
     )
     cost: Annotated[
         Annotated[Units, Tag("(number)")] | Annotated[dict[Name, Units], Tag("(table)")], Discriminator(shape)
@@ -116,6 +123,11 @@ class LimitTable(Table):
         default=False,
         description="Of a rate or a quota, without reserve: the app may hold units before it knows how many it needs,"
         " and settle what it used.",
+    )
+    counts: Counts = Field(
+        default="units",
+        description="Of a rate or a quota: units are the cost times the units that an endpoint computes, requests the"
+        " cost alone.",
     )
     refund_on: list[Status] | None = Field(
         default=None,
@@ -140,8 +152,18 @@ class LimitTable(Table):
     )
 
 
+class WaitTable(Table):
+    """A denied request that could soon be admitted waits for that, in the order in which its caller's came."""
+
+    up_to: UpTo = Field(description="From its arrival on; 60s at most.", examples=["2s"])
+    queue: int = Field(
+        default=100, ge=1, le=LONGEST_QUEUE, description="So many wait in a process; of one caller a tenth of them."
+    )
+
+
 class TierTable(Table):
     limits: list[LimitTable]
+    wait: WaitTable | None = Field(default=None, description="Instead of a denial at once, where that is short.")
 
 
 class OverrideTable(Table):
@@ -179,6 +201,7 @@ class PolicyFile(Table):
         description="Rules by operation, the first that matches wins; what is `exempt` is not limited.",
         examples=[{"exempt": ["GET /health"], "search": ["GET /v2/catalogs/*"]}],
     )
+    websocket: WebSocketTable = WebSocketTable()
     keys: list[KeyTable] = Field(default=[], description="Known API keys.")
     tiers: dict[Name, TierTable] = Field(
         description="Limits by tier; `anonymous` is for callers without a known key.",

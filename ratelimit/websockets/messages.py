@@ -1,0 +1,188 @@
+"""Messages that an app receives, each charged as an operation: by the rates and quotas of its caller.
+
+A slot is the connection's and is taken once. What is charged is looked up once, when the connection begins.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ratelimit.ground.loops import pause
+from ratelimit.ground.memo import Recent
+from ratelimit.log.denials import Denials
+from ratelimit.log.outage import Outage
+from ratelimit.model import (
+    Admitting,
+    Charge,
+    Concurrency,
+    Decision,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    StoreUnavailable,
+    Style,
+)
+from ratelimit.nesting import Level
+from ratelimit.policy import Policy
+from ratelimit.websockets.closing import AGAIN_MS, Close, closing
+
+Charges = tuple[Charge, ...]
+
+LONGEST_MS = 10_000  # that a message waits in all: who does not read answers no ping, and is given up after some 20 s
+
+
+@dataclass(slots=True)
+class Dropped:
+    """How many messages of a connection were dropped. The app finds it in `scope["ratelimit.dropped"]`."""
+
+    count: int = 0
+
+
+class Messages:
+    """Of one middleware: what a message is charged, and who decides on it."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        store: Admitting,
+        level: Level,
+        without_store: Callable[[Sequence[Charge], StoreUnavailable], Decision],
+        outage: Outage,
+        denials: Denials,
+        style: Style,
+    ) -> None:
+        self.on_excess = policy.websocket.on_excess
+        self.denials = denials
+        self.style = style
+        self._policy = policy
+        self._store = store
+        self._level = level
+        self._without_store = without_store
+        self._outage = outage
+        # The entry holds the charges, so that their id is not another's meanwhile.
+        self._recent: Recent[int, tuple[Charges, Charges]] = Recent()
+
+    def of(self, scope: Scope, receive: Receive, send: Send) -> Counted | None:
+        """The messages of a connection, whose handshake was allowed; None where nothing counts them."""
+        operation = self._policy.websocket.messages
+        if operation is None:
+            return None
+        charges = _without_slots(self._policy.charges(scope["ratelimit.identity"], operation), self._recent)
+        if self.on_excess == "drop":  # an object, as whoever copies the scope copies the reference
+            scope.setdefault("ratelimit.dropped", Dropped())
+        *outer, _ = scope["ratelimit.policies"]
+        charges = self._level.own(charges, tuple(outer)) if outer else charges
+        return Counted(self, charges, operation, scope, receive, send) if charges else None
+
+    async def decided(self, charges: Charges) -> tuple[Decision, StoreUnavailable | None]:
+        """As on a request."""
+        try:
+            decision = await self._store.acquire(charges)
+        except StoreUnavailable as error:
+            return self._without_store(charges, error), error
+        if self._outage.began is not None:
+            self._outage.decided()
+        return decision, None
+
+
+class Counted:
+    """Wraps `receive`: the app has a message when it is charged for. A `receive` that is cancelled takes no message.
+
+    A connection that the limiter has closed is closed to the app as well: it receives websocket.disconnect, and
+    a `send` raises ConnectionAbortedError, an OSError as of a client that is gone.
+    """
+
+    __slots__ = (
+        "_charges",
+        "_closed",
+        "_dropped",
+        "_identity",
+        "_left",
+        "_log_id",
+        "_messages",
+        "_operation",
+        "_receive",
+        "_send",
+        "_unread",
+    )
+
+    def __init__(
+        self, messages: Messages, charges: Charges, operation: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        self._messages = messages
+        self._charges = charges
+        self._operation = operation
+        self._identity = scope["ratelimit.identity"]
+        self._receive = receive
+        self._send = send
+        self._unread: deque[Message] = deque()  # of a `receive` that was cancelled
+        self._closed: Close | None = None  # by us
+        self._log_id = ""  # of this connection, once there is something to say
+        self._dropped: Dropped = scope.get("ratelimit.dropped") or Dropped()
+        self._left = False  # by the app, which has closed it
+
+    async def receive(self) -> Message:
+        while self._closed is None:
+            message = self._unread.popleft() if self._unread else await self._receive()
+            if message["type"] != "websocket.receive":
+                return message
+            try:
+                if await self._admitted():
+                    return message
+            except BaseException:
+                self._unread.append(message)
+                raise
+        return {"type": "websocket.disconnect", "code": self._closed.code, "reason": self._closed.reason}
+
+    async def send(self, message: Message) -> None:
+        if self._closed is None:
+            self._left = self._left or message["type"] == "websocket.close"
+            await self._send(message)
+        elif message["type"] != "websocket.close":  # a second one says nothing
+            raise ConnectionAbortedError(f"the connection was closed: {self._closed.reason}")
+
+    async def _admitted(self) -> bool:
+        """Whether the app may have a message: now, or after a wait."""
+        waited = 0
+        while True:
+            decision, failure = await self._messages.decided(self._charges)
+            if not waited and (decision.exceeded or decision.unavailable):
+                self._report(decision, failure)
+            if decision.allowed:
+                return True
+            if self._messages.on_excess == "drop":
+                self._dropped.count += 1
+                return False
+            denying = decision.denying  # none of a policy that denies without its store
+            wait = denying.retry_after_ms if denying else AGAIN_MS
+            if self._messages.on_excess == "close" or wait is None or waited + wait > LONGEST_MS:
+                await self._close(closing(decision, self._messages.style))
+                return False
+            waited += max(1, wait)
+            await pause(wait / 1_000)
+
+    async def _close(self, close: Close) -> None:
+        self._closed = close
+        if self._left:  # by another task of the app's
+            return
+        with suppress(OSError):  # of a client that is gone
+            await self._send({"type": "websocket.close", "code": close.code, "reason": close.reason})
+
+    def _report(self, decision: Decision, failure: StoreUnavailable | None) -> None:
+        self._log_id = self._log_id or os.urandom(12).hex()
+        self._messages.denials.report(decision, failure, self._operation, self._identity, self._log_id)
+
+
+def _without_slots(charges: Charges, recent: Recent[int, tuple[Charges, Charges]]) -> Charges:
+    """The same tuple again for the same: a store remembers callers by it."""
+    known = recent.get(id(charges))
+    if known is None:
+        counted = tuple(charge for charge in charges if not isinstance(charge.limit.kind, Concurrency))
+        known = charges, charges if counted == charges else counted
+        recent.put(id(charges), known)
+    return known[1]

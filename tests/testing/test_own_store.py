@@ -1,0 +1,59 @@
+"""The contract of a store, as who writes one runs it: imported, with a subject under a clock of theirs."""
+
+from __future__ import annotations
+
+import pytest
+
+from ratelimit import MemoryStore
+from ratelimit.testing.contract import *  # noqa: F403
+from ratelimit.testing.contract import Clock, Subject
+
+
+@pytest.fixture
+def subject() -> Subject:
+    clock = Clock()
+    return Subject(MyStore(clock), clock.set)
+
+
+class MyStore(MemoryStore):
+    """Somebody's own."""
+
+
+def test_all_of_it_is_here() -> None:
+    """Each promise has a name of its own, so that none takes the place of another."""
+    from ratelimit.testing import contract
+    from ratelimit.testing.contract import (
+        changes,
+        holds,
+        limits,
+        slots,
+        units_of_quotas,
+        units_of_rates,
+        units_together,
+    )
+
+    parts = (changes, holds, limits, slots, units_of_quotas, units_of_rates, units_together)
+    names = [name for part in parts for name in vars(part) if name.startswith("test_")]
+    assert len(names) == len(set(names)) > 40
+    assert set(contract.__all__) == {*names, "Clock", "Subject"}
+    assert set(names) <= set(globals())
+
+
+class Generous(MemoryStore):
+    """One that counts a millisecond short: what the contract is for."""
+
+    async def acquire(self, charges):  # type: ignore[no-untyped-def]
+        moved, self._moved = self._moved, lambda: moved() + 1
+        try:
+            return await super().acquire(charges)
+        finally:
+            self._moved = moved
+
+
+def test_a_store_that_is_not_strict() -> None:
+    """It fails, at the millisecond at which it admits too early."""
+    from ratelimit.testing.contract import limits
+
+    clock = Clock()
+    with pytest.raises(AssertionError):
+        limits.test_one_limit(Subject(Generous(clock), clock.set), limits.rate(3, 60_000), limits.A_MINUTE_OF_THREE)

@@ -56,12 +56,10 @@ class RateLimitMiddleware:
     `classify` that returns None exempts a request from every limit; one that returns anything else than a text is a
     TypeError that names it. With `identify=deferred()` of ratelimit.fastapi the app says later who is calling.
 
-    RATELIMIT_MODE=off or shadow in the environment switches every limit of every middleware, loudly in the log.
-
     The app finds the Decision in `scope["ratelimit"]`, who was counted in `scope["ratelimit.identity"]`, and in
     `scope["ratelimit.control"]` the Control with which it charges, refunds and holds units by hand.
     Raises PolicyError with every problem of the file, and ValueError for the URL of a store that is not supported
-    and a RATELIMIT_MODE that is none.
+    and for a RATELIMIT_MODE (off, shadow) that is none.
     """
 
     @without_locals
@@ -94,7 +92,7 @@ class RateLimitMiddleware:
         self._always_log_id = self.style.log_id_header is not None
         self._account = Account(self, deferred=isinstance(identify, Deferred))
         said = limiting(classify or self.policy.classify, app, self.policy, self._account.declared)
-        self._classify = unless_off(said)
+        self._classify = unless_off(said, self)
         self._turns = turns = Turns(self.policy, self.store, self._account.without_store) if self.policy.waits else None
         told = partial(started, routes=said.routes, policy=self.policy)
         self._lifespan = Lifespan(app, self.store, turns.closing if turns else as_it_is, told, self._close)
@@ -138,8 +136,7 @@ class RateLimitMiddleware:
         style = self._style(scope) if self._scoped else self.style
         if not decision.allowed:
             if self._turns and failure is None:
-                waited = await self._turns.waited(decision, charges, identity, scope, receive)
-                decision, failure, receive = waited
+                decision, failure, receive = await self._turns.waited(decision, charges, identity, scope, receive)
             if not decision.allowed:
                 decision = self._account.pending.soon(decision) if self._account.conditional else decision
                 self._denials.report(decision, failure, operation, identity, log_id)

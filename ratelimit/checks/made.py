@@ -12,6 +12,9 @@ from ratelimit.checks import durations
 from ratelimit.checks import values as checks
 from ratelimit.ground.words import shown
 
+LONGEST_WAIT_MS = 60_000  # that a denied request is held: beyond it clients and proxies give up
+LONGEST_QUEUE = 100_000
+
 
 def rate(window_ms: Any, precision: Any) -> None:
     _at("Rate: window_ms", _whole_window, window_ms)

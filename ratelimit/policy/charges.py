@@ -7,9 +7,9 @@ their costs, the fixed parts of their keys, and where an override is found (over
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from ratelimit.ground.memo import Recent, Returning
+from ratelimit.ground.memo import Returning
 from ratelimit.model import (
     FOREVER,
     Charge,
@@ -24,7 +24,8 @@ from ratelimit.model import (
 from ratelimit.policy.keys import by_value, escaped, getter_of, memorable
 from ratelimit.policy.overrides import Elsewhere, Matched, Override
 from ratelimit.policy.settings import IN_MEMORY, ONLY_HANDSHAKES, OnFailure, StoreSettings, Wait, WebSocketSettings
-from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, in_shadow, listed, of_route
+from ratelimit.policy.shadow import Shadows
+from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, listed, of_route
 from ratelimit.policy.unknown import KnownOperations
 from ratelimit.routes.routed import Routed
 
@@ -53,8 +54,8 @@ class Policy:
     operations: frozenset[str] = frozenset()
     waits: Mapping[str, Wait] = field(default_factory=dict)  # by tier; of the others a denial is told at once
     websocket: WebSocketSettings = ONLY_HANDSHAKES
-    shadow: bool = False  # what endpoints declare denies nobody: RATELIMIT_MODE
     elsewhere: tuple[Elsewhere, ...] = ()
+    all_in_shadow: bool = False  # whatever the limits say; one that is off stays off
     _compiled: Mapping[str, Tier] = field(init=False, repr=False)
     _matched: Matched = field(init=False, repr=False)
     _named: frozenset[str] = field(init=False, repr=False)  # operations; users' own names for others are without number
@@ -63,7 +64,7 @@ class Policy:
     _recent: Returning[tuple[object, ...], tuple[Charge, ...]] = field(init=False, repr=False)
     _by_object: Returning[tuple[int, str], tuple[Identity, tuple[Charge, ...]]] = field(init=False, repr=False)
     _instead: Instead = field(init=False, repr=False)
-    _shadows: Recent[int, tuple[Limit, Limit]] = field(init=False, repr=False)  # held, so that no id is another's
+    _shadows: Shadows | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.default_tier is not None and self.default_tier not in self.tiers:
@@ -81,7 +82,7 @@ class Policy:
         # Built-in identification gives the same object again. The entry holds it: its id is not another's meanwhile.
         object.__setattr__(self, "_by_object", Returning())
         object.__setattr__(self, "_instead", Instead(tuple(self.tiers), self.default_tier))
-        object.__setattr__(self, "_shadows", Recent())
+        object.__setattr__(self, "_shadows", Shadows() if self.all_in_shadow else None)
 
     def charges(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
         """What a request takes, in the order of the tier's limits; with Readings, the most that one of them takes.
@@ -162,27 +163,18 @@ class Policy:
         root = f"{{{root_kind}={escaped(root_kind, root_name)}}}"  # all keys of a request are in one slot of a cluster
         tier_name = self.default_tier if identity.tier is None else identity.tier
         overrides = self._matched(identity, tier_name) if self.overrides else ()
-        return tuple(
+        charges = tuple(
             Charge(c.limit, c.key(root, root_kind, identity), c.cost, _maxes(c.limit, overrides, identity.attributes))
             for c in counters
         )
+        return self._shadows.of(charges) if self._shadows else charges
 
     def _counters(self, tier: Tier, operation: str) -> tuple[Counter, ...]:
         counters = tier.counters(operation.operations if isinstance(operation, Readings) else (operation,))
         if isinstance(operation, Routed):
             self._operations.tell_of(operation.operations)
             counters = of_route(counters, operation)
-            if self.shadow:
-                counters = tuple([replace(counter, limit=self._in_shadow(counter.limit)) for counter in counters])
         return counters
-
-    def _in_shadow(self, limit: Limit) -> Limit:
-        """The same object again for the same: by it stores tell terms apart."""
-        known = self._shadows.get(id(limit))
-        if known is None:
-            known = limit, in_shadow(limit)
-            self._shadows.put(id(limit), known)
-        return known[1]
 
     def _is_memorable(self, identity: Identity, operation: str) -> bool:
         """Not under a tier that is not there: what is remembered is the tier's in its place, so each request comes by

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from itertools import chain
 from time import monotonic
@@ -99,15 +98,6 @@ def of_route(counters: tuple[Counter, ...], operation: Routed) -> tuple[Counter,
     if operation.units == 1:
         return counters
     return tuple([_times(counter, operation.units) for counter in counters])
-
-
-def in_shadow(limit: Limit) -> Limit:
-    """The limit as one that is counted and denies nobody; one that is off stays off."""
-    if limit.mode == "off":
-        return limit
-    made = copy(limit)  # not made anew: it was checked as its file has it
-    object.__setattr__(made, "mode", "shadow")
-    return made
 
 
 def _times(counter: Counter, units: int) -> Counter:

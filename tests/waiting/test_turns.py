@@ -264,6 +264,36 @@ def test_the_store_goes_away(on_failure: str, status: int) -> None:
     stepped(test)
 
 
+def test_what_goes_back_by_its_status() -> None:
+    """A limit that counts by the outcome is waited for like any other, and what waited gives back as ever. A denial of
+    units that may come back is still told as one."""
+    limits = ONE_A_SECOND.replace(" }", ', refund_on = ["5xx"] }')
+
+    async def test() -> None:
+        async def failing(scope: Any, receive: Any, send: Any) -> None:
+            await asyncio.sleep(0.1)
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        street = Street(TWO_SECONDS, limits, failing)
+        for _ in range(2):
+            street.call()
+        assert await street.answers() == [(500, 100), (500, 2_100)]
+        (state,) = (await street.store.peek(street.app.policy.charges(ana(), "detail_read"), 0)).states
+        assert state.used == 0
+        short = Street('{ up_to = "1s" }', limits, failing)
+        for _ in range(2):
+            short.call()
+        assert await short.answers() == [(500, 2_200), (429, 2_100)]
+        assert short.calls[1].retry_after == "1"
+
+    stepped(test)
+
+
+def ana() -> Identity:
+    return Identity(user="ana", tier="basic")
+
+
 def test_the_app_raises() -> None:
     """Its error is its own, whoever waited for its turn."""
 

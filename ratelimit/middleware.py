@@ -128,7 +128,7 @@ class RateLimitMiddleware:
         try:
             decision = await self.store.acquire(charges)
         except StoreUnavailable as error:
-            failure = error
+            failure = error.with_traceback(None)  # which refers to this frame
             decision = self._account.without_store(charges, error)
         if self._outage.began is not None and failure is None:
             self._outage.decided()

@@ -9,9 +9,10 @@ from ratelimit.endpoints.conflicts import checked
 from ratelimit.fastapi.control import Denied
 from ratelimit.ground.printable import in_a_line
 from ratelimit.model import Concurrency, Decision, Scope, StoreUnavailable
-from ratelimit.policy.shadow import in_shadow, mode
+from ratelimit.policy.shadow import in_shadow
 from ratelimit.routes.marks import Declares
 from ratelimit.routes.routed import DECLARED, Endpoint, Routed, WrongLimits
+from ratelimit.switch import mode
 
 _log = logging.getLogger("ratelimit")
 

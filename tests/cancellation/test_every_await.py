@@ -37,8 +37,11 @@ VERBS = ("peek", "charge", "refund", "hold", "settle", "reset")
 
 # What a cancelled request can't be suspended in, by the function or by the text, and why.
 ELSEWHERE = {
-    ("middleware.py", "RateLimitMiddleware._closing_store.closing"): "at shutdown",
-    ("middleware.py", "RateLimitMiddleware._lifespan"): "at start and shutdown",
+    ("middleware.py", "RateLimitMiddleware._close"): "at shutdown",
+    ("lifespan.py", "Lifespan.__call__"): "at start and shutdown",
+    ("lifespan.py", "Lifespan.__call__.told"): "at start and shutdown",
+    ("routes/marks.py", "MarkedApp.__call__"): "of the app: where a mark is, and nothing is done",
+    ("operations/own.py", "ClassifyByOwn._settled"): "before a store is asked: nothing is charged, and nothing held",
     ("middleware.py", "RateLimitMiddleware._refuse"): "before a store is asked: nothing is charged, and nothing held",
     ("middleware.py", "await self._refuse(why, scope, send)"): "of that",
     ("middleware.py", "await late.run(scope, receive, reported, leases)"): "tests/control/test_cancelled.py",

@@ -87,6 +87,8 @@ class Account:
         request was charged to. The same tuple again for the same. LookupError for a name that is none of them."""
         names = tuple(dict.fromkeys(names))
         in_tier = self.policy.limits_of(identity)
+        if not names:
+            raise LookupError("no limit is named, so that nothing would be charged or held; name one or more")
         if all(name in in_tier for name in names):
             charges = self.policy.named(identity, names)
             return self._level.own(charges, outer) if outer else charges
@@ -99,8 +101,7 @@ class Account:
                 charge = there[name]
                 found.append(Charge(charge.limit, charge.key, 1, charge.maxes))
             else:
-                known = [*dict.fromkeys([*in_tier, *there])]
-                raise LookupError(_unknown(name, known))
+                raise LookupError(_unknown(name, [*dict.fromkeys([*in_tier, *there])]))
         # The value holds the limits: their ids are not others' meanwhile.
         same = tuple([(charge.key, id(charge.limit), charge.maxes) for charge in found])
         known_charges = self._mixed.get(same)
@@ -175,15 +176,21 @@ class Account:
         task = loop.create_task(run())
         if not task.done():  # a factory of the app's may have it run at once
             self._tasks[key] = loop, task
+            if isinstance(task, asyncio.Task):  # cancelled before it began, `run` does nothing
+                task.add_done_callback(lambda _: self._tasks.pop(key, None))
         return task
 
     async def told(self, verb: str, charges: Sequence[Charge], work: Callable[[], Awaitable[T]]) -> T | None:
-        """What comes of asking the store; None, and a line in the log, where it is out of reach."""
-        try:
-            return await self.finished(work)
-        except StoreUnavailable as error:
-            self.untold.tell(verb, names_of(charges), error)
-            return None
+        """What comes of asking the store; None, and a line in the log, where it is out of reach, waited for or not."""
+
+        async def said() -> T | None:
+            try:
+                return await work()
+            except StoreUnavailable as error:
+                self.untold.tell(verb, names_of(charges), error)
+                return None
+
+        return await self.finished(said)
 
     async def give_back(self, spent: Decision) -> None:
         await self.told("refund", [s.charge for s in spent.states], partial(self.store("refund").refund, spent))

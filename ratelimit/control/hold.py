@@ -9,6 +9,7 @@ from typing import Protocol, Self
 
 from ratelimit.checks import values as checks
 from ratelimit.control.account import Account, names_of
+from ratelimit.control.outcomes import Waiting
 from ratelimit.ground.loops import Loop, hand_over, running
 from ratelimit.model import Charge, Decision, Hold, State, StoreUnavailable
 
@@ -17,12 +18,13 @@ class Requesting(Protocol):
     """The request that holds: its Control."""
 
     holding: tuple[Holding, ...]
+    waiting: Waiting | None
     alone: bool
 
     @property
     def decision(self) -> Decision: ...
 
-    def saw(self, states: Sequence[State]) -> None: ...
+    def took(self, decision: Decision) -> None: ...
 
     def less(self, units: Mapping[str, int], states: Sequence[State]) -> None: ...
 
@@ -67,7 +69,7 @@ class Holding:
         decision = self.decision
         if decision.allowed:
             return 0
-        denying = decision.denying
+        denying = self._account.pending.soon(decision, self._of.waiting).denying
         wait_ms = 1_000 if denying is None else denying.retry_after_ms  # no store: it is found back within a second
         return None if wait_ms is None else max(1, -(-wait_ms // 1000))
 
@@ -136,12 +138,12 @@ class Holding:
         try:
             await self._account.finished(self._ask)
         except StoreUnavailable as error:
-            failure = error
+            failure = error.with_traceback(None)  # which refers to this frame
             self._decision = self._without_store(error)
         if self._state == "over":
             raise RuntimeError("hold: the request has ended meanwhile; nothing is held for it any more")
         decision = self.decision
-        self._of.saw(decision.states)
+        self._of.took(decision)
         if decision.hold is not None:
             self._account.leases.hold([decision.hold.lease])
         elif not decision.allowed and self._deny:

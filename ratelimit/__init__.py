@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ratelimit.control.control import Control
+from ratelimit.endpoints.listing import RouteLimits, routes_of
 from ratelimit.identity import hash_api_key, identify_user
 from ratelimit.log.outage import requests_without_store
 from ratelimit.middleware import RateLimitMiddleware
@@ -25,6 +26,7 @@ from ratelimit.model import (
     Style,
 )
 from ratelimit.policy import Policy, Wait
+from ratelimit.routes.marks import as_operation, operation
 from ratelimit.stores import open_store
 from ratelimit.stores.memory import MemoryStore
 
@@ -49,18 +51,22 @@ __all__ = [
     "Rate",
     "RateLimitMiddleware",
     "RedisStore",
+    "RouteLimits",
     "State",
     "Store",
     "StoreUnavailable",
     "Style",
     "Wait",
+    "as_operation",
     "hash_api_key",
     "identify_user",
     "json_schema",
     "load_policy",
     "open_store",
+    "operation",
     "parse_policy",
     "requests_without_store",
+    "routes_of",
 ]
 
 # A config file needs pydantic, a quarter of a second of imports, and Redis needs redis-py: not before they are used.

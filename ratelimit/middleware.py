@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from copy import copy
 from functools import partial
 
@@ -15,20 +14,18 @@ from ratelimit.control.account import Account
 from ratelimit.control.control import Control, new
 from ratelimit.control.deferred import Deferred
 from ratelimit.control.late import Late
+from ratelimit.endpoints.start import limiting, started
 from ratelimit.ground.loops import others_first
-from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.tracebacks import without_locals
+from ratelimit.lifespan import Lifespan, as_it_is
 from ratelimit.log import lines as log
 from ratelimit.log.outage import Outage
 from ratelimit.model import (
     Admitting,
     ASGIApp,
-    Charge,
     Classify,
-    Decision,
     Identify,
     Identity,
-    Message,
     Receive,
     Refused,
     Scope,
@@ -37,14 +34,13 @@ from ratelimit.model import (
     Style,
 )
 from ratelimit.nesting import Level
-from ratelimit.opening import denials_of, loaded, opened, refused
-from ratelimit.operations import classify_for
+from ratelimit.opening import denials_of, loaded, opened
 from ratelimit.policy import Policy
 from ratelimit.slots.ending import at_exit
 from ratelimit.slots.holding import GivenHere, attended
 from ratelimit.slots.leases import Leases
 from ratelimit.stores import local_of
-from ratelimit.switch import refusing_nobody, switched, unless_off
+from ratelimit.switch import lenient, refusing_nobody, switched, unless_off
 from ratelimit.waiting.turns import Turns
 from ratelimit.websockets.handshake import handshake, spoken_to
 from ratelimit.websockets.messages import Messages
@@ -82,7 +78,6 @@ class RateLimitMiddleware:
         self.store = opened(store, self.policy)
         self.style = style or self.policy.style
         self._scoped = scoped(self.style)
-        self._classify = unless_off(classify or classify_for(self.policy.classify, app), self)
         asked = asking(identify, self.policy) if identify else self.policy.identify
         self._identify = refusing_nobody(asked, self.policy)
         self._level = Level(self.policy, self.store)
@@ -96,8 +91,13 @@ class RateLimitMiddleware:
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
         self._account = Account(self, deferred=isinstance(identify, Deferred))
-        self._turns = Turns(self.policy, self.store, self._without_store) if self.policy.waits else None
-        self.store = self._turns.store if self._turns else self.store
+        own = classify or self.policy.classify
+        routed = limiting(own, app, self.policy, self._account.declared, lenient(self.policy))
+        self._classify = unless_off(routed, self)
+        self._turns = turns = Turns(self.policy, self.store, self._account.without_store) if self.policy.waits else None
+        told = partial(started, classify=routed, policy=self.policy)
+        self._lifespan = Lifespan(self.store, turns.closing if turns else as_it_is, told)
+        self.store = turns.store if turns else self.store
         self._handshakes: ASGIApp | None = None
         self._handshakes = partial(handshake, self._for_handshakes())
 
@@ -110,7 +110,10 @@ class RateLimitMiddleware:
         scope["ratelimit.policies"] = outer + self._only
         operation = self._classify(scope)
         if type(operation) is not str:
-            operation = await operation_of(operation, self._classify)
+            try:
+                operation = await operation_of(operation, self._classify, scope)
+            except Refused as why:
+                return await self._refuse(why, scope, send)
             if operation is None:
                 return await self._exempted(scope, receive, send)
         try:
@@ -125,8 +128,8 @@ class RateLimitMiddleware:
         try:
             decision = await self.store.acquire(charges)
         except StoreUnavailable as error:
-            failure = error
-            decision = self._without_store(charges, error)
+            failure = error.with_traceback(None)  # which refers to this frame
+            decision = self._account.without_store(charges, error)
         if self._outage.began is not None and failure is None:
             self._outage.decided()
         notable = not decision.allowed or decision.unavailable or decision.exceeded
@@ -163,25 +166,16 @@ class RateLimitMiddleware:
     def _other(self, scope: Scope, outer: tuple[Level, ...]) -> ASGIApp | None:
         """Who takes what is no request, or is limited already; None for a handshake that is spelled as a request."""
         if scope["type"] == "lifespan":
-            return self._lifespan
+            return self._lifespan.of(self.app, self._close)
         return self._handshakes if scope["type"] == "websocket" and not self._level.is_among(outer) else self.app
 
     def _for_handshakes(self) -> ASGIApp:
         """The same limiter, with an app that is spoken to as one of HTTP."""
         other = copy(self)
-        without_store, outage, denials = self._without_store, self._outage, self._denials
+        without_store, outage, denials = self._account.without_store, self._outage, self._denials
         messages = Messages(self.policy, self.store, self._level, without_store, outage, denials, self.style)
         other.app, other._exempted = spoken_to(self.app, messages), spoken_to(self.app)
         return other
-
-    def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision:
-        """What `on_failure` says: the only place where that is decided."""
-        if self._local:
-            self._outage.without(in_a_line(failure), "decided locally")
-            return self._local().decide(charges, failure)
-        allowed = self.policy.store.on_failure == "allow"
-        self._outage.without(in_a_line(failure), "allowed" if allowed else "refused")
-        return Decision(allowed, now_ms=0, unavailable=True)
 
     async def _refuse(self, why: Refused, scope: Scope, send: Send) -> None:
         """A request of which it can't be said who asks: nothing is charged."""
@@ -193,23 +187,13 @@ class RateLimitMiddleware:
         """The style, with the scope for those of its methods that ask for it."""
         return self._scoped(scope) if self._scoped else self.style
 
-    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not await refused(self._turns.inner if self._turns else self.store, receive, send):
-            receive = self._turns.closing(receive) if self._turns else receive
-            await self.app(scope, receive, self._closing_store(send))
-
-    def _closing_store(self, send: Send) -> Send:
-        async def closing(message: Message) -> None:
-            if message["type"].startswith("lifespan.shutdown."):
-                self._outage.close()
-                self._denials.close()
-                try:
-                    await self._account.close()
-                    await self._local_leases.close()
-                    await self._leases.close()
-                    await self.store.close()
-                except StoreUnavailable as error:
-                    log.not_closed(error)
-            await send(message)
-
-        return closing
+    async def _close(self) -> None:
+        self._outage.close()
+        self._denials.close()
+        try:
+            await self._account.close()
+            await self._local_leases.close()
+            await self._leases.close()
+            await self.store.close()
+        except StoreUnavailable as error:
+            log.not_closed(error)

@@ -73,12 +73,13 @@ class Limit:
     kind: Rate | Quota | Concurrency
     max: Callable[[Mapping[str, str | int]], int]
     per: tuple[str, ...] = ("identity",)
-    operations: frozenset[str] | None = None  # None: all of them; the listed ones are counted together
-    cost: int | Mapping[str, int] = 1  # by operation; one that is not listed costs 1
+    operations: frozenset[str] | None = None  # None: all; the listed ones count together; none: charged by hand only
+    cost: int | Mapping[str, int] = field(default=1, hash=False)  # by operation; one that is not listed costs 1
     mode: Literal["enforce", "shadow", "off"] = "enforce"
     enforce_from_ms: int = 0  # before this instant the limit is in shadow
     reserve: bool = False  # a process may take units of it ahead, for callers too hot for a trip a request
     hold: bool = False  # units of it may be held and settled by the app, which learns late how many
+    counts: Literal["units", "requests"] = "units"  # units: the cost times those that the endpoint computes
     refund_on: tuple[str, ...] = ()  # statuses, "304", or classes of them, "5xx": a request that comes to one is free
     charge_on: tuple[str, ...] = ()  # only a request that comes to one of these counts
 

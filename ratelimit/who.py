@@ -10,18 +10,22 @@ from typing import Any
 from ratelimit.ground.printable import in_a_line
 from ratelimit.model import Classify, Identify, Identity, Readings, Scope
 from ratelimit.policy import Policy
+from ratelimit.routes.routed import Routed
 
 
-async def operation_of(said: Any, classify: Classify) -> str | None:
-    """The operation that `classify` has given, or is to give; None is exempt."""
+async def operation_of(said: Any, classify: Classify, scope: Scope) -> str | None:
+    """The operation that `classify` has given, or is to give; None is exempt. Refused is a client that asks for units
+    that are no number."""
     operation = await said if isawaitable(said) else said
     if operation is None:
         return None
     if isinstance(operation, str):  # of an Enum of texts, its own text
+        if isinstance(operation, Routed):
+            return operation.of(scope)
         return operation if isinstance(operation, Readings) else str.__str__(operation)
     raise TypeError(
-        f"classify, which is {_named(classify)}, returned {in_a_line(repr(operation))}: an operation is a text, and "
-        "None is exempt from every limit"
+        f"classify, which is {_named(getattr(classify, 'own', classify))}, returned {in_a_line(repr(operation))}: an "
+        "operation is a text, and None is exempt from every limit"
     )
 
 

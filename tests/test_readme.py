@@ -14,6 +14,9 @@ from starlette.testclient import TestClient
 
 from ratelimit import MemoryStore, RateLimitMiddleware, load_policy, open_store, parse_policy
 from ratelimit.config.grammar.settings import STYLES
+from tests.routes import marks_forgotten
+
+__all__ = ["marks_forgotten"]
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -103,8 +106,8 @@ def test_limits_in_the_text() -> None:
     policy += 'attributes = {{ registers = 3 }}\n[tiers.retail]\nlimits = [{{ name = "y", {} }}]'
     for kind in kinds:
         parse_policy(policy.format('rate = "1/minute"', kind), "README")
-    fields = re.findall(r"`((?:operations|cost|mode|from) = [^`]+)`", section)
-    assert len(fields) == 5
+    fields = re.findall(r"`((?:operations|cost|mode|from|counts) = [^`]+)`", section)
+    assert len(fields) == 6
     for field in fields:
         parse_policy(policy.format(f'rate = "9/minute", {field}', 'rate = "1/minute"'), "README")
     parse_policy(policy.format('concurrency = 1, lease = "60s"', 'rate = "1/minute", precision = 60'), "README")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
+from ratelimit.checks import durations
 from ratelimit.checks import values as checks
 from ratelimit.ground.words import shown
 
@@ -48,6 +49,7 @@ def limit(made: Any, kinds: tuple[type, ...], *, slots: bool) -> None:
     _at(f"{place}: enforce_from_ms", checks.whole, made.enforce_from_ms, 0, checks.LARGEST)
     _at(f"{place}: reserve", checks.boolean, made.reserve)
     _at(f"{place}: hold", checks.boolean, made.hold)
+    _at(f"{place}: counts", checks.one_of_these, made.counts, checks.COUNTS)
     _at(f"{place}: refund_on", _statuses, made.refund_on)
     _at(f"{place}: charge_on", _statuses, made.charge_on)
     _cost(f"{place}: cost", made.cost, made.operations)
@@ -55,6 +57,8 @@ def limit(made: Any, kinds: tuple[type, ...], *, slots: bool) -> None:
         raise ValueError(f"{place}: cost: {checks.NO_COST_OF_A_SLOT}")
     if slots and made.reserve:
         raise ValueError(f"{place}: reserve: {checks.NO_RESERVE_OF_A_SLOT}")
+    if slots and made.counts != "units":
+        raise ValueError(f"{place}: counts: {checks.NO_COUNTS_OF_A_SLOT}")
     if made.hold and (slots or made.reserve):
         raise ValueError(f"{place}: hold: {checks.NO_HOLD_OF_A_SLOT if slots else checks.NO_HOLD_AHEAD}")
     on = "refund_on" if made.refund_on else "charge_on"
@@ -85,15 +89,8 @@ def store_settings(prefix: Any, timeout_ms: Any, on_failure: Any, max_callers: A
 
 
 def wait(up_to_ms: Any, queue: Any) -> None:
-    _at("Wait: up_to_ms", lambda value: wait_ms(_whole(value), shown(value)), up_to_ms)
-    _at("Wait: queue", checks.whole, queue, 1, LONGEST_QUEUE)
-
-
-def wait_ms(value: int, written: str) -> int:
-    """How long a denied request may be held."""
-    if not 0 < value <= LONGEST_WAIT_MS:
-        raise ValueError(f"{written} is out of range; the shortest wait is 1ms, the longest 60s")
-    return value
+    _at("Wait: up_to_ms", lambda value: durations.wait_ms(_whole(value), shown(value)), up_to_ms)
+    _at("Wait: queue", checks.whole, queue, 1, checks.LONGEST_QUEUE)
 
 
 def websocket_settings(messages: Any, on_excess: Any) -> None:
@@ -116,15 +113,15 @@ def _at(place: str, check: Callable[..., object], *values: Any) -> None:
 
 
 def _whole_window(value: Any) -> None:
-    checks.window_ms(_whole(value), shown(value))
+    durations.window_ms(_whole(value), shown(value))
 
 
 def _whole_lease(value: Any) -> None:
-    checks.lease_ms(_whole(value), shown(value))
+    durations.lease_ms(_whole(value), shown(value))
 
 
 def _whole_duration(value: Any) -> None:
-    checks.duration_ms(_whole(value), shown(value))
+    durations.duration_ms(_whole(value), shown(value))
 
 
 def _whole(value: Any) -> int:
@@ -169,8 +166,6 @@ def _operations(value: Any) -> None:
     if not isinstance(value, Set):
         example = value if isinstance(value, str) else "search"
         raise ValueError(f"{shown(value)} is not a set of texts; write frozenset({{{shown(example)}}})")  # noqa: TRY004
-    if not value:
-        raise ValueError("is empty")
     for name in value:
         checks.text(name)
         if wrong := checks.wrong_operation(name, None):

@@ -8,13 +8,14 @@ from typing import Any
 
 from ratelimit.config.grammar.amounts import Amount
 from ratelimit.config.grammar.fields import client_ip
+from ratelimit.config.grammar.messages import place
 from ratelimit.config.grammar.settings import AnyStyle, StyleName
 from ratelimit.config.grammar.tables import KeyTable, LimitTable, OverrideTable, PolicyFile
 from ratelimit.identity import IdentifyByApiKey
 from ratelimit.identity.address import ClientAddress
 from ratelimit.model import FOREVER, Concurrency, Identity, Limit, Quota, Rate, Style
 from ratelimit.operations import ClassifyByRules, Rule
-from ratelimit.policy import Override, Policy, StoreSettings, Wait, WebSocketSettings
+from ratelimit.policy import Elsewhere, Override, Policy, StoreSettings, Wait, WebSocketSettings
 from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,7 +33,7 @@ def build(file: PolicyFile, origin: str) -> Policy:
         tuple(identity.trusted_proxies), identity.forwarded, identity.ipv6_prefix, identity.trusted_hops
     )
     return Policy(
-        tiers={name: tuple(_limit(limit) for limit in tier.limits) for name, tier in file.tiers.items()},
+        tiers={name: tuple(limit_of(limit) for limit in tier.limits) for name, tier in file.tiers.items()},
         identify=IdentifyByApiKey(
             keys={key.sha256: _identity(key) for key in file.keys}, address=address, sources=tuple(identity.api_key)
         ),
@@ -51,6 +52,7 @@ def build(file: PolicyFile, origin: str) -> Policy:
         ),
         origin=origin,
         operations=frozenset(file.operations),
+        elsewhere=tuple(_elsewhere(file)),
         waits={name: Wait(tier.wait.up_to, tier.wait.queue) for name, tier in file.tiers.items() if tier.wait},
         websocket=WebSocketSettings(file.websocket.messages, file.websocket.on_excess),
     )
@@ -67,7 +69,7 @@ def _identity(key: KeyTable) -> Identity:
     )
 
 
-def _limit(limit: LimitTable) -> Limit:
+def limit_of(limit: LimitTable) -> Limit:
     [(kind, amount)] = _kinds(limit)  # the checks have seen to it that there is one
     made = Limit(
         name=limit.name,
@@ -79,6 +81,7 @@ def _limit(limit: LimitTable) -> Limit:
         enforce_from_ms=0 if limit.enforce_from is None else max(0, _milliseconds(limit.enforce_from)),
         reserve=limit.reserve,
         hold=limit.hold,
+        counts=limit.counts,
         refund_on=tuple(limit.refund_on or ()),
         charge_on=tuple(limit.charge_on or ()),
     )
@@ -120,6 +123,15 @@ def _override(override: OverrideTable, ipv6_prefix: int) -> Override:
         maxes={name: amount.max for name, amount in override.limits.items()},
         until_ms=FOREVER if override.until is None else _milliseconds(override.until),
     )
+
+
+def _elsewhere(file: PolicyFile) -> Iterator[Elsewhere]:
+    known = {limit.name for tier in file.tiers.values() for limit in tier.limits}
+    for number, override in enumerate(file.overrides):
+        for name, amount in override.limits.items():
+            if name not in known:
+                where = place(("overrides", number, "limits", name))
+                yield Elsewhere(where, name, amount.written, amount.window_ms, amount.period)
 
 
 def _style(table: AnyStyle) -> Style:

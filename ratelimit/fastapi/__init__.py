@@ -4,5 +4,6 @@ from ratelimit.control.deferred import deferred
 from ratelimit.fastapi.control import RateLimit, control
 from ratelimit.fastapi.deciding import decide
 from ratelimit.fastapi.document import document
+from ratelimit.fastapi.limits import limit
 
-__all__ = ["RateLimit", "control", "decide", "deferred", "document"]
+__all__ = ["RateLimit", "control", "decide", "deferred", "document", "limit"]

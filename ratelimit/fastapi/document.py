@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from inspect import iscoroutine
 from typing import Any, NamedTuple
 
+import fastapi.routing
 from fastapi import FastAPI
 
 from ratelimit.checks.values import EXEMPT
+from ratelimit.fastapi.control import control
 from ratelimit.fastapi.inference import Schema, response
 from ratelimit.fastapi.samples import Answers, answers
 from ratelimit.middleware import RateLimitMiddleware
-from ratelimit.model import Classify, Style
+from ratelimit.model import Classify, Readings, Style
 from ratelimit.opening import loaded
 from ratelimit.operations import classify_for
 from ratelimit.policy import Policy
@@ -33,7 +35,8 @@ class _Limiter(NamedTuple):
 def document(app: FastAPI, policy: Policy | str | os.PathLike[str] | None = None) -> None:
     """Have the OpenAPI document of an app tell the answers that the limiter may give in its place: of each operation
     the 429, and where they can occur the 403 of what can never pass, the 503 of a policy that denies without its store,
-    the 400 of a request with the API keys of two callers. Headers, schema and example are of the style.
+    the 400 of a request with the API keys of two callers, or without a number of units. Headers, schema and example are
+    of the style. What an endpoint holds may deny it where it takes a RateLimit, or the limit lists its operation.
 
     An operation that is exempt has none, and what the app documents itself under one of these statuses stays. `policy`
     is that of the app's own RateLimitMiddleware unless it is given, as for an app that is limited from outside: then it
@@ -74,22 +77,38 @@ def _limiters(app: FastAPI) -> Iterator[_Limiter]:
 
 def _add(made: dict[str, Any], limiter: _Limiter, app: FastAPI) -> None:
     classify = classify_for(limiter.classify, app)
-    by_operation: dict[str | None, Answers] = {}
+    by_operation: dict[tuple[str | None, bool], Answers] = {}
+    holding = frozenset(_holding(app))
     shared = made.get("components", {}).get("responses", {})
     for path, methods in made.get("paths", {}).items():
         for method in methods.keys() & _METHODS:
             operation = _operation(classify, _request(method.upper(), path, app))
             if operation == EXEMPT:
                 continue
-            if operation not in by_operation:
-                by_operation[operation] = answers(limiter.policy, limiter.style, operation)
+            what = operation, (method.upper(), path) in holding
+            if what not in by_operation:
+                by_operation[what] = answers(limiter.policy, limiter.style, operation, holds=what[1])
             responses = methods[method].setdefault("responses", {})
-            for status, of_status in sorted(by_operation[operation].items()):
+            for status, of_status in sorted(by_operation[what].items()):
                 if str(status) not in responses:
                     one = response(status, of_status, limiter.style.log_id_header)
                     responses[str(status)] = {"$ref": f"#/components/responses/{_shared(shared, status, one)}"}
     if shared:
         made.setdefault("components", {})["responses"] = shared
+
+
+def _holding(app: FastAPI) -> Iterator[tuple[str, str]]:
+    """Methods and paths of the endpoints that take a RateLimit, themselves or by a dependency. FastAPI 0.137 keeps
+    routers that are included as a tree, and tells of it from 0.137.2 on."""
+    contexts: Callable[[Any], Iterator[Any]] = getattr(fastapi.routing, "iter_route_contexts", iter)
+    for route in contexts(app.routes):
+        dependant = getattr(route, "dependant", None)
+        if dependant is not None and _takes_control(dependant):
+            yield from ((method, route.path_format) for method in route.methods or ())
+
+
+def _takes_control(dependant: Any) -> bool:
+    return dependant.call is control or any(map(_takes_control, dependant.dependencies))
 
 
 def _operation(classify: Classify, scope: dict[str, Any]) -> str | None:
@@ -99,7 +118,7 @@ def _operation(classify: Classify, scope: dict[str, Any]) -> str | None:
     except Exception:  # noqa: BLE001 - it is made for requests, and this is none
         return None
     if said is None or isinstance(said, str):
-        return EXEMPT if said is None else str(said)
+        return EXEMPT if said is None else said if isinstance(said, Readings) else str(said)
     if iscoroutine(said):
         said.close()
     return None

@@ -21,7 +21,7 @@ _EPOCH = re.compile(r"[1-9]\d{9}")  # seconds since 1970, from 2001 to 2286
 _NOT_TOLD = frozenset({"content-type", "content-length", "cache-control"})
 
 _TITLES = {
-    400: "The request has the API keys of two callers: nothing was counted.",
+    400: "The request has the API keys of two callers, or units that are no whole number: nothing was counted.",
     403: "This request can never pass, however long one waits: it costs more than its limit allows.",
     429: "Too many requests: a limit is exceeded. Nothing was counted; repeat the request after the wait.",
     503: "The limits can't be checked right now.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from ratelimit.answers.telling import refusal
 from ratelimit.model import (
@@ -17,11 +18,14 @@ from ratelimit.model import (
     Limit,
     Quota,
     Rate,
+    Readings,
     Refused,
     State,
     Style,
 )
 from ratelimit.policy import Policy
+from ratelimit.routes.routed import Routed
+from ratelimit.routes.units import refused
 
 LOG_ID = "7d9f3c2ab1e84f5066c1d2e3"
 WAIT_MS = 30_000
@@ -47,36 +51,57 @@ class _Attributes(dict[str, str | int]):
         return self.get(name)
 
 
-def answers(policy: Policy, style: Style, operation: str | None) -> Answers:
-    """By status, one or more for each that a request of an operation may get; None is one that nothing is known of."""
+def answers(policy: Policy, style: Style, operation: str | None, *, holds: bool = False) -> Answers:
+    """By status, one or more for each that a request of an operation may get; None is one that nothing is known of. It
+    may hold units of any limit where it `holds`, else of those that list its operation."""
     found: defaultdict[int, list[Answer]] = defaultdict(list)
+    routed = operation if isinstance(operation, Routed) else None
+    any_units = routed is not None and routed.endpoint.units_of is not None
     for tier, limits in policy.tiers.items():
-        costs = [(limit, cost) for limit in limits if (cost := _cost(limit, operation))]
-        for limit, cost in costs:
-            for state in _denials(policy, limit, cost):
-                others = [_state(other, its, _Attributes()) for other, its in costs if other is not limit]
-                for states in [(state, *others)] if operation is not None else [(state, *others), (state,)]:
-                    for identity in _callers(tier):
-                        answer = style.denied(Decision(allowed=False, now_ms=NOW_MS, states=states), identity, LOG_ID)
-                        found[answer.status].append(answer)
+        reached = (*limits, *(routed.limits if routed else ()))
+        costs = [(limit, cost) for limit in reached if (cost := _cost(limit, operation))]
+        held = [limit for limit in reached if _may_hold(limit, operation, holds)]
+        denials = [
+            (limit, state)
+            for limit, cost in costs
+            for state in _denials(policy, limit, cost, any_units=any_units and limit.counts == "units")
+        ]
+        denials += [(limit, state) for limit in held for state in _denials_of_a_hold(limit)]
+        for denying, state in denials:
+            others = [_state(other, its, _Attributes()) for other, its in costs if other is not denying]
+            for states in [(state, *others)] if operation is not None else [(state, *others), (state,)]:
+                for identity in _callers(tier):
+                    answer = style.denied(Decision(allowed=False, now_ms=NOW_MS, states=states), identity, LOG_ID)
+                    found[answer.status].append(answer)
     if policy.store.on_failure == "deny":
         answer = style.unavailable(LOG_ID)
         found[answer.status].append(answer)
     if len({identity.root for identity in getattr(policy.identify, "keys", {}).values()}) > 1:
         answer = refusal(style, _TWO_CALLERS, LOG_ID)
         found[answer.status].append(answer)
+    if any_units:
+        answer = refusal(style, refused(), LOG_ID)
+        found[answer.status].append(answer)
     return found
 
 
 def _cost(limit: Limit, operation: str | None) -> int:
     """What a request takes; 0 where this limit can't deny it."""
-    if limit.mode != "enforce" or (
-        operation is not None and limit.operations is not None and operation not in limit.operations
-    ):
+    names = operation.operations if isinstance(operation, Readings) else (operation,)
+    only = limit.operations
+    if limit.mode != "enforce" or (only is not None and operation is not None and only.isdisjoint(names)):
         return 0
+    units = operation.units if isinstance(operation, Routed) and limit.counts == "units" else 1
     if isinstance(limit.cost, int):
-        return limit.cost
-    return max([1, *limit.cost.values()]) if operation is None else limit.cost.get(operation, 1)
+        return limit.cost * (1 if isinstance(limit.kind, Concurrency) else units)
+    costs = limit.cost
+    return max([1, *costs.values()]) if operation is None else units * max([costs.get(name or "", 1) for name in names])
+
+
+def _may_hold(limit: Limit, operation: str | None, holds: bool) -> bool:
+    names = operation.operations if isinstance(operation, Readings) else (operation,)
+    listed = operation is None or not (limit.operations or frozenset()).isdisjoint(names)
+    return limit.hold and limit.mode == "enforce" and (holds or listed)
 
 
 def _callers(tier: str) -> Iterator[Identity]:
@@ -87,14 +112,26 @@ def _callers(tier: str) -> Iterator[Identity]:
     yield Identity(organization="acme")  # a style may name the tier, or that there is none
 
 
-def _denials(policy: Policy, limit: Limit, cost: int) -> Iterator[State]:
+def _denials(policy: Policy, limit: Limit, cost: int, *, any_units: bool) -> Iterator[State]:
+    """Where it computes its units, a request may be more than any max."""
     attributes = _Attributes()
     state = _state(limit, cost, attributes)
     if state.max >= cost:
         yield state._replace(used=state.max, reset_after_ms=WAIT_MS, exceeded=True, retry_after_ms=WAIT_MS)
     instead = [own(attributes) for override in policy.overrides if (own := override.maxes.get(limit.name))]
+    if any_units and not isinstance(limit.kind, Concurrency):
+        cost = max([cost, *[own + 1 for own in (state.max, *instead)]])
+        state = state._replace(charge=replace(state.charge, cost=cost))
     if attributes.looked_at or min([state.max, *instead]) < cost:  # a computed max may be below the cost
         yield state._replace(max=min([state.max, cost - 1, *instead]), exceeded=True, retry_after_ms=None)
+
+
+def _denials_of_a_hold(limit: Limit) -> Iterator[State]:
+    """Of as many units as the app likes."""
+    state = _state(limit, 1, _Attributes())
+    yield state._replace(used=state.max, reset_after_ms=WAIT_MS, exceeded=True, retry_after_ms=WAIT_MS)
+    state = _state(limit, state.max + 1, _Attributes())
+    yield state._replace(exceeded=True, retry_after_ms=None)
 
 
 def _state(limit: Limit, cost: int, attributes: _Attributes) -> State:

@@ -18,7 +18,8 @@ _never = Once(SAID)  # limits that can never admit an operation
 
 def can_never_pass(state: State, operation: str) -> None:
     """A request that costs more than the max of a limit, or will before there is room for it."""
-    if not _never.first(f"{state.limit.name} {in_a_line(operation)}"):
+    named = operation.partition("×")[0]  # noqa: RUF001 - whatever the units that a client asks for
+    if not _never.first(f"{state.limit.name} {in_a_line(named)}"):
         return
     if state.charge.cost <= state.max:
         logger.warning(

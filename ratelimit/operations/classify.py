@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import partial
 
 from ratelimit.ground.malformed import explained
 from ratelimit.model import Classify, Readings, Scope
 from ratelimit.operations.items import Items
-from ratelimit.operations.paths import client_path, fold, split_path
+from ratelimit.operations.own import ClassifyByOwn as ClassifyByOwn
 from ratelimit.operations.readings import is_odd, readings
 from ratelimit.operations.rules import WEBSOCKET, RuleTable
 from ratelimit.operations.rules import Rule as Rule
+from ratelimit.routes.app import PLAIN, AppRoutes, Manner
+from ratelimit.routes.marks import MADE
+from ratelimit.routes.paths import client_path, fold, split_path
+from ratelimit.routes.routed import Endpoint
 
 _USUAL = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _READING = frozenset({"GET", "HEAD"})
@@ -44,10 +49,15 @@ class ClassifyByRules:
     digit in it that is no version (`v2`, `2.0`), or in the parameter of a rule, whatever its method.
 
     A path that what is behind may read in several ways is exempt where all of them are, and otherwise all that it may
-    be: `Readings`, if that is more than one operation. ValueError says what is wrong with a scope that is not ASGI's.
+    be: `Readings`, if that is more than one operation.
+
+    What is said at the endpoint that the app will really run (`@operation`, `as_operation`) comes after the rules and
+    before the shape, and with it its units and the limits that it declares.
+
+    ValueError says what is wrong with a scope that is not ASGI's.
     """
 
-    __slots__ = ("_by_method", "_gets", "_items", "_other_methods", "rules")
+    __slots__ = ("_by_method", "_gets", "_items", "_other_methods", "routes", "rules")
 
     def __init__(self, rules: Sequence[Rule] = ()) -> None:
         self.rules = tuple(rules)
@@ -64,12 +74,14 @@ class ClassifyByRules:
         self._other_methods = RuleTable(self.rules, {"*"})
         self._gets = self._by_method["GET"]
         self._items = Items(self.rules)
+        self.routes = AppRoutes(None)
 
-    def for_app(self, app: object) -> ClassifyByRules:
+    def for_app(self, app: object, manner: Manner = PLAIN) -> ClassifyByRules:
         """The same, for the middleware that wraps `app`: its routes are known, also without an app in the scope. The
         first request says which rules are for none of them."""
         bound = copy(self)
-        bound._items = Items(self.rules, app)
+        bound.routes = AppRoutes(app, manner)
+        bound._items = Items(self.rules, app, partial(manner.first, bound.routes))
         return bound
 
     def __call__(self, scope: Scope) -> str | None:
@@ -87,6 +99,8 @@ class ClassifyByRules:
             plain = path.strip("/")
             segments = plain.split("/") if plain else []
             rule = table.find(segments)
+            if MADE:
+                return self._at_endpoint(scope, method, path, rule, segments, segments, self.routes.endpoint(scope))
             if rule is None and (method == "GET" or method == "HEAD"):
                 return self._items.operation(scope, root, path, segments, segments)
             if self._items.unread:
@@ -95,26 +109,69 @@ class ClassifyByRules:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise explained(scope, error) from None
 
+    def _at_endpoint(
+        self,
+        scope: Scope,
+        method: str,
+        path: str,
+        rule: Rule | None,
+        segments: list[str],
+        folded: list[str],
+        endpoint: Endpoint | None,
+    ) -> str | None:
+        """By a rule, else by what the endpoint says, else by the shape."""
+        self._items.as_of(self.routes.changes)
+        if self._items.unread:
+            self._items.routes(scope)
+        if rule is not None:
+            operation = rule.operation
+        elif endpoint is not None and endpoint.operation is not None and method != _PREFLIGHT:
+            operation = endpoint.operation
+        elif method == "GET" or method == "HEAD":
+            operation = self._items.operation(scope, scope.get("root_path"), path, segments, folded)
+        else:
+            operation = _BY_METHOD.get(method, "search")
+        return operation if operation is None or endpoint is None else endpoint.named(operation)
+
+    def shape_of(self, method: str) -> str | None:
+        """Of a method that reads nothing."""
+        return _BY_METHOD.get(_HANDSHAKE if method == WEBSOCKET else method, "search")
+
+    def rule_of(self, method: str, segments: list[str]) -> Rule | None:
+        """The rule that takes a request of a method."""
+        table = self._by_method.get(_HANDSHAKE if method == WEBSOCKET else method, self._other_methods)
+        return table.first(segments, [fold(text) for text in segments])
+
     def _of_readings(self, scope: Scope, method: str) -> str | None:
         paths = readings(scope["path"], scope.get("root_path") or "", scope.get("raw_path"))
         if paths is None:
             found = self._all(method)
         else:
-            told_apart = {tuple(split_path(path)): path for path in reversed(paths)}
+            # to rules and shapes, paths of the same segments are one; to the app they are not
+            told_apart = {path if MADE else tuple(split_path(path)): path for path in reversed(paths)}
             found = [self._of_reading(scope, method, path) for path in reversed(told_apart.values())]
         charged = tuple(dict.fromkeys(name for one in found if one is not None for name in _operations_of(one)))
-        return Readings(charged) if len(charged) > 1 else next(iter(charged), None)
+        said = Readings(charged) if len(charged) > 1 else next(iter(charged), None)
+        if not MADE or said is None or (endpoint := self.routes.endpoint(scope)) is None:
+            return said
+        own = endpoint.operation
+        return endpoint.named(Readings((*charged, own)) if paths is None and own and own not in charged else said)
 
     def _of_letters(self, scope: Scope, method: str, path: str) -> str | None:
         """Of a path with capitals, or other characters that are read in one way."""
         plain = path.strip("/")
-        return self._any_case(scope, method, path, plain.split("/"), plain.lower().split("/"))
+        return self._any_case(scope, method, path, plain.split("/"), plain.lower().split("/"), scope["path"])
 
     def _of_reading(self, scope: Scope, method: str, path: str) -> str | None:
-        return self._any_case(scope, method, path, split_path(path), split_path(fold(path)))
+        return self._any_case(scope, method, path, split_path(path), split_path(fold(path)), path)
 
-    def _any_case(self, scope: Scope, method: str, path: str, segments: list[str], folded: list[str]) -> str | None:
+    def _any_case(
+        self, scope: Scope, method: str, path: str, segments: list[str], folded: list[str], routed: str
+    ) -> str | None:
         rule = self._by_method.get(method, self._other_methods).first(segments, folded)
+        if MADE:
+            endpoint = self.routes.endpoint(scope, routed)
+            return self._at_endpoint(scope, method, path, rule, segments, folded, endpoint)
         if rule is None and (method == "GET" or method == "HEAD"):
             return self._items.operation(scope, scope.get("root_path"), path, segments, folded)
         if self._items.unread:
@@ -128,9 +185,11 @@ class ClassifyByRules:
         return [*shapes, *table.operations]
 
 
-def classify_for(classify: Classify, app: object) -> Classify:
-    """The same for the middleware that wraps `app`, if it is one that goes by the routes of an app."""
-    return classify.for_app(app) if isinstance(classify, ClassifyByRules) else classify
+def classify_for(classify: Classify, app: object, manner: Manner = PLAIN) -> ClassifyByRules | ClassifyByOwn:
+    """The same for the middleware that wraps `app`: by its routes, or with what they say besides the operation."""
+    if isinstance(classify, ClassifyByRules):
+        return classify.for_app(app, manner)
+    return ClassifyByOwn(classify, AppRoutes(app, manner), manner.first)
 
 
 def _unusual(method: str, scope: Scope) -> str:

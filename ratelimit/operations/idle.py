@@ -8,9 +8,9 @@ from difflib import get_close_matches
 from functools import cache
 
 from ratelimit.checks.values import EXEMPT
-from ratelimit.operations.paths import Segment, Table, Wild, folded_pattern, split_path
 from ratelimit.operations.routes import Routes
 from ratelimit.operations.rules import WEBSOCKET, Rule
+from ratelimit.routes.paths import Segment, Table, Wild, folded_pattern, split_path
 
 TOLD = 20  # rules in one line of the log
 

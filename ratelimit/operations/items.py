@@ -8,11 +8,11 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from ratelimit.model import Readings, Scope
-from ratelimit.operations.declared import owner_of
 from ratelimit.operations.idle import say_idle
-from ratelimit.operations.paths import Table, folded_pattern
 from ratelimit.operations.routes import NOTHING, Routes, read
 from ratelimit.operations.rules import Rule
+from ratelimit.routes.declared import owner_of
+from ratelimit.routes.paths import Table, folded_pattern
 
 ITEM, COLLECTION = "detail_read", "search"
 _EITHER = Readings((ITEM, COLLECTION))
@@ -28,6 +28,8 @@ class Items:
 
     __slots__ = (
         "_app",
+        "_changes",
+        "_first",
         "_known",
         "_last",
         "_named",
@@ -39,10 +41,12 @@ class Items:
         "unread",
     )
 
-    def __init__(self, rules: Sequence[Rule], app: object = None) -> None:
+    def __init__(self, rules: Sequence[Rule], app: object = None, first: Callable[[], None] = lambda: None) -> None:
         self._rules = rules
         self._named = _named(rules)
         self._app = app
+        self._changes = 0
+        self._first = first  # to be called at the first request
         self.unread = app is not None  # whether its first request is still to come
         self._owner: Any = None  # what has the routes of `app`, once there are any
         self._known: WeakKeyDictionary[Any, Routes] = WeakKeyDictionary()  # by what has them
@@ -86,7 +90,15 @@ class Items:
         if self.unread:
             self.unread = False
             say_idle(self._rules, routes, scope.get("root_path") or "")
+            self._first()
         return routes
+
+    def as_of(self, changes: int) -> None:
+        """So often has anything in the routes changed: what was read before that is forgotten."""
+        if changes != self._changes:
+            self._changes = changes
+            self._routes, self._last = NOTHING, _nobody
+            self._known.clear()
 
     def _routes_of(self, owner: Any, *, again: bool) -> Routes:
         routes = getattr(owner, "routes", None)

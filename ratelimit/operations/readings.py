@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from unicodedata import normalize
 
-from ratelimit.operations.paths import client_path, fold
+from ratelimit.routes.paths import client_path, fold
 
 LONGEST = 8_192  # characters of all readings of a path together, and
 MOST = 32  # of them: nobody goes beyond in earnest, and the worst within takes some 2 ms

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ratelimit.model import Scope
-from ratelimit.operations.declared import Declared, Route, declared
-from ratelimit.operations.paths import Table, fold, folded_pattern, path_below, split_path
+from ratelimit.routes.declared import Declared, Route, declared
+from ratelimit.routes.paths import Table, fold, folded_pattern, path_below, split_path
 
 _log = logging.getLogger("ratelimit")
 

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-from ratelimit.checks import made
-from ratelimit.checks.values import MAX_CALLERS
 from ratelimit.ground.memo import Returning
 from ratelimit.model import (
     FOREVER,
@@ -25,32 +22,14 @@ from ratelimit.model import (
     Style,
 )
 from ratelimit.policy.keys import by_value, escaped, getter_of, memorable
-from ratelimit.policy.overrides import Matched, Override
+from ratelimit.policy.overrides import Elsewhere, Matched, Override
+from ratelimit.policy.settings import IN_MEMORY, ONLY_HANDSHAKES, OnFailure, StoreSettings, Wait, WebSocketSettings
 from ratelimit.policy.shadow import Shadows
-from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, listed
+from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, counters_of, listed
 from ratelimit.policy.unknown import KnownOperations
-from ratelimit.policy.waits import Wait
-from ratelimit.policy.websocket import ONLY_HANDSHAKES, WebSocketSettings
+from ratelimit.routes.routed import Routed
 
-__all__ = ["OnFailure", "Override", "Policy", "StoreSettings"]
-
-OnFailure = Literal["allow", "deny", "local"]
-
-
-@dataclass(frozen=True, slots=True)
-class StoreSettings:
-    """Where counters live, and how long a request waits for them. The URL may hold a password, so no repr shows it.
-    `said` are those of these that a policy's file has, be it with the default."""
-
-    url: str = field(default="memory://", repr=False)
-    prefix: str = "ratelimit"  # of every key in Redis
-    timeout_ms: int = 100  # the longest a request waits for the store
-    on_failure: OnFailure = "allow"  # local: this process enforces the limits until the store is back
-    max_callers: int = MAX_CALLERS  # of memory://
-    said: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        made.store_settings(self.prefix, self.timeout_ms, self.on_failure, self.max_callers)
+__all__ = ["Elsewhere", "OnFailure", "Override", "Policy", "StoreSettings"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -59,8 +38,8 @@ class Policy:
 
     `origin` says where the policy comes from: two policies of one origin are the same policy. `operations` are those
     that `classify` may give besides the built-in ones and those that limits name: of any other it is said once in the
-    log that limits with `operations` do not count it. `websocket` says what messages of WebSockets are charged as.
-    ValueError where the tiers contradict themselves.
+    log that limits with `operations` do not count it. `elsewhere` is what overrides say of limits that endpoints may
+    declare, `websocket` what messages of WebSockets are charged as. ValueError where the tiers contradict themselves.
     """
 
     tiers: Mapping[str, tuple[Limit, ...]]
@@ -70,11 +49,12 @@ class Policy:
     address: Callable[[Scope], str]
     overrides: tuple[Override, ...] = ()
     default_tier: str | None = None
-    store: StoreSettings = StoreSettings()
+    store: StoreSettings = IN_MEMORY
     origin: str = ""
     operations: frozenset[str] = frozenset()
     waits: Mapping[str, Wait] = field(default_factory=dict)  # by tier; of the others a denial is told at once
     websocket: WebSocketSettings = ONLY_HANDSHAKES
+    elsewhere: tuple[Elsewhere, ...] = ()
     all_in_shadow: bool = False  # whatever the limits say; one that is off stays off
     _compiled: Mapping[str, Tier] = field(init=False, repr=False)
     _matched: Matched = field(init=False, repr=False)
@@ -158,7 +138,8 @@ class Policy:
         attributes = by_value(identity.attributes) if identity.attributes else ()
         if attributes is None:
             return self._charges(identity, operation)
-        asked = named, identity.root, self._telling(identity), attributes
+        told_apart = identity[:-1] if type(operation) is Routed else self._telling(identity)
+        asked = named, identity.root, told_apart, attributes
         charges = self._recent.get(asked)
         if charges is None:
             charges = self._charges(identity, operation)
@@ -171,8 +152,9 @@ class Policy:
         tier = self._compiled.get(tier_name) if tier_name is not None else None
         if tier is None:
             return self._by_fields(self._instead.of(identity), operation)
-        read_as = operation.operations if isinstance(operation, Readings) else (operation,)
-        return self._made(identity, tier.counters(read_as))
+        if isinstance(operation, Routed):
+            self._operations.tell_of(operation.operations)
+        return self._made(identity, counters_of(tier, operation))
 
     def _made(self, identity: Identity, counters: Sequence[Counter]) -> tuple[Charge, ...]:
         root_kind, root_name = identity.root

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ratelimit.checks import made
-from ratelimit.model import FOREVER, IDENTITY_KINDS, Identity
+from ratelimit.ground.words import one_of, shown
+from ratelimit.model import FOREVER, IDENTITY_KINDS, Identity, Limit, Quota, Rate
 from ratelimit.policy.keys import value_of
 
 Values = tuple[str | int | None, ...]
@@ -30,6 +31,36 @@ class Override:
         if not self.match:
             raise ValueError("an override needs something to match; to change a limit for everybody, change the limit")
         object.__setattr__(self, "match", made.override(self.match, self.maxes, self.until_ms))
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What an override says of a limit that no tier has: one that an endpoint may declare. `written` at `where` is
+    `5000/minute`, which can be a rate of `window_ms`, and a quota of `period`; neither is a number at a time."""
+
+    where: str
+    name: str
+    written: str | int
+    window_ms: int | None
+    period: str | None
+
+    def wrong(self, declared: Mapping[str, Limit]) -> str | None:
+        """What is wrong with it, by the limits that endpoints declare."""
+        limit = declared.get(self.name)
+        if limit is None:
+            return f"no tier has such a limit, and no endpoint declares one{one_of(self.name, declared)}"
+        kind = limit.kind
+        if isinstance(kind, Rate):
+            fits = self.window_ms == kind.window_ms
+        elif isinstance(kind, Quota):
+            fits = self.period == kind.period
+        else:
+            fits = self.window_ms is None and self.period is None
+        if fits:
+            return None
+        return (
+            f"{shown(self.written)} does not fit the limit that an endpoint declares: an override changes the max alone"
+        )
 
 
 class Matched:

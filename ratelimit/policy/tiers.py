@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from time import monotonic
 
 from ratelimit.ground.printable import in_a_line
-from ratelimit.model import ANONYMOUS, Identity, Limit
+from ratelimit.model import ANONYMOUS, FOREVER, Concurrency, Identity, Limit, Readings
 from ratelimit.policy.keys import caller, ended, escaped, label_of, period_of, value_of
+from ratelimit.routes.routed import Routed
 
 logger = logging.getLogger("ratelimit")
 
@@ -89,6 +90,23 @@ def _counter(limit: Limit, cost: int) -> Counter:
         f":{escaped('limit', limit.name)}:{period_of(limit.kind)}",
         tuple((kind, label_of(kind)) for kind in limit.per if kind != "identity"),
     )
+
+
+def counters_of(tier: Tier, operation: str) -> tuple[Counter, ...]:
+    """What an operation reaches in a tier; then the limits that its endpoint declares, and its units times the cost."""
+    counters = tier.counters(operation.operations if isinstance(operation, Readings) else (operation,))
+    if not isinstance(operation, Routed):
+        return counters
+    counters += _counters(operation.limits, None)
+    units = operation.units
+    return counters if units == 1 else tuple([_times(counter, units) for counter in counters])
+
+
+def _times(counter: Counter, units: int) -> Counter:
+    limit = counter.limit
+    if isinstance(limit.kind, Concurrency) or limit.counts == "requests":
+        return counter
+    return replace(counter, cost=min(counter.cost * units, FOREVER))
 
 
 class Instead:

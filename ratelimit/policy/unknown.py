@@ -17,12 +17,19 @@ _log = logging.getLogger("ratelimit")
 class KnownOperations:
     """The built-in ones, those that are declared, those that a limit names, and those of the rules of `classify`."""
 
-    __slots__ = ("_once", "names")
+    __slots__ = ("_listed", "_once", "names")
 
     def __init__(self, declared: Iterable[str], named: Iterable[str], classify: Classify) -> None:
+        self._listed = frozenset(named)
         ruled = [getattr(rule, "operation", None) for rule in getattr(classify, "rules", ())]
         self.names = frozenset((*BUILT_IN, *declared, *named, *filter(None, ruled)))
         self._once = Once()
+
+    def tell_of(self, operations: Iterable[str]) -> None:
+        """The same of what an endpoint is, where limits list their operations."""
+        for operation in operations:
+            if self._listed and operation not in self.names:
+                self.tell(operation)
 
     def tell(self, operation: str) -> None:
         """Say once of an operation that it is not known."""

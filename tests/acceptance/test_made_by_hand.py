@@ -51,7 +51,12 @@ SAME: list[tuple[Make, str, str]] = [
         'rate = "5/minute", operations = ["exempt"]',
         '"exempt" is what no limit applies to; write another operation',
     ),
-    (limit(operations=frozenset()), 'rate = "5/minute", operations = []', "is empty"),
+    (limit(counts="bytes"), 'rate = "5/minute", counts = "bytes"', '"bytes" is not known; write "units" or "requests"'),
+    (
+        limit(Concurrency(), counts="requests"),
+        'concurrency = 5, counts = "requests"',
+        "is not for concurrency, where each request takes one slot, whatever its units",
+    ),
     (limit(operations=frozenset({"é"})), 'rate = "5/minute", operations = ["é"]', f'"é" {OF_A_NAME}'),
     (limit(mode="OFF"), 'rate = "5/minute", mode = "OFF"', '"OFF" is not known; write "enforce", "shadow" or "off"'),
     (limit(reserve=1), 'rate = "5/minute", reserve = 1', "1 is not true or false"),

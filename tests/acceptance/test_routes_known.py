@@ -168,8 +168,9 @@ def told(app: Any, policy: Policy, caplog: pytest.LogCaptureFixture, method: str
     with caplog.at_level(logging.WARNING, "ratelimit"):
         for _ in range(2):
             asyncio.run(ask(limited, scope={**scope_of("/health", method, api_key=None), **root}))
-    assert len(caplog.records) <= 1
-    return caplog.records[0].getMessage() if caplog.records else ""
+    lines = [line for record in caplog.records if "goes by a guess" not in (line := record.getMessage())]
+    assert len(lines) <= 1
+    return lines[0] if lines else ""
 
 
 def api(*more: Any) -> Starlette:

@@ -9,16 +9,28 @@ from typing import Any
 
 import jsonschema
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.testclient import TestClient
 
-from ratelimit import Limit, Policy, Rate, RateLimitMiddleware, StoreUnavailable, hash_api_key, parse_policy
-from ratelimit.fastapi import document
+from ratelimit import (
+    Limit,
+    Policy,
+    Rate,
+    RateLimitMiddleware,
+    StoreUnavailable,
+    hash_api_key,
+    operation,
+    parse_policy,
+)
+from ratelimit.fastapi import RateLimit, document, limit
 from ratelimit.model import Answer
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.styles.ietf import Ietf
 from tests.acceptance import ANA, BEN
+from tests.routes import marks_forgotten
+
+__all__ = ["marks_forgotten"]
 
 STYLES = [
     'style = "facturapi"',
@@ -131,6 +143,63 @@ def test_several_limits(style: str) -> None:
     answers = [client.get("/things") for _ in range(3)]
     assert answers[-1].status_code == 429
     check(resolved(app.openapi(), "/things", "get")["429"], answers[-1])
+
+
+HOLDS = """
+  { name = "tokens", rate = "10/minute", operations = ["completion"], cost = { completion = 0 }, hold = true },
+"""
+COMPLETION = '[operations]\nexempt = ["GET /health"]\ncompletion = ["POST /completions"]\n'
+
+
+async def takes(rate_limit: RateLimit, units: int = 20) -> None:
+    async with rate_limit.hold(units, limit="tokens"):
+        pass
+
+
+async def takes_none() -> None: ...
+
+
+def holding() -> FastAPI:
+    app, router = FastAPI(), APIRouter(prefix="/sub")
+    router.add_api_route("/{path:path}", takes, methods=["PUT"])
+    app.include_router(router, prefix="/v1")
+    app.add_api_route("/completions", takes, methods=["POST"])
+    app.add_api_route("/depends", takes_none, dependencies=[Depends(takes)])
+    app.add_api_route("/plain", takes_none)
+    app.add_api_route("/health", takes)
+    return app
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_denied_from_inside(style: str) -> None:
+    """An endpoint that takes RateLimit, itself or by a dependency, may be denied by what it holds, though no limit is
+    charged at the door; no other one is."""
+    app = holding()
+    app.add_middleware(RateLimitMiddleware, policy=policy(HOLDS, style, COMPLETION), store=MemoryStore())
+    document(app)
+    made = app.openapi()
+    client = TestClient(app, headers={"Authorization": f"Bearer {ANA}"})
+    told = resolved(made, "/completions", "post")
+    assert client.post("/completions?units=10").status_code == 200
+    check(told["429"], client.post("/completions?units=1"))
+    never = client.post("/completions?units=11")
+    check(told[str(never.status_code)], never)
+    for path, method in (("/depends", "get"), ("/v1/sub/{path}", "put")):
+        assert {"429", str(never.status_code)} <= made["paths"][path][method]["responses"].keys()
+    for path in ("/plain", "/health"):
+        assert not {"429", "403"} & made["paths"][path]["get"]["responses"].keys()
+
+
+def test_held_by_the_operation() -> None:
+    """Whoever is of an operation that a limit with `hold` lists may hold units of it, by the scope too."""
+    limits = HOLDS + '{ name = "shadow", rate = "10/minute", cost = 0, hold = true, mode = "shadow" },'
+    app = FastAPI()
+    app.add_api_route("/completions", takes_none, methods=["POST"])
+    app.add_api_route("/plain", takes_none)
+    document(app, policy(limits, OPERATIONS, 'completion = ["POST /completions"]'))
+    paths = app.openapi()["paths"]
+    assert paths["/completions"]["post"]["responses"].keys() == {"200", "400", "403", "429"}
+    assert paths["/plain"]["get"]["responses"].keys() == {"200", "400"}
 
 
 def test_exempt() -> None:
@@ -279,6 +348,42 @@ def test_own_operations(own: str) -> None:
     classify = {"raises": raises, "async": later, "nonsense": nonsense, "known": known}[own]
     told = resolved(app_of(classify=classify).openapi(), "/things", "get")
     assert ("429" in told, "403" in told) == (own != "known", True)
+
+
+def test_what_endpoints_say() -> None:
+    """A limit that an endpoint declares is told there and nowhere else; units may be no number, or above any max."""
+    app = FastAPI()
+
+    def exports() -> list[str]:
+        return []
+
+    def plain() -> list[str]:
+        return []
+
+    @operation("batch", units=lambda request: int(request.headers["x-size"]))
+    def batch() -> list[str]:
+        return []
+
+    @operation("batch", units=5)
+    def fixed() -> list[str]:
+        return []
+
+    app.add_api_route("/exports", exports, dependencies=[Depends(limit("5/hour", name="exports"))])
+    app.add_api_route("/plain", plain)
+    app.add_api_route("/batch", batch)
+    app.add_api_route("/fixed", fixed)
+    app.add_middleware(
+        RateLimitMiddleware,
+        policy=parse_policy(
+            "[operations]\nbatch = []\n"
+            '[tiers.anonymous]\nlimits = [{ name = "batches", rate = "9/minute", operations = ["batch"] }]'
+        ),
+    )
+    document(app)
+    found = {path: {*methods["get"]["responses"]} - {"200"} for path, methods in app.openapi()["paths"].items()}
+    assert found == {"/exports": {"429"}, "/plain": set(), "/batch": {"400", "403", "429"}, "/fixed": {"429"}}
+    told = json.dumps(app.openapi()["components"]["responses"])
+    assert "The number of units" in told
 
 
 def test_own_style() -> None:

@@ -45,8 +45,9 @@ ROOMS = {
         ("acceptance/test_what_identify_leaves_open.py", "acceptance/test_path_of_a_request.py",
          "acceptance/test_word_of_the_app.py"),
     ),
+    "control": Room(("control/*.py", "answers/inside.py"), ("control",), IN_PYTHON),
     "waiting": Room(
-        ("waiting/*.py", "policy/waits.py"),
+        ("waiting/*.py", "policy/settings.py"),
         ("waiting/test_turns.py", "waiting/test_line.py", "waiting/test_hang_ups.py", "waiting/test_cancelled.py"),
     ),
     "switch": Room(("switch.py",), ("acceptance/test_mode_of_the_environment.py",)),
@@ -61,6 +62,12 @@ ROOMS = {
         ("operations", "acceptance/test_readings.py", "acceptance/test_routes_known.py", "acceptance/test_mounted.py",
          "fuzz/test_requests.py", "config/test_good.py"),
     ),
+    "routes": Room(
+        ("routes/*.py", "endpoints/*.py", "fastapi/limits.py", "config/declared.py"),
+        ("routes", "operations", "acceptance/test_operations_at_the_endpoint.py",
+         "acceptance/test_units_of_a_request.py", "acceptance/test_limits_in_code.py",
+         "acceptance/test_list_by_route.py", "acceptance/test_routes_known.py"),
+    ),
     "formula": Room(("formula/*.py",), ("formula", "fuzz/test_formula.py", "config/test_hostile_constants.py")),
     "styles": Room(("styles/*.py",), ("styles", "config/test_good.py")),
     "headers": Room(
@@ -70,7 +77,7 @@ ROOMS = {
          "acceptance/test_malformed.py", "acceptance/test_hostile_on_the_wire.py"),
     ),
     "websockets": Room(
-        ("websockets/*.py", "policy/websocket.py", "config/checks/websocket.py"),
+        ("websockets/*.py", "config/checks/websocket.py"),
         ("websockets", "config/test_bad.py", "config/test_odd.py", "config/test_good.py"),
         "not test_servers",
     ),

@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ratelimit.model import Readings
-from ratelimit.operations import ClassifyByRules, Rule, paths
+from ratelimit.operations import ClassifyByRules, Rule
+from ratelimit.routes import paths
 
 RULES = (
     ("GET /health", "exempt"),

@@ -26,9 +26,9 @@ from starlette.websockets import WebSocket
 
 from ratelimit.model import Readings
 from ratelimit.operations import ClassifyByRules, Rule
-from ratelimit.operations.declared import owner_of
-from ratelimit.operations.paths import split_path
 from ratelimit.operations.routes import read
+from ratelimit.routes.declared import owner_of
+from ratelimit.routes.paths import split_path
 
 ITEM, COLLECTION = "detail_read", "search"
 

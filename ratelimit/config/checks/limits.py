@@ -68,6 +68,8 @@ def _check_fields(path: Path, given: set[str]) -> Iterator[Problem]:
         yield Problem((*path, "reserve"), checks.NO_RESERVE_OF_A_SLOT)
     if "hold" in given and kinds == ["concurrency"]:
         yield Problem((*path, "hold"), checks.NO_HOLD_OF_A_SLOT)
+    if "counts" in given and kinds == ["concurrency"]:
+        yield Problem((*path, "counts"), checks.NO_COUNTS_OF_A_SLOT)
 
 
 def _check_anchor(path: Path, limit: LimitTable) -> Iterator[Problem]:

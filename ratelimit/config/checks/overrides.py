@@ -13,7 +13,7 @@ from ratelimit.config.grammar.fields import client_ip
 from ratelimit.config.grammar.messages import Path, Problem, place
 from ratelimit.config.grammar.tables import MATCHED, LimitTable, OverrideTable
 from ratelimit.config.grammar.valid import Valid
-from ratelimit.ground.words import listed, one_of, shown
+from ratelimit.ground.words import did_you_mean, listed, one_of, shown
 from ratelimit.model import ANONYMOUS
 
 
@@ -45,6 +45,11 @@ class _Names:
         readable = valid.given(("tiers",)) <= self._of.keys()
         self._of_all = set().union(*self._of.values()) if readable else None
 
+    def may_be_declared(self, name: str) -> bool:
+        """Whether it is like no name that the file has: an endpoint may declare such a limit, and whether one does is
+        known when the routes are read."""
+        return self._of_all is not None and name not in self._of_all and not did_you_mean(name, self._of_all)
+
     def of(self, tier: str | None) -> Collection[str] | None:
         return self._of_all if tier is None else self._of.get(tier)
 
@@ -65,7 +70,7 @@ def _check_match(valid: Valid, path: Path, override: OverrideTable) -> Iterator[
 
 def _check_name(names: _Names, where: Path, name: str, override: OverrideTable) -> Iterator[Problem]:
     known = names.of(override.tier)
-    if known is not None and name not in known:
+    if known is not None and name not in known and not names.may_be_declared(name):
         who = f"the tier {shown(override.tier)} has no such limit" if override.tier else "no tier has such a limit"
         yield Problem(where, f"{who}{one_of(name, known)}")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from ratelimit.config.grammar.messages import Path
 from ratelimit.operations import Rule
-from ratelimit.operations.paths import Segment, Wild, fold
+from ratelimit.routes.paths import Segment, Wild, fold
 
 ASKED = 16  # of the rules that take the example: one of the first nearly always covers it
 STEPS = 1_000  # of a comparison: `/**/a/**/a/**/a` with one of its kind takes hundreds, and a longer one no end of them

@@ -9,20 +9,15 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from ratelimit.checks.made import LONGEST_QUEUE
-from ratelimit.config.grammar.settings import (
-    AnyStyle,
-    IdentityTable,
-    IetfStyle,
-    StoreTable,
-    StyleName,
-    WebSocketTable,
-)
+from ratelimit.checks.values import LONGEST_QUEUE
+from ratelimit.config.grammar.settings import AnyStyle, IdentityTable, IetfStyle, StoreTable, StyleName
+from ratelimit.config.grammar.settings import WebSocketTable as WebSocketTable
 from ratelimit.config.grammar.values import (
     AnchorDay,
     AnyAmount,
     Attributes,
     ConcurrencyAmount,
+    Counts,
     Lease,
     Mode,
     Name,
@@ -74,6 +69,7 @@ class LimitTable(Table):
                 "anyOf": [
                     {"required": ["concurrency", "reserve"]},
                     {"required": ["concurrency", "hold"]},
+                    {"required": ["concurrency", "counts"]},
                     {"required": ["concurrency", "refund_on"]},
                     {"required": ["concurrency", "charge_on"]},
                     {"required": ["refund_on", "charge_on"]},
@@ -105,7 +101,8 @@ class LimitTable(Table):
         description="identity, organization, user, api_key, application, ip, or a list of these or of attributes.",
     )
     operations: list[Name] | None = Field(
-        default=None, min_length=1, description="Those that it limits, counted together; all where it is not given."
+        default=None,
+        description="Those that it limits, counted together: all if not given; of [] it is charged by hand.",
     )
     cost: Annotated[
         Annotated[Units, Tag("(number)")] | Annotated[dict[Name, Units], Tag("(table)")], Discriminator(shape)
@@ -125,6 +122,10 @@ class LimitTable(Table):
         default=False,
         description="Of a rate or a quota, without reserve: the app may hold units before it knows how many it needs,"
         " and settle what it used.",
+    )
+    counts: Counts = Field(
+        default="units",
+        description="Of a rate or a quota: whether the units that an endpoint computes multiply its cost.",
     )
     refund_on: list[Status] | None = Field(
         default=None,

@@ -1,22 +1,23 @@
 """What an app declares: its routes, one by one.
 
 Starlette and FastAPI are not imported but read by the attributes that their routes have: `path`, `methods`, `endpoint`
-and `param_convertors`, of a mounted app `routes` and `app`, and of a router that FastAPI keeps as it was included
-`original_router` and `effective_route_contexts()`. What has none of them says nothing.
+and `param_convertors`, of a mounted app `routes` and `app`. A router that FastAPI keeps as it was included is read by
+its public `iter_route_contexts`, before 0.137.2 by `original_router` and `effective_route_contexts()`. What has none of
+them says nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ratelimit.operations.paths import Segment, Wild, split_path
-from ratelimit.operations.rules import WEBSOCKET
+from ratelimit.routes.paths import WEBSOCKET, Segment, Wild, split_path
 
-_PARAMETER = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*)(?::([a-zA-Z_][a-zA-Z0-9_]*))?\}")  # as Starlette writes them
-_WRAPPERS = 32  # middlewares around an app that are looked through
+PARAMETER = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*)(?::([a-zA-Z_][a-zA-Z0-9_]*))?\}")  # as Starlette writes them
+WRAPPERS = 32  # middlewares around an app that are looked through
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Declared:
 
 def owner_of(app: object) -> Any:
     """The app itself or the one that it wraps, by `.app`, whichever has a list of routes; None where none has."""
-    for _ in range(_WRAPPERS):
+    for _ in range(WRAPPERS):
         if app is None:  # asked for each request, of an app without routes
             break
         routes = getattr(app, "routes", None)
@@ -57,9 +58,19 @@ def owner_of(app: object) -> Any:
 
 
 def declared(owner: Any) -> Declared:
-    found = Declared(whole=not _has_fallbacks(getattr(owner, "router", owner)))
+    found = Declared(whole=not has_fallbacks(getattr(owner, "router", owner)))
     _walk(owner.routes, (), found)
     return found
+
+
+def included(route: Any) -> Iterator[tuple[Any, Any]]:
+    """Each route as it was written and as it answers where it is included; one that is none of FastAPI's, itself."""
+    if not hasattr(route, "effective_route_contexts"):
+        yield route, route
+        return
+    public = getattr(sys.modules.get("fastapi.routing"), "iter_route_contexts", None)
+    for context in public([route]) if public else route.effective_route_contexts():
+        yield context.original_route, getattr(context, "starlette_route", None) or context
 
 
 def _walk(routes: Sequence[Any], prefix: tuple[Segment, ...], found: Declared) -> None:
@@ -67,42 +78,40 @@ def _walk(routes: Sequence[Any], prefix: tuple[Segment, ...], found: Declared) -
     for route in routes:
         if hasattr(route, "effective_route_contexts"):
             _watch(getattr(route, "original_router", None), found)
-            for context in route.effective_route_contexts():
-                _read(getattr(context, "starlette_route", None) or context, prefix, found)
-        else:
-            _read(route, prefix, found)
+        for written, answering in included(route):
+            _read(written, answering, prefix, found)
 
 
 def _watch(router: Any, found: Declared) -> None:
     """The lists of a router that FastAPI has included, and of those that it includes."""
     routes = getattr(router, "routes", ())
     found.lists.append(routes)
-    found.whole = found.whole and not _has_fallbacks(router)
+    found.whole = found.whole and not has_fallbacks(router)
     for route in routes:
         if hasattr(route, "effective_route_contexts"):
             _watch(getattr(route, "original_router", None), found)
 
 
-def _has_fallbacks(router: Any) -> bool:
+def has_fallbacks(router: Any) -> bool:
     """FastAPI keeps apart what takes a path that no route takes: the files of a frontend."""
     return bool(getattr(router, "_low_priority_routes", ()))
 
 
-def _read(route: Any, prefix: tuple[Segment, ...], found: Declared) -> None:
-    path = getattr(route, "path", "")
+def _read(written: Any, route: Any, prefix: tuple[Segment, ...], found: Declared) -> None:
+    path = getattr(route, "path", "") or ""
     here = prefix + _segments(path, getattr(route, "param_convertors", {}))
-    if hasattr(route, "endpoint"):
-        http = hasattr(route, "methods")  # routes for WebSocket have none
+    if hasattr(written, "endpoint"):
+        http = hasattr(written, "methods")  # routes for WebSocket have none
         methods = frozenset(route.methods) if http and route.methods else None
         parameter = (
-            None if Wild.REST in here[-1:] else _PARAMETER.search(path.rstrip("/").rpartition("/")[2]) is not None
+            None if Wild.REST in here[-1:] else PARAMETER.search(path.rstrip("/").rpartition("/")[2]) is not None
         )
         found.routes.append(Route(here, parameter, methods, http, not http))
         return
     owner = owner_of(route)
     if owner is not None:
         _walk(owner.routes, here, found)
-    if hasattr(route, "path"):  # a Mount: nobody else answers below it
+    if hasattr(written, "path"):  # a Mount: nobody else answers below it
         found.routes.append(Route((*here, Wild.REST), None))
     else:  # a Host, or what is no route at all
         found.whole = False
@@ -111,11 +120,11 @@ def _read(route: Any, prefix: tuple[Segment, ...], found: Declared) -> None:
 def _segments(path: str, convertors: Mapping[str, Any]) -> tuple[Segment, ...]:
     segments: list[Segment] = []
     for text in split_path(path):
-        parts = _PARAMETER.split(text)  # text, name, type, text, name, type, … text
+        parts = PARAMETER.split(text)  # text, name, type, text, name, type, … text
         if len(parts) == 1:
             segments.append(text)
             continue
-        patterns = [_pattern(name, kind, convertors) for name, kind in zip(parts[1::3], parts[2::3], strict=True)]
+        patterns = [pattern_of(name, kind, convertors) for name, kind in zip(parts[1::3], parts[2::3], strict=True)]
         wide = any(re.fullmatch(pattern, sample) for pattern in patterns for sample in ("/", "a/b", "1/2"))
         if len(patterns) == 1 and not parts[0] and not parts[3]:
             if wide:
@@ -130,7 +139,7 @@ def _segments(path: str, convertors: Mapping[str, Any]) -> tuple[Segment, ...]:
     return tuple(segments)
 
 
-def _pattern(name: str, kind: str | None, convertors: Mapping[str, Any]) -> str:
+def pattern_of(name: str, kind: str | None, convertors: Mapping[str, Any]) -> str:
     convertor = convertors.get(name)
     if convertor is not None:
         return str(convertor.regex)

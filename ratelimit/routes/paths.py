@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Generic, TypeVar
 
+WEBSOCKET = "WEBSOCKET"  # the method of handshakes, as rules name it
 ENDS = 128  # segments at either end of a long path that are looked at: a path of 64 kB may have 32,000
 TESTED = 128  # characters of a segment that is tried on an app's own patterns: {a}-{b}-{c} can take n³ steps
 
@@ -126,6 +127,11 @@ def _with_rest(places: list[_Node]) -> list[_Node]:
     return places + [place.rest for place in places if place.rest is not None]
 
 
+def _routed(segments: Sequence[str]) -> list[Sequence[str]]:
+    """`/a/%0A` is routed as `/a/` too, by a `$` that matches before a newline at the end."""
+    return [segments, segments[:-1]] if segments and segments[-1] == "\n" else [segments]
+
+
 class Table(Generic[_T]):
     """Patterns with a value each; `find` returns the value of the first that matches, None where none does.
 
@@ -181,6 +187,17 @@ class Table(Generic[_T]):
             if not active:
                 return None
         return self._values[min(node.order for node in active)]
+
+    def find_all(self, segments: Sequence[str]) -> list[_T]:
+        """The values of all that match, in their order; of patterns that are alike the first one's."""
+        ends = {node.order for path in _routed(segments) for node in self._ends(path)}
+        return [value for order in sorted(ends) if (value := self._values[order]) is not None]
+
+    def _ends(self, segments: Sequence[str]) -> Iterable[_Node]:
+        active = _with_rest([self._root])
+        for segment in segments:
+            active = [*dict.fromkeys([place for node in active for place in node.after(segment)])]
+        return active
 
     def meets(self, pattern: Sequence[Segment]) -> bool:
         """Whether there may be a path that `pattern`, of texts and wild ones, matches and one of these as well."""

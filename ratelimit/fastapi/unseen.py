@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ratelimit.control.control import Control
+from ratelimit.control.control import Control, OfExempt
 from ratelimit.endpoints.conflicts import checked
 from ratelimit.fastapi.control import Denied
 from ratelimit.ground.printable import in_a_line
@@ -33,7 +33,7 @@ class Unseen:
         """
         control, limit = scope.get("ratelimit.control"), self._declared.limit
         charged: frozenset[str] = scope.get(DECLARED, frozenset())
-        if not isinstance(control, Control) or limit.name in charged:
+        if not isinstance(control, Control) or isinstance(control, OfExempt) or limit.name in charged:
             return
         self._tell(scope)
         if isinstance(limit.kind, Concurrency):

@@ -331,7 +331,9 @@ def test_nothing_to_tell() -> None:
 
 @pytest.mark.parametrize("own", ["raises", "async", "nonsense", "known"])
 def test_own_operations(own: str) -> None:
-    """Of an own classify that can't be asked beforehand every limit may apply; of one that can, those it names."""
+    """Of an own classify that can't be asked beforehand every limit may apply; of one that can, those it names. Also
+    where some endpoint of the process declares a limit, so that endpoints are asked too."""
+    limit("1/hour", name="elsewhere")
 
     def raises(scope: Any) -> str:
         raise KeyError("x-operation")

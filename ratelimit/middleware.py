@@ -15,7 +15,7 @@ from ratelimit.control.account import Account
 from ratelimit.control.control import Control, new
 from ratelimit.control.deferred import Deferred
 from ratelimit.control.late import Late
-from ratelimit.endpoints.start import limiting, started
+from ratelimit.endpoints.start import check_started, limiting
 from ratelimit.ground.loops import others_first
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.tracebacks import without_locals
@@ -219,6 +219,7 @@ class RateLimitMiddleware:
                     await self.store.close()
                 except StoreUnavailable as error:
                     log.not_closed(error)
-            await send(started(message, self._classify, self.policy))
+            check_started(message, self._classify, self.policy)
+            await send(message)
 
         return closing

@@ -15,6 +15,7 @@ from ratelimit.operations import ClassifyByOwn, ClassifyByRules, classify_for
 from ratelimit.policy import Policy
 from ratelimit.routes.app import AppRoutes, Lenient, Manner
 from ratelimit.routes.marks import MADE
+from ratelimit.routes.routed import WrongLimits
 
 _log = logging.getLogger("ratelimit")
 
@@ -27,14 +28,16 @@ def limiting(
     return classify_for(classify, app, Manner(checked(policy, seen), partial(_first, policy), lenient))
 
 
-def started(message: Message, classify: Classify, policy: Policy) -> Message:
-    """What an app tells the server when it has started: not where limits that are declared contradict each other."""
+def check_started(message: Message, classify: Classify, policy: Policy) -> None:
+    """When an app tells the server that it has started: raises where limits that are declared contradict each other.
+
+    From its own `send`: so it ends in order, and says itself that it did not start.
+    """
     routes = getattr(classify, "routes", None)  # None: all is switched off
-    if message["type"] != "lifespan.startup.complete" or not isinstance(routes, AppRoutes):
-        return message
-    _first(policy, routes)
-    wrong = wrong_in(routes)
-    return {"type": "lifespan.startup.failed", "message": "\n".join(wrong)} if wrong else message
+    if message["type"] == "lifespan.startup.complete" and isinstance(routes, AppRoutes):
+        _first(policy, routes)
+        if wrong := wrong_in(routes):
+            raise WrongLimits("\n".join(wrong))
 
 
 def _first(policy: Policy, routes: AppRoutes) -> None:

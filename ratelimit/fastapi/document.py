@@ -108,7 +108,8 @@ def _holding(app: FastAPI) -> Iterator[tuple[str, str]]:
 
 
 def _takes_control(dependant: Any) -> bool:
-    return dependant.call is control or any(map(_takes_control, dependant.dependencies))
+    gives = dependant.call is control or getattr(dependant.call, "gives_control", False)
+    return gives or any(map(_takes_control, dependant.dependencies))
 
 
 def _operation(classify: Classify, scope: dict[str, Any]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ratelimit.control.control import Control
-from ratelimit.endpoints import RouteLimits, routes_of
+from ratelimit.endpoints.listing import RouteLimits, routes_of
 from ratelimit.identity import hash_api_key, identify_user
 from ratelimit.log.outage import requests_without_store
 from ratelimit.middleware import RateLimitMiddleware

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from ratelimit.model import Admitting, ASGIApp, Message, Receive, Scope, Send
 from ratelimit.opening import refused
@@ -15,27 +16,27 @@ def as_it_is(receive: Receive) -> Receive:
 
 class Lifespan:
     """Of one middleware. `waiting` tells those who wait that it ends; `started` may change what the app tells the
-    server when it has started; `close` is awaited before the server hears that it has ended."""
+    server when it has started."""
 
     def __init__(
-        self,
-        app: ASGIApp,
-        store: Admitting,
-        waiting: Callable[[Receive], Receive],
-        started: Callable[[Message], Message],
-        close: Callable[[], Awaitable[None]],
+        self, store: Admitting, waiting: Callable[[Receive], Receive], started: Callable[[Message], Message]
     ) -> None:
-        self._app = app
         self._store = store
         self._waiting = waiting
         self._started = started
-        self._close = close
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def of(self, app: ASGIApp, close: Callable[[], Awaitable[None]]) -> ASGIApp:
+        """The app with it. `close` is awaited before the server hears that the app has ended; it is the middleware's,
+        and not kept here: a middleware that refers to itself would outlive its app until the garbage is collected."""
+        return partial(self._call, app, close)
+
+    async def _call(
+        self, app: ASGIApp, close: Callable[[], Awaitable[None]], scope: Scope, receive: Receive, send: Send
+    ) -> None:
         async def told(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown."):
-                await self._close()
+                await close()
             await send(self._started(message))
 
         if not await refused(self._store, receive, send):
-            await self._app(scope, self._waiting(receive), told)
+            await app(scope, self._waiting(receive), told)

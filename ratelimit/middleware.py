@@ -14,7 +14,7 @@ from ratelimit.control.account import Account
 from ratelimit.control.control import Control, new
 from ratelimit.control.deferred import Deferred
 from ratelimit.control.late import Late
-from ratelimit.endpoints import limiting, started
+from ratelimit.endpoints.start import limiting, started
 from ratelimit.ground.loops import others_first
 from ratelimit.ground.tracebacks import without_locals
 from ratelimit.lifespan import Lifespan, as_it_is
@@ -40,7 +40,7 @@ from ratelimit.slots.ending import at_exit
 from ratelimit.slots.holding import GivenHere, attended
 from ratelimit.slots.leases import Leases
 from ratelimit.stores import local_of
-from ratelimit.switch import refusing_nobody, switched, unless_off
+from ratelimit.switch import lenient, refusing_nobody, switched, unless_off
 from ratelimit.waiting.turns import Turns
 from ratelimit.websockets.handshake import handshake, spoken_to
 from ratelimit.websockets.messages import Messages
@@ -91,11 +91,12 @@ class RateLimitMiddleware:
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
         self._account = Account(self, deferred=isinstance(identify, Deferred))
-        said = limiting(classify or self.policy.classify, app, self.policy, self._account.declared)
-        self._classify = unless_off(said, self)
+        own = classify or self.policy.classify
+        routed = limiting(own, app, self.policy, self._account.declared, lenient(self.policy))
+        self._classify = unless_off(routed, self)
         self._turns = turns = Turns(self.policy, self.store, self._account.without_store) if self.policy.waits else None
-        told = partial(started, routes=said.routes, policy=self.policy)
-        self._lifespan = Lifespan(app, self.store, turns.closing if turns else as_it_is, told, self._close)
+        told = partial(started, classify=routed, policy=self.policy)
+        self._lifespan = Lifespan(self.store, turns.closing if turns else as_it_is, told)
         self.store = turns.store if turns else self.store
         self._handshakes: ASGIApp | None = None
         self._handshakes = partial(handshake, self._for_handshakes())
@@ -165,7 +166,7 @@ class RateLimitMiddleware:
     def _other(self, scope: Scope, outer: tuple[Level, ...]) -> ASGIApp | None:
         """Who takes what is no request, or is limited already; None for a handshake that is spelled as a request."""
         if scope["type"] == "lifespan":
-            return self._lifespan
+            return self._lifespan.of(self.app, self._close)
         return self._handshakes if scope["type"] == "websocket" and not self._level.is_among(outer) else self.app
 
     def _for_handshakes(self) -> ASGIApp:

@@ -17,6 +17,8 @@ from ratelimit.log import lines as log
 from ratelimit.model import ANONYMOUS, Charge, Classify, Decision, Identify, Identity, Refused, Scope
 from ratelimit.opening import denials_of
 from ratelimit.policy import Policy
+from ratelimit.policy.shadow import in_shadow
+from ratelimit.routes.app import Lenient
 from ratelimit.slots.leases import Leases
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.who import identity_of
@@ -102,6 +104,15 @@ def refusing_nobody(identify: Identify, policy: Policy) -> Identify:
             return by_address(why, scope)
 
     return lenient
+
+
+def lenient(policy: Policy) -> Lenient | None:
+    """What becomes of what endpoints say, in shadow: nobody is denied or refused for it."""
+
+    def refused(why: Refused, scope: Scope) -> None:
+        denials_of(policy).refused(why, policy.address(scope), os.urandom(12).hex(), "would refuse")
+
+    return Lenient(in_shadow, refused) if mode() == "shadow" else None
 
 
 def _shadow_of(policy: Policy) -> Policy:

@@ -49,7 +49,7 @@ def limit(made: Any, kinds: tuple[type, ...], *, slots: bool) -> None:
     _at(f"{place}: enforce_from_ms", checks.whole, made.enforce_from_ms, 0, checks.LARGEST)
     _at(f"{place}: reserve", checks.boolean, made.reserve)
     _at(f"{place}: hold", checks.boolean, made.hold)
-    _at(f"{place}: counts", checks.counts, made.counts)
+    _at(f"{place}: counts", checks.one_of_these, made.counts, checks.COUNTS)
     _at(f"{place}: refund_on", _statuses, made.refund_on)
     _at(f"{place}: charge_on", _statuses, made.charge_on)
     _cost(f"{place}: cost", made.cost, made.operations)

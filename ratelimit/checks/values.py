@@ -113,10 +113,6 @@ def mode(value: Any) -> str:
     return one_of_these(value, MODES)
 
 
-def counts(value: Any) -> str:
-    return one_of_these(value, COUNTS)
-
-
 def on_failure(value: Any) -> str:
     return one_of_these(value, ON_FAILURE)
 

@@ -52,9 +52,9 @@ def build(file: PolicyFile, origin: str) -> Policy:
         ),
         origin=origin,
         operations=frozenset(file.operations),
+        elsewhere=tuple(_elsewhere(file)),
         waits={name: Wait(tier.wait.up_to, tier.wait.queue) for name, tier in file.tiers.items() if tier.wait},
         websocket=WebSocketSettings(file.websocket.messages, file.websocket.on_excess),
-        elsewhere=tuple(_elsewhere(file)),
     )
 
 

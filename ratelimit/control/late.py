@@ -131,6 +131,7 @@ class Late:
             whole = self._style.denied(denied, identity, log_id)
         account.denials.report(denied, failure, self._operation, identity, log_id)
         account.cors.denied(scope)
+        scope["ratelimit"], scope["ratelimit.identity"] = denied, identity
         await answer(whole, scope, send, denied)
 
     async def _decided(self, failure: StoreUnavailable | None, of_address: Decision | None) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 
 from ratelimit.control.control import Control
-from ratelimit.endpoints import checked
+from ratelimit.endpoints.conflicts import checked
 from ratelimit.fastapi.control import Denied
 from ratelimit.ground.printable import in_a_line
 from ratelimit.model import Concurrency, Decision, Scope, StoreUnavailable
+from ratelimit.policy.shadow import in_shadow
 from ratelimit.routes.marks import Declares
 from ratelimit.routes.routed import DECLARED, Endpoint, Routed, WrongLimits
+from ratelimit.switch import mode
 
 _log = logging.getLogger("ratelimit")
 
@@ -21,6 +23,7 @@ class Unseen:
     def __init__(self, declared: Declares) -> None:
         self._declared = declared
         self._alone = Routed((), Endpoint(None, "dependency", (declared.limit,)))
+        self._in_shadow = Routed((), Endpoint(None, "dependency", (in_shadow(declared.limit),)))
         self._told = False
 
     async def check(self, scope: Scope) -> None:
@@ -44,7 +47,8 @@ class Unseen:
     async def _charge(self, control: Control) -> None:
         account = control.account
         account.late = True  # from the next request on a denial from inside is answered by the style
-        charges = account.policy.charges(control.identity, self._alone)
+        alone = self._in_shadow if mode() == "shadow" else self._alone
+        charges = account.policy.charges(control.identity, alone)
         if not charges:  # it is off
             return
         failure = None

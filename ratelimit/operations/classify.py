@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import partial
 
 from ratelimit.ground.malformed import explained
 from ratelimit.model import Classify, Readings, Scope
-from ratelimit.operations.items import COLLECTION, ITEM, Items
-from ratelimit.operations.methods import BY_METHOD, HANDSHAKE, PREFLIGHT, READING, USUAL, unusual
+from ratelimit.operations.items import Items
 from ratelimit.operations.own import ClassifyByOwn as ClassifyByOwn
 from ratelimit.operations.readings import is_odd, readings
+from ratelimit.operations.rules import WEBSOCKET, RuleTable
 from ratelimit.operations.rules import Rule as Rule
-from ratelimit.operations.rules import RuleTable
-from ratelimit.routes.app import AppRoutes, Checked, First, nothing_first, nothing_wrong
-from ratelimit.routes.declared import WEBSOCKET
+from ratelimit.routes.app import PLAIN, AppRoutes, Manner
 from ratelimit.routes.marks import MADE
 from ratelimit.routes.paths import client_path, fold, split_path
 from ratelimit.routes.routed import Endpoint
 
-_ANY = "\0"  # a segment that no rule spells out
-_TAKES_ANY = re.compile(r"\{[^}]*:path\}|\*\*").search
+_USUAL = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_READING = frozenset({"GET", "HEAD"})
+_PREFLIGHT = "preflight"  # stands for its method: only rules of OPTIONS by name take it
+_HANDSHAKE = "handshake"  # of a WebSocket, which has no method: a request of HTTP may have any
+_BY_METHOD: Mapping[str, str | None] = {
+    "POST": "create",
+    "PUT": "write",
+    "PATCH": "write",
+    "DELETE": "write",
+    _PREFLIGHT: None,
+    _HANDSHAKE: "connect",
+}
 _NOT_SIMPLE = re.compile(r"[^a-z0-9/_-]").search  # what is simple is read in one way, whatever the case
 
 
@@ -59,8 +67,8 @@ class ClassifyByRules:
                 **{rule.method: {"*", rule.method} for rule in self.rules if rule.method != WEBSOCKET},
                 "GET": {"*", "GET"},
                 "HEAD": {"*", "GET", "HEAD"},
-                PREFLIGHT: {"OPTIONS"},
-                HANDSHAKE: {"*", WEBSOCKET},
+                _PREFLIGHT: {"OPTIONS"},
+                _HANDSHAKE: {"*", WEBSOCKET},
             }.items()
         }
         self._other_methods = RuleTable(self.rules, {"*"})
@@ -68,13 +76,12 @@ class ClassifyByRules:
         self._items = Items(self.rules)
         self.routes = AppRoutes(None)
 
-    def for_app(self, app: object, checked: Checked = nothing_wrong, first: First = nothing_first) -> ClassifyByRules:
+    def for_app(self, app: object, manner: Manner = PLAIN) -> ClassifyByRules:
         """The same, for the middleware that wraps `app`: its routes are known, also without an app in the scope. The
-        first request says which rules are for none of them, and calls `first`. `checked` says what is wrong with limits
-        that an endpoint declares."""
+        first request says which rules are for none of them."""
         bound = copy(self)
-        bound.routes = AppRoutes(app, checked)
-        bound._items = Items(self.rules, app, partial(first, bound.routes))
+        bound.routes = AppRoutes(app, manner)
+        bound._items = Items(self.rules, app, partial(manner.first, bound.routes))
         return bound
 
     def __call__(self, scope: Scope) -> str | None:
@@ -85,7 +92,7 @@ class ClassifyByRules:
             if method == "GET":
                 table = self._gets
             else:
-                method = method if method in USUAL else unusual(method, scope)
+                method = method if method in _USUAL else _unusual(method, scope)
                 table = self._by_method.get(method, self._other_methods)
             if _NOT_SIMPLE(path) or "//" in path:
                 return self._of_readings(scope, method) if is_odd(path) else self._of_letters(scope, method, path)
@@ -98,7 +105,7 @@ class ClassifyByRules:
                 return self._items.operation(scope, root, path, segments, segments)
             if self._items.unread:
                 self._items.routes(scope)
-            return rule.operation if rule else BY_METHOD.get(method, "search")
+            return rule.operation if rule else _BY_METHOD.get(method, "search")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise explained(scope, error) from None
 
@@ -118,29 +125,22 @@ class ClassifyByRules:
             self._items.routes(scope)
         if rule is not None:
             operation = rule.operation
-        elif endpoint is not None and endpoint.operation is not None and method != PREFLIGHT:
+        elif endpoint is not None and endpoint.operation is not None and method != _PREFLIGHT:
             operation = endpoint.operation
         elif method == "GET" or method == "HEAD":
             operation = self._items.operation(scope, scope.get("root_path"), path, segments, folded)
         else:
-            operation = BY_METHOD.get(method, "search")
+            operation = _BY_METHOD.get(method, "search")
         return operation if operation is None or endpoint is None else endpoint.named(operation)
 
-    def said_of(self, method: str, path: str, own: str) -> tuple[bool, str | None, str]:
-        """What the path of a route is, of which `own` is that in its router: whether by a rule, the operation, and by
-        what."""
-        method = HANDSHAKE if method == WEBSOCKET else method
-        texts = split_path(path)
-        segments = [_ANY if "{" in text else text for text in texts]
-        rule = self._by_method.get(method, self._other_methods).first(segments, [fold(text) for text in segments])
-        if rule is not None:
-            return True, rule.operation, "rule"
-        if method not in READING:
-            return False, BY_METHOD.get(method, "search"), "shape"
-        end = own.rstrip("/").rpartition("/")[2]
-        if _TAKES_ANY(end):
-            return False, COLLECTION, "guess"
-        return False, ITEM if "{" in end else COLLECTION, "shape"
+    def shape_of(self, method: str) -> str | None:
+        """Of a method that reads nothing."""
+        return _BY_METHOD.get(_HANDSHAKE if method == WEBSOCKET else method, "search")
+
+    def rule_of(self, method: str, segments: list[str]) -> Rule | None:
+        """The rule that takes a request of a method."""
+        table = self._by_method.get(_HANDSHAKE if method == WEBSOCKET else method, self._other_methods)
+        return table.first(segments, [fold(text) for text in segments])
 
     def _of_readings(self, scope: Scope, method: str) -> str | None:
         paths = readings(scope["path"], scope.get("root_path") or "", scope.get("raw_path"))
@@ -176,22 +176,33 @@ class ClassifyByRules:
             return self._items.operation(scope, scope.get("root_path"), path, segments, folded)
         if self._items.unread:
             self._items.routes(scope)
-        return rule.operation if rule else BY_METHOD.get(method, "search")
+        return rule.operation if rule else _BY_METHOD.get(method, "search")
 
     def _all(self, method: str) -> list[str | None]:
         """Every operation that a request with this method may be."""
         table = self._by_method.get(method, self._other_methods)
-        shapes = ["detail_read", "search"] if method in READING else [BY_METHOD.get(method, "search")]
+        shapes = ["detail_read", "search"] if method in _READING else [_BY_METHOD.get(method, "search")]
         return [*shapes, *table.operations]
 
 
-def classify_for(
-    classify: Classify, app: object, checked: Checked = nothing_wrong, first: First = nothing_first
-) -> ClassifyByRules | ClassifyByOwn:
+def classify_for(classify: Classify, app: object, manner: Manner = PLAIN) -> ClassifyByRules | ClassifyByOwn:
     """The same for the middleware that wraps `app`: by its routes, or with what they say besides the operation."""
     if isinstance(classify, ClassifyByRules):
-        return classify.for_app(app, checked, first)
-    return ClassifyByOwn(classify, AppRoutes(app, checked), first)
+        return classify.for_app(app, manner)
+    return ClassifyByOwn(classify, AppRoutes(app, manner), manner.first)
+
+
+def _unusual(method: str, scope: Scope) -> str:
+    if scope.get("type") == "websocket":
+        return _HANDSHAKE
+    method = str.upper(method) or "GET"  # one server hands on "get" as it came, and some apps answer it
+    return _PREFLIGHT if method == "OPTIONS" and _is_preflight(scope) else method
+
+
+def _is_preflight(scope: Scope) -> bool:
+    """The Fetch standard, section 3.2.1: OPTIONS with Origin and Access-Control-Request-Method."""
+    names = {name for name, _ in scope["headers"]}
+    return b"origin" in names and b"access-control-request-method" in names
 
 
 def _operations_of(operation: str) -> tuple[str, ...]:

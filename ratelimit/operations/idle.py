@@ -9,8 +9,7 @@ from functools import cache
 
 from ratelimit.checks.values import EXEMPT
 from ratelimit.operations.routes import Routes
-from ratelimit.operations.rules import Rule
-from ratelimit.routes.declared import WEBSOCKET
+from ratelimit.operations.rules import WEBSOCKET, Rule
 from ratelimit.routes.paths import Segment, Table, Wild, folded_pattern, split_path
 
 TOLD = 20  # rules in one line of the log

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any
 
 from ratelimit.model import Classify, Scope
-from ratelimit.routes.app import AppRoutes, First
+from ratelimit.routes.app import AppRoutes
 from ratelimit.routes.marks import MADE
 
 
@@ -16,10 +16,10 @@ class ClassifyByOwn:
 
     __slots__ = ("_first", "own", "routes")
 
-    def __init__(self, own: Classify, routes: AppRoutes, first: First) -> None:
+    def __init__(self, own: Classify, routes: AppRoutes, first: Callable[[AppRoutes], None]) -> None:
         self.own = own
         self.routes = routes
-        self._first: First | None = first
+        self._first: Callable[[AppRoutes], None] | None = first
 
     def __call__(self, scope: Scope) -> str | Awaitable[str | None] | None:
         said = self.own(scope)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ratelimit.checks.values import EXEMPT
+from ratelimit.routes.paths import WEBSOCKET as WEBSOCKET
 from ratelimit.routes.paths import Segment, Table, Wild, folded_pattern, split_path
 
 _ALLOWED = 'write a method in capitals or *, a space, and a path from /, such as "POST /v2/invoices" or "* /docs/**"'

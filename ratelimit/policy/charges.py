@@ -25,7 +25,7 @@ from ratelimit.policy.keys import by_value, escaped, getter_of, memorable
 from ratelimit.policy.overrides import Elsewhere, Matched, Override
 from ratelimit.policy.settings import IN_MEMORY, ONLY_HANDSHAKES, OnFailure, StoreSettings, Wait, WebSocketSettings
 from ratelimit.policy.shadow import Shadows
-from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, listed, of_route
+from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, counters_of, listed
 from ratelimit.policy.unknown import KnownOperations
 from ratelimit.routes.routed import Routed
 
@@ -102,10 +102,6 @@ class Policy:
             self._by_object.put((id(identity), operation), (identity, charges), who=(identity.root, operation))
         return charges
 
-    def applying(self, tier: str, operation: str) -> tuple[Limit, ...]:
-        """The limits that an operation reaches in a tier, with those that its endpoint declares."""
-        return tuple([counter.limit for counter in self._counters(self._compiled[tier], operation)])
-
     def limits_of(self, identity: Identity) -> tuple[str, ...]:
         """The names of the limits of a caller's tier, whatever operations they are for. LookupError as `charges`."""
         return self._tier_of(identity)[0].names
@@ -156,7 +152,9 @@ class Policy:
         tier = self._compiled.get(tier_name) if tier_name is not None else None
         if tier is None:
             return self._by_fields(self._instead.of(identity), operation)
-        return self._made(identity, self._counters(tier, operation))
+        if isinstance(operation, Routed):
+            self._operations.tell_of(operation.operations)
+        return self._made(identity, counters_of(tier, operation))
 
     def _made(self, identity: Identity, counters: Sequence[Counter]) -> tuple[Charge, ...]:
         root_kind, root_name = identity.root
@@ -168,13 +166,6 @@ class Policy:
             for c in counters
         )
         return self._shadows.of(charges) if self._shadows else charges
-
-    def _counters(self, tier: Tier, operation: str) -> tuple[Counter, ...]:
-        counters = tier.counters(operation.operations if isinstance(operation, Readings) else (operation,))
-        if isinstance(operation, Routed):
-            self._operations.tell_of(operation.operations)
-            counters = of_route(counters, operation)
-        return counters
 
     def _is_memorable(self, identity: Identity, operation: str) -> bool:
         """Not under a tier that is not there: what is remembered is the tier's in its place, so each request comes by

@@ -10,7 +10,7 @@ from itertools import chain
 from time import monotonic
 
 from ratelimit.ground.printable import in_a_line
-from ratelimit.model import ANONYMOUS, FOREVER, Concurrency, Identity, Limit
+from ratelimit.model import ANONYMOUS, FOREVER, Concurrency, Identity, Limit, Readings
 from ratelimit.policy.keys import caller, ended, escaped, label_of, period_of, value_of
 from ratelimit.routes.routed import Routed
 
@@ -92,12 +92,14 @@ def _counter(limit: Limit, cost: int) -> Counter:
     )
 
 
-def of_route(counters: tuple[Counter, ...], operation: Routed) -> tuple[Counter, ...]:
-    """With the limits that an endpoint declares after those of the tier, and its units times what they cost."""
-    counters += _counters(operation.limits, None)
-    if operation.units == 1:
+def counters_of(tier: Tier, operation: str) -> tuple[Counter, ...]:
+    """What an operation reaches in a tier; then the limits that its endpoint declares, and its units times the cost."""
+    counters = tier.counters(operation.operations if isinstance(operation, Readings) else (operation,))
+    if not isinstance(operation, Routed):
         return counters
-    return tuple([_times(counter, operation.units) for counter in counters])
+    counters += _counters(operation.limits, None)
+    units = operation.units
+    return counters if units == 1 else tuple([_times(counter, units) for counter in counters])
 
 
 def _times(counter: Counter, units: int) -> Counter:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
 
-from ratelimit.model import Limit, Scope
+from ratelimit.model import Limit, Refused, Scope
 from ratelimit.routes.marks import Declares, mark_of
 from ratelimit.routes.reading import Tree, read
 from ratelimit.routes.routed import Endpoint
@@ -22,7 +24,20 @@ _log = logging.getLogger("ratelimit")
 Checked = Callable[[str, tuple[Declares, ...]], str | None]
 
 
-First = Callable[["AppRoutes"], None]  # is called at the first request
+@dataclass(frozen=True, slots=True)
+class Lenient:
+    """What a process that denies nobody makes of endpoints: of the limits that they declare, and of a request whose
+    units are no number, which is told of and counts as one."""
+
+    limit: Callable[[Limit], Limit]
+    refused: Callable[[Refused, Scope], None]
+
+    def units(self, of: Callable[[Scope], int], scope: Scope) -> int:
+        try:
+            return of(scope)
+        except Refused as why:
+            self.refused(why, scope)
+            return 1
 
 
 def nothing_first(routes: AppRoutes) -> None:
@@ -33,15 +48,27 @@ def nothing_wrong(name: str, limits: tuple[Declares, ...]) -> None:
     return None
 
 
+class Manner(NamedTuple):
+    """What is made of what endpoints say: `checked` tells what is wrong with limits, `first` is called at the first
+    request."""
+
+    checked: Checked = nothing_wrong
+    first: Callable[[AppRoutes], None] = nothing_first
+    lenient: Lenient | None = None
+
+
+PLAIN = Manner()
+
+
 class AppRoutes:
     """The routes of `app`, or where it has none those of the app in the scope. They are read once, and again when
     anything in them has changed: so often as `changes` says."""
 
-    __slots__ = ("_app", "_checked", "_others", "_tree", "changes", "told")
+    __slots__ = ("_app", "_manner", "_others", "_tree", "changes", "told")
 
-    def __init__(self, app: object, checked: Checked = nothing_wrong) -> None:
+    def __init__(self, app: object, manner: Manner = PLAIN) -> None:
         self._app = app
-        self._checked = checked
+        self._manner = manner
         self.changes = 0
         self._tree: Tree | None = None
         self.told = False  # at start, of all of them
@@ -97,7 +124,7 @@ class AppRoutes:
         for other in self._others:
             if other._app is whole:
                 return other
-        self._others[:] = [AppRoutes(whole, self._checked), *self._others[: APPS - 1]]
+        self._others[:] = [AppRoutes(whole, self._manner), *self._others[: APPS - 1]]
         return self._others[0]
 
     def _endpoint(self, node: Node, handler: str) -> Endpoint | None:
@@ -112,8 +139,11 @@ class AppRoutes:
         name = f"{handler.upper()} {node.path or '/'}"
         limits: tuple[Limit, ...] = tuple({one.limit.name: one.limit for one in node.limits}.values())
         why = "decorator" if own is not None else node.why if mark is not None else "shape"
-        units_of = None if mark is None else of_mark(mark.units, path_params, name)
-        return Endpoint(mark, why, limits, name=name, units_of=units_of, wrong=self._checked(name, node.limits))
+        units_of: Callable[[Scope], int] | None = None if mark is None else of_mark(mark.units, path_params, name)
+        if (lenient := self._manner.lenient) is not None:
+            limits = tuple(map(lenient.limit, limits))
+            units_of = partial(lenient.units, units_of) if units_of else None
+        return Endpoint(mark, why, limits, name=name, units_of=units_of, wrong=self._manner.checked(name, node.limits))
 
 
 def asked_of(scope: Scope, path: str | None) -> Asked:

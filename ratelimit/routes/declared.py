@@ -14,10 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ratelimit.routes.paths import Segment, Wild, split_path
+from ratelimit.routes.paths import WEBSOCKET, Segment, Wild, split_path
 
 PARAMETER = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*)(?::([a-zA-Z_][a-zA-Z0-9_]*))?\}")  # as Starlette writes them
-WEBSOCKET = "WEBSOCKET"  # the method of handshakes, as rules name it
 WRAPPERS = 32  # middlewares around an app that are looked through
 
 

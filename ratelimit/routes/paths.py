@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Generic, TypeVar
 
+WEBSOCKET = "WEBSOCKET"  # the method of handshakes, as rules name it
 ENDS = 128  # segments at either end of a long path that are looked at: a path of 64 kB may have 32,000
 TESTED = 128  # characters of a segment that is tried on an app's own patterns: {a}-{b}-{c} can take n³ steps
 

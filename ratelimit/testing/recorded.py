@@ -85,6 +85,14 @@ class Recorder:
         request.decisions.append(recorded)
         self.decisions.append(recorded)
 
+    def denied_inside(self, scope: Scope) -> None:
+        """Where it was let through and then denied by its app, as units did not fit that it wanted to hold."""
+        request, decision = scope[KEY], scope.get("ratelimit")
+        latest = request.decisions[-1] if request.decisions else None
+        if isinstance(decision, Decision) and not decision.allowed and latest and latest.decision is not decision:
+            operation = latest.operation
+            self.took(_Asking(request, operation, scope["ratelimit.identity"]), decision)
+
 
 def request_of(number: str) -> Request:
     """LookupError for an id whose client is gone, or that nobody has given."""
@@ -111,6 +119,7 @@ class _Numbered:
 
         async def numbered(message: Message) -> None:
             if message["type"] in _STARTS:
+                self._recorder.denied_inside(scope)
                 others = [field for field in message.get("headers", ()) if field[0].lower() != HEADER.encode()]
                 message = {**message, "headers": [*others, (HEADER.encode(), number.encode())]}
             await send(message)

@@ -264,6 +264,6 @@ def test_the_log_at_start(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_what_cannot_be_told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """What fails while it is told costs no request."""
-    monkeypatch.setattr("ratelimit.endpoints.wrong_in", lambda routes: 1 / 0)
+    monkeypatch.setattr("ratelimit.endpoints.start.wrong_in", lambda routes: 1 / 0)
     assert Asked(everything(), policy_of())("GET", "/view", None, "basic") == ("all",)
     assert "what the routes are can't be told" in caplog.text

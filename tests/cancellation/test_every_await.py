@@ -37,11 +37,17 @@ VERBS = ("peek", "charge", "refund", "hold", "settle", "reset")
 
 # What a cancelled request can't be suspended in, by the function or by the text, and why.
 ELSEWHERE = {
-    ("middleware.py", "RateLimitMiddleware._closing_store.closing"): "at shutdown",
-    ("middleware.py", "RateLimitMiddleware._lifespan"): "at start and shutdown",
+    ("lifespan.py", "Lifespan._call"): "at start and shutdown",
+    ("lifespan.py", "Lifespan._call.told"): "at start and shutdown",
+    ("middleware.py", "RateLimitMiddleware._close"): "at shutdown",
     ("middleware.py", "RateLimitMiddleware._refuse"): "before a store is asked: nothing is charged, and nothing held",
     ("middleware.py", "await self._refuse(why, scope, send)"): "of that",
     ("middleware.py", "await late.run(scope, receive, reported, leases)"): "tests/control/test_cancelled.py",
+    ("operations/own.py", "ClassifyByOwn._settled"): "where endpoints are marked: nothing is charged yet",
+    ("routes/marks.py", "MarkedApp.__call__"): "of the app: what is around it sees to all",
+    ("fastapi/limits.py", "DeclaredLimit.__call__"): "of the app: tests/acceptance/test_limits_in_code.py",
+    ("fastapi/unseen.py", "Unseen.check"): "of that",
+    ("fastapi/unseen.py", "Unseen._charge"): "of that",
     ("answers/inside.py", "Response.send"): "tests/control/test_cancelled.py",
     ("answers/inside.py", "Response.end"): "of that",
     ("opening.py", "refused"): "at start",

@@ -60,7 +60,7 @@ ROOMS = {
          "fuzz/test_requests.py", "config/test_good.py"),
     ),
     "routes": Room(
-        ("routes/*.py", "endpoints.py", "fastapi/limits.py", "config/declared.py"),
+        ("routes/*.py", "endpoints/*.py", "fastapi/limits.py", "config/declared.py"),
         ("routes", "operations", "acceptance/test_operations_at_the_endpoint.py",
          "acceptance/test_units_of_a_request.py", "acceptance/test_limits_in_code.py",
          "acceptance/test_list_by_route.py", "acceptance/test_routes_known.py"),

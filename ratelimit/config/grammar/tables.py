@@ -102,8 +102,7 @@ class LimitTable(Table):
     )
     operations: list[Name] | None = Field(
         default=None,
-        description="Those that it limits, counted together; all where it is not given. Of [] the app charges it by"
-        " hand.",
+        description="Those that it limits, counted together: all if not given; of [] it is charged by hand.",
     )
     cost: Annotated[
         Annotated[Units, Tag("(number)")] | Annotated[dict[Name, Units], Tag("(table)")], Discriminator(shape)
@@ -126,8 +125,7 @@ class LimitTable(Table):
     )
     counts: Counts = Field(
         default="units",
-        description="Of a rate or a quota: units are the cost times the units that an endpoint computes, requests the"
-        " cost alone.",
+        description="Of a rate or a quota: whether the units that an endpoint computes multiply its cost.",
     )
     refund_on: list[Status] | None = Field(
         default=None,

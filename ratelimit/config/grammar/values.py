@@ -50,7 +50,9 @@ Mode = Annotated[
     Literal["enforce", "shadow", "off"], PlainValidator(checks.mode), WithJsonSchema({"enum": [*checks.MODES]})
 ]
 Counts = Annotated[
-    Literal["units", "requests"], PlainValidator(checks.counts), WithJsonSchema({"enum": [*checks.COUNTS]})
+    Literal["units", "requests"],
+    PlainValidator(lambda value: checks.one_of_these(value, checks.COUNTS)),
+    WithJsonSchema({"enum": [*checks.COUNTS]}),
 ]
 Duration = Annotated[int, PlainValidator(durations.duration), _DURATION]
 Lease = Annotated[int, PlainValidator(durations.lease), _DURATION]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from copy import copy
 from functools import partial
 
@@ -15,21 +14,18 @@ from ratelimit.control.account import Account
 from ratelimit.control.control import Control, new
 from ratelimit.control.deferred import Deferred
 from ratelimit.control.late import Late
-from ratelimit.endpoints.start import check_started, limiting
+from ratelimit.endpoints.start import limiting, started
 from ratelimit.ground.loops import others_first
-from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.tracebacks import without_locals
+from ratelimit.lifespan import Lifespan, as_it_is
 from ratelimit.log import lines as log
 from ratelimit.log.outage import Outage
 from ratelimit.model import (
     Admitting,
     ASGIApp,
-    Charge,
     Classify,
-    Decision,
     Identify,
     Identity,
-    Message,
     Receive,
     Refused,
     Scope,
@@ -38,7 +34,7 @@ from ratelimit.model import (
     Style,
 )
 from ratelimit.nesting import Level
-from ratelimit.opening import denials_of, loaded, opened, refused
+from ratelimit.opening import denials_of, loaded, opened
 from ratelimit.policy import Policy
 from ratelimit.slots.ending import at_exit
 from ratelimit.slots.holding import GivenHere, attended
@@ -60,12 +56,10 @@ class RateLimitMiddleware:
     `classify` that returns None exempts a request from every limit; one that returns anything else than a text is a
     TypeError that names it. With `identify=deferred()` of ratelimit.fastapi the app says later who is calling.
 
-    RATELIMIT_MODE=off or shadow in the environment switches every limit of every middleware, loudly in the log.
-
     The app finds the Decision in `scope["ratelimit"]`, who was counted in `scope["ratelimit.identity"]`, and in
     `scope["ratelimit.control"]` the Control with which it charges, refunds and holds units by hand.
     Raises PolicyError with every problem of the file, and ValueError for the URL of a store that is not supported
-    and a RATELIMIT_MODE that is none.
+    and for a RATELIMIT_MODE (off, shadow) that is none.
     """
 
     @without_locals
@@ -97,12 +91,13 @@ class RateLimitMiddleware:
         self._outage = Outage(self.policy.store.on_failure)
         self._always_log_id = self.style.log_id_header is not None
         self._account = Account(self, deferred=isinstance(identify, Deferred))
-        routed = limiting(
-            classify or self.policy.classify, app, self.policy, self._account.declared, lenient(self.policy)
-        )
-        self._classify = unless_off(routed)
-        self._turns = Turns(self.policy, self.store, self._without_store) if self.policy.waits else None
-        self.store = self._turns.store if self._turns else self.store
+        own = classify or self.policy.classify
+        routed = limiting(own, app, self.policy, self._account.declared, lenient(self.policy))
+        self._classify = unless_off(routed, self)
+        self._turns = turns = Turns(self.policy, self.store, self._account.without_store) if self.policy.waits else None
+        told = partial(started, classify=self._classify, policy=self.policy)
+        self._lifespan = Lifespan(self.store, turns.closing if turns else as_it_is, told)
+        self.store = turns.store if turns else self.store
         self._handshakes: ASGIApp | None = None
         self._handshakes = partial(handshake, self._for_handshakes())
 
@@ -133,8 +128,8 @@ class RateLimitMiddleware:
         try:
             decision = await self.store.acquire(charges)
         except StoreUnavailable as error:
-            failure = error
-            decision = self._without_store(charges, error)
+            failure = error.with_traceback(None)  # which refers to this frame
+            decision = self._account.without_store(charges, error)
         if self._outage.began is not None and failure is None:
             self._outage.decided()
         notable = not decision.allowed or decision.unavailable or decision.exceeded
@@ -142,8 +137,7 @@ class RateLimitMiddleware:
         style = self._style(scope) if self._scoped else self.style
         if not decision.allowed:
             if self._turns and failure is None:
-                waited = await self._turns.waited(decision, charges, identity, scope, receive)
-                decision, failure, receive = waited
+                decision, failure, receive = await self._turns.waited(decision, charges, identity, scope, receive)
             if not decision.allowed:
                 decision = self._account.pending.soon(decision) if self._account.conditional else decision
                 self._denials.report(decision, failure, operation, identity, log_id)
@@ -172,25 +166,16 @@ class RateLimitMiddleware:
     def _other(self, scope: Scope, outer: tuple[Level, ...]) -> ASGIApp | None:
         """Who takes what is no request, or is limited already; None for a handshake that is spelled as a request."""
         if scope["type"] == "lifespan":
-            return self._lifespan
+            return self._lifespan.of(self.app, self._close)
         return self._handshakes if scope["type"] == "websocket" and not self._level.is_among(outer) else self.app
 
     def _for_handshakes(self) -> ASGIApp:
         """The same limiter, with an app that is spoken to as one of HTTP."""
         other = copy(self)
-        without_store, outage, denials = self._without_store, self._outage, self._denials
+        without_store, outage, denials = self._account.without_store, self._outage, self._denials
         messages = Messages(self.policy, self.store, self._level, without_store, outage, denials, self.style)
         other.app, other._exempted = spoken_to(self.app, messages), spoken_to(self.app)
         return other
-
-    def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision:
-        """What `on_failure` says: the only place where that is decided."""
-        if self._local:
-            self._outage.without(in_a_line(failure), "decided locally")
-            return self._local().decide(charges, failure)
-        allowed = self.policy.store.on_failure == "allow"
-        self._outage.without(in_a_line(failure), "allowed" if allowed else "refused")
-        return Decision(allowed, now_ms=0, unavailable=True)
 
     async def _refuse(self, why: Refused, scope: Scope, send: Send) -> None:
         """A request of which it can't be said who asks: nothing is charged."""
@@ -202,24 +187,13 @@ class RateLimitMiddleware:
         """The style, with the scope for those of its methods that ask for it."""
         return self._scoped(scope) if self._scoped else self.style
 
-    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not await refused(self._turns.inner if self._turns else self.store, receive, send):
-            receive = self._turns.closing(receive) if self._turns else receive
-            await self.app(scope, receive, self._closing_store(send))
-
-    def _closing_store(self, send: Send) -> Send:
-        async def closing(message: Message) -> None:
-            if message["type"].startswith("lifespan.shutdown."):
-                self._outage.close()
-                self._denials.close()
-                try:
-                    await self._account.close()
-                    await self._local_leases.close()
-                    await self._leases.close()
-                    await self.store.close()
-                except StoreUnavailable as error:
-                    log.not_closed(error)
-            check_started(message, self._classify, self.policy)
-            await send(message)
-
-        return closing
+    async def _close(self) -> None:
+        self._outage.close()
+        self._denials.close()
+        try:
+            await self._account.close()
+            await self._local_leases.close()
+            await self._leases.close()
+            await self.store.close()
+        except StoreUnavailable as error:
+            log.not_closed(error)

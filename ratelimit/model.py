@@ -74,7 +74,7 @@ class Limit:
     max: Callable[[Mapping[str, str | int]], int]
     per: tuple[str, ...] = ("identity",)
     operations: frozenset[str] | None = None  # None: all; the listed ones count together; none: charged by hand only
-    cost: int | Mapping[str, int] = 1  # by operation; one that is not listed costs 1
+    cost: int | Mapping[str, int] = field(default=1, hash=False)  # by operation; one that is not listed costs 1
     mode: Literal["enforce", "shadow", "off"] = "enforce"
     enforce_from_ms: int = 0  # before this instant the limit is in shadow
     reserve: bool = False  # a process may take units of it ahead, for callers too hot for a trip a request

@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 from copy import copy
 from dataclasses import replace
+from functools import cache
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from ratelimit.checks.values import one_of_these
+from ratelimit.control.account import Account
+from ratelimit.control.control import Limits, OfExempt, new
 from ratelimit.ground.printable import in_a_line
 from ratelimit.log import lines as log
-from ratelimit.model import ANONYMOUS, Classify, Identify, Identity, Limit, Refused, Scope
+from ratelimit.model import ANONYMOUS, Charge, Classify, Decision, Identify, Identity, Refused, Scope
 from ratelimit.opening import denials_of
 from ratelimit.policy import Policy
+from ratelimit.policy.shadow import in_shadow
 from ratelimit.routes.app import Lenient
+from ratelimit.slots.leases import Leases
+from ratelimit.stores.memory import MemoryStore
 from ratelimit.who import identity_of
 
 VARIABLE = "RATELIMIT_MODE"
@@ -45,13 +52,38 @@ def switched(policy: Policy) -> Policy:
     return _in_shadow[policy]
 
 
-def unless_off(classify: Classify) -> Classify:
-    """The same, or while all is switched off one that exempts every request."""
-    return exempt if mode() == "off" else classify
+class Limiter(Protocol):
+    policy: Policy
+    _account: Account
 
 
-def exempt(scope: Scope) -> None:
-    """A Classify: no limit applies."""
+def unless_off(classify: Classify, limiter: Limiter) -> Classify:
+    """The same, or while all is switched off one that exempts every request. What an app asks of its scope is there
+    all the same: a Decision without limits, an Identity of the address, a Control that counts nowhere."""
+    if mode() != "off":
+        return classify
+    nowhere = cache(_nowhere)
+
+    def exempt(scope: Scope) -> None:
+        decision, identity = Decision(True, now_ms=0), Identity(ip=limiter.policy.address(scope) or None)
+        scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
+        scope["ratelimit.control"] = new(OfOff, (nowhere(limiter._account), decision, identity))
+
+    return exempt
+
+
+class OfOff(OfExempt):
+    """Of a request while all is switched off: what is charged or held of any limit is counted nowhere."""
+
+    def charges(self, limit: Limits) -> tuple[Charge, ...]:
+        return ()
+
+
+def _nowhere(account: Account) -> Account:
+    """The same, on a memory in which there is nothing."""
+    made, memory = copy(account), MemoryStore()
+    made._store, made.leases, made._waits = memory, Leases(memory), False
+    return made
 
 
 def refusing_nobody(identify: Identify, policy: Policy) -> Identify:
@@ -83,19 +115,7 @@ def lenient(policy: Policy) -> Lenient | None:
     return Lenient(in_shadow, refused) if mode() == "shadow" else None
 
 
-def in_shadow(limit: Limit) -> Limit:
-    """The limit as one that is counted and denies nobody; one that is off stays off."""
-    if limit.mode == "off":
-        return limit
-    made = copy(limit)  # not made anew: it was checked as its file has it
-    object.__setattr__(made, "mode", "shadow")
-    return made
-
-
 def _shadow_of(policy: Policy) -> Policy:
     store = policy.store  # what it says while its store is out of reach denies nobody either
-    return replace(
-        policy,
-        tiers={name: tuple(in_shadow(limit) for limit in limits) for name, limits in policy.tiers.items()},
-        store=replace(store, on_failure="allow") if store.on_failure == "deny" else store,
-    )
+    store = replace(store, on_failure="allow") if store.on_failure == "deny" else store
+    return replace(policy, all_in_shadow=True, store=store)

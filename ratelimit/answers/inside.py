@@ -12,6 +12,8 @@ from ratelimit.model import Decision, Message, Send, StoreUnavailable
 
 Answering = Callable[[Decision, StoreUnavailable | None], Awaitable[None]]  # sends the whole answer, once
 
+_TOO_LATE = "response already started"  # of Starlette's RuntimeError
+
 
 class DeniedInside(Exception):
     """Raised in an app whose request is denied after all. The middleware answers it: nobody needs to catch it."""
@@ -47,9 +49,12 @@ class Inside:
         self._raised.clear()
 
     def raised(self, error: BaseException) -> bool:
-        """Whether it is what was raised here, also where a task group has put it into a group."""
+        """Whether it is what was raised here, also where a task group has put it into a group, or where Starlette says
+        of it that its handler comes too late, as a middleware still has the start of the response."""
         if isinstance(error, BaseExceptionGroup):
             return all(map(self.raised, error.exceptions))
+        if type(error) is RuntimeError and error.__cause__ is not None and _TOO_LATE in str(error):
+            return self.raised(error.__cause__)
         return any(error is one for one in self._raised)
 
 

@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
+from ratelimit.checks import durations
 from ratelimit.checks import values as checks
 from ratelimit.ground.words import shown
+
+LONGEST_WAIT_MS = 60_000  # that a denied request is held: beyond it clients and proxies give up
+LONGEST_QUEUE = 100_000
 
 
 def rate(window_ms: Any, precision: Any) -> None:
@@ -85,7 +89,7 @@ def store_settings(prefix: Any, timeout_ms: Any, on_failure: Any, max_callers: A
 
 
 def wait(up_to_ms: Any, queue: Any) -> None:
-    _at("Wait: up_to_ms", lambda value: checks.wait_ms(_whole(value), shown(value)), up_to_ms)
+    _at("Wait: up_to_ms", lambda value: durations.wait_ms(_whole(value), shown(value)), up_to_ms)
     _at("Wait: queue", checks.whole, queue, 1, checks.LONGEST_QUEUE)
 
 
@@ -109,15 +113,15 @@ def _at(place: str, check: Callable[..., object], *values: Any) -> None:
 
 
 def _whole_window(value: Any) -> None:
-    checks.window_ms(_whole(value), shown(value))
+    durations.window_ms(_whole(value), shown(value))
 
 
 def _whole_lease(value: Any) -> None:
-    checks.lease_ms(_whole(value), shown(value))
+    durations.lease_ms(_whole(value), shown(value))
 
 
 def _whole_duration(value: Any) -> None:
-    checks.duration_ms(_whole(value), shown(value))
+    durations.duration_ms(_whole(value), shown(value))
 
 
 def _whole(value: Any) -> int:

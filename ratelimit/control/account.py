@@ -11,9 +11,10 @@ from ratelimit.answers.cors import CorsInside
 from ratelimit.control.outcomes import Pending, conditional
 from ratelimit.ground.loops import Loop, Task, ended, running
 from ratelimit.ground.memo import Recent
+from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.words import did_you_mean, kind_of, listed
 from ratelimit.log.denials import Denials
-from ratelimit.log.outage import Outage
+from ratelimit.log.outage import Outage, Verdict
 from ratelimit.log.units import Untold
 from ratelimit.model import Admitting, Charge, Decision, Identity, Limit, Store, StoreUnavailable
 from ratelimit.nesting import Level
@@ -39,8 +40,6 @@ class Middleware(Protocol):
     _outage: Outage
     _local_leases: Leases
 
-    def _without_store(self, charges: Sequence[Charge], failure: StoreUnavailable) -> Decision: ...
-
 
 class Account:
     """Of one middleware. `late`: a request may cost another number than it was charged, so that its end matters.
@@ -59,7 +58,6 @@ class Account:
         self.deferred = deferred
         self.late = deferred or self.conditional or any(limit.hold for limit in limits)
         self.local_leases = of._local_leases
-        self._without_store = of._without_store
         self._outage = of._outage
         self._store = of.store
         self._level = of._level
@@ -89,6 +87,8 @@ class Account:
         request was charged to. The same tuple again for the same. LookupError for a name that is none of them."""
         names = tuple(dict.fromkeys(names))
         in_tier = self.policy.limits_of(identity)
+        if not names:
+            raise LookupError("no limit is named, so that nothing would be charged or held; name one or more")
         if all(name in in_tier for name in names):
             charges = self.policy.named(identity, names)
             return self._level.own(charges, outer) if outer else charges
@@ -101,8 +101,7 @@ class Account:
                 charge = there[name]
                 found.append(Charge(charge.limit, charge.key, 1, charge.maxes))
             else:
-                known = [*dict.fromkeys([*in_tier, *there])]
-                raise LookupError(_unknown(name, known))
+                raise LookupError(_unknown(name, [*dict.fromkeys([*in_tier, *there])]))
         # The value holds the limits: their ids are not others' meanwhile.
         same = tuple([(charge.key, id(charge.limit), charge.maxes) for charge in found])
         known_charges = self._mixed.get(same)
@@ -118,18 +117,30 @@ class Account:
         return Identity.of_checked((*names, ip, tier or self.policy.default_tier, attributes))
 
     async def acquire(
-        self, identity: Identity, operation: str, outer: tuple[Level, ...]
+        self, identity: Identity, operation: str, outer: tuple[Level, ...], *, again: bool
     ) -> tuple[Decision, StoreUnavailable | None]:
-        """The decision of a request, as at the door; without the store `on_failure` decides."""
+        """The decision of a request, as at the door; without the store `on_failure` decides, perhaps `again`."""
         charges = self.policy.charges(identity, operation)
         charges = self._level.own(charges, outer) if outer else charges
         try:
             decision = await self._store.acquire(charges)
         except StoreUnavailable as error:
-            return self._without_store(charges, error), error
+            return self.without_store(charges, error, again=again), error
         if self._outage.began is not None:
             self._outage.decided()
         return decision, None
+
+    def without_store(
+        self, charges: Sequence[Charge], failure: StoreUnavailable, units: int = 1, *, again: bool = False
+    ) -> Decision:
+        """What `on_failure` says: the only place where that is decided. `again`: of this request it was before."""
+        allowed = self.policy.store.on_failure == "allow"
+        if not again:
+            verdict: Verdict = "decided locally" if self.local else "allowed" if allowed else "refused"
+            self._outage.without(in_a_line(failure), verdict)
+        if self.local:
+            return self.local().decide(charges, failure, units)
+        return Decision(allowed, now_ms=0, unavailable=True)
 
     async def finished(self, work: Callable[[], Awaitable[T]]) -> T:
         """What comes of it. It goes on to its end also where who waits for it is cancelled."""
@@ -165,15 +176,21 @@ class Account:
         task = loop.create_task(run())
         if not task.done():  # a factory of the app's may have it run at once
             self._tasks[key] = loop, task
+            if isinstance(task, asyncio.Task):  # cancelled before it began, `run` does nothing
+                task.add_done_callback(lambda _: self._tasks.pop(key, None))
         return task
 
     async def told(self, verb: str, charges: Sequence[Charge], work: Callable[[], Awaitable[T]]) -> T | None:
-        """What comes of asking the store; None, and a line in the log, where it is out of reach."""
-        try:
-            return await self.finished(work)
-        except StoreUnavailable as error:
-            self.untold.tell(verb, names_of(charges), error)
-            return None
+        """What comes of asking the store; None, and a line in the log, where it is out of reach, waited for or not."""
+
+        async def said() -> T | None:
+            try:
+                return await work()
+            except StoreUnavailable as error:
+                self.untold.tell(verb, names_of(charges), error)
+                return None
+
+        return await self.finished(said)
 
     async def give_back(self, spent: Decision) -> None:
         await self.told("refund", [s.charge for s in spent.states], partial(self.store("refund").refund, spent))

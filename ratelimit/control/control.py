@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 from ratelimit.answers.inside import DeniedInside, Inside
+from ratelimit.checks import durations
 from ratelimit.checks import values as checks
 from ratelimit.control.account import Account
 from ratelimit.control.hold import Holding
+from ratelimit.control.outcomes import Waiting
 from ratelimit.control.taken import Taken
 from ratelimit.model import Charge, Decision, Identity, Scope, State, StoreUnavailable
 from ratelimit.nesting import Level
@@ -43,6 +46,9 @@ class Control(_Of):
     _given_back = False
     _later: Mapping[str, State] = {}  # by counter, what was seen since the decision; not to be changed
     holding: tuple[Holding, ...] = ()  # that are open
+    operation = log_id = ""
+    waiting: Waiting | None = None  # for its status, where units may go back by it
+    alone = False  # a hold of it went without the store: a request is counted once as such
 
     __eq__, __hash__ = object.__eq__, object.__hash__
 
@@ -111,8 +117,9 @@ class Control(_Of):
         return spent
 
     def saw(self, states: Sequence[State]) -> None:
-        """What the store says of counters now."""
-        self._later = {**self._later, **{state.charge.key: state for state in states}}
+        """What the store says of counters now. What did not fit is said to who asked; it exceeds nothing afterwards."""
+        seen = [state._replace(exceeded=False, retry_after_ms=0) if state.exceeded else state for state in states]
+        self._later = {**self._later, **{state.charge.key: state for state in seen}}
 
     def less(self, units: Mapping[str, int], states: Sequence[State]) -> None:
         """So many units less are used by now; `states` are of where they were counted."""
@@ -147,6 +154,19 @@ class Control(_Of):
         states = {state.charge.key: state for state in self.now().states}
         states |= {state.charge.key: state._replace(charge=replace(state.charge, cost=units)) for state in by.states}
         return Decision(False, by.now_ms, tuple(states.values()))
+
+    def later(self, denied: Decision) -> Decision:
+        """The same denial, with the request's other limits as of what was seen since."""
+        now = {state.charge.key: state for state in self.now().states}
+        states = [s if s.exceeded else now.get(s.charge.key, s)._replace(charge=s.charge) for s in denied.states]
+        return Decision(False, denied.now_ms, tuple(states))
+
+    def took(self, decision: Decision) -> None:
+        """Of a hold, or tried to. What limits in shadow would deny is told in the log, as at the door."""
+        self.saw(decision.states)
+        if decision.allowed and decision.exceeded:
+            of = self.operation, self.identity, self.log_id or os.urandom(12).hex()
+            self.account.denials.report(decision, None, *of)
 
     @property
     def changed(self) -> bool:
@@ -183,7 +203,7 @@ def control_of(scope: Scope) -> Control:
 
 def _lease_ms(lease: str) -> int:
     try:
-        return checks.lease(lease)
+        return durations.lease(lease)
     except ValueError as error:
         raise ValueError(f"hold: lease: {error}") from None
 

@@ -54,7 +54,8 @@ class Undecided(Control):
         self._asked = True
         account, on_decided = self.account, self.on_decided
         identity = account.completed(identity, self.identity)
-        decision, failure = await account.acquire(identity, self.operation, self.outer)
+        again = self.decision.unavailable
+        decision, failure = await account.acquire(identity, self.operation, self.outer, again=again)
         of_address = self.spent(None, _all)
         self._taken, self._later, self._given_back = None, {}, False
         self._of_whom = decision, identity

@@ -9,6 +9,7 @@ from typing import Protocol, Self
 
 from ratelimit.checks import values as checks
 from ratelimit.control.account import Account, names_of
+from ratelimit.control.outcomes import Waiting
 from ratelimit.ground.loops import Loop, hand_over, running
 from ratelimit.model import Charge, Decision, Hold, State, StoreUnavailable
 
@@ -17,11 +18,13 @@ class Requesting(Protocol):
     """The request that holds: its Control."""
 
     holding: tuple[Holding, ...]
+    waiting: Waiting | None
+    alone: bool
 
     @property
     def decision(self) -> Decision: ...
 
-    def saw(self, states: Sequence[State]) -> None: ...
+    def took(self, decision: Decision) -> None: ...
 
     def less(self, units: Mapping[str, int], states: Sequence[State]) -> None: ...
 
@@ -66,7 +69,7 @@ class Holding:
         decision = self.decision
         if decision.allowed:
             return 0
-        denying = decision.denying
+        denying = self._account.pending.soon(decision, self._of.waiting).denying
         wait_ms = 1_000 if denying is None else denying.retry_after_ms  # no store: it is found back within a second
         return None if wait_ms is None else max(1, -(-wait_ms // 1000))
 
@@ -135,12 +138,12 @@ class Holding:
         try:
             await self._account.finished(self._ask)
         except StoreUnavailable as error:
-            failure = error
+            failure = error.with_traceback(None)  # which refers to this frame
             self._decision = self._without_store(error)
         if self._state == "over":
             raise RuntimeError("hold: the request has ended meanwhile; nothing is held for it any more")
         decision = self.decision
-        self._of.saw(decision.states)
+        self._of.took(decision)
         if decision.hold is not None:
             self._account.leases.hold([decision.hold.lease])
         elif not decision.allowed and self._deny:
@@ -154,14 +157,15 @@ class Holding:
 
     def _without_store(self, failure: StoreUnavailable) -> Decision:
         """What `on_failure` says. Units that this process counts by itself, with "local", are counted for good."""
-        self._account.untold.tell("hold", names_of(self._charges), failure)
-        if self._account.local is not None:
-            # Perhaps it is held in the store as well, until its lease ends: then nobody settles it.
-            decision = self._account.local().decide(self._charges, StoreUnavailable(str(failure)), self._units)
-            self._counted = self._units if decision.allowed else 0
-            return decision
-        allowed = self._account.policy.store.on_failure == "allow"
-        return Decision(allowed, now_ms=0, unavailable=True)
+        account = self._account
+        account.untold.tell("hold", names_of(self._charges), failure)
+        # Perhaps it is held in the store as well, until its lease ends: nobody settles that.
+        known = StoreUnavailable(str(failure))
+        again, self._of.alone = self._of.alone or self._of.decision.unavailable, True
+        decision = account.without_store(self._charges, known, self._units, again=again)
+        if account.local is not None and decision.allowed:
+            self._counted = self._units
+        return decision
 
     def _post(self, *, closed: bool) -> None:
         """Have it settled, and wait for nothing. What closes a generator may be in the middle of anything, on another

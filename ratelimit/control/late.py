@@ -15,6 +15,7 @@ from ratelimit.model import (
     ASGIApp,
     Decision,
     Headers,
+    Message,
     Receive,
     Scope,
     Send,
@@ -39,15 +40,18 @@ class Late:
         self._style = style
         self._log_id = log_id
         self._headers: Headers = []
+        self._hung_up = False
         may_go_back = any_units if account.deferred else conditional
         self._waiting = account.pending.add(control.decision, may_go_back) if account.conditional else None
         self._undecided: Undecided | None = None
         self._door: Door | None = None
         if account.deferred:
             self._control = self._undecided = undecided = new(Undecided, control)
-            undecided.outer, undecided.operation = control.outer, operation
+            undecided.outer = control.outer
             undecided.on_decided = self._decided
-        self._control.inside = self._inside = Inside()
+        of = self._control
+        of.inside = self._inside = Inside()
+        of.waiting, of.operation, of.log_id = self._waiting, operation, log_id
 
     async def run(self, scope: Scope, receive: Receive, reported: Reported, leases: Leases) -> None:
         """Whatever becomes of it, nothing stays pending and nothing is held when it has ended."""
@@ -66,6 +70,8 @@ class Late:
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = Response(self._inside, send, partial(self._answer, scope, send), self._started)
+        if self._account.conditional:
+            receive = partial(self._hears, receive)
         try:
             await self._app(scope, receive, response.send)
         except Exception as error:
@@ -92,13 +98,20 @@ class Late:
             now = self._control.now()
             self._headers[:] = self._style.headers(now, self._control.identity, self._log_id)
 
+    async def _hears(self, receive: Receive) -> Message:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            self._hung_up = True
+        return message
+
     async def _known(self, status: int) -> None:
-        """What does not count with this status goes back."""
+        """What does not count with this status goes back: of a client who has hung up nothing, whatever the app makes
+        of that."""
         if self._waiting is None:
             return
 
         def goes_back(state: State) -> bool:
-            return conditional(state.limit) and not counts(state.limit, status)
+            return conditional(state.limit) and not (self._hung_up or counts(state.limit, status))
 
         try:
             await self._control.give_back(None, goes_back)
@@ -113,8 +126,12 @@ class Late:
             self._headers.clear()
         whole = self._style.denied(denied, identity, log_id) if denied.states else self._style.unavailable(log_id)
         await self._known(whole.status)
+        if account.conditional and denied.states:
+            denied = account.pending.soon(self._control.later(denied))
+            whole = self._style.denied(denied, identity, log_id)
         account.denials.report(denied, failure, self._operation, identity, log_id)
         account.cors.denied(scope)
+        scope["ratelimit"], scope["ratelimit.identity"] = denied, identity
         await answer(whole, scope, send, denied)
 
     async def _decided(self, failure: StoreUnavailable | None, of_address: Decision | None) -> None:
@@ -123,7 +140,7 @@ class Late:
         waiting, self._waiting = self._waiting, None
         account.begin(partial(self._go_back, of_address, waiting))
         if decision.allowed and not self._inside.begun:
-            self._waiting = account.pending.add(decision)
+            self._waiting = self._control.waiting = account.pending.add(decision)
         if decision.allowed and (decision.exceeded or decision.unavailable):
             log_id = self._log_id or os.urandom(12).hex()
             account.denials.report(decision, failure, self._operation, identity, log_id)

@@ -60,17 +60,20 @@ class Pending:
             if not those:
                 self._of.pop(key, None)
 
-    def soon(self, denied: Decision) -> Decision:
-        """A denial as it is told: where units of what denies may come back, to be asked for again in a second."""
-        states = tuple(map(self._soon, denied.states))
+    def soon(self, denied: Decision, own: object = None) -> Decision:
+        """A denial as it is told: where units of what denies may come back, to be asked for again in a second. Those of
+        the request itself, `own`, it would take again."""
+        states = tuple([self._soon(state, own) for state in denied.states])
         if states == denied.states:
             return denied
         return Decision(False, denied.now_ms, states, unavailable=denied.unavailable)
 
-    def _soon(self, state: State) -> State:
+    def _soon(self, state: State, own: object) -> State:
         wait = state.retry_after_ms
-        if state.exceeded and wait is not None and wait > SOON_MS and state.charge.key in self._of:
-            return state._replace(retry_after_ms=SOON_MS)
+        if state.exceeded and wait is not None and wait > SOON_MS:
+            those = self._of.get(state.charge.key, ())
+            if len(those) > (own in those):
+                return state._replace(retry_after_ms=SOON_MS)
         return state
 
 

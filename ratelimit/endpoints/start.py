@@ -28,16 +28,16 @@ def limiting(
     return classify_for(classify, app, Manner(checked(policy, seen), partial(_first, policy), lenient))
 
 
-def check_started(message: Message, classify: Classify, policy: Policy) -> None:
-    """When an app tells the server that it has started: raises where limits that are declared contradict each other.
-
-    From its own `send`: so it ends in order, and says itself that it did not start.
+def started(message: Message, classify: Classify, policy: Policy) -> Message:
+    """What an app tells the server when it has started. Raises where limits that are declared contradict each other:
+    from the app's own `send`, so that it ends in order, and says itself that it did not start.
     """
     routes = getattr(classify, "routes", None)  # None: all is switched off
     if message["type"] == "lifespan.startup.complete" and isinstance(routes, AppRoutes):
         _first(policy, routes)
         if wrong := wrong_in(routes):
             raise WrongLimits("\n".join(wrong))
+    return message
 
 
 def _first(policy: Policy, routes: AppRoutes) -> None:

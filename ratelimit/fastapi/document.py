@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from fastapi import FastAPI
 
 from ratelimit.checks.values import EXEMPT
+from ratelimit.fastapi.control import control
 from ratelimit.fastapi.inference import Schema, response
 from ratelimit.fastapi.samples import Answers, answers
 from ratelimit.middleware import RateLimitMiddleware
@@ -18,6 +19,7 @@ from ratelimit.model import Classify, Readings, Style
 from ratelimit.opening import loaded
 from ratelimit.operations import classify_for
 from ratelimit.policy import Policy
+from ratelimit.routes.declared import included
 
 _METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
 _PARAMETER = re.compile(r"\{[^{}]*\}")
@@ -34,7 +36,7 @@ def document(app: FastAPI, policy: Policy | str | os.PathLike[str] | None = None
     """Have the OpenAPI document of an app tell the answers that the limiter may give in its place: of each operation
     the 429, and where they can occur the 403 of what can never pass, the 503 of a policy that denies without its store,
     the 400 of a request with the API keys of two callers, or without a number of units. Headers, schema and example are
-    of the style.
+    of the style. What an endpoint holds may deny it where it takes a RateLimit, or the limit lists its operation.
 
     An operation that is exempt has none, and what the app documents itself under one of these statuses stays. `policy`
     is that of the app's own RateLimitMiddleware unless it is given, as for an app that is limited from outside: then it
@@ -75,22 +77,37 @@ def _limiters(app: FastAPI) -> Iterator[_Limiter]:
 
 def _add(made: dict[str, Any], limiter: _Limiter, app: FastAPI) -> None:
     classify = classify_for(limiter.classify, app)
-    by_operation: dict[str | None, Answers] = {}
+    by_operation: dict[tuple[str | None, bool], Answers] = {}
+    holding = frozenset(_holding(app))
     shared = made.get("components", {}).get("responses", {})
     for path, methods in made.get("paths", {}).items():
         for method in methods.keys() & _METHODS:
             operation = _operation(classify, _request(method.upper(), path, app))
             if operation == EXEMPT:
                 continue
-            if operation not in by_operation:
-                by_operation[operation] = answers(limiter.policy, limiter.style, operation)
+            what = operation, (method.upper(), path) in holding
+            if what not in by_operation:
+                by_operation[what] = answers(limiter.policy, limiter.style, operation, holds=what[1])
             responses = methods[method].setdefault("responses", {})
-            for status, of_status in sorted(by_operation[operation].items()):
+            for status, of_status in sorted(by_operation[what].items()):
                 if str(status) not in responses:
                     one = response(status, of_status, limiter.style.log_id_header)
                     responses[str(status)] = {"$ref": f"#/components/responses/{_shared(shared, status, one)}"}
     if shared:
         made.setdefault("components", {})["responses"] = shared
+
+
+def _holding(app: FastAPI) -> Iterator[tuple[str, str]]:
+    """Methods and paths of the endpoints that take a RateLimit, themselves or by a dependency."""
+    for route in (answering for written in app.routes for _, answering in included(written)):
+        dependant = getattr(route, "dependant", None)
+        if dependant is not None and _takes_control(dependant):
+            yield from ((method, route.path_format) for method in route.methods or ())
+
+
+def _takes_control(dependant: Any) -> bool:
+    gives = dependant.call is control or getattr(dependant.call, "gives_control", False)
+    return gives or any(map(_takes_control, dependant.dependencies))
 
 
 def _operation(classify: Classify, scope: dict[str, Any]) -> str | None:

@@ -51,21 +51,28 @@ class _Attributes(dict[str, str | int]):
         return self.get(name)
 
 
-def answers(policy: Policy, style: Style, operation: str | None) -> Answers:
-    """By status, one or more for each that a request of an operation may get; None is one that nothing is known of."""
+def answers(policy: Policy, style: Style, operation: str | None, *, holds: bool = False) -> Answers:
+    """By status, one or more for each that a request of an operation may get; None is one that nothing is known of. It
+    may hold units of any limit where it `holds`, else of those that list its operation."""
     found: defaultdict[int, list[Answer]] = defaultdict(list)
     routed = operation if isinstance(operation, Routed) else None
     any_units = routed is not None and routed.endpoint.units_of is not None
     for tier, limits in policy.tiers.items():
         reached = (*limits, *(routed.limits if routed else ()))
         costs = [(limit, cost) for limit in reached if (cost := _cost(limit, operation))]
-        for limit, cost in costs:
-            for state in _denials(policy, limit, cost, any_units=any_units and limit.counts == "units"):
-                others = [_state(other, its, _Attributes()) for other, its in costs if other is not limit]
-                for states in [(state, *others)] if operation is not None else [(state, *others), (state,)]:
-                    for identity in _callers(tier):
-                        answer = style.denied(Decision(allowed=False, now_ms=NOW_MS, states=states), identity, LOG_ID)
-                        found[answer.status].append(answer)
+        held = [limit for limit in reached if _may_hold(limit, operation, holds)]
+        denials = [
+            (limit, state)
+            for limit, cost in costs
+            for state in _denials(policy, limit, cost, any_units=any_units and limit.counts == "units")
+        ]
+        denials += [(limit, state) for limit in held for state in _denials_of_a_hold(limit)]
+        for denying, state in denials:
+            others = [_state(other, its, _Attributes()) for other, its in costs if other is not denying]
+            for states in [(state, *others)] if operation is not None else [(state, *others), (state,)]:
+                for identity in _callers(tier):
+                    answer = style.denied(Decision(allowed=False, now_ms=NOW_MS, states=states), identity, LOG_ID)
+                    found[answer.status].append(answer)
     if policy.store.on_failure == "deny":
         answer = style.unavailable(LOG_ID)
         found[answer.status].append(answer)
@@ -91,6 +98,12 @@ def _cost(limit: Limit, operation: str | None) -> int:
     return max([1, *costs.values()]) if operation is None else units * max([costs.get(name or "", 1) for name in names])
 
 
+def _may_hold(limit: Limit, operation: str | None, holds: bool) -> bool:
+    names = operation.operations if isinstance(operation, Readings) else (operation,)
+    listed = operation is None or not (limit.operations or frozenset()).isdisjoint(names)
+    return limit.hold and limit.mode == "enforce" and (holds or listed)
+
+
 def _callers(tier: str) -> Iterator[Identity]:
     if tier == ANONYMOUS:
         yield Identity(ip="192.0.2.7", tier=tier)
@@ -111,6 +124,14 @@ def _denials(policy: Policy, limit: Limit, cost: int, *, any_units: bool) -> Ite
         state = state._replace(charge=replace(state.charge, cost=cost))
     if attributes.looked_at or min([state.max, *instead]) < cost:  # a computed max may be below the cost
         yield state._replace(max=min([state.max, cost - 1, *instead]), exceeded=True, retry_after_ms=None)
+
+
+def _denials_of_a_hold(limit: Limit) -> Iterator[State]:
+    """Of as many units as the app likes."""
+    state = _state(limit, 1, _Attributes())
+    yield state._replace(used=state.max, reset_after_ms=WAIT_MS, exceeded=True, retry_after_ms=WAIT_MS)
+    state = _state(limit, state.max + 1, _Attributes())
+    yield state._replace(exceeded=True, retry_after_ms=None)
 
 
 def _state(limit: Limit, cost: int, attributes: _Attributes) -> State:

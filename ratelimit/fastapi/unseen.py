@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 
-from ratelimit.control.control import Control
+from ratelimit.control.control import Control, OfExempt
 from ratelimit.endpoints.conflicts import checked
 from ratelimit.fastapi.control import Denied
 from ratelimit.ground.printable import in_a_line
 from ratelimit.model import Concurrency, Decision, Scope, StoreUnavailable
+from ratelimit.policy.shadow import in_shadow
 from ratelimit.routes.marks import Declares
 from ratelimit.routes.routed import DECLARED, Endpoint, Routed, WrongLimits
-from ratelimit.switch import in_shadow, mode
+from ratelimit.switch import mode
 
 _log = logging.getLogger("ratelimit")
 
@@ -32,7 +33,7 @@ class Unseen:
         """
         control, limit = scope.get("ratelimit.control"), self._declared.limit
         charged: frozenset[str] = scope.get(DECLARED, frozenset())
-        if not isinstance(control, Control) or limit.name in charged:
+        if not isinstance(control, Control) or isinstance(control, OfExempt) or limit.name in charged:
             return
         self._tell(scope)
         if isinstance(limit.kind, Concurrency):

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
-from ratelimit.checks import made
-from ratelimit.checks.values import MAX_CALLERS
 from ratelimit.ground.memo import Returning
 from ratelimit.model import (
     FOREVER,
@@ -26,31 +23,13 @@ from ratelimit.model import (
 )
 from ratelimit.policy.keys import by_value, escaped, getter_of, memorable
 from ratelimit.policy.overrides import Elsewhere, Matched, Override
+from ratelimit.policy.settings import IN_MEMORY, ONLY_HANDSHAKES, OnFailure, StoreSettings, Wait, WebSocketSettings
+from ratelimit.policy.shadow import Shadows
 from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, counters_of, listed
 from ratelimit.policy.unknown import KnownOperations
-from ratelimit.policy.waits import Wait
-from ratelimit.policy.websocket import ONLY_HANDSHAKES, WebSocketSettings
 from ratelimit.routes.routed import Routed
 
 __all__ = ["Elsewhere", "OnFailure", "Override", "Policy", "StoreSettings"]
-
-OnFailure = Literal["allow", "deny", "local"]
-
-
-@dataclass(frozen=True, slots=True)
-class StoreSettings:
-    """Where counters live, and how long a request waits for them. The URL may hold a password, so no repr shows it.
-    `said` are those of these that a policy's file has, be it with the default."""
-
-    url: str = field(default="memory://", repr=False)
-    prefix: str = "ratelimit"  # of every key in Redis
-    timeout_ms: int = 100  # the longest a request waits for the store
-    on_failure: OnFailure = "allow"  # local: this process enforces the limits until the store is back
-    max_callers: int = MAX_CALLERS  # of memory://
-    said: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        made.store_settings(self.prefix, self.timeout_ms, self.on_failure, self.max_callers)
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -70,12 +49,13 @@ class Policy:
     address: Callable[[Scope], str]
     overrides: tuple[Override, ...] = ()
     default_tier: str | None = None
-    store: StoreSettings = StoreSettings()
+    store: StoreSettings = IN_MEMORY
     origin: str = ""
     operations: frozenset[str] = frozenset()
-    elsewhere: tuple[Elsewhere, ...] = ()
     waits: Mapping[str, Wait] = field(default_factory=dict)  # by tier; of the others a denial is told at once
     websocket: WebSocketSettings = ONLY_HANDSHAKES
+    elsewhere: tuple[Elsewhere, ...] = ()
+    all_in_shadow: bool = False  # whatever the limits say; one that is off stays off
     _compiled: Mapping[str, Tier] = field(init=False, repr=False)
     _matched: Matched = field(init=False, repr=False)
     _named: frozenset[str] = field(init=False, repr=False)  # operations; users' own names for others are without number
@@ -84,6 +64,7 @@ class Policy:
     _recent: Returning[tuple[object, ...], tuple[Charge, ...]] = field(init=False, repr=False)
     _by_object: Returning[tuple[int, str], tuple[Identity, tuple[Charge, ...]]] = field(init=False, repr=False)
     _instead: Instead = field(init=False, repr=False)
+    _shadows: Shadows | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.default_tier is not None and self.default_tier not in self.tiers:
@@ -101,6 +82,7 @@ class Policy:
         # Built-in identification gives the same object again. The entry holds it: its id is not another's meanwhile.
         object.__setattr__(self, "_by_object", Returning())
         object.__setattr__(self, "_instead", Instead(tuple(self.tiers), self.default_tier))
+        object.__setattr__(self, "_shadows", Shadows() if self.all_in_shadow else None)
 
     def charges(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
         """What a request takes, in the order of the tier's limits; with Readings, the most that one of them takes.
@@ -179,10 +161,11 @@ class Policy:
         root = f"{{{root_kind}={escaped(root_kind, root_name)}}}"  # all keys of a request are in one slot of a cluster
         tier_name = self.default_tier if identity.tier is None else identity.tier
         overrides = self._matched(identity, tier_name) if self.overrides else ()
-        return tuple(
+        charges = tuple(
             Charge(c.limit, c.key(root, root_kind, identity), c.cost, _maxes(c.limit, overrides, identity.attributes))
             for c in counters
         )
+        return self._shadows.of(charges) if self._shadows else charges
 
     def _is_memorable(self, identity: Identity, operation: str) -> bool:
         """Not under a tier that is not there: what is remembered is the tier's in its place, so each request comes by

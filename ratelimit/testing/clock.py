@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from ratelimit.checks.durations import duration
+
 START = "2026-03-02T10:00:00Z"  # a Monday, far from the edges of every period
 
 
@@ -20,7 +22,7 @@ class Clock:
 
     def advance(self, by: int | str) -> int:
         """Go on by so many milliseconds, or by `"1m"`: a whole number and ms, s, m, h or d. Returns the new now."""
-        step = _duration(by) if isinstance(by, str) else by
+        step = duration(by) if isinstance(by, str) else by
         if step < 0:
             raise ValueError(f"{step} ms is a step back; put the clock there with .set(...)")
         self.now_ms += step
@@ -30,12 +32,6 @@ class Clock:
         """Put it somewhere else, also back: as a `start`."""
         self.now_ms = _instant(to)
         return self.now_ms
-
-
-def _duration(text: str) -> int:
-    from ratelimit.config.grammar.fields import duration  # as in a policy file; pydantic: for who writes one
-
-    return duration(text)
 
 
 def _instant(given: int | str | datetime) -> int:

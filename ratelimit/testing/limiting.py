@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime
+from functools import partial
 from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, overload
 
@@ -13,7 +14,7 @@ from ratelimit.middleware import RateLimitMiddleware
 from ratelimit.model import ASGIApp
 from ratelimit.styles import wire
 from ratelimit.testing.clock import START, Clock
-from ratelimit.testing.recorded import Counting, Recorder, now_ms, real_now_ms, watch
+from ratelimit.testing.recorded import Counting, Recorder, now_ms, real_now_ms, watch, watch_account
 
 if TYPE_CHECKING:
     from ratelimit.testing.client import LimitedClient
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 Start = Clock | int | str | datetime
 
 _VERBS = ("acquire", "peek", "charge", "refund", "hold", "settle", "reset", "renew", "release", "close")
-_INSIDE = ("app", "middleware_stack", "router", "original_router")  # where Starlette and FastAPI keep what they wrap
+# Where Starlette and FastAPI keep what they wrap, and a limiter the one that decides on its handshakes.
+_INSIDE = ("app", "middleware_stack", "router", "original_router", "_handshakes")
 
 
 @overload
@@ -83,6 +85,8 @@ def _put_in(limiters: Sequence[RateLimitMiddleware], clock: Clock, undo: ExitSta
         _set(store, {"asyncio_only": False, **{verb: getattr(memory, verb) for verb in _VERBS}}, undo)
     for limiter in limiters:
         _set(limiter, {**watch(limiter), "_turns": None}, undo)  # nobody waits for a clock that stands
+    for account in {limiter._account for limiter in limiters}:
+        _set(account, watch_account(account), undo)
 
 
 def _set(owner: Any, attributes: dict[str, Any], undo: ExitStack) -> None:
@@ -134,7 +138,7 @@ def _limiters(app: object, undo: ExitStack) -> Iterator[RateLimitMiddleware]:
             yield one
         if _has(one, "middleware_stack") and one.middleware_stack is None:
             _build(one, undo)
-        left += [getattr(one, name) for name in _INSIDE if _has(one, name)]
+        left += one.args if isinstance(one, partial) else [getattr(one, name) for name in _INSIDE if _has(one, name)]
         routes = one.routes if _has(one, "routes") else None
         left += routes if isinstance(routes, Sequence) else ()
 

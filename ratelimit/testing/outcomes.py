@@ -37,8 +37,11 @@ def assert_denied(
 
 
 def assert_left(of: Any, /, **left: int) -> None:
-    """That so many units are left of each limit, by name, after the request of this response; of a client, after its
-    latest decision. `assert_left(response, requests=3, **{"in flight": 9})`."""
+    """That so many units are left of each limit, by name, after the request of this response, with what it has charged
+    and held by hand, but not what was given back or settled since; of a client, after its latest request.
+
+    `assert_left(response, requests=3, **{"in flight": 9})`.
+    """
     request = _request_of(of)
     _latest(request)
     states = {state.limit.name: state for one in request.decisions for state in one.decision.states}

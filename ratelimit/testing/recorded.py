@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any
 from weakref import WeakValueDictionary
 
+from ratelimit.control.account import Account
 from ratelimit.middleware import RateLimitMiddleware
 from ratelimit.model import ASGIApp, Charge, Decision, Identity, Message, Receive, Scope, Send
 from ratelimit.stores.memory import MemoryStore
@@ -84,6 +85,14 @@ class Recorder:
         request.decisions.append(recorded)
         self.decisions.append(recorded)
 
+    def denied_inside(self, scope: Scope) -> None:
+        """Where it was let through and then denied by its app, as units did not fit that it wanted to hold."""
+        request, decision = scope[KEY], scope.get("ratelimit")
+        latest = request.decisions[-1] if request.decisions else None
+        if isinstance(decision, Decision) and not decision.allowed and latest and latest.decision is not decision:
+            operation = latest.operation
+            self.took(_Asking(request, operation, scope["ratelimit.identity"]), decision)
+
 
 def request_of(number: str) -> Request:
     """LookupError for an id whose client is gone, or that nobody has given."""
@@ -110,6 +119,7 @@ class _Numbered:
 
         async def numbered(message: Message) -> None:
             if message["type"] in _STARTS:
+                self._recorder.denied_inside(scope)
                 others = [field for field in message.get("headers", ()) if field[0].lower() != HEADER.encode()]
                 message = {**message, "headers": [*others, (HEADER.encode(), number.encode())]}
             await send(message)
@@ -124,10 +134,19 @@ class Counting(MemoryStore):
     """The memory that counts instead of a limiter's own store, and tells what it decides."""
 
     async def acquire(self, charges: Sequence[Charge]) -> Decision:
-        decision = await super().acquire(charges)
-        if asking := _asking.get():
-            asking.request.recorder.took(asking, decision)
-        return decision
+        return _took(await super().acquire(charges))
+
+    async def charge(self, charges: Sequence[Charge], units: int = 1) -> Decision:
+        return _took(await super().charge(charges, units))
+
+    async def hold(self, charges: Sequence[Charge], units: int, lease_ms: int) -> Decision:
+        return _took(await super().hold(charges, units, lease_ms))
+
+
+def _took(decision: Decision) -> Decision:
+    if asking := _asking.get():
+        asking.request.recorder.took(asking, decision)
+    return decision
 
 
 def watch(limiter: RateLimitMiddleware) -> dict[str, Any]:
@@ -144,6 +163,16 @@ def watch(limiter: RateLimitMiddleware) -> dict[str, Any]:
         return _noted(_asking.get(), "identity", identify(scope))
 
     return {"_classify": classified, "_identify": identified}
+
+
+def watch_account(account: Account) -> dict[str, Any]:
+    """The same of the decision for who is known later, by `identify=deferred()`."""
+    acquire = account.acquire
+
+    async def acquired(identity: Identity, *rest: Any, **named: Any) -> Any:
+        return await acquire(_noted(_asking.get(), "identity", identity), *rest, **named)
+
+    return {"acquire": acquired}
 
 
 def _noted(asking: _Asking | None, name: str, said: Any) -> Any:

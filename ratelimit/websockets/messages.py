@@ -1,6 +1,7 @@
 """Messages that an app receives, each charged as an operation: by the rates and quotas of its caller.
 
-A slot is the connection's and is taken once. What is charged is looked up once, when the connection begins.
+A slot is the connection's and is taken once, and a message has no status that a limit could count by. What is charged
+is looked up with the first, and again where the app says later who is calling.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from ratelimit.ground.loops import pause
 from ratelimit.ground.memo import Recent
@@ -20,6 +22,8 @@ from ratelimit.model import (
     Charge,
     Concurrency,
     Decision,
+    Identity,
+    Limit,
     Message,
     Receive,
     Scope,
@@ -43,6 +47,14 @@ class Dropped:
     count: int = 0
 
 
+class Asking(Protocol):
+    """The control of a handshake."""
+
+    @property
+    def identity(self) -> Identity:
+        """Who is calling, as far as it is known by now."""
+
+
 class Messages:
     """Of one middleware: what a message is charged, and who decides on it."""
 
@@ -56,6 +68,7 @@ class Messages:
         denials: Denials,
         style: Style,
     ) -> None:
+        self.operation = policy.websocket.messages
         self.on_excess = policy.websocket.on_excess
         self.denials = denials
         self.style = style
@@ -68,16 +81,23 @@ class Messages:
         self._recent: Recent[int, tuple[Charges, Charges]] = Recent()
 
     def of(self, scope: Scope, receive: Receive, send: Send) -> Counted | None:
-        """The messages of a connection, whose handshake was allowed; None where nothing counts them."""
-        operation = self._policy.websocket.messages
-        if operation is None:
+        """The messages of a connection, whose handshake was allowed; None where the policy charges none."""
+        if self.operation is None:
             return None
-        charges = _without_slots(self._policy.charges(scope["ratelimit.identity"], operation), self._recent)
         if self.on_excess == "drop":  # an object, as whoever copies the scope copies the reference
             scope.setdefault("ratelimit.dropped", Dropped())
-        *outer, _ = scope["ratelimit.policies"]
-        charges = self._level.own(charges, tuple(outer)) if outer else charges
-        return Counted(self, charges, operation, scope, receive, send) if charges else None
+        return Counted(self, scope, receive, send)
+
+    def charges(self, identity: Identity, outer: tuple[Level, ...]) -> Charges:
+        """What a message takes; outside of this policy there are `outer`. The same tuple again for the same: a store
+        remembers callers by it."""
+        charges = self._policy.charges(identity, self.operation or "")
+        known = self._recent.get(id(charges))
+        if known is None:
+            counted = tuple(charge for charge in charges if _counts_messages(charge.limit))
+            known = charges, charges if counted == charges else counted
+            self._recent.put(id(charges), known)
+        return self._level.own(known[1], outer) if outer else known[1]
 
     async def decided(self, charges: Charges) -> tuple[Decision, StoreUnavailable | None]:
         """As on a request."""
@@ -100,24 +120,24 @@ class Counted:
     __slots__ = (
         "_charges",
         "_closed",
+        "_control",
         "_dropped",
         "_identity",
         "_left",
         "_log_id",
         "_messages",
-        "_operation",
+        "_outer",
         "_receive",
         "_send",
         "_unread",
     )
 
-    def __init__(
-        self, messages: Messages, charges: Charges, operation: str, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    def __init__(self, messages: Messages, scope: Scope, receive: Receive, send: Send) -> None:
         self._messages = messages
-        self._charges = charges
-        self._operation = operation
-        self._identity = scope["ratelimit.identity"]
+        self._control: Asking = scope["ratelimit.control"]  # of this policy: one within has its own in the scope then
+        self._outer: tuple[Level, ...] = scope["ratelimit.policies"][:-1]
+        self._identity: Identity | None = None  # that the charges are of
+        self._charges: Charges = ()
         self._receive = receive
         self._send = send
         self._unread: deque[Message] = deque()  # of a `receive` that was cancelled
@@ -148,11 +168,15 @@ class Counted:
 
     async def _admitted(self) -> bool:
         """Whether the app may have a message: now, or after a wait."""
+        if (identity := self._control.identity) is not self._identity:
+            self._identity, self._charges = identity, self._messages.charges(identity, self._outer)
+        if not self._charges:
+            return True
         waited = 0
         while True:
             decision, failure = await self._messages.decided(self._charges)
-            if not waited and (not decision.allowed or decision.unavailable or decision.exceeded):
-                self._report(decision, failure)
+            if not waited and (decision.exceeded or decision.unavailable):
+                self._report(decision, failure, identity)
             if decision.allowed:
                 return True
             if self._messages.on_excess == "drop":
@@ -173,16 +197,10 @@ class Counted:
         with suppress(OSError):  # of a client that is gone
             await self._send({"type": "websocket.close", "code": close.code, "reason": close.reason})
 
-    def _report(self, decision: Decision, failure: StoreUnavailable | None) -> None:
+    def _report(self, decision: Decision, failure: StoreUnavailable | None, identity: Identity) -> None:
         self._log_id = self._log_id or os.urandom(12).hex()
-        self._messages.denials.report(decision, failure, self._operation, self._identity, self._log_id)
+        self._messages.denials.report(decision, failure, self._messages.operation or "", identity, self._log_id)
 
 
-def _without_slots(charges: Charges, recent: Recent[int, tuple[Charges, Charges]]) -> Charges:
-    """The same tuple again for the same: a store remembers callers by it."""
-    known = recent.get(id(charges))
-    if known is None:
-        counted = tuple(charge for charge in charges if not isinstance(charge.limit.kind, Concurrency))
-        known = charges, charges if counted == charges else counted
-        recent.put(id(charges), known)
-    return known[1]
+def _counts_messages(limit: Limit) -> bool:
+    return not isinstance(limit.kind, Concurrency) and not limit.charge_on

@@ -6,10 +6,13 @@ import logging
 from typing import Any
 
 import pytest
+from fastapi import Depends, FastAPI, WebSocket
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from starlette.testclient import TestClient
 
-from ratelimit import Identity, Limit, Policy, Rate, RateLimitMiddleware, StoreUnavailable
+from ratelimit import Decision, Identity, Limit, Policy, Rate, RateLimitMiddleware, StoreUnavailable
+from ratelimit.fastapi import RateLimit, decide, deferred
 from ratelimit.middleware import RateLimitMiddleware as Middleware
 from ratelimit.model import Message, Refused
 from ratelimit.stores.memory import MemoryStore
@@ -50,8 +53,17 @@ def test_off(caplog: pytest.LogCaptureFixture) -> None:
     def identify(_: object) -> Identity:
         raise AssertionError("nobody is asked")
 
-    app = limited(plain, ONE_OF_EACH, identify=identify)
-    answers = counted(app)
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["ratelimit"], scope["ratelimit.identity"], scope["ratelimit.control"].left()))
+        await plain(scope, receive, send)
+
+    made = policy(ONE_OF_EACH)
+    off = RateLimitMiddleware(app, made, identify=identify)
+    assert off.policy is made
+    answers = counted(off)
+    assert seen == [(Decision(True, 0), Identity(ip="192.0.2.7"), {})] * 3
     assert [answer["status"] for answer in answers] == [200, 200, 200]
     assert {name for answer in answers for name in names(answer)} == {"content-type"}
     assert [record.getMessage() for record in caplog.records] == [
@@ -201,3 +213,68 @@ def test_any_other_word(value: str, monkeypatch: pytest.MonkeyPatch, caplog: pyt
         RateLimitMiddleware(plain, policy())
     assert str(refusal.value) == message
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [(logging.CRITICAL, message)]
+
+
+@pytest.mark.usefixtures("off")
+def test_off_with_a_control() -> None:
+    """An endpoint that charges and holds by hand goes on, as on a path that is exempt."""
+    app = FastAPI()
+
+    @app.get("/7")
+    async def rows(rate_limit: RateLimit) -> dict[str, int]:
+        async with rate_limit.hold(4, limit="tokens") as held:
+            held.settle(2)
+        await rate_limit.charge(3, limit=("tokens", "more"))
+        await rate_limit.refund()
+        return rate_limit.left()
+
+    limits = '{ name = "tokens", rate = "3/minute", hold = true }'
+    app.add_middleware(RateLimitMiddleware, policy=policy(limits), store=MemoryStore(clock=lambda: 0))
+    for _ in range(3):
+        answer = TestClient(app, headers={"Authorization": f"Bearer {ANA}"}).get("/7")
+        assert (answer.status_code, answer.json()) == (200, {})
+
+
+@pytest.mark.parametrize("mode", ["off", "shadow"])
+def test_a_caller_that_is_known_later(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the app says who is calling, nobody is denied either, at the door or inside."""
+    monkeypatch.setenv("RATELIMIT_MODE", mode)
+    app = FastAPI()
+
+    async def who() -> Identity:
+        return Identity(user="ana", tier="basic")
+
+    @app.get("/7", dependencies=[Depends(decide(who))])
+    async def seven() -> str:
+        return "here you are"
+
+    made = policy('{ name = "requests", rate = "0/minute" }', anonymous="0/minute")
+    app.add_middleware(RateLimitMiddleware, policy=made, identify=deferred(), store=MemoryStore(clock=lambda: 0))
+    for _ in range(3):
+        answer = TestClient(app).get("/7")
+        assert (answer.status_code, answer.json()) == (200, "here you are")
+        assert not [name for name in answer.headers if "ratelimit" in name]
+
+
+@pytest.mark.parametrize("mode", ["off", "shadow"])
+def test_websockets(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Handshakes and messages pass, whatever the limits say."""
+    monkeypatch.setenv("RATELIMIT_MODE", mode)
+    app = FastAPI()
+
+    @app.websocket("/ws")
+    async def echo(socket: WebSocket, rate_limit: RateLimit) -> None:
+        await socket.accept()
+        await rate_limit.charge(3, limit="requests")
+        for _ in range(2):
+            await socket.send_text(await socket.receive_text())
+        await socket.close()
+
+    counted = '[operations]\nmessage = []\n[websocket]\nmessages = "message"\n'
+    made = policy('{ name = "requests", rate = "0/minute" }', more=counted)
+    app.add_middleware(RateLimitMiddleware, policy=made, store=MemoryStore(clock=lambda: 0))
+    client = TestClient(app, headers={"Authorization": f"Bearer {ANA}"})
+    with client.websocket_connect("/ws") as session:
+        for _ in range(2):
+            session.send_text("hello")
+            assert session.receive_text() == "hello"

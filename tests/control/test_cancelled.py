@@ -104,6 +104,7 @@ APPS = (decides, holds, streams, denied, returns, refunds, raises)
 
 def limiter(handle: Any, store: Any) -> RateLimitMiddleware:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
         await handle(scope["ratelimit.control"], send)
         if handle is not returns:
             await send(START)
@@ -113,6 +114,7 @@ def limiter(handle: Any, store: Any) -> RateLimitMiddleware:
 
 
 async def receive() -> Message:
+    await asyncio.sleep(0)
     return {"type": "http.request"}
 
 

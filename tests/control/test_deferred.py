@@ -398,12 +398,12 @@ def test_broken_off(end: str) -> None:
         await scope["ratelimit.control"].decide(ANA)
         await asyncio.Event().wait()
 
-    async def called(call: Any) -> None:
-        await driven(call, end)
+    async def called(limited: RateLimitMiddleware) -> None:
+        await driven(limited(scope_of(api_key=None), _nothing, _hears), end)
 
     async def test() -> None:
         limited = limiter(handle)
-        task = asyncio.create_task(called(limited(scope_of(api_key=None), _nothing, _hears)))
+        task = asyncio.create_task(called(limited))
         for _ in range(10):
             await asyncio.sleep(0)
         task.cancel()

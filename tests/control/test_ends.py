@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -11,13 +12,13 @@ from typing import Any
 import pytest
 import trio
 
-from ratelimit import MemoryStore, RateLimitMiddleware, RedisStore, StoreUnavailable, parse_policy
+from ratelimit import MemoryStore, Policy, RateLimitMiddleware, RedisStore, StoreUnavailable, parse_policy
 from ratelimit.answers.inside import DeniedInside, Inside, Response
 from ratelimit.control import account
 from ratelimit.control.control import Control
 from ratelimit.model import Decision, Message, Receive, Scope, Send
 from tests.acceptance import T, ask, header
-from tests.control import COMPLETION, TEXT, app, limiter, run, status, used
+from tests.control import COMPLETION, POLICY, TEXT, app, limiter, run, status, used
 from tests.servers import Server, free_port
 
 
@@ -361,3 +362,20 @@ def test_no_garbage(handle: Any, kind: str, valkey: Server, prefix: str) -> None
         await store.close()
 
     run(test())
+
+
+@pytest.mark.parametrize(
+    "policy", [POLICY, parse_policy(f"{TEXT}[tiers.waits]\nwait = {{ up_to = '1s' }}\nlimits = []", "w")]
+)
+def test_a_middleware_is_gone_with_its_app(policy: Policy) -> None:
+    """It refers to itself nowhere, so that what it tells and keeps is not told again by what comes after it."""
+    gc.collect()
+    gc.disable()
+    try:
+        limited = RateLimitMiddleware(app(_none), policy, store=MemoryStore())
+        run(ask(limited, **COMPLETION))
+        gone = weakref.ref(limited)
+        del limited
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, WebSock
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
@@ -129,6 +130,27 @@ def test_a_stream() -> None:
     assert client.post("/completions/stream?units=998").text == "come back in 61 s"
 
 
+async def _passes(request: Request, call_next: Any) -> Any:
+    return await call_next(request)
+
+
+@pytest.mark.parametrize("around", ["inside", "outside"])
+@pytest.mark.parametrize(
+    ("layer", "options"), [(GZipMiddleware, {}), (BaseHTTPMiddleware, {"dispatch": _passes})], ids=["gzip", "base"]
+)
+def test_a_response_that_is_held_back(around: str, layer: Any, options: dict[str, Any]) -> None:
+    """A middleware that has the start of a stream and has not passed it on yet: the client is denied, and what
+    Starlette says of a handler that comes too late is no error of the app's."""
+    api = made()
+    api.add_middleware(layer, **options)
+    app: Any = (
+        RateLimitMiddleware(api, POLICY, store=MemoryStore(clock=lambda: T)) if around == "outside" else limited(api)
+    )
+    answer = TestClient(app).post("/completions/stream?units=1001", headers={"accept-encoding": "gzip"})
+    assert answer.status_code == 403
+    assert answer.json()["errors"][0]["code"] == "RATE_LIMIT_EXCEEDED"
+
+
 def _own(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"own": "handler"}, 418, {"x-own": "1"})
 
@@ -144,11 +166,7 @@ def test_whatever_handles_it(around: str, handler: Any, middleware: bool, mounte
     if handler is not None:
         api.exception_handler(handler)(_own)
     if middleware:
-
-        async def passes(request: Request, call_next: Any) -> Any:
-            return await call_next(request)
-
-        api.add_middleware(BaseHTTPMiddleware, dispatch=passes)
+        api.add_middleware(BaseHTTPMiddleware, dispatch=_passes)
     whole: Any = api
     if mounted:
         whole = FastAPI()

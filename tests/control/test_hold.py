@@ -8,11 +8,12 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
 
-from ratelimit import MemoryStore
+from ratelimit import MemoryStore, requests_without_store
 from ratelimit.answers.inside import DeniedInside
 from ratelimit.control.control import Control
 from ratelimit.control.hold import Holding
@@ -352,7 +353,8 @@ def test_a_client_that_vanishes(end: str, said: tuple[int, ...], expected: int) 
     async def test() -> None:
         limited = limiter(handle)
         await _ended(
-            limited(scope_of(**COMPLETION), _nothing, _hears), {"closed": "close", "dropped": "drop"}.get(end, "")
+            partial(limited, scope_of(**COMPLETION), _nothing, _hears),
+            {"closed": "close", "dropped": "drop"}.get(end, ""),
         )
         for _ in range(3):
             await asyncio.sleep(0)
@@ -374,14 +376,13 @@ async def _stream(control: Control, said: tuple[int, ...]) -> AsyncGenerator[byt
         yield b"ab"
 
 
-async def _driven(call: Coroutine[Any, Any, None], end: str) -> None:
-    await driven(call, end)
-
-
-async def _ended(call: Coroutine[Any, Any, None], end: str) -> None:
+async def _ended(call: Callable[[], Coroutine[Any, Any, None]], end: str) -> None:
     """Run as a server's own task, which is cancelled where it does not end by itself."""
 
-    task = asyncio.create_task(_driven(call, end))
+    async def runs() -> None:
+        await driven(call(), end)
+
+    task = asyncio.create_task(runs())
     for _ in range(10):
         await asyncio.sleep(0)
     task.cancel()
@@ -464,7 +465,12 @@ def test_without_the_store(on_failure: str, caplog: pytest.LogCaptureFixture) ->
 
     async def test() -> None:
         limited = limiter(app(handle), f'{TEXT}\n[store]\non_failure = "{on_failure}"', store)
+        before = requests_without_store()
         answers = await ask(limited, **COMPLETION)
+        verdict = {"allow": "allowed", "deny": "refused", "local": "decided locally"}[on_failure]
+        assert {
+            name: count - before[name] for name, count in requests_without_store().items() if count > before[name]
+        } == {verdict: 1}
         if on_failure == "deny":
             assert status(answers) == 503
             assert header(answers[0], "retry-after") == "1"

@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.testclient import TestClient
 
@@ -23,7 +23,7 @@ from ratelimit import (
     operation,
     parse_policy,
 )
-from ratelimit.fastapi import document, limit
+from ratelimit.fastapi import RateLimit, decide, document, limit
 from ratelimit.model import Answer
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.styles.ietf import Ietf
@@ -143,6 +143,77 @@ def test_several_limits(style: str) -> None:
     answers = [client.get("/things") for _ in range(3)]
     assert answers[-1].status_code == 429
     check(resolved(app.openapi(), "/things", "get")["429"], answers[-1])
+
+
+HOLDS = """
+  { name = "tokens", rate = "10/minute", operations = ["completion"], cost = { completion = 0 }, hold = true },
+"""
+COMPLETION = '[operations]\nexempt = ["GET /health"]\ncompletion = ["POST /completions"]\n'
+
+
+async def takes(rate_limit: RateLimit, units: int = 20) -> None:
+    async with rate_limit.hold(units, limit="tokens"):
+        pass
+
+
+async def takes_none() -> None: ...
+
+
+def holding() -> FastAPI:
+    app, router = FastAPI(), APIRouter(prefix="/sub")
+    router.add_api_route("/{path:path}", takes, methods=["PUT"])
+    app.include_router(router, prefix="/v1")
+    app.add_api_route("/completions", takes, methods=["POST"])
+    app.add_api_route("/depends", takes_none, dependencies=[Depends(takes)])
+    app.add_api_route("/plain", takes_none)
+    app.add_api_route("/health", takes)
+    return app
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_denied_from_inside(style: str) -> None:
+    """An endpoint that takes RateLimit, itself or by a dependency, may be denied by what it holds, though no limit is
+    charged at the door; no other one is."""
+    app = holding()
+    app.add_middleware(RateLimitMiddleware, policy=policy(HOLDS, style, COMPLETION), store=MemoryStore())
+    document(app)
+    made = app.openapi()
+    client = TestClient(app, headers={"Authorization": f"Bearer {ANA}"})
+    told = resolved(made, "/completions", "post")
+    assert client.post("/completions?units=10").status_code == 200
+    check(told["429"], client.post("/completions?units=1"))
+    never = client.post("/completions?units=11")
+    check(told[str(never.status_code)], never)
+    for path, method in (("/depends", "get"), ("/v1/sub/{path}", "put")):
+        assert {"429", str(never.status_code)} <= made["paths"][path][method]["responses"].keys()
+    for path in ("/plain", "/health"):
+        assert not {"429", "403"} & made["paths"][path]["get"]["responses"].keys()
+
+
+def test_held_by_who_is_known_later() -> None:
+    """An endpoint whose caller is known by `decide` has the control too, and holds with it."""
+
+    async def nobody() -> None: ...
+
+    app = FastAPI()
+    app.add_api_route("/plain", takes_none)
+    app.add_api_route("/takes", takes_none, dependencies=[Depends(decide(nobody))])
+    document(app, policy(HOLDS, COMPLETION))
+    paths = app.openapi()["paths"]
+    assert paths["/takes"]["get"]["responses"].keys() == {"200", "400", "403", "429"}
+    assert paths["/plain"]["get"]["responses"].keys() == {"200", "400"}
+
+
+def test_held_by_the_operation() -> None:
+    """Whoever is of an operation that a limit with `hold` lists may hold units of it, by the scope too."""
+    limits = HOLDS + '{ name = "shadow", rate = "10/minute", cost = 0, hold = true, mode = "shadow" },'
+    app = FastAPI()
+    app.add_api_route("/completions", takes_none, methods=["POST"])
+    app.add_api_route("/plain", takes_none)
+    document(app, policy(limits, OPERATIONS, 'completion = ["POST /completions"]'))
+    paths = app.openapi()["paths"]
+    assert paths["/completions"]["post"]["responses"].keys() == {"200", "400", "403", "429"}
+    assert paths["/plain"]["get"]["responses"].keys() == {"200", "400"}
 
 
 def test_exempt() -> None:

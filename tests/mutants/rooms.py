@@ -45,7 +45,11 @@ ROOMS = {
         ("acceptance/test_what_identify_leaves_open.py", "acceptance/test_path_of_a_request.py",
          "acceptance/test_word_of_the_app.py"),
     ),
-    "waiting": Room(("waiting/*.py", "policy/waits.py"), ("waiting",), "not (valkey or redis)"),
+    "control": Room(("control/*.py", "answers/inside.py"), ("control",), IN_PYTHON),
+    "waiting": Room(
+        ("waiting/*.py", "policy/settings.py"),
+        ("waiting/test_turns.py", "waiting/test_line.py", "waiting/test_hang_ups.py", "waiting/test_cancelled.py"),
+    ),
     "switch": Room(("switch.py",), ("acceptance/test_mode_of_the_environment.py",)),
     "policy": Room(
         ("policy/*.py",),
@@ -73,7 +77,7 @@ ROOMS = {
          "acceptance/test_malformed.py", "acceptance/test_hostile_on_the_wire.py"),
     ),
     "websockets": Room(
-        ("websockets/*.py", "policy/websocket.py", "config/checks/websocket.py"),
+        ("websockets/*.py", "config/checks/websocket.py"),
         ("websockets", "config/test_bad.py", "config/test_odd.py", "config/test_good.py"),
         "not test_servers",
     ),

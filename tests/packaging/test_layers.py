@@ -28,7 +28,7 @@ LAYERS = (
     {"config/checks", "who", "nesting", "waiting"},
     {"config", "control", "websockets"},
     {"opening", "endpoints"},
-    {"switch"},
+    {"switch", "lifespan"},
     {"middleware"},
     {"fastapi", "testing"},
     {"testing/contract"},

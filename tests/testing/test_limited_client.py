@@ -12,14 +12,15 @@ from typing import Any
 
 import httpx2
 import pytest
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import Depends, FastAPI, Request, WebSocket
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.routing import Mount, Route
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from ratelimit import Identity, MemoryStore, Policy, RateLimitMiddleware, RedisStore, load_policy, open_store
+from ratelimit.fastapi import RateLimit, decide, deferred
 from ratelimit.model import Scope
 from ratelimit.styles import wire
 from ratelimit.testing import Clock, LimitedClient, assert_denied, assert_left, limited_client
@@ -268,17 +269,72 @@ def test_the_lifespan_runs() -> None:
     assert seen == ["started", "ended"]
 
 
-def test_a_websocket_passes() -> None:
-    """Its handshake has an id too."""
-    app = app_of(policy(TWO))
+def test_what_is_charged_and_held_by_hand() -> None:
+    """It is of the response too: a hold that does not fit denies it, and what was charged is not left."""
+    app = FastAPI()
+
+    @app.get("/rows/{count}")
+    async def rows(count: int, rate_limit: RateLimit) -> None:
+        await rate_limit.charge(count, limit="rows")
+
+    @app.get("/tokens/{count}")
+    async def tokens(count: int, rate_limit: RateLimit) -> None:
+        async with rate_limit.hold(count, limit="tokens"):
+            pass
+
+    limits = '{ name = "rows", rate = "10/minute" }, { name = "tokens", rate = "9/minute", hold = true }'
+    app.add_middleware(RateLimitMiddleware, policy=policy(limits))
+    with limited_client(app, headers=AS_ANA) as client:
+        assert_left(client.get("/rows/3"), rows=6, tokens=8)
+        assert client.get("/tokens/1").status_code == 200
+        denied = client.get("/tokens/8")
+        assert denied.status_code == 429
+        assert_denied(denied, limit="tokens", retry_after=61)
+        assert_denied(client.get("/tokens/99"), limit="tokens", retry_after=None)
+
+
+def test_a_caller_that_is_known_later() -> None:
+    """Its decision is the latest of its response, and tells of whom it is."""
+    app = FastAPI()
+
+    async def who() -> Identity:
+        return Identity(user="ana", tier="basic")
+
+    @app.get("/7", dependencies=[Depends(decide(who))])
+    async def seven() -> None:
+        return None
+
+    app.add_middleware(RateLimitMiddleware, policy=policy(TWO), identify=deferred())
+    with limited_client(app) as client:
+        assert_left(client.get("/7"), requests=1)
+        assert [one.identity.tier for one in client.decisions] == ["anonymous", "basic"]
+        client.get("/7")
+        assert assert_denied(client.get("/7"), limit="requests").identity.user == "ana"
+
+
+def test_websockets() -> None:
+    """A handshake is a request with a Decision of its own, and messages that are counted are of it too."""
+    counted = '[operations]\nmessage = []\n[websocket]\nmessages = "message"\n'
+    limits = '{ name = "handshakes", rate = "2/minute" }, { name = "messages", quota = "9/day" }'
+    limits = limits.replace('"2/minute"', '"2/minute", operations = ["connect"]')
+    app = app_of(policy(limits, more=counted))
 
     @app.websocket("/ws")
     async def echo(socket: WebSocket) -> None:
         await socket.accept()
-        await socket.send_text("hello")
+        await socket.send_text(await socket.receive_text())
+        await socket.close()
 
-    with limited_client(app) as client, client.websocket_connect("/ws") as session:
-        assert session.receive_text() == "hello"
+    with limited_client(app, headers=AS_ANA) as client:
+        for left in (7, 5):  # the handshake and the message
+            with client.websocket_connect("/ws") as session:
+                session.send_text("hello")
+                assert session.receive_text() == "hello"
+            assert_left(client, messages=left)
+        with pytest.raises(WebSocketDenialResponse) as denial, client.websocket_connect("/ws"):
+            pass
+        assert_denied(denial.value, limit="handshakes", retry_after=61)
+        assert (client.decisions[-1].operation, client.decisions[-1].method) == ("connect", "WEBSOCKET")
 
 
 def test_no_limiter() -> None:

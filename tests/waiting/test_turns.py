@@ -95,11 +95,23 @@ def test_callers_are_apart() -> None:
     stepped(test)
 
 
+def test_the_share_of_a_small_queue() -> None:
+    """One place is a caller's at least, and no more of nine."""
+
+    async def test() -> None:
+        street = Street('{ up_to = "4s", queue = 9 }')
+        for _ in range(3):
+            street.call()
+        assert await street.answers() == [(200, 0), (200, 2_000), (429, 0)]
+
+    stepped(test)
+
+
 def test_the_share_of_a_caller() -> None:
     """A tenth of the places of a tier; who finds none is denied at once, while others wait."""
 
     async def test() -> None:
-        street = Street('{ up_to = "4s", queue = 29 }')
+        street = Street('{ up_to = "4s", queue = 20 }')
         for key in (ANA, ANA, ANA, ANA, BEN, BEN):
             street.call(key)
         answers = [(200, 0), (200, 2_000), (200, 4_000), (429, 0), (200, 0), (200, 2_000)]
@@ -264,6 +276,36 @@ def test_the_store_goes_away(on_failure: str, status: int) -> None:
     stepped(test)
 
 
+def test_what_goes_back_by_its_status() -> None:
+    """A limit that counts by the outcome is waited for like any other, and what waited gives back as ever. A denial of
+    units that may come back is still told as one."""
+    limits = ONE_A_SECOND.replace(" }", ', refund_on = ["5xx"] }')
+
+    async def test() -> None:
+        async def failing(scope: Any, receive: Any, send: Any) -> None:
+            await asyncio.sleep(0.1)
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        street = Street(TWO_SECONDS, limits, failing)
+        for _ in range(2):
+            street.call()
+        assert await street.answers() == [(500, 100), (500, 2_100)]
+        (state,) = (await street.store.peek(street.app.policy.charges(ana(), "detail_read"), 0)).states
+        assert state.used == 0
+        short = Street('{ up_to = "1s" }', limits, failing)
+        for _ in range(2):
+            short.call()
+        assert await short.answers() == [(500, 2_200), (429, 2_100)]
+        assert short.calls[1].retry_after == "1"
+
+    stepped(test)
+
+
+def ana() -> Identity:
+    return Identity(user="ana", tier="basic")
+
+
 def test_the_app_raises() -> None:
     """Its error is its own, whoever waited for its turn."""
 
@@ -288,7 +330,7 @@ def test_shutdown() -> None:
             if scope["type"] == "http":
                 return await plain(scope, receive, send)
             for name in ("startup", "shutdown"):
-                await receive()
+                assert (await receive())["type"] == f"lifespan.{name}"
                 await send({"type": f"lifespan.{name}.complete"})
             return None
 
@@ -310,7 +352,8 @@ def test_shutdown() -> None:
             await asyncio.sleep(2)
         answers = await street.answers()
         assert answers == [(200, 0), (429, 1_000), (429, 1_000), (200, 3_000), (429, 4_000), (429, 4_000)]
-        await street.app({"type": "lifespan"}, receive_of({"type": "lifespan.shutdown"}), send)
+        with pytest.raises(AssertionError):
+            await street.app({"type": "lifespan"}, receive_of({"type": "lifespan.shutdown"}), send)
 
     stepped(test)
 

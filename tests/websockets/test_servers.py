@@ -27,6 +27,7 @@ from tests import servers
 from tests.acceptance import served
 from tests.acceptance.serving import served_by
 from tests.acceptance.test_processes_that_end import LEASE_MS, Site, until
+from tests.acceptance.test_trio import served as served_on_trio
 from tests.stores import open_slots
 
 with warnings.catch_warnings(action="ignore"):  # uvicorn's oldest is on what websockets has deprecated
@@ -34,7 +35,14 @@ with warnings.catch_warnings(action="ignore"):  # uvicorn's oldest is on what we
 
 pytestmark = pytest.mark.filterwarnings("ignore:remove second argument of ws_handler:DeprecationWarning")
 
-SERVERS = ("uvicorn-websockets", "uvicorn-websockets-sansio", "uvicorn-wsproto", "hypercorn", "granian")
+SERVERS = (
+    "uvicorn-websockets",
+    "uvicorn-websockets-sansio",
+    "uvicorn-wsproto",
+    "hypercorn",
+    "hypercorn-trio",
+    "granian",
+)
 NO_HEADERS = {"granian"}  # these send none that an app gives with its accept
 
 CAP = 40
@@ -124,8 +132,13 @@ def placed(name: str, cap: int) -> Iterator[Place]:
         for how, rate in RATES.items()
     }
     app = Starlette(routes=[Mount(f"/{how}", app=limiter) for how, limiter in limiters.items()])
-    server, _, protocol = name.partition("-")
-    with served(app, ws=protocol, proxy_headers=False) if protocol else served_by(server, app) as url:
+    if name == "hypercorn-trio":
+        server = served_on_trio(app)
+    elif name.startswith("uvicorn-"):
+        server = served(app, ws=name.removeprefix("uvicorn-"), proxy_headers=False)
+    else:
+        server = served_by(name, app)
+    with server as url:
         yield Place(name, url, limiters)
 
 

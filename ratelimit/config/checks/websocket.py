@@ -8,6 +8,7 @@ from ratelimit.checks import values as checks
 from ratelimit.config.checks.limits import limits_of, messages_of
 from ratelimit.config.checks.reserve import charged
 from ratelimit.config.grammar.messages import Path, Problem
+from ratelimit.config.grammar.tables import LimitTable
 from ratelimit.config.grammar.valid import Valid
 from ratelimit.ground.words import shown
 
@@ -21,6 +22,11 @@ def check_websocket(valid: Valid) -> Iterator[Problem]:
             yield Problem(("websocket", "on_excess"), f'{why}: write messages = "message" there too', odd=True)
     elif wrong := checks.wrong_operation(name, None):
         yield Problem(where, wrong)
-    elif not any(limit.concurrency is None and charged(limit, name) for _, limit in limits_of(valid)):
+    elif not any(_counts(limit, name) for _, limit in limits_of(valid)):
         why = f"no rate and no quota counts {shown(name)}, so that messages are not limited"
         yield Problem(where, f"{why}; write a limit with operations = [{shown(name)}]", odd=True)
+
+
+def _counts(limit: LimitTable, name: str) -> bool:
+    """A slot is the connection's, and no message has a status to count by."""
+    return limit.concurrency is None and not limit.charge_on and charged(limit, name)

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from ratelimit.checks.values import window_ms as checked_window
-from ratelimit.config.grammar.fields import UNITS_MS
+from ratelimit.checks.durations import UNITS_MS
+from ratelimit.checks.durations import window_ms as checked_window
 from ratelimit.formula import Formula, OutOfRangeError, parse_formula
 from ratelimit.ground.words import shown, too_large, too_small
 from ratelimit.model import FOREVER

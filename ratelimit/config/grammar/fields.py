@@ -10,7 +10,9 @@ import re
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from ratelimit.checks import durations
 from ratelimit.checks import values as checks
+from ratelimit.checks.durations import duration
 from ratelimit.ground.words import listed, shown
 from ratelimit.identity import OF_NOTHING, IdentifyByApiKey
 from ratelimit.identity.address import ClientAddress
@@ -20,18 +22,14 @@ from ratelimit.operations import Rule
 from ratelimit.policy import OnExcess, OnFailure
 from ratelimit.stores import SCHEMES, problem_of, split_url
 
-UNITS_MS = checks.UNITS_MS
-
 STORES = tuple(f"{scheme}://" for scheme in SCHEMES)
 
 RESERVED = (*checks.PER, "tier")
 
-duration, lease = checks.duration, checks.lease
-
 
 def wait(value: Any) -> int:
     """A duration that a denied request may be held for."""
-    return checks.wait_ms(duration(value), shown(value))
+    return durations.wait_ms(duration(value), shown(value))
 
 
 def store_url(value: Any) -> str:

@@ -10,14 +10,8 @@ from typing import Annotated
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from ratelimit.checks.values import LONGEST_QUEUE
-from ratelimit.config.grammar.settings import (
-    AnyStyle,
-    IdentityTable,
-    IetfStyle,
-    StoreTable,
-    StyleName,
-    WebSocketTable,
-)
+from ratelimit.config.grammar.settings import AnyStyle, IdentityTable, IetfStyle, StoreTable, StyleName
+from ratelimit.config.grammar.settings import WebSocketTable as WebSocketTable
 from ratelimit.config.grammar.values import (
     AnchorDay,
     AnyAmount,

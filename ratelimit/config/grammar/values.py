@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
+from ratelimit.checks import durations
 from ratelimit.checks import values as checks
 from ratelimit.checks.values import NAME
 from ratelimit.config.grammar import amounts, fields
@@ -53,8 +54,8 @@ Counts = Annotated[
     PlainValidator(lambda value: checks.one_of_these(value, checks.COUNTS)),
     WithJsonSchema({"enum": [*checks.COUNTS]}),
 ]
-Duration = Annotated[int, PlainValidator(fields.duration), _DURATION]
-Lease = Annotated[int, PlainValidator(fields.lease), _DURATION]
+Duration = Annotated[int, PlainValidator(durations.duration), _DURATION]
+Lease = Annotated[int, PlainValidator(durations.lease), _DURATION]
 UpTo = Annotated[int, PlainValidator(fields.wait), _DURATION]
 RateAmount = Annotated[Amount, PlainValidator(amounts.rate), _RATE]
 QuotaAmount = Annotated[Amount, PlainValidator(amounts.quota), _QUOTA]

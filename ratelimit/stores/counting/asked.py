@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from ratelimit.checks import durations
 from ratelimit.checks import values as checks
 from ratelimit.ground.words import shown
 from ratelimit.model import Charge, Concurrency, Decision, Hold
@@ -20,7 +21,7 @@ def countable(charges: Sequence[Charge], units: int, *, least: int = 0) -> None:
 def holdable(charges: Sequence[Charge], units: int, lease_ms: int) -> None:
     countable(charges, units, least=1)
     _at("lease_ms", checks.whole, lease_ms, -checks.LARGEST, checks.LARGEST)
-    _at("lease_ms", checks.lease_ms, lease_ms, shown(lease_ms))
+    _at("lease_ms", durations.lease_ms, lease_ms, shown(lease_ms))
     for charge in charges:
         if not charge.limit.hold:
             raise ValueError(f"{_name(charge)}: units of it can't be held; write hold = true in its policy")

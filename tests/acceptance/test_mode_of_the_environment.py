@@ -59,7 +59,10 @@ def test_off(caplog: pytest.LogCaptureFixture) -> None:
         seen.append((scope["ratelimit"], scope["ratelimit.identity"], scope["ratelimit.control"].left()))
         await plain(scope, receive, send)
 
-    answers = counted(limited(app, ONE_OF_EACH, identify=identify))
+    made = policy(ONE_OF_EACH)
+    off = RateLimitMiddleware(app, made, identify=identify)
+    assert off.policy is made
+    answers = counted(off)
     assert seen == [(Decision(True, 0), Identity(ip="192.0.2.7"), {})] * 3
     assert [answer["status"] for answer in answers] == [200, 200, 200]
     assert {name for answer in answers for name in names(answer)} == {"content-type"}

@@ -46,7 +46,10 @@ ROOMS = {
          "acceptance/test_word_of_the_app.py"),
     ),
     "control": Room(("control/*.py", "answers/inside.py"), ("control",), IN_PYTHON),
-    "waiting": Room(("waiting/*.py", "policy/settings.py"), ("waiting",), "not (valkey or redis)"),
+    "waiting": Room(
+        ("waiting/*.py", "policy/settings.py"),
+        ("waiting/test_turns.py", "waiting/test_line.py", "waiting/test_hang_ups.py", "waiting/test_cancelled.py"),
+    ),
     "switch": Room(("switch.py",), ("acceptance/test_mode_of_the_environment.py",)),
     "policy": Room(
         ("policy/*.py",),

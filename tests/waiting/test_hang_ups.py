@@ -37,8 +37,10 @@ def test_a_hang_up() -> None:
         street.call()
         gone = street.call(received=(EMPTY, 1.0, GONE))
         street.call()
-        assert await street.answers() == [(200, 0), (429, 1_000), (200, 2_000)]
+        silent = street.call(received=({"type": "http.request"}, 1.5, GONE))
+        assert await street.answers() == [(200, 0), (429, 1_000), (200, 2_000), (429, 1_500)]
         assert gone.task.exception() is None
+        assert (gone.receives, silent.receives) == (2, 2)
         assert street.store.asked == [0, 0, 2_000]
 
     stepped(test)
@@ -49,11 +51,15 @@ def test_with_a_body_nobody_asks(headers: dict[str, str]) -> None:
     """A server would have the client send it, for a request that may be denied yet."""
 
     async def test() -> None:
-        street = Street(TWO_SECONDS)
+        found: list[Any] = []
+        street = Street(TWO_SECONDS, app=reading(found))
         street.call()
         waiting = street.call(received=(EMPTY, 1.0, GONE), **headers)
-        assert await street.answers() == [(200, 0), (200, 2_000)]
+        await asyncio.sleep(1.9)
         assert waiting.receives == 0
+        found.clear()
+        assert (await street.answers())[1][0] == 200
+        assert found == [EMPTY, GONE]
 
     stepped(test)
 

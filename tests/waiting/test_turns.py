@@ -95,11 +95,23 @@ def test_callers_are_apart() -> None:
     stepped(test)
 
 
+def test_the_share_of_a_small_queue() -> None:
+    """One place is a caller's at least, and no more of nine."""
+
+    async def test() -> None:
+        street = Street('{ up_to = "4s", queue = 9 }')
+        for _ in range(3):
+            street.call()
+        assert await street.answers() == [(200, 0), (200, 2_000), (429, 0)]
+
+    stepped(test)
+
+
 def test_the_share_of_a_caller() -> None:
     """A tenth of the places of a tier; who finds none is denied at once, while others wait."""
 
     async def test() -> None:
-        street = Street('{ up_to = "4s", queue = 29 }')
+        street = Street('{ up_to = "4s", queue = 20 }')
         for key in (ANA, ANA, ANA, ANA, BEN, BEN):
             street.call(key)
         answers = [(200, 0), (200, 2_000), (200, 4_000), (429, 0), (200, 0), (200, 2_000)]
@@ -318,7 +330,7 @@ def test_shutdown() -> None:
             if scope["type"] == "http":
                 return await plain(scope, receive, send)
             for name in ("startup", "shutdown"):
-                await receive()
+                assert (await receive())["type"] == f"lifespan.{name}"
                 await send({"type": f"lifespan.{name}.complete"})
             return None
 
@@ -340,7 +352,8 @@ def test_shutdown() -> None:
             await asyncio.sleep(2)
         answers = await street.answers()
         assert answers == [(200, 0), (429, 1_000), (429, 1_000), (200, 3_000), (429, 4_000), (429, 4_000)]
-        await street.app({"type": "lifespan"}, receive_of({"type": "lifespan.shutdown"}), send)
+        with pytest.raises(AssertionError):
+            await street.app({"type": "lifespan"}, receive_of({"type": "lifespan.shutdown"}), send)
 
     stepped(test)
 

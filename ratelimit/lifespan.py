@@ -16,7 +16,7 @@ def as_it_is(receive: Receive) -> Receive:
 
 class Lifespan:
     """Of one middleware. `waiting` tells those who wait that it ends; `started` may change what the app tells the
-    server when it has started."""
+    server when it has started, or raise, and then the app did not start."""
 
     def __init__(
         self, store: Admitting, waiting: Callable[[Receive], Receive], started: Callable[[Message], Message]

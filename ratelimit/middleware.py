@@ -95,7 +95,7 @@ class RateLimitMiddleware:
         routed = limiting(own, app, self.policy, self._account.declared, lenient(self.policy))
         self._classify = unless_off(routed, self)
         self._turns = turns = Turns(self.policy, self.store, self._account.without_store) if self.policy.waits else None
-        told = partial(started, classify=routed, policy=self.policy)
+        told = partial(started, classify=self._classify, policy=self.policy)
         self._lifespan = Lifespan(self.store, turns.closing if turns else as_it_is, told)
         self.store = turns.store if turns else self.store
         self._handshakes: ASGIApp | None = None
@@ -174,7 +174,7 @@ class RateLimitMiddleware:
         other = copy(self)
         without_store, outage, denials = self._account.without_store, self._outage, self._denials
         messages = Messages(self.policy, self.store, self._level, without_store, outage, denials, self.style)
-        other.app, other._exempted = spoken_to(self.app, messages), spoken_to(self.app)
+        other.app, other._exempted = spoken_to(self.app, messages.of), spoken_to(self.app, messages.of_exempt)
         return other
 
     async def _refuse(self, why: Refused, scope: Scope, send: Send) -> None:

@@ -15,6 +15,7 @@ from ratelimit.operations import ClassifyByOwn, ClassifyByRules, classify_for
 from ratelimit.policy import Policy
 from ratelimit.routes.app import AppRoutes, Lenient, Manner
 from ratelimit.routes.marks import MADE
+from ratelimit.routes.routed import WrongLimits
 
 _log = logging.getLogger("ratelimit")
 
@@ -28,13 +29,15 @@ def limiting(
 
 
 def started(message: Message, classify: Classify, policy: Policy) -> Message:
-    """What an app tells the server when it has started: not where limits that are declared contradict each other."""
+    """What an app tells the server when it has started. Raises where limits that are declared contradict each other:
+    from the app's own `send`, so that it ends in order, and says itself that it did not start.
+    """
     routes = getattr(classify, "routes", None)  # None: all is switched off
-    if message["type"] != "lifespan.startup.complete" or not isinstance(routes, AppRoutes):
-        return message
-    _first(policy, routes)
-    wrong = wrong_in(routes)
-    return {"type": "lifespan.startup.failed", "message": "\n".join(wrong)} if wrong else message
+    if message["type"] == "lifespan.startup.complete" and isinstance(routes, AppRoutes):
+        _first(policy, routes)
+        if wrong := wrong_in(routes):
+            raise WrongLimits("\n".join(wrong))
+    return message
 
 
 def _first(policy: Policy, routes: AppRoutes) -> None:

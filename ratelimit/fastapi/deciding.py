@@ -27,4 +27,5 @@ def decide(current_identity: Callable[..., Any]) -> Callable[..., Awaitable[Cont
         await found.decide(identity)
         return found
 
+    decided.gives_control = True  # type: ignore[attr-defined]
     return decided

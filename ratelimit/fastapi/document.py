@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from inspect import iscoroutine
 from typing import Any, NamedTuple
 
-import fastapi.routing
 from fastapi import FastAPI
 
 from ratelimit.checks.values import EXEMPT
@@ -20,6 +19,7 @@ from ratelimit.model import Classify, Readings, Style
 from ratelimit.opening import loaded
 from ratelimit.operations import classify_for
 from ratelimit.policy import Policy
+from ratelimit.routes.declared import included
 
 _METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
 _PARAMETER = re.compile(r"\{[^{}]*\}")
@@ -98,17 +98,16 @@ def _add(made: dict[str, Any], limiter: _Limiter, app: FastAPI) -> None:
 
 
 def _holding(app: FastAPI) -> Iterator[tuple[str, str]]:
-    """Methods and paths of the endpoints that take a RateLimit, themselves or by a dependency. FastAPI 0.137 keeps
-    routers that are included as a tree, and tells of it from 0.137.2 on."""
-    contexts: Callable[[Any], Iterator[Any]] = getattr(fastapi.routing, "iter_route_contexts", iter)
-    for route in contexts(app.routes):
+    """Methods and paths of the endpoints that take a RateLimit, themselves or by a dependency."""
+    for route in (answering for written in app.routes for _, answering in included(written)):
         dependant = getattr(route, "dependant", None)
         if dependant is not None and _takes_control(dependant):
             yield from ((method, route.path_format) for method in route.methods or ())
 
 
 def _takes_control(dependant: Any) -> bool:
-    return dependant.call is control or any(map(_takes_control, dependant.dependencies))
+    gives = dependant.call is control or getattr(dependant.call, "gives_control", False)
+    return gives or any(map(_takes_control, dependant.dependencies))
 
 
 def _operation(classify: Classify, scope: dict[str, Any]) -> str | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, WebSocket
 from starlette.routing import Mount
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from ratelimit import (
     Identity,
@@ -277,8 +278,9 @@ def test_a_server_does_not_start_with_it(caplog: pytest.LogCaptureFixture) -> No
         sent.append(message)
 
     limited = RateLimitMiddleware(app, policy_of(), store=MemoryStore(clock=lambda: T))
-    asyncio.run(limited({"type": "lifespan", "asgi": {}, "state": {}}, receive, send))
-    assert sent[0]["type"] == "lifespan.startup.failed"
+    with pytest.raises(Exception, match="rename one"):
+        asyncio.run(limited({"type": "lifespan", "asgi": {}, "state": {}}, receive, send))
+    assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
     assert 'limit "monthly" of GET /exports' in sent[0]["message"]
     assert 'limit "monthly" of GET /exports' in caplog.text
     sent.clear()
@@ -367,6 +369,48 @@ def test_units_held_of_it() -> None:
     assert get(client, "/stream?units=80").json()["tokens"] == 60
     response = get(client, "/stream?units=70")
     assert (response.status_code, response.headers["content-type"]) == (429, "application/problem+json")
+
+
+def test_handshakes() -> None:
+    """The handshake of a WebSocket is charged what its endpoint declares, as the operation that it says, per unit."""
+    app, seen = FastAPI(), []
+
+    @app.websocket("/live/{room}", dependencies=[Depends(limit("3/hour", name="rooms"))])
+    @operation("search", units=lambda connection: len(connection.path_params["room"]))
+    async def live(websocket: WebSocket) -> None:
+        seen.append({state.limit.name: state.used for state in websocket.scope["ratelimit"].states})
+        await websocket.accept()
+        await websocket.close()
+
+    client = client_of(app)
+    with client.websocket_connect("/live/ab", headers={"authorization": f"Bearer {ANA}"}):
+        pass
+    assert seen == [{"requests": 2, "searches": 2, "monthly": 2, "rooms": 2}]
+    with (
+        pytest.raises(WebSocketDenialResponse) as denied,
+        client.websocket_connect("/live/cd", headers={"authorization": f"Bearer {ANA}"}),
+    ):
+        pass
+    assert denied.value.status_code == 429
+    rows = {row.path: row for row in routes_of(app, policy_of()) if row.websocket}
+    assert (rows["/live/{room}"].operation, rows["/live/{room}"].units) == ("search", True)
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("shadow", [200] * 4), ("off", [200] * 4), ("enforce", [200, 429] * 2)])
+def test_switched_by_the_environment(mode: str, expected: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In shadow a declared limit denies nobody, seen or not; off, nothing is charged, whatever is wrong with it."""
+    monkeypatch.setenv("RATELIMIT_MODE", mode)
+    exports = limit("1/hour", name="exports")
+    app = hidden(exports)
+    app.add_api_route("/exports", lambda: "ok", dependencies=[Depends(exports)])
+    app.add_api_route("/free", lambda: "ok", dependencies=[Depends(limit("1/hour", name="ip"))])
+    client = client_of(app, policy_of("[tiers.free]\nlimits = []\n"))
+    with pytest.raises(Exception, match="rename one") if mode != "off" else nullcontext(), client:
+        pass
+    paths = ["/exports", "/exports", *(["/sub/exports"] * 2 if mode == "shadow" else [])]
+    assert [get(client, path).status_code for path in paths] == expected[: len(paths)]
+    if mode == "off":
+        assert get(client, "/free").status_code == 200
 
 
 class Hiding:

@@ -100,6 +100,16 @@ def test_what_the_client_got_wrong(units: str, style: str, envelope: str) -> Non
     assert used(client) == "units=1 costly=3 requests=2 at once=1"
 
 
+def test_in_shadow_nobody_is_refused(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A process in shadow counts a request whose units are no number as one, and tells whom it would refuse."""
+    caplog.set_level(logging.INFO, "ratelimit")
+    monkeypatch.setenv("RATELIMIT_MODE", "shadow")
+    client = served(batch)
+    assert used(client, x_batch_size="many") == "units=1 costly=3 requests=2 at once=1"
+    assert used(client, x_batch_size="2") == "units=3 costly=9 requests=4 at once=1"
+    assert "would refuse" in caplog.text
+
+
 @pytest.mark.parametrize("value", [True, 2.0, None, "5"])
 def test_what_is_no_whole_number(value: Any) -> None:
     """What else a function may return is refused as well."""

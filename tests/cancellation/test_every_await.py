@@ -45,9 +45,6 @@ ELSEWHERE = {
     ("middleware.py", "await late.run(scope, receive, reported, leases)"): "tests/control/test_cancelled.py",
     ("operations/own.py", "ClassifyByOwn._settled"): "where endpoints are marked: nothing is charged yet",
     ("routes/marks.py", "MarkedApp.__call__"): "of the app: what is around it sees to all",
-    ("fastapi/limits.py", "DeclaredLimit.__call__"): "of the app: tests/acceptance/test_limits_in_code.py",
-    ("fastapi/unseen.py", "Unseen.check"): "of that",
-    ("fastapi/unseen.py", "Unseen._charge"): "of that",
     ("answers/inside.py", "Response.send"): "tests/control/test_cancelled.py",
     ("answers/inside.py", "Response.end"): "of that",
     ("opening.py", "refused"): "at start",
@@ -133,7 +130,7 @@ ELSEWHERE = {
 }
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 # Not those of tests/control/test_cancelled.py, nor what no request but a test's comes through.
-FILES = [file for file in FILES if not file.startswith(("control/", "fastapi/", "testing/"))]
+FILES = [file for file in FILES if not file.startswith(("control/", "fastapi/deciding.py", "testing/"))]
 IN_THE_BACKGROUND = {"Link._run", "ClusterNodes._learn", "ClusterNodes._ask"}
 
 

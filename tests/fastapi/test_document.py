@@ -23,7 +23,7 @@ from ratelimit import (
     operation,
     parse_policy,
 )
-from ratelimit.fastapi import RateLimit, document, limit
+from ratelimit.fastapi import RateLimit, decide, document, limit
 from ratelimit.model import Answer
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.styles.ietf import Ietf
@@ -188,6 +188,20 @@ def test_denied_from_inside(style: str) -> None:
         assert {"429", str(never.status_code)} <= made["paths"][path][method]["responses"].keys()
     for path in ("/plain", "/health"):
         assert not {"429", "403"} & made["paths"][path]["get"]["responses"].keys()
+
+
+def test_held_by_who_is_known_later() -> None:
+    """An endpoint whose caller is known by `decide` has the control too, and holds with it."""
+
+    async def nobody() -> None: ...
+
+    app = FastAPI()
+    app.add_api_route("/plain", takes_none)
+    app.add_api_route("/takes", takes_none, dependencies=[Depends(decide(nobody))])
+    document(app, policy(HOLDS, COMPLETION))
+    paths = app.openapi()["paths"]
+    assert paths["/takes"]["get"]["responses"].keys() == {"200", "400", "403", "429"}
+    assert paths["/plain"]["get"]["responses"].keys() == {"200", "400"}
 
 
 def test_held_by_the_operation() -> None:

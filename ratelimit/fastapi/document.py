@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from inspect import iscoroutine
+from inspect import iscoroutine, iscoroutinefunction
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI
@@ -112,6 +112,8 @@ def _takes_control(dependant: Any) -> bool:
 
 def _operation(classify: Classify, scope: dict[str, Any]) -> str | None:
     """EXEMPT too; None where an own `classify` says nothing without a real request, or is async."""
+    if iscoroutinefunction(getattr(classify, "own", classify)):
+        return None
     try:
         said = classify(scope)
     except Exception:  # noqa: BLE001 - it is made for requests, and this is none

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 
 from examples.common import Item, caller, health
 from ratelimit import RateLimitMiddleware, Store, load_policy
-from ratelimit.fastapi import RateLimit
+from ratelimit.fastapi import RateLimit, document
 
 POLICY = load_policy(Path(__file__).with_name("ratelimit.toml"))
 TOKEN = 0.002  # seconds that the model takes for one
@@ -94,6 +94,7 @@ def create_app(store: Store | str | None = None) -> FastAPI:
     app.post("/v1/completions", dependencies=[Depends(known)], response_model=None)(complete)
     app.add_api_route("/health", health)
     app.add_middleware(RateLimitMiddleware, policy=POLICY, store=store)
+    document(app)
     return app
 
 

@@ -17,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from examples.completions import app as completions
 from examples.facturapi import app as facturapi
 from examples.facturapi import keys as of_facturapi
 from examples.lendworks import app as lendworks
@@ -32,7 +33,7 @@ CASES = 6  # of an operation
 SPENT = 400  # requests that are sent before: the tightest limit of each API is past
 
 
-@pytest.mark.parametrize("api", [facturapi, lightspeed, lendworks])
+@pytest.mark.parametrize("api", [facturapi, lightspeed, lendworks, completions])
 def test_valid(api: ModuleType) -> None:
     """Each document is one of OpenAPI 3.1, and tells a 429 of each operation that is not exempt."""
     document = api.create_app().openapi()

@@ -174,7 +174,7 @@ class RateLimitMiddleware:
         other = copy(self)
         without_store, outage, denials = self._account.without_store, self._outage, self._denials
         messages = Messages(self.policy, self.store, self._level, without_store, outage, denials, self.style)
-        other.app, other._exempted = spoken_to(self.app, messages), spoken_to(self.app)
+        other.app, other._exempted = spoken_to(self.app, messages.of), spoken_to(self.app, messages.of_exempt)
         return other
 
     async def _refuse(self, why: Refused, scope: Scope, send: Send) -> None:

@@ -112,8 +112,10 @@ def _takes_control(dependant: Any) -> bool:
 
 def _operation(classify: Classify, scope: dict[str, Any]) -> str | None:
     """EXEMPT too; None where an own `classify` says nothing without a real request, or is async."""
+    own: Classify | None = getattr(classify, "own", None)  # what wraps it would never await what that returned
     try:
-        said = classify(scope)
+        said = own(scope) if own else None
+        said = said if iscoroutine(said) else classify(scope)
     except Exception:  # noqa: BLE001 - it is made for requests, and this is none
         return None
     if said is None or isinstance(said, str):

@@ -14,10 +14,12 @@ connection lasts. The app and the server have their own messages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ratelimit.model import ASGIApp, Message, Receive, Scope, Send
-from ratelimit.websockets.messages import Messages
+from ratelimit.websockets.messages import Counted
+
+Counting = Callable[[Scope, Receive, Send], Counted | None]  # of a connection its messages; None: they are not charged
 
 START, BODY = "http.response.start", "http.response.body"
 _SAID = "ratelimit.websocket"  # in a message of HTTP: the one of a WebSocket that it stands for
@@ -34,12 +36,12 @@ async def handshake(limiter: ASGIApp, scope: Scope, receive: Receive, send: Send
     await limiter(scope, server.receive, server.send)
 
 
-def spoken_to(app: ASGIApp, messages: Messages | None = None) -> ASGIApp:
-    """An app for WebSockets, to be called in terms of HTTP. Without `messages` none is charged for."""
+def spoken_to(app: ASGIApp, messages_of: Counting) -> ASGIApp:
+    """An app for WebSockets, to be called in terms of HTTP."""
 
     async def called(scope: Scope, receive: Receive, send: Send) -> None:
         client = _Client(receive, send)
-        counted = messages.of(scope, client.receive, client.send) if messages else None
+        counted = messages_of(scope, client.receive, client.send)
         await app(scope, counted.receive if counted else client.receive, counted.send if counted else client.send)
 
     return called

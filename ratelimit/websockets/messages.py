@@ -84,9 +84,14 @@ class Messages:
         """The messages of a connection, whose handshake was allowed; None where the policy charges none."""
         if self.operation is None:
             return None
-        if self.on_excess == "drop":  # an object, as whoever copies the scope copies the reference
-            scope.setdefault("ratelimit.dropped", Dropped())
+        self.of_exempt(scope, receive, send)
         return Counted(self, scope, receive, send)
+
+    def of_exempt(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """They are exempt too. What an app reads of its scope is there all the same."""
+        if self.operation is not None and self.on_excess == "drop":
+            # an object, as whoever copies the scope copies the reference
+            scope.setdefault("ratelimit.dropped", Dropped())
 
     def charges(self, identity: Identity, outer: tuple[Level, ...]) -> Charges:
         """What a message takes; outside of this policy there are `outer`. The same tuple again for the same: a store

@@ -6,13 +6,13 @@ import logging
 from typing import Any
 
 import pytest
-from fastapi import Depends, FastAPI, WebSocket
+from fastapi import Depends, FastAPI, Request, WebSocket
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from ratelimit import Decision, Identity, Limit, Policy, Rate, RateLimitMiddleware, StoreUnavailable
-from ratelimit.fastapi import RateLimit, decide, deferred
+from ratelimit.fastapi import RateLimit, decide, deferred, limit
 from ratelimit.middleware import RateLimitMiddleware as Middleware
 from ratelimit.model import Message, Refused
 from ratelimit.stores.memory import MemoryStore
@@ -278,3 +278,22 @@ def test_websockets(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(2):
             session.send_text("hello")
             assert session.receive_text() == "hello"
+
+
+@pytest.mark.parametrize("mode", ["off", "shadow"])
+def test_limits_of_endpoints(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an endpoint declares is switched with the rest."""
+    monkeypatch.setenv("RATELIMIT_MODE", mode)
+    app = FastAPI()
+
+    @app.get("/exports", dependencies=[Depends(limit("1/hour", name="exports"))])
+    async def exports(request: Request) -> list[tuple[str, bool]]:
+        return [(state.limit.name, state.shadow) for state in request.scope["ratelimit"].states]
+
+    made = policy('{ name = "requests", rate = "1/minute" }')
+    app.add_middleware(RateLimitMiddleware, policy=made, store=MemoryStore(clock=lambda: 0))
+    client = TestClient(app, headers={"Authorization": f"Bearer {ANA}"})
+    counted = [] if mode == "off" else [["requests", True], ["exports", True]]
+    for _ in range(3):
+        answer = client.get("/exports")
+        assert (answer.status_code, answer.json()) == (200, counted)

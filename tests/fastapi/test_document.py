@@ -345,7 +345,9 @@ def test_nothing_to_tell() -> None:
 
 @pytest.mark.parametrize("own", ["raises", "async", "nonsense", "known"])
 def test_own_operations(own: str) -> None:
-    """Of an own classify that can't be asked beforehand every limit may apply; of one that can, those it names."""
+    """Of an own classify that can't be asked beforehand every limit may apply; of one that can, those it names. Also
+    where some endpoint of the process declares a limit, so that endpoints are asked too."""
+    limit("1/hour", name="elsewhere")
 
     def raises(scope: Any) -> str:
         raise KeyError("x-operation")
@@ -359,6 +361,7 @@ def test_own_operations(own: str) -> None:
     def known(scope: Any) -> str:
         return "write"
 
+    operation("write")(later)  # from the first mark on, what endpoints say is looked at too
     classify = {"raises": raises, "async": later, "nonsense": nonsense, "known": known}[own]
     told = resolved(app_of(classify=classify).openapi(), "/things", "get")
     assert ("429" in told, "403" in told) == (own != "known", True)

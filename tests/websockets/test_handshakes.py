@@ -407,7 +407,7 @@ def test_one_response() -> None:
                     await send(message)
 
             seen.clear()
-            await spoken_to(app)(scope_of_a_handshake(), Connection().receive, send)
+            await spoken_to(app, lambda *_: None)(scope_of_a_handshake(), Connection().receive, send)
             status = 101 if messages[1:] else 403
             assert seen == [("http.response.start", status), ("http.response.body", None)]
 

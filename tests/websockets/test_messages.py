@@ -169,11 +169,21 @@ def test_drop() -> None:
     assert counts == [0, 0, 0, 2, 2, 3]
 
 
-def test_nothing_to_drop() -> None:
-    """Where no limit of a caller counts messages, the count is there all the same."""
+@pytest.mark.parametrize(
+    ("limits", "more", "mode"),
+    [
+        ('{ name = "reads", rate = "9/minute", operations = ["search"] }', "", "enforce"),
+        (TWO, '[operations]\nexempt = ["WEBSOCKET /feed"]', "enforce"),
+        (TWO, "", "off"),
+    ],
+)
+def test_nothing_to_drop(limits: str, more: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no limit of a caller counts messages, where the connection is exempt, and where all is switched off, the
+    count is there all the same."""
+    monkeypatch.setenv("RATELIMIT_MODE", mode)
     scope = scope_of_a_handshake()
-    limits = '{ name = "reads", rate = "9/minute", operations = ["search"] }'
-    assert texts(run(connect(counting(echo, "drop", limits), text("a"), scope=scope))) == ["a"]
+    connection = run(connect(counting(echo, "drop", limits, more), *map(text, "abcd"), scope=scope))
+    assert texts(connection) == ["a", "b", "c", "d"]
     assert scope["ratelimit.dropped"].count == 0
 
 

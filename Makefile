@@ -65,10 +65,12 @@ guard: $(BENCH_VENV)/ready ## count the bytecodes of a request against those on 
 bench: $(BENCH_VENV)/ready ## measure and compare with the peers, in 20 minutes: make bench ARGS="--all", or ARGS="--only flood"; needs wrk
 	$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)
 
-lint: $(VENV)/ready ## ruff, mypy, luacheck on the scripts, and docker-compose.yml against its schema
+lint: $(VENV)/ready ## ruff, mypy, a user's app under mypy and pyright, luacheck on the scripts, docker-compose.yml by its schema
 	$(VENV)/bin/python -m ruff check
 	$(VENV)/bin/python -m ruff format --check
 	$(VENV)/bin/python -m mypy
+	$(VENV)/bin/python -m mypy --strict tests/packaging/a_users_app.py
+	$(VENV)/bin/basedpyright
 	$(VENV)/bin/python -m check_jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@command -v luacheck >/dev/null || { echo >&2 "no luacheck on the PATH (Debian: apt-get install lua-check)"; \
 	  test -z "$$CI"; exit; }; \

@@ -8,7 +8,7 @@ Time is in whole milliseconds. Instants are milliseconds since 1970 by the store
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple, Protocol
@@ -303,8 +303,8 @@ class Admitting(Protocol):
     True`: requests that came together are decided one after the other then, before the app has its turns.
     """
 
-    async def acquire(self, charges: Sequence[Charge]) -> Decision:
-        """Check every charge by the store's clock, then apply all of them or none."""
+    def acquire(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, Decision]:
+        """Async. Check every charge by the store's clock, then apply all of them or none."""
 
     async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
         """Prolong leases, and take slots again that are gone: units that are gone are not. Returns the slots that are

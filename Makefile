@@ -70,7 +70,7 @@ lint: $(VENV)/ready ## ruff, mypy, a user's app under mypy and pyright, luacheck
 	$(VENV)/bin/python -m ruff format --check
 	$(VENV)/bin/python -m mypy
 	$(VENV)/bin/python -m mypy --strict tests/packaging/a_users_app.py
-	$(VENV)/bin/basedpyright
+	$(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python
 	$(VENV)/bin/python -m check_jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	@command -v luacheck >/dev/null || { echo >&2 "no luacheck on the PATH (Debian: apt-get install lua-check)"; \
 	  test -z "$$CI"; exit; }; \

@@ -135,6 +135,7 @@ def _limiters(app: object, undo: ExitStack) -> Iterator[RateLimitMiddleware]:
             continue
         found.add(id(one))
         if isinstance(one, RateLimitMiddleware):
+            one._of_handshakes()  # made now, that it is put back as well
             yield one
         if _has(one, "middleware_stack") and one.middleware_stack is None:
             _build(one, undo)

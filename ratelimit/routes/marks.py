@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from inspect import isbuiltin, isclass, iscoroutinefunction, ismethod, signature
+from inspect import isbuiltin, isclass, iscoroutinefunction, isfunction, ismethod, signature
 from typing import Any, TypeVar, cast
 
 from ratelimit.checks import values as checks
@@ -83,6 +83,8 @@ def operation(name: str, units: Units = 1) -> Callable[[_T], _T]:
     _made()
 
     def marked(target: _T) -> _T:
+        if isinstance(target, staticmethod):  # whoever reads it from its class has the function alone
+            return cast("_T", staticmethod(marked(target.__func__)))
         if not callable(target):
             raise TypeError(f'operation("{name}") is for a function, a class or an app, not for {shown(target)}')
         if _is_app(target):
@@ -130,16 +132,26 @@ def _inward(target: Any) -> Iterator[Any]:
     for _ in range(_WRAPPED):
         yield target
         inner = getattr(target, "func", None) if isinstance(target, partial) else None
-        inner = inner or getattr(target, "__wrapped__", None) or getattr(target, "__func__", None)
+        inner = target.app if isinstance(target, MarkedApp) else inner
+        inner = inner or getattr(target, "__wrapped__", None) or getattr(target, "__func__", None) or _called(target)
         if inner is None:
             return
         target = inner
 
 
+def _called(target: Any) -> Any:
+    """What answers for an object of a class of the user's own."""
+    called = getattr(type(target), "__call__", None)  # noqa: B004 - it is looked at
+    return called if isfunction(called) and not isclass(target) else None
+
+
 def _own(target: Any) -> Mark | None:
-    """Of a class also what it inherits, unless it is marked itself."""
+    """Of a class also what it inherits, unless it is marked itself; of an object of a class, what that one says."""
+    if isinstance(target, MarkedApp):
+        return target.mark
     try:
-        found = getattr(target, _NAME, None) if isclass(target) else vars(target).get(_NAME)
+        of_class = getattr(target if isclass(target) else type(target), _NAME, None)
+        found = of_class or getattr(target, "__dict__", {}).get(_NAME)
     except Exception:  # noqa: BLE001 - objects of unknown make must cost no request
         return None
     return found if isinstance(found, Mark) else None

@@ -126,6 +126,21 @@ def test_what_is_served() -> None:
     assert Charged(operation("export")(PlainTextResponse("ok")))("/any/7", "DELETE") == "export"
 
 
+def test_apps_that_are_endpoints() -> None:
+    """An app that a Route serves, and not a Mount, is what it is marked as; also one of a class that is marked."""
+
+    class App:
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await PlainTextResponse("ok")(scope, receive, send)
+
+    @operation("export")
+    class Marked(App): ...
+
+    one = Route("/one", operation("heavy_write")(App()))
+    charged = Charged(Starlette(routes=[one, Route("/other", Marked())]))
+    assert (charged("/one"), charged("/other")) == ("heavy_write", "export")
+
+
 def test_methods_and_preflights() -> None:
     """The endpoint of the method counts; what would be a 405 or a 404 goes by its shape, and a preflight is exempt."""
 
@@ -228,6 +243,17 @@ def test_root_path_of_fastapi() -> None:
         client = TestClient(add(app))
         assert [client.get(path).status_code for path in ("/items/7", "/api/items/7")] == [200, 200]
         assert seen == [["export"], ["export"]]
+
+
+def test_another_root_path_than_the_servers() -> None:
+    """An app that routes by a root_path of its own, behind a server that says another: also for a path that may be read
+    in several ways."""
+    app = FastAPI()
+    app.root_path = "/api"
+    app.post("/caf\xe9")(operation("heavy_write")(endpoint()))
+    charged = Charged(app)
+    charged.client = TestClient(charged.limited, root_path="/elsewhere")
+    assert charged("/caf\xe9", "POST") == "heavy_write"
 
 
 def test_routes_that_change() -> None:

@@ -121,6 +121,8 @@ def _node(written: Any, route: Any, above: Node, tree: Tree, depth: int) -> Node
             _read_dependencies(route, node)
         if pattern is None or (written is route and not _is_stock(written)):
             node.index, node.matches = (Wild.REST,), _own_way(route)
+        elif hasattr(written, "dependant") and hasattr(written, "methods") and not _is_stock(written):
+            node.index, node.matches = (Wild.REST,), _own_way_included(written, route)
     node.steps = (*above.steps, step)
     if not hasattr(written, "endpoint") and hasattr(route, "app") and depth < _DEEPEST:
         tree.apps.append((route, route.app))
@@ -149,10 +151,24 @@ def _is_stock(written: Any) -> bool:
 
 def _own_way(route: Any) -> Any:
     def matches(scope: Any) -> bool:
-        match, _ = route.matches(scope)
-        return bool(getattr(match, "name", None) == "FULL")
+        return _is_full(*route.matches(scope))
 
     return matches
+
+
+def _own_way_included(written: Any, route: Any) -> Any:
+    """FastAPI asks the route that was included, and tells it in the scope as what it answers there."""
+    context = getattr(route, "_route_context", None) or route
+
+    def matches(scope: Any) -> bool:
+        told = {**scope.get("fastapi", {}), "effective_route_context": context}
+        return _is_full(*written.matches({**scope, "fastapi": told}))
+
+    return matches
+
+
+def _is_full(match: Any, _: Any) -> bool:
+    return bool(getattr(match, "name", None) == "FULL")
 
 
 def _low_priority(router: Any) -> Iterator[Any]:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.routing import APIRoute
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
-from starlette.routing import Host, Mount, Route, Router
+from starlette.routing import Host, Match, Mount, Route, Router
 from starlette.testclient import TestClient
 
 from ratelimit import MemoryStore, RateLimitMiddleware, as_operation, operation, parse_policy, routes_of
@@ -337,6 +338,26 @@ def test_operations_that_the_policy_does_not_know(caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.skipif(not hasattr(APIRouter, "frontend"), reason="an older FastAPI serves no frontends")
+class OfVersionTwo(APIRoute):
+    def matches(self, scope: Any) -> Any:
+        match, child = super().matches(scope)
+        return (match, child) if (b"x-version", b"2") in scope["headers"] else (Match.NONE, {})
+
+
+def test_included_routes_with_a_way_of_their_own() -> None:
+    """A route of a class that looks at more than the path is asked, also where it is included with a prefix."""
+    new, old, app = APIRouter(route_class=OfVersionTwo), APIRouter(), FastAPI()
+    new.get("/things")(operation("export")(endpoint()))
+    old.get("/things")(operation("heavy_write")(endpoint()))
+    between = APIRouter()
+    between.include_router(new, prefix="/b")
+    between.include_router(old, prefix="/b")
+    app.include_router(between, prefix="/a")
+    charged = Charged(app)
+    assert charged("/a/b/things", **{"x-version": "2"}) == "export"
+    assert charged("/a/b/things") == "heavy_write"
+
+
 def test_frontends(tmp_path: Path) -> None:
     """The files of a frontend are asked for where no route takes a path, and have the dependencies of their router."""
     (tmp_path / "index.html").write_text("ok")

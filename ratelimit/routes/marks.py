@@ -6,6 +6,7 @@ it among their dependencies. FastAPI and Starlette are not imported: a mark is f
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,12 @@ MADE: list[int] = []  # how many marks there are: while it is empty, no request 
 
 _T = TypeVar("_T", bound=Callable[..., Any])
 
+_log = logging.getLogger("ratelimit")
+
+_TWICE = (
+    'operation("%s") at %s does not count: what it is on is %s already, and of several the innermost counts. Leave it'
+    " out, or write a function of its own for another route"
+)
 _NAME = "__ratelimit_operation__"
 _WRAPPED = 32  # wrappers of an endpoint that are looked through
 _ASGI = ("scope", "receive", "send")
@@ -92,8 +99,11 @@ def operation(name: str, units: Units = 1) -> Callable[[_T], _T]:
         _made()  # routes that were read before have to be read again
         if not hasattr(target, "__dict__") or ismethod(target) or isbuiltin(target):
             target = cast("_T", partial(target))
-        if _NAME not in vars(target):
+        known = vars(target).get(_NAME)
+        if known is None:
             setattr(target, _NAME, mark)
+        elif known != mark:
+            _log.warning(_TWICE, name, where(), shown(known.operation))
         return target
 
     return marked

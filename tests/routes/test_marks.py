@@ -59,6 +59,18 @@ def test_the_innermost_counts() -> None:
     assert name_of(operation("a")(functools.partial(operation("b")(plain())))) == "b"
 
 
+def test_a_second_operation_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    """A function that two routes share is one operation: that the other does not count is said, and where it is."""
+    function = plain()
+    operation("search")(function)
+    operation("search")(function)
+    assert caplog.text == ""
+    operation("heavy_write")(function)
+    assert name_of(function) == "search"
+    assert f'operation("heavy_write") at {__file__}' in caplog.text
+    assert 'does not count: what it is on is "search" already' in caplog.text
+
+
 def test_a_mark_below_a_decorator() -> None:
     """A mark that is made on the function after it was wrapped is found all the same."""
     function = plain()

@@ -1,4 +1,4 @@
-"""The routes are read as well on the oldest FastAPI that is allowed, which copies those of a router that it includes."""
+"""The routes are read as well on the oldest FastAPI allowed, which copies those of a router that it includes."""
 
 from __future__ import annotations
 

@@ -222,10 +222,37 @@ def test_where_the_limiter_is() -> None:
             Starlette(routes=[Mount("/api", routes=[Route("/items/{id}", noted, middleware=[limits])])]),
             "/api/items/7",
         ),
+        (Router([Route("/items/{id}", noted, middleware=[limits])]), "/items/7"),
+        (Router([Mount("/api", Starlette(routes=[Route("/items/{id}", noted, middleware=[limits])]))]), "/api/items/7"),
+        (
+            Starlette(
+                routes=[Mount("/api", Starlette(routes=[Route("/items/{id}", noted, middleware=[limits])]))],
+            ),
+            "/api/items/7",
+        ),
     ):
         for root in ("", "/v2"):
             assert TestClient(app, root_path=root).get(root + path).status_code == 200
-    assert seen == [["export"]] * 12
+    assert seen == [["export"]] * 18
+
+
+def test_where_the_outer_app_hides_an_inner_one() -> None:
+    """A limiter in the inner one, around what has no routes itself, finds the endpoint by the inner app."""
+    seen: list[Any] = []
+
+    @operation("export")
+    async def noted(request: Request) -> PlainTextResponse:
+        seen.append([state.limit.name for state in request.scope["ratelimit"].states])
+        return PlainTextResponse("ok")
+
+    limits = Middleware(RateLimitMiddleware, policy=policy_of())
+    inner = Starlette(routes=[Route("/items/{id}", noted, middleware=[limits])])
+
+    async def hiding(scope: Any, receive: Any, send: Any) -> None:
+        await inner(scope, receive, send)
+
+    assert TestClient(Router([Route("/other", noted), Host("testserver", hiding)])).get("/items/7").status_code == 200
+    assert seen == [["export"]]
 
 
 def test_root_path_of_fastapi() -> None:

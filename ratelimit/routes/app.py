@@ -165,7 +165,7 @@ def asked_of(scope: Scope, path: str | None) -> Asked:
 
 def _host(scope: Scope) -> str:
     host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
-    return host.rpartition(":")[0].lower() if host.rpartition(":")[2].isdecimal() else host.lower()
+    return host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
 
 
 def _params(node: Node, scope: Scope) -> Mapping[str, Any]:

@@ -417,6 +417,29 @@ def test_routes_that_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:
     assert "the routes of Starlette can't be read" in caplog.text
 
 
+def test_a_mount_that_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    """What the other routes say is known, and it is told of which nothing is."""
+    app = Starlette(routes=[Mount("/x", Unreadable()), Route("/y", operation("export")(endpoint()))])
+    assert Charged(app)("/y") == "export"
+    assert "the routes of Unreadable at /x can't be read" in caplog.text
+
+
+class Breaking:
+    routes: Any = ()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("ok")(scope, receive, send)
+
+
+def test_routes_that_cannot_be_read_any_more() -> None:
+    """A mounted app that stops to tell its routes costs the others nothing."""
+    broken = Breaking()
+    charged = Charged(Starlette(routes=[Mount("/x", broken), Route("/y", operation("export")(endpoint()))]))
+    assert charged("/y") == "export"
+    Breaking.routes = property(lambda _: 1 / 0)
+    assert [charged(path) for path in ("/y", "/y", "/x/a")] == ["export", "export", "search"]
+
+
 def test_routes_that_raise() -> None:
     """A route of unknown make that raises is the app's own error."""
 

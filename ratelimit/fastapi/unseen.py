@@ -14,6 +14,8 @@ from ratelimit.routes.marks import Declares
 from ratelimit.routes.routed import DECLARED, Endpoint, Routed, WrongLimits
 from ratelimit.switch import mode
 
+TAKEN = "ratelimit.taken"  # in the scope: what the request took of other limits that the limiter could not see
+
 _log = logging.getLogger("ratelimit")
 
 
@@ -42,9 +44,9 @@ class Unseen:
             raise WrongLimits(wrong)
         scope[DECLARED] = charged | {limit.name}
         control.raises = Denied
-        await self._charge(control)
+        await self._charge(control, scope.setdefault(TAKEN, []))
 
-    async def _charge(self, control: Control) -> None:
+    async def _charge(self, control: Control, taken: list[Decision]) -> None:
         account = control.account
         account.late = True  # from the next request on a denial from inside is answered by the style
         alone = self._in_shadow if mode() == "shadow" else self._alone
@@ -60,8 +62,11 @@ class Unseen:
             failure, decision = error, Decision(False, now_ms=0, unavailable=True)
         if decision.allowed:
             control.saw(decision.states)
+            taken.append(decision)
             return
         await control.give_back(None, lambda _: True)
+        while taken:
+            await account.give_back(taken.pop())
         denied = Denied(f"limit {in_a_line(self._declared.limit.name)}: the request is denied")
         try:
             if control.inside is not None:

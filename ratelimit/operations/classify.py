@@ -149,7 +149,9 @@ class ClassifyByRules:
         else:
             # to rules and shapes, paths of the same segments are one; to the app they are not
             told_apart = {path if MADE else tuple(split_path(path)): path for path in reversed(paths)}
-            found = [self._of_reading(scope, method, path) for path in reversed(told_apart.values())]
+            # the first is the path itself, which the app routes as the scope has it
+            as_it_is = {paths[0]: scope["path"]}
+            found = [self._of_reading(scope, method, p, as_it_is.get(p, p)) for p in reversed(told_apart.values())]
         charged = tuple(dict.fromkeys(name for one in found if one is not None for name in _operations_of(one)))
         said = Readings(charged) if len(charged) > 1 else next(iter(charged), None)
         if not MADE or said is None or (endpoint := self.routes.endpoint(scope)) is None:
@@ -162,8 +164,8 @@ class ClassifyByRules:
         plain = path.strip("/")
         return self._any_case(scope, method, path, plain.split("/"), plain.lower().split("/"), scope["path"])
 
-    def _of_reading(self, scope: Scope, method: str, path: str) -> str | None:
-        return self._any_case(scope, method, path, split_path(path), split_path(fold(path)), path)
+    def _of_reading(self, scope: Scope, method: str, path: str, routed: str) -> str | None:
+        return self._any_case(scope, method, path, split_path(path), split_path(fold(path)), routed)
 
     def _any_case(
         self, scope: Scope, method: str, path: str, segments: list[str], folded: list[str], routed: str

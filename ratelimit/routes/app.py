@@ -82,13 +82,21 @@ class AppRoutes:
         if self._app is None:
             return None
         top = self.tree().top
-        root = scope.get("root_path") or ""
-        whole = scope.get("app")
-        if top.below is None and top.mark is None and whole is not None and whole is not self._app:
-            return self._of_whole(whole).endpoint({**scope, "root_path": scope.get("app_root_path", root)}, path)
+        if top.below is None and top.mark is None:
+            # the outermost router, whose root_path this is; what it hides, an app within may show
+            root = scope.get("app_root_path", scope.get("root_path") or "")
+            for whole in (scope.get("router"), scope.get("app")):
+                if whole is not None and whole is not self._app:
+                    found = self._of_whole(whole)._found({**scope, "root_path": root}, path)
+                    if found is not None:
+                        return found
+        return self._found(scope, path)
+
+    def _found(self, scope: Scope, path: str | None) -> Endpoint | None:
+        top = self.tree().top
         asked = asked_of(scope, path)
         try:
-            node = find(top, asked, top.step.root or root, scope)
+            node = find(top, asked, top.step.root or scope.get("root_path") or "", scope)
         except Exception:  # noqa: BLE001 - a route of unknown make
             return None
         return None if node is None else self.said(node, asked.method)
@@ -157,7 +165,7 @@ def asked_of(scope: Scope, path: str | None) -> Asked:
 
 def _host(scope: Scope) -> str:
     host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
-    return host.rpartition(":")[0].lower() if host.rpartition(":")[2].isdecimal() else host.lower()
+    return host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
 
 
 def _params(node: Node, scope: Scope) -> Mapping[str, Any]:

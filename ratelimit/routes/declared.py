@@ -50,7 +50,10 @@ def owner_of(app: object) -> Any:
     for _ in range(WRAPPERS):
         if app is None:  # asked for each request, of an app without routes
             break
-        routes = getattr(app, "routes", None)
+        try:
+            routes = getattr(app, "routes", None)
+        except Exception:  # noqa: BLE001 - objects of unknown make must cost no request
+            return None
         if isinstance(routes, Sequence) and any(hasattr(route, "path") or hasattr(route, "app") for route in routes):
             return app
         app = getattr(app, "app", None)

@@ -6,11 +6,12 @@ it among their dependencies. FastAPI and Starlette are not imported: a mark is f
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from inspect import isbuiltin, isclass, iscoroutinefunction, ismethod, signature
+from inspect import isbuiltin, isclass, iscoroutinefunction, isfunction, ismethod, signature
 from typing import Any, TypeVar, cast
 
 from ratelimit.checks import values as checks
@@ -23,6 +24,12 @@ MADE: list[int] = []  # how many marks there are: while it is empty, no request 
 
 _T = TypeVar("_T", bound=Callable[..., Any])
 
+_log = logging.getLogger("ratelimit")
+
+_TWICE = (
+    'operation("%s") at %s does not count: what it is on is %s already, and of several the innermost counts. Leave it'
+    " out, or write a function of its own for another route"
+)
 _NAME = "__ratelimit_operation__"
 _WRAPPED = 32  # wrappers of an endpoint that are looked through
 _ASGI = ("scope", "receive", "send")
@@ -83,6 +90,8 @@ def operation(name: str, units: Units = 1) -> Callable[[_T], _T]:
     _made()
 
     def marked(target: _T) -> _T:
+        if isinstance(target, staticmethod):  # whoever reads it from its class has the function alone
+            return cast("_T", staticmethod(marked(target.__func__)))
         if not callable(target):
             raise TypeError(f'operation("{name}") is for a function, a class or an app, not for {shown(target)}')
         if _is_app(target):
@@ -90,8 +99,11 @@ def operation(name: str, units: Units = 1) -> Callable[[_T], _T]:
         _made()  # routes that were read before have to be read again
         if not hasattr(target, "__dict__") or ismethod(target) or isbuiltin(target):
             target = cast("_T", partial(target))
-        if _NAME not in vars(target):
+        known = vars(target).get(_NAME)
+        if known is None:
             setattr(target, _NAME, mark)
+        elif known != mark:
+            _log.warning(_TWICE, name, where(), shown(known.operation))
         return target
 
     return marked
@@ -130,16 +142,26 @@ def _inward(target: Any) -> Iterator[Any]:
     for _ in range(_WRAPPED):
         yield target
         inner = getattr(target, "func", None) if isinstance(target, partial) else None
-        inner = inner or getattr(target, "__wrapped__", None) or getattr(target, "__func__", None)
+        inner = target.app if isinstance(target, MarkedApp) else inner
+        inner = inner or getattr(target, "__wrapped__", None) or getattr(target, "__func__", None) or _called(target)
         if inner is None:
             return
         target = inner
 
 
+def _called(target: Any) -> Any:
+    """What answers for an object of a class of the user's own."""
+    called = getattr(type(target), "__call__", None)  # noqa: B004 - it is looked at
+    return called if isfunction(called) and not isclass(target) else None
+
+
 def _own(target: Any) -> Mark | None:
-    """Of a class also what it inherits, unless it is marked itself."""
+    """Of a class also what it inherits, unless it is marked itself; of an object of a class, what that one says."""
+    if isinstance(target, MarkedApp):
+        return target.mark
     try:
-        found = getattr(target, _NAME, None) if isclass(target) else vars(target).get(_NAME)
+        of_class = getattr(target if isclass(target) else type(target), _NAME, None)
+        found = of_class or getattr(target, "__dict__", {}).get(_NAME)
     except Exception:  # noqa: BLE001 - objects of unknown make must cost no request
         return None
     return found if isinstance(found, Mark) else None

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from operator import is_
 from typing import Any
 
+from ratelimit.ground.printable import in_a_line
 from ratelimit.routes.declared import WRAPPERS, included
 from ratelimit.routes.marks import MADE, AsOperation, Declares, MarkedApp, mark_of
 from ratelimit.routes.paths import Wild
 from ratelimit.routes.tree import ITSELF, Level, Node, Step, index_of
+
+_log = logging.getLogger("ratelimit")
 
 _STOCK = ("starlette.routing", "fastapi.routing")  # whose patterns say all that their `matches` does
 _NOBODY = re.compile(r"(?!)")
@@ -31,10 +35,13 @@ class Tree:
         """Whether a route was added, taken away or replaced anywhere, or a mark was made since then."""
         if sum(MADE) != self.marks:
             return True
-        for router, were in self.lists:
-            if not _same(router.routes, were):
-                return True
-        return any(mount.app is not app for mount, app in self.apps)
+        try:
+            for router, were in self.lists:
+                if not _same(router.routes, were):
+                    return True
+            return any(mount.app is not app for mount, app in self.apps)
+        except Exception:  # noqa: BLE001 - objects of unknown make must cost no request
+            return True
 
     def settle(self) -> None:
         """What gives other objects each time it is asked is asked no more."""
@@ -121,10 +128,17 @@ def _node(written: Any, route: Any, above: Node, tree: Tree, depth: int) -> Node
             _read_dependencies(route, node)
         if pattern is None or (written is route and not _is_stock(written)):
             node.index, node.matches = (Wild.REST,), _own_way(route)
+        elif hasattr(written, "dependant") and hasattr(written, "methods") and not _is_stock(written):
+            node.index, node.matches = (Wild.REST,), _own_way_included(written, route)
     node.steps = (*above.steps, step)
     if not hasattr(written, "endpoint") and hasattr(route, "app") and depth < _DEEPEST:
         tree.apps.append((route, route.app))
-        _read_app(route.app, node, tree, depth + 1)
+        try:
+            _read_app(route.app, node, tree, depth + 1)
+        except Exception:  # noqa: BLE001 - of the other routes it is known what they say
+            what = "the routes of %s at %s can't be read: what is said at its endpoints is not known"
+            _log.warning(what, type(route.app).__name__, in_a_line(node.path or "/"), exc_info=True)
+            node.below = None
     return node
 
 
@@ -149,10 +163,24 @@ def _is_stock(written: Any) -> bool:
 
 def _own_way(route: Any) -> Any:
     def matches(scope: Any) -> bool:
-        match, _ = route.matches(scope)
-        return bool(getattr(match, "name", None) == "FULL")
+        return _is_full(*route.matches(scope))
 
     return matches
+
+
+def _own_way_included(written: Any, route: Any) -> Any:
+    """FastAPI asks the route that was included, and tells it in the scope as what it answers there."""
+    context = getattr(route, "_route_context", None) or route
+
+    def matches(scope: Any) -> bool:
+        told = {**scope.get("fastapi", {}), "effective_route_context": context}
+        return _is_full(*written.matches({**scope, "fastapi": told}))
+
+    return matches
+
+
+def _is_full(match: Any, _: Any) -> bool:
+    return bool(getattr(match, "name", None) == "FULL")
 
 
 def _low_priority(router: Any) -> Iterator[Any]:

@@ -71,8 +71,8 @@ class Routed(Readings):
     ) -> Routed:
         units = endpoint.units if units is None else units
         limits = endpoint.limits if limits is None else limits
-        declared = "".join([f"+{limit.name}" for limit in limits])
-        made = str.__new__(cls, f"{'·'.join(operations)}×{units}{declared}")  # noqa: RUF001 - no name has one
+        declared = "·".join([limit.name for limit in limits])  # no name has one
+        made = str.__new__(cls, f"{'·'.join(operations)}×{units}{'+' * bool(limits)}{declared}")  # noqa: RUF001 - nor it
         made.operations = operations
         made.endpoint = endpoint
         made.units = units

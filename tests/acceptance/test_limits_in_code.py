@@ -248,6 +248,17 @@ def test_overrides_are_checked_with_the_routes(
         policy_of('[[overrides]]\norganization = "acme"\nlimits = { request = "5/minute" }\n')
 
 
+def test_names_that_look_like_two() -> None:
+    """An endpoint with one limit is no other's with two, whatever is in their names."""
+    app = FastAPI()
+    app.add_api_route("/one", lambda: "ok", dependencies=[Depends(limit("9/hour", name="a+b"))])
+    two = [Depends(limit("9/hour", name=name)) for name in "ab"]
+    app.add_api_route("/two", lambda: "ok", dependencies=two)
+    client = client_of(app)
+    policies = [get(client, path).headers["ratelimit-policy"] for path in ("/one", "/two")]
+    assert [['"a+b"' in policy, '"a"' in policy] for policy in policies] == [[True, False], [False, True]]
+
+
 def test_one_name_is_one_counter() -> None:
     """The same name with other numbers raises, naming both places; so does the name of a limit of a tier."""
     app = app_of(limit("5/hour", name="exports"))
@@ -444,6 +455,23 @@ def test_a_route_that_the_limiter_cannot_see(caplog: pytest.LogCaptureFixture) -
     told = [record.getMessage() for record in caplog.records if "a second trip to the store" in record.getMessage()]
     assert len(told) == 1
     assert 'the limit "exports", declared at ' in told[0]
+
+
+def test_several_that_the_limiter_cannot_see() -> None:
+    """Denied by one of them, a request gives back what it took of the others, too."""
+    client = client_of(hidden(limit("3/hour", name="exports"), limit("1/hour", name="each"), limit("9/hour", name="c")))
+    store = client.app.store  # type: ignore[attr-defined]
+    taken: list[str] = []
+    refund = store.refund
+
+    async def noted(spent: Any) -> None:
+        taken.extend(state.limit.name for state in spent.states)
+        await refund(spent)
+
+    store.refund = noted
+    assert [get(client, "/sub/exports").status_code for _ in range(2)] == [200, 429]
+    assert taken[-1:] == ["exports"]
+    assert len(taken) == len(set(taken))
 
 
 def test_denied_at_its_first_request() -> None:

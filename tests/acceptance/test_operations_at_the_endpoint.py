@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.routing import APIRoute
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
-from starlette.routing import Host, Mount, Route, Router
+from starlette.routing import Host, Match, Mount, Route, Router
 from starlette.testclient import TestClient
 
 from ratelimit import MemoryStore, RateLimitMiddleware, as_operation, operation, parse_policy, routes_of
@@ -126,6 +127,21 @@ def test_what_is_served() -> None:
     assert Charged(operation("export")(PlainTextResponse("ok")))("/any/7", "DELETE") == "export"
 
 
+def test_apps_that_are_endpoints() -> None:
+    """An app that a Route serves, and not a Mount, is what it is marked as; also one of a class that is marked."""
+
+    class App:
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await PlainTextResponse("ok")(scope, receive, send)
+
+    @operation("export")
+    class Marked(App): ...
+
+    one = Route("/one", operation("heavy_write")(App()))
+    charged = Charged(Starlette(routes=[one, Route("/other", Marked())]))
+    assert (charged("/one"), charged("/other")) == ("heavy_write", "export")
+
+
 def test_methods_and_preflights() -> None:
     """The endpoint of the method counts; what would be a 405 or a 404 goes by its shape, and a preflight is exempt."""
 
@@ -206,10 +222,41 @@ def test_where_the_limiter_is() -> None:
             Starlette(routes=[Mount("/api", routes=[Route("/items/{id}", noted, middleware=[limits])])]),
             "/api/items/7",
         ),
+        (Router([Route("/items/{id}", noted, middleware=[limits])]), "/items/7"),
+        (Router([Mount("/api", Starlette(routes=[Route("/items/{id}", noted, middleware=[limits])]))]), "/api/items/7"),
+        (
+            Starlette(
+                routes=[Mount("/api", Starlette(routes=[Route("/items/{id}", noted, middleware=[limits])]))],
+            ),
+            "/api/items/7",
+        ),
     ):
         for root in ("", "/v2"):
             assert TestClient(app, root_path=root).get(root + path).status_code == 200
-    assert seen == [["export"]] * 12
+    assert seen == [["export"]] * 18
+
+
+def test_where_the_outer_app_hides_an_inner_one() -> None:
+    """A limiter in the inner one, around what has no routes itself, finds the endpoint by the inner app."""
+    seen: list[Any] = []
+
+    @operation("export")
+    async def noted(request: Request) -> PlainTextResponse:
+        seen.append([state.limit.name for state in request.scope["ratelimit"].states])
+        return PlainTextResponse("ok")
+
+    limits = Middleware(RateLimitMiddleware, policy=policy_of())
+    plain = endpoint()
+    inner = Starlette(
+        routes=[Route(f"/{at}/{{id}}", of, middleware=[limits]) for at, of in {"items": noted, "plain": plain}.items()]
+    )
+
+    async def hiding(scope: Any, receive: Any, send: Any) -> None:
+        await inner(scope, receive, send)
+
+    client = TestClient(Router([Route("/other", noted), Host("testserver", hiding)]))
+    assert [client.get(path).status_code for path in ("/items/7", "/plain/7")] == [200, 200]
+    assert seen == [["export"]]
 
 
 def test_root_path_of_fastapi() -> None:
@@ -228,6 +275,17 @@ def test_root_path_of_fastapi() -> None:
         client = TestClient(add(app))
         assert [client.get(path).status_code for path in ("/items/7", "/api/items/7")] == [200, 200]
         assert seen == [["export"], ["export"]]
+
+
+def test_another_root_path_than_the_servers() -> None:
+    """An app that routes by a root_path of its own, behind a server that says another: also for a path that may be read
+    in several ways."""
+    app = FastAPI()
+    app.root_path = "/api"
+    app.post("/caf\xe9")(operation("heavy_write")(endpoint()))
+    charged = Charged(app)
+    charged.client = TestClient(charged.limited, root_path="/elsewhere")
+    assert charged("/caf\xe9", "POST") == "heavy_write"
 
 
 def test_routes_that_change() -> None:
@@ -311,6 +369,27 @@ def test_operations_that_the_policy_does_not_know(caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.skipif(not hasattr(APIRouter, "frontend"), reason="an older FastAPI serves no frontends")
+class OfVersionTwo(APIRoute):
+    def matches(self, scope: Any) -> Any:
+        match, child = super().matches(scope)
+        return (match, child) if (b"x-version", b"2") in scope["headers"] else (Match.NONE, {})
+
+
+def test_included_routes_with_a_way_of_their_own() -> None:
+    """A route of a class that looks at more than the path is asked, also where it is included with a prefix."""
+    new, old, app = APIRouter(route_class=OfVersionTwo), APIRouter(), FastAPI()
+    new.get("/things")(operation("export")(endpoint()))
+    old.get("/things")(operation("heavy_write")(endpoint()))
+    between = APIRouter()
+    between.include_router(new, prefix="/b")
+    between.include_router(old, prefix="/b")
+    app.include_router(between, prefix="/a")
+    charged = Charged(app)
+    assert charged("/a/b/things", **{"x-version": "2"}) == "export"
+    assert charged("/a/b/things") == "heavy_write"
+
+
+@pytest.mark.skipif(not hasattr(APIRouter, "frontend"), reason="an older FastAPI has none")
 def test_frontends(tmp_path: Path) -> None:
     """The files of a frontend are asked for where no route takes a path, and have the dependencies of their router."""
     (tmp_path / "index.html").write_text("ok")
@@ -334,12 +413,34 @@ class Unreadable:
         await PlainTextResponse("ok")(scope, receive, send)
 
 
-def test_routes_that_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:
-    """They cost no request, and it is told what is not known."""
+def test_a_mount_that_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    """What the other routes say is known, and it is told of which nothing is."""
+    app = Starlette(routes=[Mount("/x", Unreadable()), Route("/y", operation("export")(endpoint()))])
+    assert Charged(app)("/y") == "export"
+    assert "the routes of Unreadable at /x can't be read" in caplog.text
+
+
+def test_an_app_that_cannot_be_read(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is known of it, which is told."""
     operation("export")(endpoint())
-    app = Starlette(routes=[Mount("/x", Unreadable()), Route("/y", endpoint())])
-    assert Charged(app)("/y") == "search"
-    assert "the routes of Starlette can't be read" in caplog.text
+    assert Charged(Unreadable())("/y") == "search"
+    assert "the routes of Unreadable can't be read: what is said at endpoints is not known" in caplog.text
+
+
+class Breaking:
+    routes: Any = ()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("ok")(scope, receive, send)
+
+
+def test_routes_that_cannot_be_read_any_more() -> None:
+    """A mounted app that stops to tell its routes costs the others nothing."""
+    broken = Breaking()
+    charged = Charged(Starlette(routes=[Mount("/x", broken), Route("/y", operation("export")(endpoint()))]))
+    assert charged("/y") == "export"
+    Breaking.routes = property(lambda _: 1 / 0)
+    assert [charged(path) for path in ("/y", "/y", "/x/a")] == ["export", "export", "search"]
 
 
 def test_routes_that_raise() -> None:

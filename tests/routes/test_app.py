@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -138,6 +139,28 @@ def test_hosts_without_a_header() -> None:
     app = Router([Host("{name}", Router([Route("/x", endpoint("export"))]))])
     assert AppRoutes(app).endpoint(scope_of("/x", "GET", None)) is None
     assert AppRoutes(app).endpoint(scope_of("/x", "GET", "red")) is not None
+
+
+@pytest.mark.parametrize("pattern", [r"^Red\.example\.com$", r"^red\.example\.com$"])
+def test_hosts_with_capitals(pattern: str) -> None:
+    """Units are computed with the parameters of the route, also where Starlette compares hosts as they are written."""
+    seen: list[Any] = []
+
+    def units(asked: Any) -> int:
+        seen.append(asked.path_params["a"])
+        return 3
+
+    route = Route("/{a:int}", endpoint("export", units))
+    one = Host("red.example.com", Router([route]))
+    one.host_regex = re.compile(pattern)
+    one.matches = lambda scope: (Match.FULL, {})  # type: ignore[method-assign] - as before Starlette 1.0
+    scope = scope_of("/7", "GET", "Red.example.com")
+    found = AppRoutes(Router([one])).endpoint(scope)
+    assert found is not None
+    routed = found.named("export")
+    assert isinstance(routed, Routed)
+    assert routed.of(scope).units == 3
+    assert seen == [7]
 
 
 def test_what_is_read_is_forgotten() -> None:

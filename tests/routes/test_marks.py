@@ -59,6 +59,18 @@ def test_the_innermost_counts() -> None:
     assert name_of(operation("a")(functools.partial(operation("b")(plain())))) == "b"
 
 
+def test_a_second_operation_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    """A function that two routes share is one operation: that the other does not count is said, and where it is."""
+    function = plain()
+    operation("search")(function)
+    operation("search")(function)
+    assert caplog.text == ""
+    operation("heavy_write")(function)
+    assert name_of(function) == "search"
+    assert f'operation("heavy_write") at {__file__}' in caplog.text
+    assert 'does not count: what it is on is "search" already' in caplog.text
+
+
 def test_a_mark_below_a_decorator() -> None:
     """A mark that is made on the function after it was wrapped is found all the same."""
     function = plain()
@@ -112,6 +124,39 @@ def test_of_methods_and_callables() -> None:
     assert operation("a")(Called().method)() == "method"
 
 
+def test_objects_of_a_marked_class() -> None:
+    """An object answers as what its class is marked, or the method of it that is called; also one without a dict."""
+
+    class View:
+        def __call__(self, request: Any) -> None: ...
+
+    class Slotted:
+        __slots__ = ()
+
+        @operation("called")
+        def __call__(self, request: Any) -> None: ...
+
+    assert (name_of(View()), name_of(operation("a")(View)()), name_of(operation("b")(View()))) == (None, "a", "a")
+    assert name_of(Slotted()) == "called"
+
+
+def test_static_methods() -> None:
+    """The mark is on the function, which is all that a class gives of a static method."""
+
+    class Views:
+        @operation("over")
+        @staticmethod
+        def over() -> str:
+            return "ok"
+
+        @staticmethod
+        @operation("under")
+        def under() -> str:
+            return "ok"
+
+    assert (name_of(Views.over), name_of(Views.under), Views.over()) == ("over", "under", "ok")
+
+
 async def serve(scope: Any, receive: Any, send: Any) -> None: ...
 
 
@@ -128,6 +173,7 @@ def test_of_apps() -> None:
         assert isinstance(first, MarkedApp)
         assert isinstance(second, MarkedApp)
         assert (first.mark.operation, second.mark.operation, name_of(app)) == ("a", "b", None)
+        assert (name_of(first), name_of(operation("c")(first))) == ("a", "a")
     assert operation("a")(App()).routes == ()
     with pytest.raises(AttributeError):
         MarkedApp.__new__(MarkedApp).anything  # noqa: B018 - as a copy is made

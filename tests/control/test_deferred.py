@@ -313,6 +313,30 @@ def test_exempt() -> None:
     assert used_of(client, ANA)["requests"] == 0
 
 
+def who_of(client: TestClient) -> None:
+    @client.app.get("/who")  # type: ignore[attr-defined]
+    async def who(charged: Charged) -> str:
+        await charged.decide(Identity(user="ben"))
+        return f"{charged.identity.user} {charged.identity.ip} {charged.identity.tier}"
+
+
+def test_exempt_and_known() -> None:
+    """An endpoint asks its control who is calling: that is known also where no limit applies."""
+    client = made(text=TEXT.replace('"GET /health"', '"GET /health", "GET /who"'))
+    who_of(client)
+    assert client.get("/who", headers=AS_ANA).json() == "ana None basic"
+
+
+def test_switched_off_and_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What switches the limiter off changes nothing else in an app."""
+    for mode in ("enforce", "shadow", "off"):
+        monkeypatch.setenv("RATELIMIT_MODE", mode)
+        client = made()
+        who_of(client)
+        assert client.get("/who", headers=AS_ANA).json() == "ana testclient basic"
+        assert client.get("/items").json()["user"] is None
+
+
 def test_what_is_no_identity() -> None:
     """It is said what it is."""
     with pytest.raises(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from ratelimit import MemoryStore
+from ratelimit import MemoryStore, Quota
 from ratelimit.testing.contract import *  # noqa: F403
 from ratelimit.testing.contract import Clock, Subject
 
@@ -48,6 +51,50 @@ class Generous(MemoryStore):
             return await super().acquire(charges)
         finally:
             self._moved = moved
+
+
+class OfUTC(MemoryStore):
+    """One that has no time zones."""
+
+    async def acquire(self, charges):  # type: ignore[no-untyped-def]
+        return await super().acquire([replace(c, limit=replace(c.limit, kind=_in_utc(c.limit.kind))) for c in charges])
+
+
+class Monthly(MemoryStore):
+    """One whose calendar has nothing but days and months."""
+
+    async def acquire(self, charges):  # type: ignore[no-untyped-def]
+        return await super().acquire([replace(c, limit=replace(c.limit, kind=_month(c.limit.kind))) for c in charges])
+
+
+def _in_utc(kind: Any) -> Any:
+    return replace(kind, timezone="UTC")
+
+
+def _month(kind: Any) -> Any:
+    return replace(kind, period="month") if kind.period in ("week", "year") else kind
+
+
+def timelines() -> list[tuple[Any, Any]]:
+    from ratelimit.testing.contract import limits
+
+    (mark,) = limits.test_one_limit.pytestmark  # type: ignore[attr-defined]
+    return [row for row in mark.args[1] if isinstance(row[0].limit.kind, Quota)]
+
+
+@pytest.mark.parametrize(("store", "caught"), [(OfUTC, {"day"}), (Monthly, {"week", "year"})])
+def test_a_store_with_another_calendar(store: type[MemoryStore], caught: set[str]) -> None:
+    """It fails where a period ends elsewhere."""
+    from ratelimit.testing.contract import limits
+
+    failed = set()
+    for limit, timeline in timelines():
+        clock = Clock()
+        try:
+            limits.test_one_limit(Subject(store(clock), clock.set), limit, timeline)
+        except AssertionError:
+            failed.add(limit.limit.kind.period)
+    assert failed == caught
 
 
 def test_a_store_that_is_not_strict() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ratelimit import MemoryStore, Quota
+from ratelimit import Concurrency, MemoryStore, Quota
+from ratelimit.model import FOREVER
 from ratelimit.testing.contract import *  # noqa: F403
 from ratelimit.testing.contract import Clock, Subject
 
@@ -95,6 +97,45 @@ def test_a_store_with_another_calendar(store: type[MemoryStore], caught: set[str
         except AssertionError:
             failed.add(limit.limit.kind.period)
     assert failed == caught
+
+
+class InTwoSteps(MemoryStore):
+    """One that looks, and writes when it comes back."""
+
+    async def acquire(self, charges):  # type: ignore[no-untyped-def]
+        rest = [charge for charge in charges if not isinstance(charge.limit.kind, Concurrency)]
+        seen = await self.peek(rest)
+        await asyncio.sleep(0)
+        unlimited = [replace(charge, maxes=((FOREVER, FOREVER),)) for charge in charges]
+        return await super().acquire(unlimited) if seen.allowed else seen
+
+
+class Forgetful(MemoryStore):
+    """One whose counters end with its connections."""
+
+    async def close(self) -> None:
+        self.__init__(self._moved)  # type: ignore[misc]
+
+
+class Polite(MemoryStore):
+    """One that releases when everybody else had a turn."""
+
+    async def release(self, leases):  # type: ignore[no-untyped-def]
+        await asyncio.sleep(0)
+        await super().release(leases)
+
+
+@pytest.mark.parametrize(
+    ("store", "name"),
+    [(InTwoSteps, "test_in_parallel"), (Forgetful, "test_closed"), (Polite, "test_a_release_that_is_cancelled")],
+)
+def test_a_store_that_is_not_there_in_time(store: type[MemoryStore], name: str) -> None:
+    """It fails where requests come at once, are cancelled, or come after a close."""
+    from ratelimit.testing.contract import slots
+
+    clock = Clock()
+    with pytest.raises(AssertionError):
+        getattr(slots, name)(Subject(store(clock), clock.set))
 
 
 def test_a_store_that_is_not_strict() -> None:

@@ -41,6 +41,7 @@ class Control(_Of):
     inside: Inside | None = None
     raises: Callable[[str], Exception] = DeniedInside
     outer: tuple[Level, ...] = ()
+    around: Control | None = None  # of the policy around this one
     _taken: Taken | None = None
     _given_back = False
     _later: Mapping[str, State] = {}  # by counter, what was seen since the decision; not to be changed
@@ -68,8 +69,10 @@ class Control(_Of):
     async def refund(self, units: int | None = None) -> None:
         """Give back what the request took, of each rate and quota so many units or all. RuntimeError for the second
         time. What is held is settled, and what was charged by hand stays."""
-        if units is not None:
-            _check("refund", units)
+        try:
+            checks.units(0 if units is None else units)
+        except ValueError as error:
+            raise ValueError(f"refund: units: {error}") from None
         if self._given_back:
             raise RuntimeError("refund: what this request took was given back already; that is done once")
         self.account.store("refund")
@@ -206,10 +209,3 @@ def control_of(scope: Scope) -> Control:
         f"no limiter saw this {kind}, so that there is nothing to charge or hold: put RateLimitMiddleware around the"
         " app, app.add_middleware(RateLimitMiddleware, policy=…), or leave RateLimit out of the endpoint"
     )
-
-
-def _check(verb: str, units: int) -> None:
-    try:
-        checks.units(units)
-    except ValueError as error:
-        raise ValueError(f"{verb}: units: {error}") from None

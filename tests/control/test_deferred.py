@@ -563,6 +563,42 @@ def test_within_another_policy() -> None:
     run(test())
 
 
+TWICE = """
+[tiers.anonymous]
+limits = [{ name = "address", rate = "2/minute" }]
+[tiers.basic]
+limits = [{ name = "requests", rate = "%d/minute" }]
+"""
+
+
+@pytest.mark.parametrize(("maxes", "limit"), [((9, 4), "in"), ((4, 9), "out"), ((4, 4), "out")])
+@pytest.mark.parametrize("between", [False, True])
+def test_two_that_are_told(maxes: tuple[int, int], limit: str, *, between: bool) -> None:
+    """Who is recognised is so by the policies around as well, and leaves no unit with its address at any of them."""
+    stores = MemoryStore(clock=lambda: T), MemoryStore(clock=lambda: T)
+    app = FastAPI()
+
+    @app.get("/items")
+    async def items(charged: Charged) -> dict[str, int]:
+        return charged.left()
+
+    inner: Any = RateLimitMiddleware(app, parse_policy(TWICE % maxes[1], "in"), store=stores[1], identify=deferred())
+    if between:
+        inner = RateLimitMiddleware(inner, parse_policy(TWICE.replace("2/", "20/") % 20, "between"))
+    outer = parse_policy(TWICE % maxes[0], "out")
+    client = TestClient(RateLimitMiddleware(inner, outer, store=stores[0], identify=deferred()))
+    assert [client.get("/items", headers=AS_ANA).status_code for _ in range(5)] == [200] * 4 + [429]
+    assert client.get("/items").json() == {"address": 1}
+
+    async def used_at(store: MemoryStore) -> list[int]:
+        found = []
+        for who, name in ((Identity(ip="testclient", tier="anonymous"), "address"), (ANA, "requests")):
+            found.append((await store.peek(outer.named(who, (name,)), 0)).states[0].used)
+        return found
+
+    assert [asyncio.run(used_at(store)) for store in stores] == [[1, 5 if limit == "in" else 4], [1, 4]]
+
+
 def test_no_garbage() -> None:
     """When it has ended nothing of it is left for the garbage collector."""
 

@@ -146,9 +146,10 @@ class RateLimitMiddleware:
                 self._cors.denied(scope)
                 return await answer(whole, scope, send, decision)
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
-        scope["ratelimit.control"] = control = new(Control, (self._account, decision, identity))
+        control = new(Control, (self._account, decision, identity))
         if outer:
-            control.outer = outer
+            control.outer, control.around = outer, scope.get("ratelimit.control")
+        scope["ratelimit.control"] = control
         if not (notable or decision.leases or self._account.late):
             headers = style.headers(decision, identity, log_id)
             if self._leases.at_once:

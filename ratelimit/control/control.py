@@ -9,10 +9,9 @@ from functools import partial
 from typing import NamedTuple
 
 from ratelimit.answers.inside import DeniedInside, Inside
-from ratelimit.checks import durations
 from ratelimit.checks import values as checks
 from ratelimit.control.account import Account
-from ratelimit.control.hold import Holding
+from ratelimit.control.hold import Holding, lease_ms
 from ratelimit.control.outcomes import Waiting
 from ratelimit.control.taken import Taken
 from ratelimit.model import Charge, Decision, Identity, Scope, State, StoreUnavailable
@@ -42,6 +41,7 @@ class Control(_Of):
     inside: Inside | None = None
     raises: Callable[[str], Exception] = DeniedInside
     outer: tuple[Level, ...] = ()
+    around: Control | None = None  # of the policy around this one
     _taken: Taken | None = None
     _given_back = False
     _later: Mapping[str, State] = {}  # by counter, what was seen since the decision; not to be changed
@@ -69,8 +69,10 @@ class Control(_Of):
     async def refund(self, units: int | None = None) -> None:
         """Give back what the request took, of each rate and quota so many units or all. RuntimeError for the second
         time. What is held is settled, and what was charged by hand stays."""
-        if units is not None:
-            _check("refund", units)
+        try:
+            checks.units(0 if units is None else units)
+        except ValueError as error:
+            raise ValueError(f"refund: units: {error}") from None
         if self._given_back:
             raise RuntimeError("refund: what this request took was given back already; that is done once")
         self.account.store("refund")
@@ -87,7 +89,7 @@ class Control(_Of):
         and `held.retry_after`. Units of a process that dies are back within a `lease`, which is renewed meanwhile.
         """
         charges = self.charges(limit)
-        return Holding(self.account, self, charges, units, _lease_ms(lease), deny=deny)
+        return Holding(self.account, self, charges, units, lease_ms(lease), deny=deny)
 
     async def decide(self, identity: Identity | None) -> None:
         """Say who is calling, where the limiter was made with `identify=deferred()`: the request is decided as its own,
@@ -177,11 +179,19 @@ class Control(_Of):
 class OfExempt(Control):
     """Of a request that is exempt from every limit: nothing is left, nothing goes back, no limit has a name."""
 
+    _said: Identity | None = None
+
+    @property
+    def identity(self) -> Identity:
+        return self._said or self[2]
+
     async def refund(self, units: int | None = None) -> None:
         """It took nothing."""
 
     async def decide(self, identity: Identity | None) -> None:
-        """It stays exempt, whoever asks."""
+        """It stays exempt, whoever asks; the app, which asks this control who that is, hears what it said."""
+        if self._said is None and isinstance(identity, Identity):
+            self._said = self.account.completed(identity, self[2]) if self.account else identity
 
     def charges(self, limit: Limits) -> tuple[Charge, ...]:
         raise LookupError(f"there is no limit {limit!r}: this request is exempt from every limit")
@@ -199,17 +209,3 @@ def control_of(scope: Scope) -> Control:
         f"no limiter saw this {kind}, so that there is nothing to charge or hold: put RateLimitMiddleware around the"
         " app, app.add_middleware(RateLimitMiddleware, policy=…), or leave RateLimit out of the endpoint"
     )
-
-
-def _lease_ms(lease: str) -> int:
-    try:
-        return durations.lease(lease)
-    except ValueError as error:
-        raise ValueError(f"hold: lease: {error}") from None
-
-
-def _check(verb: str, units: int) -> None:
-    try:
-        checks.units(units)
-    except ValueError as error:
-        raise ValueError(f"{verb}: units: {error}") from None

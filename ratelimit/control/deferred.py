@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 
+from ratelimit.answers.inside import DeniedInside
 from ratelimit.control.control import Control
 from ratelimit.ground.words import kind_of
 from ratelimit.model import ANONYMOUS, ASGIApp, Decision, Identity, Receive, Scope, Send, State, StoreUnavailable
@@ -53,6 +54,7 @@ class Undecided(Control):
             raise RuntimeError("decide: the request has ended, or has not begun")
         self._asked = True
         account, on_decided = self.account, self.on_decided
+        await self._decide_around(identity)
         identity = account.completed(identity, self.identity)
         again = self.decision.unavailable
         decision, failure = await account.acquire(identity, self.operation, self.outer, again=again)
@@ -62,6 +64,19 @@ class Undecided(Control):
         await on_decided(failure, of_address)
         if not decision.allowed:
             self.deny(decision, "this request is over a limit of its caller", failure)
+
+    async def _decide_around(self, identity: Identity) -> None:
+        """By the policies around, the outermost first, as at the door: where one denies, this one takes nothing."""
+        around = self.around
+        while around is not None and not isinstance(around, Undecided):
+            around = around.around
+        if around is not None:
+            around.raises = self.raises
+            try:
+                await around.decide(identity)
+            except DeniedInside:
+                await self.give_back(None, _all)
+                raise
 
 
 def _all(state: State) -> bool:

@@ -7,6 +7,7 @@ from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
+from ratelimit.checks import durations
 from ratelimit.checks import values as checks
 from ratelimit.control.account import Account, names_of
 from ratelimit.control.outcomes import Waiting
@@ -203,3 +204,10 @@ class Holding:
         await self._account.store("settle").settle(hold, used)
         states = [state for state in hold.charged.states if state.charge.key in (hold.lease.counters or ())]
         self._of.less({state.charge.key: self._units - used for state in states}, states)
+
+
+def lease_ms(lease: str) -> int:
+    try:
+        return durations.lease(lease)
+    except ValueError as error:
+        raise ValueError(f"hold: lease: {error}") from None

@@ -47,7 +47,7 @@ class Late:
         self._door: Door | None = None
         if account.deferred:
             self._control = self._undecided = undecided = new(Undecided, control)
-            undecided.outer = control.outer
+            undecided.outer, undecided.around = control.outer, control.around
             undecided.on_decided = self._decided
         of = self._control
         of.inside = self._inside = Inside()

@@ -313,6 +313,30 @@ def test_exempt() -> None:
     assert used_of(client, ANA)["requests"] == 0
 
 
+def who_of(client: TestClient) -> None:
+    @client.app.get("/who")  # type: ignore[attr-defined]
+    async def who(charged: Charged) -> str:
+        await charged.decide(Identity(user="ben"))
+        return f"{charged.identity.user} {charged.identity.ip} {charged.identity.tier}"
+
+
+def test_exempt_and_known() -> None:
+    """An endpoint asks its control who is calling: that is known also where no limit applies."""
+    client = made(text=TEXT.replace('"GET /health"', '"GET /health", "GET /who"'))
+    who_of(client)
+    assert client.get("/who", headers=AS_ANA).json() == "ana None basic"
+
+
+def test_switched_off_and_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What switches the limiter off changes nothing else in an app."""
+    for mode in ("enforce", "shadow", "off"):
+        monkeypatch.setenv("RATELIMIT_MODE", mode)
+        client = made()
+        who_of(client)
+        assert client.get("/who", headers=AS_ANA).json() == "ana testclient basic"
+        assert client.get("/items").json()["user"] is None
+
+
 def test_what_is_no_identity() -> None:
     """It is said what it is."""
     with pytest.raises(
@@ -537,6 +561,42 @@ def test_within_another_policy() -> None:
         assert status(await ask(outer, api_key=None)) == 200
 
     run(test())
+
+
+TWICE = """
+[tiers.anonymous]
+limits = [{ name = "address", rate = "2/minute" }]
+[tiers.basic]
+limits = [{ name = "requests", rate = "%d/minute" }]
+"""
+
+
+@pytest.mark.parametrize(("maxes", "limit"), [((9, 4), "in"), ((4, 9), "out"), ((4, 4), "out")])
+@pytest.mark.parametrize("between", [False, True])
+def test_two_that_are_told(maxes: tuple[int, int], limit: str, *, between: bool) -> None:
+    """Who is recognised is so by the policies around as well, and leaves no unit with its address at any of them."""
+    stores = MemoryStore(clock=lambda: T), MemoryStore(clock=lambda: T)
+    app = FastAPI()
+
+    @app.get("/items")
+    async def items(charged: Charged) -> dict[str, int]:
+        return charged.left()
+
+    inner: Any = RateLimitMiddleware(app, parse_policy(TWICE % maxes[1], "in"), store=stores[1], identify=deferred())
+    if between:
+        inner = RateLimitMiddleware(inner, parse_policy(TWICE.replace("2/", "20/") % 20, "between"))
+    outer = parse_policy(TWICE % maxes[0], "out")
+    client = TestClient(RateLimitMiddleware(inner, outer, store=stores[0], identify=deferred()))
+    assert [client.get("/items", headers=AS_ANA).status_code for _ in range(5)] == [200] * 4 + [429]
+    assert client.get("/items").json() == {"address": 1}
+
+    async def used_at(store: MemoryStore) -> list[int]:
+        found = []
+        for who, name in ((Identity(ip="testclient", tier="anonymous"), "address"), (ANA, "requests")):
+            found.append((await store.peek(outer.named(who, (name,)), 0)).states[0].used)
+        return found
+
+    assert [asyncio.run(used_at(store)) for store in stores] == [[1, 5 if limit == "in" else 4], [1, 4]]
 
 
 def test_no_garbage() -> None:

@@ -41,6 +41,7 @@ CLOCK_BACK: list[Row] = [
     (T - 3_600_000, 2, False, 1, 61_000, 61_000),  # far back: everything counts as of now
     (T - 3_600_000 + 61_000, 2, True, 1, 0, 61_000),
 ]
+A_DAY, SUMMER, AFTER_IT = 86_400_000, T + 1_602_000_000, T + 1_684_800_000  # in Zurich: 2026-03-29 has 23 hours
 FREE_FIRST: list[Row] = [(T, 0, True, 3, 0, 0), (T, 1, True, 2, 0, 61_000)]
 
 
@@ -79,6 +80,20 @@ FREE_FIRST: list[Row] = [(T, 0, True, 3, 0, 0), (T, 1, True, 2, 0, 61_000)]
                 (T + 50_400_000, 0, True, 0, 0, 86_400_000),
             ],
         ),
+        (
+            quota(1, "day", "Europe/Zurich"),
+            [
+                (T, 1, True, 0, 0, 46_800_000),
+                (T + 46_799_999, 1, False, 0, 1, 1),
+                (T + 46_800_000, 1, True, 0, 0, A_DAY),
+                (SUMMER, 1, True, 0, 0, 82_800_000),
+                (AFTER_IT - 1, 1, False, 0, 1, 1),
+                (AFTER_IT, 1, True, 0, 0, A_DAY),
+            ],
+        ),
+        (quota(1, "week"), [(T, 1, True, 0, 0, 482_400_000), (T + 482_400_000, 1, True, 0, 0, 7 * A_DAY)]),
+        (quota(1, "year"), [(T, 1, True, 0, 0, 25_624_800_000), (T + 25_624_800_000, 1, True, 0, 0, 365 * A_DAY)]),
+        (quota(1, anchor_day=31), [(T, 1, True, 0, 0, 1_778_400_000), (T + 1_778_400_000, 1, True, 0, 0, 30 * A_DAY)]),
     ],
 )
 def test_one_limit(subject: Subject, limit: Charge, timeline: Sequence[Row]) -> None:

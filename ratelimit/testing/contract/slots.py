@@ -1,8 +1,11 @@
-"""Slots of concurrency: given, renewed, taken again, and free again when nobody renews them."""
+"""Slots of concurrency: given, renewed, taken again, and free again when nobody renews them. And what comes at once, is
+cancelled, or comes after the end."""
 
 from __future__ import annotations
 
-from ratelimit.testing.contract.subject import Subject, T, concurrency
+import asyncio
+
+from ratelimit.testing.contract.subject import Subject, T, concurrency, quota, rate
 
 NEVER = None
 
@@ -115,5 +118,48 @@ def test_a_longer_lease_after_the_clock_went_back(subject: Subject) -> None:
         assert not (await subject.at(back).acquire(after)).allowed
         assert not (await subject.at(back + 59_999).acquire(after)).allowed
         assert (await subject.at(back + 60_000).acquire(after)).allowed
+
+    subject.run(test())
+
+
+def test_in_parallel(subject: Subject) -> None:
+    """Of requests that come at once no more pass than fit: who looks, waits and writes then lets all of them in."""
+    limits = rate(10, 60_000), quota(5), concurrency(3)
+
+    async def test() -> None:
+        subject.at(T)
+        seen = await asyncio.gather(*[subject.acquire(*limits) for _ in range(20)])
+        given = [lease.id for decision in seen for lease in decision.leases]
+        assert sum(decision.allowed for decision in seen) == len(set(given)) == len(given) == 3
+        free = await subject.acquire(rate(10, 60_000, cost=0), quota(5, cost=0))
+        assert [state.used for state in free.states] == [3, 3]
+
+    subject.run(test())
+
+
+def test_a_release_that_is_cancelled(subject: Subject) -> None:
+    """It takes effect, also where who releases is cancelled at its first `await`: else the slot is lost for a lease."""
+    cap = concurrency(1)
+
+    async def test() -> None:
+        taken = await subject.at(T).acquire(cap)
+        releasing = asyncio.create_task(subject.release(*taken.leases))
+        await asyncio.sleep(0)
+        releasing.cancel()
+        await asyncio.wait([releasing])
+        tries = [(await subject.acquire(cap)).allowed for _ in range(100)]  # it may be on its way
+        assert tries.count(True) == 1
+
+    subject.run(test())
+
+
+def test_closed(subject: Subject) -> None:
+    """A store that was closed is used again, and has forgotten nothing."""
+
+    async def test() -> None:
+        await subject.at(T).acquire(rate(3, 60_000))
+        for used in (2, 3):
+            await subject.store.close()
+            assert (await subject.acquire(rate(3, 60_000))).states[0].used == used
 
     subject.run(test())

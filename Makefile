@@ -36,7 +36,7 @@ test: $(VENV)/wheel ## run the tests on the installed wheel, in two processes, i
 	$(VENV)/bin/python -m coverage report
 
 # Unwatched: each line has a test in `make test`. First what only takes long; what is timed is alone on the machine.
-proofs: $(VENV)/wheel ## what is slow by its nature: faults, outages, four processes, a soak, many seeds
+proofs: $(VENV)/wheel $(VENV)/oldest/ready ## what is slow by its nature: faults, outages, four processes, a soak, many seeds
 	$(VENV)/bin/python -m pytest -m "proof and repeated" --numprocesses 2 --max-worker-restart 0 --dist worksteal
 	$(VENV)/bin/python -m pytest -m "proof and not repeated" -p no:xdist
 
@@ -115,6 +115,13 @@ $(VENV)/names: $(VENV)/ready FORCE
 $(WHEEL): $(VENV)/names $(SOURCES)
 	rm -rf dist
 	$(VENV)/bin/python -m hatchling build --target wheel
+
+# The oldest FastAPI that pyproject.toml allows, and the client of its time.
+$(VENV)/oldest/ready: $(VENV)/ready
+	rm -rf $(VENV)/oldest
+	$(VENV)/bin/python -m pip install --quiet --target $(VENV)/oldest httpx \
+	  "fastapi==$$(sed -n 's/.*"fastapi>=\([0-9.]*\)".*/\1/p' pyproject.toml | head -n 1).*"
+	touch $@
 
 $(VENV)/wheel: $(WHEEL)
 	$(VENV)/bin/python -m pip install --quiet --force-reinstall --no-deps $(WHEEL)

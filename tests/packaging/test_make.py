@@ -29,7 +29,7 @@ REPEATED, ALONE = "-m pytest -m proof and repeated", "-m pytest -m proof and not
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """With an environment that is ready."""
-    for name in (".venv/bin/python", ".venv/ready", ".venv/wheel"):
+    for name in (".venv/bin/python", ".venv/ready", ".venv/wheel", ".venv/oldest/ready"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (1, 1))
@@ -44,7 +44,7 @@ def make(folder: Path, *targets: str, fails: str = "nothing of it") -> tuple[boo
     (folder / "calls").write_text("")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     done = subprocess.run(
-        [program, "-f", str(ROOT / "Makefile"), "-o", ".venv/wheel", "-j", "2", *targets],
+        [program, "-f", str(ROOT / "Makefile"), "-o", ".venv/wheel", "-o", ".venv/oldest/ready", "-j", "2", *targets],
         cwd=folder,
         env={**environment, "FAILS": fails},
         capture_output=True,

@@ -93,8 +93,9 @@ class Control(_Of):
 
     async def decide(self, identity: Identity | None) -> None:
         """Say who is calling, where the limiter was made with `identify=deferred()`: the request is decided as its own,
-        and what the address gave at the door goes back. Once: what is said later changes nothing, as None does. Raises
-        where that denies it, as a hold that does not fit; TypeError for what is no Identity."""
+        and what the address gave at the door goes back; so by the limiters around that were made so. Once: what is said
+        later changes nothing, as None does. Raises where that denies it, as a hold that does not fit; TypeError for
+        what is no Identity."""
         raise RuntimeError("decide: this limiter asks who is calling at the door; make it with identify=deferred()")
 
     # What the rest of this room asks for.

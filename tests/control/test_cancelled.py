@@ -12,6 +12,7 @@ from typing import Any, get_args
 import pytest
 
 from ratelimit import Identity, MemoryStore, RateLimitMiddleware, RedisStore, parse_policy
+from ratelimit.control.account import Account
 from ratelimit.control.control import Control
 from ratelimit.control.deferred import deferred
 from ratelimit.model import Message, Receive, Scope, Send
@@ -31,8 +32,21 @@ limits = [
 
 [tiers.basic]
 limits = [{ name = "requests", rate = "100000/day" }, { name = "at once", concurrency = 5 }]
+
+[tiers.closed]
+limits = [{ name = "closed", rate = "0/day" }]
 """,
     "cancelled",
+)
+WITHIN = parse_policy(
+    """
+[tiers.anonymous]
+limits = [{ name = "within", rate = "100000/day" }]
+
+[tiers.basic]
+limits = [{ name = "of whom", rate = "100000/day" }]
+""",
+    "within",
 )
 ANA = Identity(user="ana", tier="basic")
 # What no cancelled request can be suspended in, by the function or by the text, and why.
@@ -99,7 +113,17 @@ async def decides(control: Control, send: Send) -> None:
     await control.decide(ANA)
 
 
-APPS = (decides, holds, streams, denied, returns, refunds, raises)
+async def decides_within(control: Control, send: Send) -> None:
+    await control.decide(ANA)
+
+
+async def denied_around(control: Control, send: Send) -> None:
+    await control.decide(Identity(user=f"eve {next(EVES)}", tier="closed"))  # whose denial no store remembers
+
+
+EVES = count()
+DEFERRED = (decides, decides_within, denied_around)
+APPS = (*DEFERRED, holds, streams, denied, returns, refunds, raises)
 
 
 def limiter(handle: Any, store: Any) -> RateLimitMiddleware:
@@ -110,7 +134,10 @@ def limiter(handle: Any, store: Any) -> RateLimitMiddleware:
             await send(START)
             await send({"type": "http.response.body", "body": b"ab"})
 
-    return RateLimitMiddleware(app, POLICY, store=store, identify=deferred() if handle is decides else None)
+    limited: Any = app
+    if handle in DEFERRED[1:]:
+        limited = RateLimitMiddleware(app, WITHIN, store=store, identify=deferred())
+    return RateLimitMiddleware(limited, POLICY, store=store, identify=deferred() if handle in DEFERRED else None)
 
 
 async def receive() -> Message:
@@ -139,10 +166,15 @@ async def slots(limited: RateLimitMiddleware) -> int:
     return held
 
 
+def accounts(limited: Any) -> list[Account]:
+    """Of the limiter, and of one within."""
+    return [one._account for one in (limited, limited.app) if isinstance(one, RateLimitMiddleware)]
+
+
 async def settled(limited: RateLimitMiddleware) -> dict[str, int]:
     """What is used, when nothing is on its way any more."""
     async with asyncio.timeout(10):
-        while limited._account._tasks or (await used(limited))["tokens"] > 1:  # noqa: ASYNC110 - a server tells nobody
+        while any(one._tasks for one in accounts(limited)) or (await used(limited))["tokens"] > 1:  # noqa: ASYNC110 - a server tells nobody
             await asyncio.sleep(0.001)
     return await used(limited)
 
@@ -159,7 +191,7 @@ async def walk(handle: Any, store: Any, when: When) -> set[Place]:
         assert after["tokens"] in (before["tokens"], before["tokens"] + 1)  # `streams` says that it used one
         assert after["requests"] - before["requests"] in (0, 1)
         assert after["free"] - before["free"] in (0, 1)
-        assert limited._account.pending._of == {}
+        assert [one.pending._of for one in accounts(limited) if one.pending._of] == []
         assert await slots(limited) == 0
         assert not any(held._due or held._timer for held in limited._leases._held.values())
         reached |= set(cancellation.places)

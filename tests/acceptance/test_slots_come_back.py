@@ -176,11 +176,12 @@ def test_a_loop_that_ends_without_a_lifespan(name: str, request: pytest.FixtureR
 
     for number in range(10):
         prefix, started = f"ends-{number}", asyncio.Event()
+        requests: list[asyncio.Task[None]] = []  # as servers hold them: else the garbage collector may end one first
         store = RedisStore(server.unix_url, prefix=prefix, timeout=10)
         app = Starlette(routes=[Route("/items/7", stream)])
         limiter = RateLimitMiddleware(app, policy('{ name = "in flight", concurrency = 9 }'), store=store)
 
-        async def main(limiter=limiter, started=started) -> None:
+        async def main(limiter=limiter, started=started, requests=requests) -> None:
             async def receive() -> None:
                 await asyncio.Event().wait()
 
@@ -189,7 +190,7 @@ def test_a_loop_that_ends_without_a_lifespan(name: str, request: pytest.FixtureR
                     started.set()
 
             for _ in range(5):
-                asyncio.create_task(limiter(scope_of(), receive, send))  # noqa: RUF006 - the loop ends before it
+                requests.append(asyncio.create_task(limiter(scope_of(), receive, send)))
                 await started.wait()
                 started.clear()
 

@@ -135,3 +135,23 @@ def test_by_hand() -> None:
     limiter = RateLimitMiddleware(plain, policy(RATE), store=MemoryStore())
     with pytest.raises(StopIteration):
         limiter(scope_of(), None, send).send(None)
+
+
+def test_in_a_callback() -> None:
+    """Nor where one runs, and no task: nobody would go on with it."""
+
+    async def send(message: Any) -> None:
+        pass
+
+    async def test() -> None:
+        limiter, ended = RateLimitMiddleware(plain, policy(RATE), store=MemoryStore()), asyncio.Event()
+
+        def callback() -> None:
+            with pytest.raises(StopIteration):
+                limiter(scope_of(), None, send).send(None)
+            ended.set()
+
+        asyncio.get_running_loop().call_soon(callback)
+        await asyncio.wait_for(ended.wait(), 10)
+
+    run(test())

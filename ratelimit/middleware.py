@@ -177,8 +177,7 @@ class RateLimitMiddleware:
         if self._spelled or self._handshakes is not None:
             return self._handshakes
         other = copy(self)
-        without_store, outage, denials = self._account.without_store, self._outage, self._denials
-        messages = Messages(self.policy, self.store, self._level, without_store, outage, denials, self.style)
+        messages = Messages(self._account, self.store, self._level, self.style)
         other.app, other._exempted = spoken_to(self.app, messages.of), spoken_to(self.app, messages.of_exempt)
         other._spelled = True
         self._handshakes = partial(handshake, other)

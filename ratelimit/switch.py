@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from copy import copy
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -17,7 +17,6 @@ from ratelimit.log import lines as log
 from ratelimit.model import ANONYMOUS, Charge, Classify, Decision, Identify, Identity, Refused, Scope
 from ratelimit.opening import denials_of
 from ratelimit.policy import Policy
-from ratelimit.policy.shadow import in_shadow
 from ratelimit.routes.app import Lenient
 from ratelimit.slots.leases import Leases
 from ratelimit.stores.memory import MemoryStore
@@ -91,28 +90,26 @@ def refusing_nobody(identify: Identify, policy: Policy) -> Identify:
     if mode() != "shadow":
         return identify
 
-    def by_address(why: Refused, scope: Scope) -> Identity:
-        address = policy.address(scope)
-        denials_of(policy).refused(why, address, os.urandom(12).hex(), "would refuse")
-        return Identity(ip=address or None, tier=ANONYMOUS)
-
     async def lenient(scope: Scope) -> Identity:
         try:
             said = identify(scope)
             return said if type(said) is Identity else await identity_of(said, identify)
         except Refused as why:
-            return by_address(why, scope)
+            return Identity(ip=_told(why, scope, policy) or None, tier=ANONYMOUS)
 
     return lenient
 
 
 def lenient(policy: Policy) -> Lenient | None:
-    """What becomes of what endpoints say, in shadow: nobody is denied or refused for it."""
+    """What becomes of units that are no number, in shadow: nobody is refused for it."""
+    return Lenient(partial(_told, policy=policy)) if mode() == "shadow" else None
 
-    def refused(why: Refused, scope: Scope) -> None:
-        denials_of(policy).refused(why, policy.address(scope), os.urandom(12).hex(), "would refuse")
 
-    return Lenient(in_shadow, refused) if mode() == "shadow" else None
+def _told(why: Refused, scope: Scope, policy: Policy) -> str:
+    """Said in the log, of the address that is returned."""
+    address = policy.address(scope)
+    denials_of(policy).refused(why, address, os.urandom(12).hex(), "would refuse")
+    return address
 
 
 def _shadow_of(policy: Policy) -> Policy:

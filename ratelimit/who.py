@@ -58,12 +58,15 @@ async def identity_of(said: Any, identify: Identify) -> Identity:
 
 
 def _completed(identity: Identity, scope: Scope, policy: Policy) -> Identity:
-    organization, user, api_key, application, ip, tier, attributes = identity
-    if ip is not None and tier:
+    if identity.ip is not None and identity.tier:
         return identity
-    ip = (policy.address(scope) or None) if ip is None else ip
-    values = organization, user, api_key, application, ip, tier or policy.default_tier, attributes
-    return Identity.of_checked(values)
+    return completed(identity, (policy.address(scope) or None) if identity.ip is None else None, policy)
+
+
+def completed(identity: Identity, address: str | None, policy: Policy) -> Identity:
+    """With the address that asks, where it names none, and the tier of who names none."""
+    *names, ip, tier, attributes = identity
+    return Identity.of_checked((*names, address if ip is None else ip, tier or policy.default_tier, attributes))
 
 
 def _checked(found: object, identify: Identify) -> Identity:

@@ -22,6 +22,8 @@ _NAMES |= {b"ratelimit", b"ratelimit-policy"}
 _FIRST = frozenset({b"x", b"X", b"r", b"R"})  # what most names of an app's headers do not begin with
 _BEGINNINGS = frozenset({b"x-ratelimi", b"ratelimit", b"ratelimit-", b"retry-afte"})  # of any of these families
 
+_OF_A_BODY = frozenset({b"content-length", b"transfer-encoding"})
+
 # What a limiter has told in the response on its way out, for those around it. The list is the outermost's: whoever
 # copies the scope on the way in copies the reference.
 _TOLD = "ratelimit.told"
@@ -87,6 +89,11 @@ def has_origin(scope: Scope) -> bool:
         if header[0] == b"origin":
             return True
     return False
+
+
+def has_body(scope: Scope) -> bool:
+    """By its headers. To receive one that has not been asked for would have the client send it, after a 100."""
+    return any(line[0] in _OF_A_BODY and line[-1] != b"0" for line in scope["headers"])
 
 
 def _joined(headers: Headers, ours: Headers, decision: Decision, told: _Told, scope: Scope) -> Headers:

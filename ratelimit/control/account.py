@@ -110,20 +110,20 @@ class Account:
             self._mixed.put(same, known_charges)
         return known_charges
 
-    def completed(self, identity: Identity, at_the_door: Identity) -> Identity:
-        """With the address that asked, and the tier of who names none."""
-        *names, ip, tier, attributes = identity
-        ip = at_the_door.ip if ip is None else ip
-        return Identity.of_checked((*names, ip, tier or self.policy.default_tier, attributes))
-
     async def acquire(
         self, identity: Identity, operation: str, outer: tuple[Level, ...], *, again: bool
     ) -> tuple[Decision, StoreUnavailable | None]:
         """The decision of a request, as at the door; without the store `on_failure` decides, perhaps `again`."""
         charges = self.policy.charges(identity, operation)
         charges = self._level.own(charges, outer) if outer else charges
+        return await self.decided(self._store, charges, again=again)
+
+    async def decided(
+        self, store: Admitting, charges: Sequence[Charge], *, again: bool = False
+    ) -> tuple[Decision, StoreUnavailable | None]:
+        """What the store says, or without it `on_failure`, and why it does not."""
         try:
-            decision = await self._store.acquire(charges)
+            decision = await store.acquire(charges)
         except StoreUnavailable as error:
             return self.without_store(charges, error, again=again), error
         if self._outage.began is not None:

@@ -16,6 +16,7 @@ from ratelimit.control.outcomes import Waiting
 from ratelimit.control.taken import Taken
 from ratelimit.model import Charge, Decision, Identity, Scope, State, StoreUnavailable
 from ratelimit.nesting import Level
+from ratelimit.who import completed
 
 Limits = str | Sequence[str]
 new = tuple.__new__
@@ -192,7 +193,7 @@ class OfExempt(Control):
     async def decide(self, identity: Identity | None) -> None:
         """It stays exempt, whoever asks; the app, which asks this control who that is, hears what it said."""
         if self._said is None and isinstance(identity, Identity):
-            self._said = self.account.completed(identity, self[2]) if self.account else identity
+            self._said = completed(identity, self[2].ip, self.account.policy) if self.account else identity
 
     def charges(self, limit: Limits) -> tuple[Charge, ...]:
         raise LookupError(f"there is no limit {limit!r}: this request is exempt from every limit")

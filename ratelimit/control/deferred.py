@@ -11,6 +11,7 @@ from ratelimit.ground.words import kind_of
 from ratelimit.model import ANONYMOUS, ASGIApp, Decision, Identity, Receive, Scope, Send, State, StoreUnavailable
 from ratelimit.slots.holding import Held
 from ratelimit.slots.leases import Leases
+from ratelimit.who import completed
 
 _AT_THE_DOOR = Identity(tier=ANONYMOUS)  # the policy adds the address
 
@@ -34,7 +35,6 @@ class Undecided(Control):
 
     _of_whom: tuple[Decision, Identity] | None = None
     _asked = False
-    operation = ""
     on_decided: Callable[[StoreUnavailable | None, Decision | None], Awaitable[None]] | None = None
 
     @property
@@ -55,7 +55,7 @@ class Undecided(Control):
         self._asked = True
         account, on_decided = self.account, self.on_decided
         await self._decide_around(identity)
-        identity = account.completed(identity, self.identity)
+        identity = completed(identity, self.identity.ip, account.policy)
         again = self.decision.unavailable
         decision, failure = await account.acquire(identity, self.operation, self.outer, again=again)
         of_address = self.spent(None, _all)

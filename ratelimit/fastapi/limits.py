@@ -60,18 +60,20 @@ def limit(
         "rate": rate,
         "quota": quota,
         "concurrency": concurrency,
-        "per": list(per) if isinstance(per, tuple) else per,
+        "per": per,
         "cost": cost,
         "counts": counts,
         "mode": mode,
         "from": enforce_from,
         "reserve": reserve,
         "hold": hold,
-        "refund_on": list(refund_on) if isinstance(refund_on, tuple) else refund_on,
-        "charge_on": list(charge_on) if isinstance(charge_on, tuple) else charge_on,
+        "refund_on": refund_on,
+        "charge_on": charge_on,
         "precision": precision,
         "timezone": timezone,
         "anchor_day": anchor_day,
         "lease": lease,
     }
-    return DeclaredLimit({field: value for field, value in fields.items() if value is not None}, where())
+    given = {field: value for field, value in fields.items() if value is not None}
+    table = {field: list(value) if isinstance(value, tuple) else value for field, value in given.items()}
+    return DeclaredLimit(table, where())

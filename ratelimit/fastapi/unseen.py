@@ -9,10 +9,8 @@ from ratelimit.endpoints.conflicts import checked
 from ratelimit.fastapi.control import Denied
 from ratelimit.ground.printable import in_a_line
 from ratelimit.model import Concurrency, Decision, Scope, StoreUnavailable
-from ratelimit.policy.shadow import in_shadow
 from ratelimit.routes.marks import Declares
 from ratelimit.routes.routed import DECLARED, Endpoint, Routed, WrongLimits
-from ratelimit.switch import mode
 
 TAKEN = "ratelimit.taken"  # in the scope: what the request took of other limits that the limiter could not see
 
@@ -25,7 +23,6 @@ class Unseen:
     def __init__(self, declared: Declares) -> None:
         self._declared = declared
         self._alone = Routed((), Endpoint(None, "dependency", (declared.limit,)))
-        self._in_shadow = Routed((), Endpoint(None, "dependency", (in_shadow(declared.limit),)))
         self._told = False
 
     async def check(self, scope: Scope) -> None:
@@ -49,8 +46,7 @@ class Unseen:
     async def _charge(self, control: Control, taken: list[Decision]) -> None:
         account = control.account
         account.late = True  # from the next request on a denial from inside is answered by the style
-        alone = self._in_shadow if mode() == "shadow" else self._alone
-        charges = account.policy.charges(control.identity, alone)
+        charges = account.policy.charges(control.identity, self._alone)
         if not charges:  # it is off
             return
         failure = None

@@ -23,13 +23,11 @@ from ratelimit.model import (
 )
 from ratelimit.policy.keys import by_value, escaped, getter_of, memorable
 from ratelimit.policy.overrides import Elsewhere, Matched, Override
-from ratelimit.policy.settings import IN_MEMORY, ONLY_HANDSHAKES, OnFailure, StoreSettings, Wait, WebSocketSettings
+from ratelimit.policy.settings import IN_MEMORY, ONLY_HANDSHAKES, StoreSettings, Wait, WebSocketSettings
 from ratelimit.policy.shadow import Shadows
 from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, counters_of, listed
 from ratelimit.policy.unknown import KnownOperations
 from ratelimit.routes.routed import Routed
-
-__all__ = ["Elsewhere", "OnFailure", "Override", "Policy", "StoreSettings"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

@@ -26,11 +26,10 @@ Checked = Callable[[str, tuple[Declares, ...]], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Lenient:
-    """What a process that denies nobody makes of endpoints: of the limits that they declare, and of a request whose
-    units are no number, which is told of and counts as one."""
+    """What a process that refuses nobody makes of a request whose units are no number: it is told of, and counts as
+    one."""
 
-    limit: Callable[[Limit], Limit]
-    refused: Callable[[Refused, Scope], None]
+    refused: Callable[[Refused, Scope], object]
 
     def units(self, of: Callable[[Scope], int], scope: Scope) -> int:
         try:
@@ -149,7 +148,6 @@ class AppRoutes:
         why = "decorator" if own is not None else node.why if mark is not None else "shape"
         units_of: Callable[[Scope], int] | None = None if mark is None else of_mark(mark.units, path_params, name)
         if (lenient := self._manner.lenient) is not None:
-            limits = tuple(map(lenient.limit, limits))
             units_of = partial(lenient.units, units_of) if units_of else None
         return Endpoint(mark, why, limits, name=name, units_of=units_of, wrong=self._manner.checked(name, node.limits))
 

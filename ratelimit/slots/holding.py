@@ -8,14 +8,12 @@ from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from types import FrameType
 
-from ratelimit.answers.headers import with_headers
+from ratelimit.answers.headers import has_body, with_headers
 from ratelimit.answers.response import Reported
 from ratelimit.ground.loops import Loop, Task, ended, hand_over, interrupted, others_first, running, stopped
 from ratelimit.model import ASGIApp, Decision, Headers, Lease, Message, Receive, Scope, Send
 from ratelimit.slots.leases import Leases
 from ratelimit.stores import LocalLimiter
-
-_OF_A_BODY = frozenset({b"content-length", b"transfer-encoding"})
 
 
 async def attended(
@@ -152,7 +150,7 @@ class Held:
     def _look(self) -> None:
         """It has run for half a lease: does somebody still wait?"""
         if self._body_read is None:
-            self._body_read = not any(line[0] in _OF_A_BODY and line[-1] != b"0" for line in self._scope["headers"])
+            self._body_read = not has_body(self._scope)
         busy = self._listening and not self._listening.done()
         if self._body_read and not (busy or self._asking or self._received or self._hung_up):
             self._loop = running()

@@ -80,8 +80,7 @@ class WithIetfHeaders:
 
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         answer = self.style.denied(decision, identity, log_id)
-        most = getattr(self.style, "max_retry_after", wire.MAX_RETRY_AFTER)
-        return answer._replace(headers=self._with_fields(answer.headers, decision, most))
+        return answer._replace(headers=self._with_fields(answer.headers, decision, wire.most_of(self)))
 
     def unavailable(self, log_id: str) -> Answer:
         return self.style.unavailable(log_id)

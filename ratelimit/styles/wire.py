@@ -62,6 +62,12 @@ def now_ms() -> int:
     return time_ns() // 1_000_000
 
 
+def most_of(style: object) -> int:
+    """The seconds that a style tells as a wait at most; of one that adds to another's headers, that one's."""
+    most: int = getattr(getattr(style, "style", style), "max_retry_after", MAX_RETRY_AFTER)
+    return most
+
+
 def check_options(max_retry_after: int, never: int) -> None:
     """The options that every style has."""
     if type(max_retry_after) is not int or not 1 <= max_retry_after <= LARGEST_MAX_RETRY_AFTER:

@@ -6,10 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 
+from ratelimit.answers.headers import has_body
 from ratelimit.ground.loops import Loop, Task, ended
 from ratelimit.model import Message, Receive, Scope
-
-_OF_A_BODY = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class Watch:
@@ -26,7 +25,7 @@ class Watch:
         self._listening: Task | None = None
 
     def begin(self, scope: Scope) -> None:
-        if not any(line[0] in _OF_A_BODY and line[-1] != b"0" for line in scope["headers"]):
+        if not has_body(scope):
             # in the request's own context: an outer middleware's `receive` may look into it
             self._listening = self._loop.create_task(self._listen(), context=copy_context())
 

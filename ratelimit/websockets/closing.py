@@ -27,6 +27,5 @@ def closing(decision: Decision, style: Style) -> Close:
         return Close(TRY_AGAIN_LATER, f"rate limits are unavailable, retry after {AGAIN_MS // 1_000} s")
     if denying.retry_after_ms is None:
         return Close(POLICY_VIOLATION, "rate limit exceeded, and this message can never pass")
-    own = getattr(style, "style", style)  # of one that adds to another's headers
-    most = getattr(own, "max_retry_after", wire.MAX_RETRY_AFTER)
-    return Close(POLICY_VIOLATION, f"rate limit exceeded, retry after {wire.wait(denying.retry_after_ms, most)} s")
+    wait = wire.wait(denying.retry_after_ms, wire.most_of(style))
+    return Close(POLICY_VIOLATION, f"rate limit exceeded, retry after {wait} s")

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from ratelimit.control.account import Account
 from ratelimit.ground.loops import pause
 from ratelimit.ground.memo import Recent
-from ratelimit.log.denials import Denials
-from ratelimit.log.outage import Outage
 from ratelimit.model import (
     Admitting,
     Charge,
@@ -32,7 +30,6 @@ from ratelimit.model import (
     Style,
 )
 from ratelimit.nesting import Level
-from ratelimit.policy import Policy
 from ratelimit.websockets.closing import AGAIN_MS, Close, closing
 
 Charges = tuple[Charge, ...]
@@ -58,25 +55,14 @@ class Asking(Protocol):
 class Messages:
     """Of one middleware: what a message is charged, and who decides on it."""
 
-    def __init__(
-        self,
-        policy: Policy,
-        store: Admitting,
-        level: Level,
-        without_store: Callable[[Sequence[Charge], StoreUnavailable], Decision],
-        outage: Outage,
-        denials: Denials,
-        style: Style,
-    ) -> None:
-        self.operation = policy.websocket.messages
-        self.on_excess = policy.websocket.on_excess
-        self.denials = denials
+    def __init__(self, account: Account, store: Admitting, level: Level, style: Style) -> None:
+        self.operation = account.policy.websocket.messages
+        self.on_excess = account.policy.websocket.on_excess
+        self.denials = account.denials
         self.style = style
-        self._policy = policy
+        self._account = account
         self._store = store
         self._level = level
-        self._without_store = without_store
-        self._outage = outage
         # The entry holds the charges, so that their id is not another's meanwhile.
         self._recent: Recent[int, tuple[Charges, Charges]] = Recent()
 
@@ -96,7 +82,7 @@ class Messages:
     def charges(self, identity: Identity, outer: tuple[Level, ...]) -> Charges:
         """What a message takes; outside of this policy there are `outer`. The same tuple again for the same: a store
         remembers callers by it."""
-        charges = self._policy.charges(identity, self.operation or "")
+        charges = self._account.policy.charges(identity, self.operation or "")
         known = self._recent.get(id(charges))
         if known is None:
             counted = tuple(charge for charge in charges if _counts_messages(charge.limit))
@@ -106,13 +92,7 @@ class Messages:
 
     async def decided(self, charges: Charges) -> tuple[Decision, StoreUnavailable | None]:
         """As on a request."""
-        try:
-            decision = await self._store.acquire(charges)
-        except StoreUnavailable as error:
-            return self._without_store(charges, error), error
-        if self._outage.began is not None:
-            self._outage.decided()
-        return decision, None
+        return await self._account.decided(self._store, charges)
 
 
 class Counted:

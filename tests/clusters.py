@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
-import pytest
 from redis import Redis
 
 from ratelimit.stores.routing.slotmap import SLOTS
@@ -81,10 +79,10 @@ def run_cluster(
         for node, client in zip(nodes[1:], clients[1:], strict=True):
             bus = client.config_get("cluster-port")["cluster-port"]
             clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", node.tls_port or node.port, bus)
-        until(lambda: all(len(_known(client)) == len(nodes) for client in clients))
+        servers.until(lambda: all(len(_known(client)) == len(nodes) for client in clients))
         for client in clients[3:]:
             client.execute_command("CLUSTER", "REPLICATE", node_id(clients[0]))
-        until(lambda: all(_is_up(client, replicas) for client in clients))
+        servers.until(lambda: all(_is_up(client, replicas) for client in clients))
         if password:
             for client in clients:
                 client.config_set("masterauth", password)
@@ -100,15 +98,6 @@ def _is_up(client: Redis, replicas: int) -> bool:
     ranges = client.execute_command("CLUSTER", "SLOTS")
     up = b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO")
     return up and len(ranges) == 3 and sum(len(nodes) for _, _, *nodes in ranges) == 3 + replicas
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for other processes; fails when it is not so within 20 s."""
-    for _ in range(2_000):
-        if true():
-            return
-        time.sleep(0.01)
-    pytest.fail("the cluster did not come to that within 20 s")
 
 
 class Move:

@@ -13,7 +13,6 @@ from redis.exceptions import RedisError, ResponseError
 
 from tests import servers
 from tests.certificates import Certificate
-from tests.clusters import until
 
 NAME = "mymaster"
 DOWN_AFTER = 0.5  # seconds without an answer after which a sentinel takes a server for down
@@ -85,10 +84,10 @@ class Sentinels:
         """By command; returns the new master when all sentinels name it. The old one has become a replica by then."""
         before = self.master
         with self.client(self.sentinels[0]) as client:
-            until(lambda: _accepted(client, "SENTINEL", "FAILOVER", NAME))
+            servers.until(lambda: _accepted(client, "SENTINEL", "FAILOVER", NAME))
         self.until_not(before)
         with self.client(before) as client:
-            until(lambda: client.execute_command("ROLE")[0] == b"slave")
+            servers.until(lambda: client.execute_command("ROLE")[0] == b"slave")
         return self.master
 
     def set(self, option: str, value: int) -> None:
@@ -100,7 +99,7 @@ class Sentinels:
     def until_not(self, before: servers.Server) -> None:
         """Wait until no sentinel names this server any more."""
         port = self.port(before)
-        until(lambda: port not in self.named())
+        servers.until(lambda: port not in self.named())
 
 
 def _accepted(client: Redis, *command: str) -> bool:
@@ -147,7 +146,7 @@ def run_sentinel(
             stack.enter_context(_run_one(name, settings, sentinel_password, certificate)) for _ in range(sentinels)
         ]
         made = Sentinels(tuple(started), tuple(watching), certificate, password, sentinel_password)
-        until(lambda: all(_knows_all(made, sentinel) for sentinel in watching))
+        servers.until(lambda: all(_knows_all(made, sentinel) for sentinel in watching))
         yield made
 
 

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import cycle
@@ -62,6 +62,15 @@ def missing(what: str) -> str:
     if os.environ.get("CI"):
         pytest.fail(f"in CI nothing may be skipped: {what}")
     pytest.skip(what)
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for other processes; fails when it is not so within 20 s."""
+    for _ in range(2_000):
+        if true():
+            return
+        time.sleep(0.01)
+    pytest.fail("that did not come about within 20 s")
 
 
 LOWEST, MANY = 20_000, 6_000  # ports of a process that runs tests: below those that connections get by themselves

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 import threading
@@ -88,6 +89,7 @@ def drive(main: Awaitable[None]) -> None:
     loop.set_exception_handler(lambda _, context: problems.append(context))
     try:
         loop.run_until_complete(main)
+        gc.collect(0)  # what is never retrieved is told of now
     finally:
         loop.close()
     assert problems == []

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,15 +93,6 @@ def site(valkey: servers.Server, tmp_path: Path) -> Iterator[Site]:
         yield Site(valkey, tmp_path, stack)
 
 
-def until(true: Callable[[], bool]) -> None:
-    """Wait for other processes; fails when it is not so within 20 s."""
-    for _ in range(1_000):
-        if true():
-            return
-        time.sleep(0.02)
-    pytest.fail("that did not come about within 20 s")
-
-
 @pytest.mark.proof
 def test_a_worker_that_is_killed(site: Site) -> None:
     """The slots of a worker live on for longer than a lease while its streams are open, and end within one lease of
@@ -109,12 +100,12 @@ def test_a_worker_that_is_killed(site: Site) -> None:
     doomed, other = site.worker(), site.worker()
     assert [site.open(doomed) for _ in range(4)] == [200, 200, 200, 429]
     given = max(site.expiries())
-    until(lambda: site.now_ms() > given + LEASE_MS)
+    servers.until(lambda: site.now_ms() > given + LEASE_MS)
     assert site.open(other) == 429
     doomed.end(SIGKILL)
     killed = site.now_ms()
     assert max(site.expiries()) <= killed + LEASE_MS
-    until(lambda: site.now_ms() > killed + LEASE_MS)
+    servers.until(lambda: site.now_ms() > killed + LEASE_MS)
     assert [site.open(other) for _ in range(4)] == [200, 200, 200, 429]
 
 
@@ -126,18 +117,18 @@ def test_a_worker_that_stood_still(site: Site) -> None:
     assert [site.open(blocked) for _ in range(2)] == [200, 200]
     given = max(site.expiries())
     httpx2.get(f"{blocked.url}/stall?seconds=2", timeout=30)
-    until(lambda: min(site.expiries()) > given + LEASE_MS)
+    servers.until(lambda: min(site.expiries()) > given + LEASE_MS)
     assert "exceeded" not in blocked.log.read_text()  # nobody took them
     assert [site.open(other) for _ in range(2)] == [200, 429]
 
     stall = threading.Thread(target=httpx2.get, args=[f"{blocked.url}/stall?seconds=5"], kwargs={"timeout": 30})
     stall.start()
-    until(lambda: sorted(site.expiries())[1] < site.now_ms())  # those of the one that stands still
+    servers.until(lambda: sorted(site.expiries())[1] < site.now_ms())  # those of the one that stands still
     assert [site.open(other) for _ in range(2)] == [200, 200]
     stall.join()
-    until(lambda: len(site.expiries()) == 5)
+    servers.until(lambda: len(site.expiries()) == 5)
     assert site.open(other) == 429
-    until(lambda: "exceeded by 2" in blocked.log.read_text())
+    servers.until(lambda: "exceeded by 2" in blocked.log.read_text())
     assert "the event loop stood still for" in blocked.log.read_text()
 
 

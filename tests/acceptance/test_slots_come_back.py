@@ -17,7 +17,6 @@ from ratelimit.slots.leases import Leases
 from ratelimit.stores.memory import MemoryStore
 from tests import servers
 from tests.acceptance import T, ask, limited, policy, run, scope_of
-from tests.clusters import until
 from tests.stores import concurrency, open_slots
 
 ONE = '{ name = "in flight", concurrency = 1 }'
@@ -197,7 +196,7 @@ def test_a_loop_that_ends_without_a_lifespan(name: str, request: pytest.FixtureR
         run(main())
         with server.client() as client:
             # What was written is read by the server when it is at it, perhaps after the next connection's command.
-            until(lambda client=client, prefix=prefix: not [*client.scan_iter(f"{prefix}:*")])
+            servers.until(lambda client=client, prefix=prefix: not [*client.scan_iter(f"{prefix}:*")])
 
 
 def test_a_shutdown_gives_back_what_is_held() -> None:

@@ -301,7 +301,7 @@ def check(attempt: Attempt, before: list[int], after: list[int]) -> None:
 def check_messages(attempt: Attempt, before: list[int], after: list[int]) -> None:
     """Each that the app was handed was charged, and no other but one that the store was asked for just then."""
     (charged,) = [now - then for now, then in zip(after, before, strict=True)]
-    (asked,) = [wait for wait in waits("websockets/messages.py") if "acquire" in wait.text]
+    (asked,) = [wait for wait in waits("websockets/messages.py") if wait.function == "Messages.decided"]
     handed = len(attempt.handed)
     maybe = any(map(asked.holds, attempt.cancellation.places))
     assert charged in ((handed, handed + 1) if maybe else (handed,))
@@ -321,7 +321,7 @@ async def moved(cluster: clusters.Cluster, source: int, target: int) -> None:
 
 def whole(move: clusters.Move) -> None:
     move.begin()
-    clusters.until(lambda: not move.keys())
+    servers.until(lambda: not move.keys())
     move.end()
 
 
@@ -335,7 +335,7 @@ async def walk_while_it_moves(scenario: Scenario, site: Site, when: When) -> set
         move.begin()
         move.keys(1)
         reached = await walk(scenario, site, when)
-        clusters.until(lambda: not move.keys())
+        servers.until(lambda: not move.keys())
         move.end()
     assert await without_slots(site.limiter) == before
     await moved(cluster, 1, 0)
@@ -361,7 +361,7 @@ def cancelled(started: dict[str, Server]) -> Cancelled:
             before = connections(site)
             reached = await (walk_while_it_moves if scenario.moving else walk)(scenario, site, when)
             await nothing_left(site)
-            clusters.until(lambda: connections(site) <= before)
+            servers.until(lambda: connections(site) <= before)
             return reached
 
         return asyncio.run(main())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 from redis import Redis
 
-from tests import clusters
+from tests import clusters, servers
 from tests.faults.field import Field, Pair
 from tests.faults.proxy import Proxy, reserved_port
 from tests.faults.server import PASSWORD, USER, Server
@@ -154,7 +154,7 @@ def failover(field: Field, _: Pair) -> Iterator[None]:
     master.process.kill()
     master.process.wait()
     with replica.client() as client:
-        clusters.until(lambda: client.role()[0] == b"master" and b"cluster_state:ok" in info(client))
+        servers.until(lambda: client.role()[0] == b"master" and b"cluster_state:ok" in info(client))
     yield
 
 

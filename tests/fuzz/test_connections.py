@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,8 +15,8 @@ from ratelimit import Charge, Decision, RateLimitMiddleware
 from ratelimit.model import Message, Receive, Scope, Send
 from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import policy
+from tests.acceptance.test_hang_ups import drive
 from tests.fuzz import fuzzed
-from tests.slots.test_leases import Clocked
 from tests.stores import open_slots
 from tests.websockets import ACCEPT, scope_of_a_handshake
 
@@ -155,12 +154,4 @@ def test_every_order(
         at = [when for when, _ in app.got]
         assert all(later - earlier >= WINDOW for earlier, later in zip(at, at[limit:], strict=False))
 
-    loop = Clocked()
-    problems: list[object] = []
-    loop.set_exception_handler(lambda _, context: problems.append(context))
-    try:
-        loop.run_until_complete(main())
-        gc.collect(0)
-    finally:
-        loop.close()
-    assert problems == []
+    drive(main())

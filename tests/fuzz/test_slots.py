@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,8 +15,8 @@ from ratelimit import RateLimitMiddleware
 from ratelimit.model import Message, Receive, Scope, Send
 from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import driven, policy, scope_of
+from tests.acceptance.test_hang_ups import drive
 from tests.fuzz import fuzzed
-from tests.slots.test_leases import Clocked
 from tests.stores import open_slots
 
 LEASE = 20
@@ -167,15 +166,7 @@ def test_every_order(
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    loop = Clocked()
-    problems: list[object] = []
-    loop.set_exception_handler(lambda _, context: problems.append(context))
-    try:
-        loop.run_until_complete(main())
-        gc.collect(0)
-    finally:
-        loop.close()
-    assert problems == []
+    drive(main())
     bodies = [message["body"] for message in app.received if message["type"] == "http.request"]
     assert bodies == [str(number).encode() for number in range(1, len(bodies) + 1)]
     if hangs_up is not None and (not parts or caller.taken == len(parts)):

@@ -26,7 +26,7 @@ from ratelimit.stores.memory import MemoryStore
 from tests import servers
 from tests.acceptance import served
 from tests.acceptance.serving import served_by
-from tests.acceptance.test_processes_that_end import LEASE_MS, Site, until
+from tests.acceptance.test_processes_that_end import LEASE_MS, Site
 from tests.acceptance.test_trio import served as served_on_trio
 from tests.stores import open_slots
 
@@ -316,12 +316,12 @@ def test_a_worker_that_is_killed(valkey: servers.Server, tmp_path: Path) -> None
             async with AsyncExitStack() as clients:
                 assert await statuses(clients, doomed.url, 4) == [101, 101, 101, 429]
                 given = max(site.expiries())
-                await asyncio.to_thread(until, lambda: site.now_ms() > given + LEASE_MS)
+                await asyncio.to_thread(servers.until, lambda: site.now_ms() > given + LEASE_MS)
                 assert await statuses(clients, other.url, 1) == [429]
                 doomed.end(SIGKILL)
                 killed = site.now_ms()
                 assert max(site.expiries()) <= killed + LEASE_MS
-                await asyncio.to_thread(until, lambda: site.now_ms() > killed + LEASE_MS)
+                await asyncio.to_thread(servers.until, lambda: site.now_ms() > killed + LEASE_MS)
                 assert await statuses(clients, other.url, 4) == [101, 101, 101, 429]
 
         run(test)

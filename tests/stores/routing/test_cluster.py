@@ -205,7 +205,7 @@ def test_a_slot_moves_under_load(
     def move(source: int, target: int) -> None:
         with clusters.Move(cluster, slot(user), source, target) as moving:
             moving.begin()
-            clusters.until(lambda: not moving.keys())
+            servers.until(lambda: not moving.keys())
             moving.end()
 
     async def test() -> None:

@@ -263,9 +263,9 @@ def test_connections_that_are_left(watched: sentinels.Sentinels) -> None:
         store = RedisStore(f"{watched.url}?client_name=counted", timeout=10)
         decision = await store.acquire(WARM)
         assert isinstance(decision, Decision)
-        clusters.until(lambda: not any(names(one) for one in (*watched.sentinels, *watched.replicas)))
-        clusters.until(lambda: names(watched.master) == ["counted"])
+        servers.until(lambda: not any(names(one) for one in (*watched.sentinels, *watched.replicas)))
+        servers.until(lambda: names(watched.master) == ["counted"])
         await store.close()
-        clusters.until(lambda: not names(watched.master))
+        servers.until(lambda: not names(watched.master))
 
     run(store, test())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.repeats import Once
-from ratelimit.model import State
+from ratelimit.model import Readings, State
 
 logger = logging.getLogger("ratelimit")
 
@@ -18,7 +18,7 @@ _never = Once(SAID)  # limits that can never admit an operation
 
 def can_never_pass(state: State, operation: str) -> None:
     """A request that costs more than the max of a limit, or will before there is room for it."""
-    named = operation.partition("×")[0]  # noqa: RUF001 - whatever the units that a client asks for
+    named = "·".join(operation.operations) if isinstance(operation, Readings) else operation  # whatever its units
     if not _never.first(f"{state.limit.name} {in_a_line(named)}"):
         return
     if state.charge.cost <= state.max:

@@ -1,6 +1,6 @@
 """A policy file, table by table and field by field. The JSON Schema is generated from the same definitions.
 
-What one value alone shows to be wrong is refused here; what takes two of them to see is in `check.py`.
+What one value alone shows to be wrong is refused here; what takes two of them to see is in config/checks/.
 """
 
 from __future__ import annotations

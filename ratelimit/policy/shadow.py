@@ -21,14 +21,7 @@ class Shadows:
     def _of(self, limit: Limit) -> Limit:
         known = self._made.get(id(limit))
         if known is None:
-            known = self._made[id(limit)] = limit, in_shadow(limit)
+            shadow = copy(limit)  # not made anew: it was checked as its file has it
+            object.__setattr__(shadow, "mode", "shadow")
+            known = self._made[id(limit)] = limit, shadow
         return known[1]
-
-
-def in_shadow(limit: Limit) -> Limit:
-    """One that is off stays off."""
-    if limit.mode == "off":
-        return limit
-    made = copy(limit)  # not made anew: it was checked as its file has it
-    object.__setattr__(made, "mode", "shadow")
-    return made

@@ -96,7 +96,7 @@ endef
 
 # Examples and tests are found from here, but after the installed package: four folders above site-packages.
 $(VENV)/ready: pyproject.toml
-	$(call virtualenv,$(VENV),".[redis]" --group test --group lint)
+	$(call virtualenv,$(VENV),".[redis,cli,prometheus,otel]" --group test --group lint)
 	cd $(VENV)/lib/python3*/site-packages && echo ../../../.. > repository.pth
 	touch $@
 

@@ -25,7 +25,7 @@ LAYERS = (
     {"stores/fallback"},
     {"stores"},
     {"slots", "config/grammar"},
-    {"config/checks", "who", "nesting", "waiting"},
+    {"config/checks", "who", "nesting", "waiting", "recording"},
     {"config", "control"},
     {"opening", "endpoints", "websockets"},
     {"switch", "lifespan"},

@@ -35,13 +35,14 @@ class Writer:
 
     def _clear(self) -> None:
         self._lock = threading.Lock()  # of the file
+        self._starting = threading.Lock()  # apart from it: a disk may hang
         self._ended = threading.Event()
         self._thread = None
 
     def begin(self) -> None:
         """There will be something to put."""
         if self._thread is None:
-            with self._lock:
+            with self._starting:
                 if self._thread is None:
                     self._ended = threading.Event()
                     of = ref(self)
@@ -81,7 +82,7 @@ class Writer:
 
     def close(self) -> None:
         """Write what waits. A disk that hangs is waited for no longer than PATIENCE."""
-        with self._lock:
+        with self._starting:
             thread, self._thread = self._thread, None
         self._ended.set()
         if thread is not None:

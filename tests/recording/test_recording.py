@@ -18,8 +18,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
-from ratelimit import Identity, Policy, RateLimitMiddleware, StoreUnavailable, deferred, hash_api_key, operation
-from ratelimit.fastapi import decide
+from ratelimit import Identity, Policy, RateLimitMiddleware, StoreUnavailable, hash_api_key, operation
+from ratelimit.fastapi import decide, deferred
 from ratelimit.model import ASGIApp, Message, Receive, Scope, Send
 from ratelimit.recording import recording
 from ratelimit.recording.recording import recording_of, share_of
@@ -281,7 +281,7 @@ def test_a_test_is_no_traffic(tmp_path: Path) -> None:
 def test_a_path_as_it_came(tmp_path: Path) -> None:
     """Where the server gives none as it came it is encoded; an endless one is cut, so that each line can be read."""
     app = limiter(plain, recorded(tmp_path, limits='{ name = "requests", rate = "9/minute" }'))
-    scope = scope_of("/ä\ud800b/<img onerror=x>")
+    scope = {**scope_of(), "path": "/ä\ud800b/<img onerror=x>"}
     del scope["raw_path"]
     run(ask(app, scope=scope))
     run(ask(app, scope={**scope_of(), "raw_path": b"/\xff" * 60_000}))
@@ -328,7 +328,9 @@ def run_status(app: ASGIApp) -> int:
 
 def test_lines_are_ascii(tmp_path: Path) -> None:
     """Whatever a caller is named, a line is ASCII without a control character: no terminal and no parser is misled."""
-    app = limiter(plain, recorded(tmp_path), identify=lambda _: Identity(organization="\u2028<\x00\ud800>", tier="basic"))
+    app = limiter(
+        plain, recorded(tmp_path), identify=lambda _: Identity(organization="\u2028<\x00\ud800>", tier="basic")
+    )
     run(ask(app))
     raw = (closed(app, tmp_path), (tmp_path / "log").read_bytes())[1]
     assert raw.isascii()

@@ -110,7 +110,7 @@ def test_a_disk_that_fills_within_a_line(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
     """It is an error, and no halt."""
     os.mkfifo(tmp_path / "log")
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="No such device"):
         LogFile(str(tmp_path / "log"), 1_000, keep=2).append(b"one\n")
 
 

@@ -1,0 +1,86 @@
+"""What passes between the parts of a simulation: a line of a log as an Event, who it is of, and what came of all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ratelimit.model import Decision
+from ratelimit.stores.replay import Row
+
+# A request as a line of a log tells it: instant of arrival in ms, number of the file, number of the line from 1, how
+# long it took in ms (0 where that is not known), `b"GET /v2/x"` without a query, status (0 where it is not known), who asks (as
+# the log has it: bytes of an address, or a tuple as in `WHO`), and what a recorded log says besides, None or a `Said`.
+# A plain tuple, as there are millions: they are in order by their first three.
+Event = tuple[int, int, int, int, bytes, int, Any, Any]
+AT, FILE, LINE, TOOK, CALL, STATUS, WHO, SAID = range(8)
+Said = tuple[str | None, int]  # the operation (None is exempt), and the units
+
+
+class Caller:
+    """Who is counted together: the root of identities. `name` is as the log of the middleware has it,
+    `organization=acme`, escaped and without API keys. `tier` is the one of its first request. `notes` is for the
+    observer."""
+
+    __slots__ = ("counters", "denied", "name", "notes", "tier")
+
+    def __init__(self, name: str, tier: str) -> None:
+        self.name = name
+        self.tier = tier
+        self.counters: dict[str, Any] = {}  # by the part of the key behind the root
+        self.denied = False  # at least once, by an enforced limit
+        self.notes: Any = None
+
+
+class Observer(Protocol):
+    """Who watches a simulation. One is made in each process, of `observer_of(policy)`."""
+
+    def saw(self, event: Event, caller: Caller, row: Row, decision: Decision | None) -> None:
+        """A request that is not exempt, in order of arrival. None: it was allowed, and nothing is exceeded."""
+
+    def result(self) -> Any:
+        """What it found; can be pickled. Asked once, at the end."""
+
+
+class PairObserver(Protocol):
+    """Who compares two policies over one log. The callers are those of each policy."""
+
+    def saw(self, event: Event, caller: Caller, denied: bool, other: Caller, other_denied: bool) -> None:  # noqa: FBT001
+        """A request that is exempt under neither."""
+
+    def result(self) -> Any:
+        """What it found; can be pickled."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What was read, and what was decided in all."""
+
+    files: list[str] = field(default_factory=list)
+    formats: list[str] = field(default_factory=list)  # of each file, `nginx`
+    guessed: bool = False  # the formats
+    bytes: int = 0
+    lines: int = 0
+    understood: int = 0
+    unreadable: Counter[str] = field(default_factory=Counter)  # lines, by the reason
+    samples: list[tuple[str, int, str, str]] = field(default_factory=list)  # file, line, reason, its start, escaped
+    late: int = 0  # out of order by more than the window: decided at the instant of the request before
+    exempt: int = 0
+    requests: int = 0  # that were decided
+    denied: int = 0
+    callers: int = 0
+    beyond: int = 0  # requests of callers above the bound, which were not decided
+    first_ms: int | None = None
+    last_ms: int | None = None
+    unknown: list[str] = field(default_factory=list)  # a sentence each
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Replayed:
+    """The summary, and of each process what its observers found, in the order of the policies."""
+
+    summary: Summary
+    results: list[Any] = field(default_factory=list)
+    pairs: list[Any] = field(default_factory=list)

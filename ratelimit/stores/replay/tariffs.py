@@ -1,0 +1,42 @@
+"""What is the same for many callers: the terms of a limit, and what an operation takes from each."""
+
+from __future__ import annotations
+
+from ratelimit.model import Charge, Limit
+from ratelimit.stores.counting.terms import Terms, terms_at
+
+
+class Tariff:
+    """A limit for all who have the same max of it, as it is in force: `max`, `shadow`, and `first` and `second` as the
+    Terms have them. `turn` has it follow a clock that never goes back."""
+
+    __slots__ = ("_charge", "first", "limit", "max", "second", "shadow", "terms")
+
+    def __init__(self, charge: Charge, now_ms: int) -> None:
+        self._charge = charge
+        self.limit: Limit = charge.limit
+        self.turn(now_ms)
+
+    def turn(self, now_ms: int) -> None:
+        self.terms: Terms = terms_at(self._charge, now_ms)
+        self.max = self.terms.max
+        self.shadow = self.terms.shadow
+        self.first, self.second = self.terms.first, self.terms.second
+
+
+class Plan:
+    """What requests of one operation take from each of their counters, in the order of the limits. The same object for
+    all callers who have the same limits."""
+
+    __slots__ = ("costs", "later", "limits", "names", "operation", "slots", "tier")
+
+    def __init__(
+        self, operation: str, tier: str, charges: tuple[Charge, ...], slots: tuple[int, ...], later: tuple[int, ...]
+    ) -> None:
+        self.operation = operation
+        self.tier = tier
+        self.costs = tuple([charge.cost for charge in charges])
+        self.limits = tuple([charge.limit for charge in charges])
+        self.names = tuple([limit.name for limit in self.limits])
+        self.slots = slots  # which of them hold a slot until the request is over
+        self.later = later  # which of them may give units back then, by its status

@@ -46,7 +46,7 @@ class Observer(Protocol):
 class PairObserver(Protocol):
     """Who compares two policies over one log. The callers are those of each policy."""
 
-    def saw(self, event: Event, caller: Caller, denied: bool, other: Caller, other_denied: bool) -> None:  # noqa: FBT001
+    def saw(self, event: Event, caller: Caller, denied: bool, other: Caller, other_denied: bool) -> None:
         """A request that is exempt under neither."""
 
     def result(self) -> Any:

@@ -15,6 +15,7 @@ from ratelimit.checks.values import BUILT_IN, EXEMPT, of_pattern
 from ratelimit.config.grammar.settings import STYLES, IdentityTable, StoreTable, WebSocketTable
 from ratelimit.config.grammar.tables import KeyTable, LimitTable, OverrideTable, PolicyFile, TierTable, WaitTable
 from ratelimit.config.grammar.values import SHA256, Table
+from ratelimit.ground.printable import printable
 from ratelimit.ground.words import did_you_mean, listed, not_known, one_of, shown, too_large, too_small
 
 Path = tuple[str | int, ...]
@@ -50,12 +51,8 @@ class Problem:
     odd: bool = False
 
     def __str__(self) -> str:
-        text = f"{place(self.path)}: {self.message}" if self.path else self.message
-        return text if text.isprintable() else "".join(map(_printable, text))  # it goes to a terminal and to the log
-
-
-def _printable(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode()
+        # it goes to a terminal and to the log
+        return printable(f"{place(self.path)}: {self.message}" if self.path else self.message)
 
 
 class PolicyError(ValueError):

@@ -44,11 +44,12 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, or if it is only odd, what is there that can hardly be meant: that is no error, it is logged."""
+    """What is wrong, or if it is only odd, what is there that can hardly be meant: that is no error, it is logged. Then
+    `odd` is a word for it, such as "rule-never-matches"; of an error it is empty."""
 
     path: Path = field(repr=False)  # may have an API key in it, that stands in the wrong place
     message: str
-    odd: bool = False
+    odd: str = ""
 
     def __str__(self) -> str:
         # it goes to a terminal and to the log

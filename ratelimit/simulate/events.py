@@ -9,13 +9,13 @@ from typing import Any, Protocol
 from ratelimit.model import Decision
 from ratelimit.stores.replay import Row
 
-# A request as a line of a log tells it: instant of arrival in ms, number of the file, number of the line from 1, how
-# long it took in ms (0 where that is not known), `b"GET /v2/x"` without a query, status (0 where it is not known), who asks (as
-# the log has it: bytes of an address, or a tuple as in `WHO`), and what a recorded log says besides, None or a `Said`.
-# A plain tuple, as there are millions: they are in order by their first three.
+# A request as a line of a log tells it. A plain tuple, as there are millions, in order by their first three: the instant
+# of its arrival in ms, the number of the file, the line in it from 1; how long it took in ms (0: not known), `b"GET /v2/x"`
+# without a query, its status (0: not known), who asks as the log has it (see callers.py), and what else a log of our
+# own says: None, or a Said.
 Event = tuple[int, int, int, int, bytes, int, Any, Any]
 AT, FILE, LINE, TOOK, CALL, STATUS, WHO, SAID = range(8)
-Said = tuple[str | None, int]  # the operation (None is exempt), and the units
+Said = tuple[str | None, int]  # the operation, None is exempt; the units
 
 
 class Caller:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ratelimit.model import Charge, Limit
 from ratelimit.stores.counting.terms import Terms, terms_at
 
@@ -28,10 +30,16 @@ class Plan:
     """What requests of one operation take from each of their counters, in the order of the limits. The same object for
     all callers who have the same limits."""
 
-    __slots__ = ("costs", "later", "limits", "names", "operation", "slots", "tier")
+    __slots__ = ("back", "costs", "late", "limits", "names", "operation", "slots", "tier")
 
     def __init__(
-        self, operation: str, tier: str, charges: tuple[Charge, ...], slots: tuple[int, ...], later: tuple[int, ...]
+        self,
+        operation: str,
+        tier: str,
+        charges: Sequence[Charge],
+        *,
+        slots: tuple[int, ...] = (),
+        back: tuple[int, ...] = (),
     ) -> None:
         self.operation = operation
         self.tier = tier
@@ -39,4 +47,5 @@ class Plan:
         self.limits = tuple([charge.limit for charge in charges])
         self.names = tuple([limit.name for limit in self.limits])
         self.slots = slots  # which of them hold a slot until the request is over
-        self.later = later  # which of them may give units back then, by its status
+        self.back = back  # which of them may get units back then, by its status
+        self.late = bool(slots or back)

@@ -1,0 +1,113 @@
+"""Who is calling, by what a line of a log says: fields that are mapped, the user and the address that the format has.
+
+`who` of an Event is the bytes of an address where a line says no more. Otherwise it is a tuple: address, user, then a
+value for each mapped field in the order of `Callers.fields`; or, of a log of our own, pairs of names and values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from re import compile as regex
+from typing import Any
+
+from ratelimit.checks.caller import Identity
+from ratelimit.identity import IdentifyByApiKey, hash_api_key
+from ratelimit.model import ANONYMOUS, IDENTITY_KINDS
+from ratelimit.policy import Policy
+
+Value = str | int
+_SHA256 = regex(r"[0-9a-fA-F]{64}").fullmatch
+_NOBODY = frozenset({"", "-"})  # how logs write that there is none
+
+
+class Identities:
+    """Called with `who`, the Identity that the policy knows: of a key that it has the key's own, with its tier.
+
+    `fields` are what the values behind address and user stand for, `constants` what all lines have. Who names no tier
+    is of the tier that the policy gives to the same organization, user or application in `[[keys]]`, else of its
+    default tier, else anonymous; `untiered` has how many of the last there were.
+    """
+
+    def __init__(
+        self, policy: Policy, fields: tuple[str, ...] = (), constants: Mapping[str, Value] | None = None
+    ) -> None:
+        self.untiered = 0
+        self._policy = policy
+        self._fields = fields
+        self._constants = dict(constants or {})
+        identify = policy.identify
+        keys = identify.keys if isinstance(identify, IdentifyByApiKey) else {}
+        self._by_key = {digest.lower(): identity for digest, identity in keys.items()}
+        self._reads_basic = bool(keys) and "basic" in getattr(identify, "sources", ())
+        self._named: dict[tuple[str, str], list[Identity]] = {}
+        for identity in keys.values():
+            for kind in ("organization", "user", "application"):
+                if (name := getattr(identity, kind)) is not None:
+                    self._named.setdefault((kind, name), []).append(identity)
+
+    def __call__(self, who: Any) -> Identity:
+        said = self._said(who)
+        ip = self._address(said.pop("ip", None))
+        api_key, user = said.pop("api_key", None), said.pop(":user", None)
+        if user is not None and "user" not in said:
+            if self._reads_basic:  # the user name of Basic is an API key to this policy
+                api_key = user if api_key is None else api_key
+            else:
+                said["user"] = user
+        known = None if api_key is None else self._by_key.get(_hashed(str(api_key)))
+        if known is not None:
+            return known._replace(ip=ip, api_key=_hashed(str(api_key)))
+        names = {kind: said.pop(kind, None) for kind in ("organization", "user", "application", "tier")}
+        if not any(names.values()):
+            return Identity(ip=ip, tier=ANONYMOUS, **({"attributes": said} if said else {}))
+        tier = names.pop("tier")
+        same = self._known_as(names)
+        attributes = {**same.attributes, **said} if same else said
+        return Identity(**names, ip=ip, tier=tier or self._tier(same), attributes=attributes)
+
+    def _said(self, who: Any) -> dict[str, Any]:
+        """By field; what is empty or `-` is not there."""
+        if type(who) is bytes:
+            pairs: Any = (("ip", who),)
+        elif type(who[0]) is tuple:
+            pairs = who
+        else:
+            pairs = zip(("ip", ":user", *self._fields), who, strict=True)
+        said: dict[str, Any] = {**self._constants}
+        for name, value in pairs:
+            text = value.decode("utf-8", "backslashreplace") if type(value) is bytes else value
+            if text is not None and text not in _NOBODY:
+                said[name] = text if name in IDENTITY_KINDS or name == ":user" else _attribute(text)
+        return said
+
+    def _address(self, said: Any) -> str:
+        """As the middleware counts it whose peer that is."""
+        return self._policy.address({"type": "http", "client": (str(said), 0) if said else None, "headers": ()})
+
+    def _known_as(self, names: Mapping[str, Any]) -> Identity | None:
+        """A key of the policy with these names, where all that have them are of one tier."""
+        found = None
+        for kind, name in names.items():
+            if name is not None:
+                known = self._named.get((kind, name), [])
+                found = known if found is None else [one for one in found if one in known]
+        if not found or len({(one.tier, tuple(one.attributes.items())) for one in found}) > 1:
+            return None
+        return found[0]
+
+    def _tier(self, same: Identity | None) -> str:
+        if same is not None and same.tier:
+            return same.tier
+        if self._policy.default_tier:
+            return self._policy.default_tier
+        self.untiered += 1
+        return ANONYMOUS
+
+
+def _hashed(api_key: str) -> str:
+    return api_key.lower() if _SHA256(api_key) else hash_api_key(api_key)
+
+
+def _attribute(text: Value) -> Value:
+    """A number where it is one, as formulas need it."""
+    return int(text) if type(text) is str and text.isdecimal() and text.isascii() and len(text) < 19 else text

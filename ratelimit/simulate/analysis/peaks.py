@@ -194,7 +194,7 @@ def thresholds_of(maximum: int) -> Sequence[int]:
 
 
 def share_of(peak: int, maximum: int) -> float:
-    """The part of a max, rounded up to four digits: it is above one of four digits if and only if the part itself is."""
+    """The part of a max, rounded up to four digits: above a number of four digits if and only if the part itself is."""
     if not peak:
         return 0.0
     if not maximum:

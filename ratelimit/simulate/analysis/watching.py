@@ -16,7 +16,7 @@ from ratelimit.simulate.analysis.found import HOURS, Found, Hit, OfLimit, Place,
 from ratelimit.simulate.analysis.hits import MOST_DETAILED, Denials
 from ratelimit.simulate.analysis.patterns import NOT_LOOKED_AT
 from ratelimit.simulate.analysis.peaks import Peak, SlotPeak, UnitPeak
-from ratelimit.simulate.events import AT, CALL, STATUS, TOOK, Caller, Event
+from ratelimit.simulate.events import Caller, Event
 from ratelimit.stores.replay import Counter, InFlight, Row
 
 MOST_FORKED = 20_000  # counters at a time of which requests are counted at each of the points
@@ -40,6 +40,15 @@ class Seen:
         self.denials: Denials | None = None
         self.slow = False  # something of it was denied once, be it in shadow: its counters have not counted all
 
+    def begin(self, now_ms: int, end_ms: int) -> None:
+        """A request, of which it is known when it is over."""
+        ends = self.ends
+        while ends and ends[0] <= now_ms:
+            heappop(ends)
+        heappush(ends, end_ms)
+        if len(ends) > self.in_flight:
+            self.in_flight = len(ends)
+
 
 class Watching:
     """`ratelimit.simulate.events.Observer`; its result is a Found."""
@@ -60,7 +69,7 @@ class Watching:
         if seen is None:
             seen = caller.notes = Seen(caller.tier)
             self._callers.append(caller)
-        at, took = event[AT], event[TOOK]
+        at, took = event[0], event[3]
         seen.requests += 1
         hour = (at // 3_600_000 + 72) % HOURS
         try:
@@ -69,12 +78,7 @@ class Watching:
             seen.week = array("I", seen.week)
             seen.week[hour] += 1
         if took:
-            ends = seen.ends
-            while ends and ends[0] <= at:
-                heappop(ends)
-            heappush(ends, at + took)
-            if len(ends) > seen.in_flight:
-                seen.in_flight = len(ends)
+            seen.begin(at, at + took)
         if decision is not None or seen.slow:
             self._slowly(event, seen, row, decision)
             return
@@ -93,6 +97,7 @@ class Watching:
     def _slowly(self, event: Event, seen: Seen, row: Row, decision: Decision | None) -> None:
         """Of a caller of whom something was denied."""
         seen.slow = True
+        at, _, _, _, call, *_ = event
         denies = decision is not None and not decision.allowed
         exceeded = {state.limit.name for state in decision.states if state.exceeded} if decision is not None else ()
         for counter in row.counters:
@@ -107,10 +112,10 @@ class Watching:
             if denials is None:
                 detailed = self._detailed < MOST_DETAILED
                 self._detailed += detailed
-                denials = seen.denials = Denials(event[AT], detailed=detailed)
-            denials.deny(event[AT], event[CALL], state)
+                denials = seen.denials = Denials(at, detailed=detailed)
+            denials.deny(at, call, state)
         elif seen.denials is not None:
-            seen.denials.admit(event[AT], row.plan.names)
+            seen.denials.admit(at, row.plan.names)
 
     def _see(self, event: Event, seen: Seen, row: Row, counter: Counter, *, charged: bool, called: int = 1) -> None:
         """Any request, of one counter. `charged`: the counter has counted it."""
@@ -119,15 +124,16 @@ class Watching:
             peak = counter.notes = self._new(counter, seen)
         elif counter.tariff.max != peak.max:
             peak.turn()
+        at, _, _, took, _, status, *_ = event
         peak.calls += called
         cost = row.plan.costs[row.counters.index(counter)]
-        if not cost or _goes_back(counter.tariff.limit, event[STATUS]):
+        if not cost or _goes_back(counter.tariff.limit, status):
             if counter.used > peak.top and charged:
                 peak.top = counter.used
         elif isinstance(peak, SlotPeak):
-            peak.see(event[AT], event[TOOK], self._may_fork)
+            peak.see(at, took, self._may_fork)
         elif isinstance(peak, UnitPeak) and not isinstance(counter, InFlight):
-            peak.see(counter, cost, event[AT], self._may_fork, charged=charged)
+            peak.see(counter, cost, at, self._may_fork, charged=charged)
 
     def _new(self, counter: Counter, seen: Seen) -> Peak:
         limit = counter.tariff.limit

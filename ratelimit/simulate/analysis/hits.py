@@ -9,7 +9,7 @@ from ratelimit.simulate.analysis.found import HOURS, hour_of
 from ratelimit.simulate.analysis.patterns import Shape
 
 HOUR, MINUTE, SECOND = 3_600_000, 60_000, 1_000
-MOST_DETAILED = 20_000  # of whom the hours and the seconds of denials are kept; 1 kB each
+MOST_DETAILED = 10_000  # of whom the hours and the seconds of denials are kept; 2 kB each
 
 
 class Stretch:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 
 from ratelimit.control.outcomes import conditional, counts
 from ratelimit.model import Decision, Limit
 from ratelimit.policy import Policy
-from ratelimit.simulate.analysis.found import HOURS, Found, Hit, OfLimit, Place, most_denied
+from ratelimit.simulate.analysis.found import HOURS, Found, Hit, OfLimit, Place, hour_of, most_denied
 from ratelimit.simulate.analysis.hits import MOST_DETAILED, Denials
 from ratelimit.simulate.analysis.patterns import NOT_LOOKED_AT
 from ratelimit.simulate.analysis.peaks import Peak, SlotPeak, UnitPeak
@@ -40,15 +40,6 @@ class Seen:
         self.denials: Denials | None = None
         self.slow = False  # something of it was denied once, be it in shadow: its counters have not counted all
 
-    def begin(self, now_ms: int, end_ms: int) -> None:
-        """A request, of which it is known when it is over."""
-        ends = self.ends
-        while ends and ends[0] <= now_ms:
-            heappop(ends)
-        heappush(ends, end_ms)
-        if len(ends) > self.in_flight:
-            self.in_flight = len(ends)
-
 
 class Watching:
     """`ratelimit.simulate.events.Observer`; its result is a Found."""
@@ -64,21 +55,28 @@ class Watching:
         self._swept_at = SWEPT
         self._detailed = 0
 
-    def saw(self, event: Event, caller: Caller, row: Row, decision: Decision | None) -> None:
+    def saw(self, event: Event, caller: Caller, row: Row, decision: Decision | None) -> None:  # noqa: C901 - in one step
         seen: Seen | None = caller.notes
         if seen is None:
             seen = caller.notes = Seen(caller.tier)
             self._callers.append(caller)
         at, took = event[0], event[3]
         seen.requests += 1
-        hour = (at // 3_600_000 + 72) % HOURS
         try:
-            seen.week[hour] += 1
+            seen.week[(at // 3_600_000 + 72) % 168] += 1
         except ValueError:
-            seen.week = array("I", seen.week)
-            seen.week[hour] += 1
+            seen.week = array("I", [*seen.week])
+            seen.week[hour_of(at)] += 1
         if took:
-            seen.begin(at, at + took)
+            ends = seen.ends
+            if ends and ends[0] <= at:
+                heapreplace(ends, at + took)
+                while ends[0] <= at:
+                    heappop(ends)
+            else:
+                heappush(ends, at + took)
+                if len(ends) > seen.in_flight:
+                    seen.in_flight = len(ends)
         if decision is not None or seen.slow:
             self._slowly(event, seen, row, decision)
             return

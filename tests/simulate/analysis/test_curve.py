@@ -6,17 +6,15 @@ import asyncio
 import random
 from collections.abc import Sequence
 from heapq import heappop, heappush
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratelimit import Policy
-from ratelimit.model import FOREVER, Charge, Concurrency, Lease
-from ratelimit.simulate.analysis import watching
+from ratelimit.model import FOREVER, Charge, Lease
 from ratelimit.simulate.analysis.found import POINTS
-from ratelimit.simulate.analysis.peaks import share_of, thresholds_of
+from ratelimit.simulate.analysis.peaks import thresholds_of
 from ratelimit.stores.memory import MemoryStore
 from tests.simulate.analysis import HOUR, MINUTE, Asked, T, policy, watched, who
 

@@ -8,6 +8,7 @@ to a field of the caller.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
@@ -46,6 +47,7 @@ class Reader(Protocol):
     """Reads lines of one format."""
 
     timed: bool  # it has durations
+    facts: Counter[str]  # what else there is to know, by name
 
     def read(self, lines: Sequence[bytes], file: int, number: int, unread: Unread) -> tuple[list[Event], int]:
         """The requests of lines of which `number` is that of the first, and the latest instant that they tell."""
@@ -69,6 +71,7 @@ class ByExpression:
         self._durations = Durations(PER_MS[unit])
         self._statuses: dict[bytes, int] = {b"%03d" % status: status for status in range(1_000)}
         self.timed = unit in groups or self._ended
+        self.facts: Counter[str] = Counter()
 
     def read(self, lines: Sequence[bytes], file: int, number: int, unread: Unread) -> tuple[list[Event], int]:
         events: list[Event] = []

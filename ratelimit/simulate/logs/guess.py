@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, tzinfo
+from itertools import chain
 from typing import Any
 
 from ratelimit.ground.printable import in_a_line
@@ -14,7 +15,7 @@ from ratelimit.simulate.logs.formats import OWN, PER_MS, ByExpression, Format, R
 from ratelimit.simulate.logs.json_lines import ByFields, Recorded, guessed_roles, object_of, steps_of
 from ratelimit.simulate.logs.mapping import MapError, Mapped
 from ratelimit.simulate.logs.presets import PRESETS, UNTIMED
-from ratelimit.simulate.logs.sources import LONGEST, LogError
+from ratelimit.simulate.logs.sources import LONGEST, LogError, Source
 
 LOOKED_AT = 200  # lines
 
@@ -32,6 +33,16 @@ def format_of(called: str, lines: Sequence[bytes], mapped: Mapped, among: str | 
     if not any(counted):
         raise LogError(_nothing(called, lines, objects, among))
     return variants[counted.index(max(counted))]
+
+
+def formats_of(sources: Sequence[Source], mapped: Mapped, among: str | None = None) -> list[Format]:
+    """Of each, by its first chunk, which it then begins with all the same."""
+    formats = []
+    for source in sources:
+        chunk = next(source.chunks, None)
+        source.chunks = source.chunks if chunk is None else chain([chunk], source.chunks)
+        formats.append(format_of(source.name, chunk.data.split(b"\n") if chunk else (), mapped, among))
+    return formats
 
 
 def reader_of(of: Format, mapped: Mapped, zone: tzinfo = UTC) -> Reader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, tzinfo
 from typing import Any
@@ -68,6 +69,7 @@ class ByFields:
         self._instants = Instants(zone)
         self._durations = Durations(PER_MS[unit])
         self.timed = unit in roles
+        self.facts: Counter[str] = Counter()
 
     def read(self, lines: Sequence[bytes], file: int, number: int, unread: Unread) -> tuple[list[Event], int]:
         events: list[Event] = []
@@ -101,9 +103,13 @@ class ByFields:
 
 
 class Recorded:
-    """A log of our own: it says who was counted, as what, and how often."""
+    """A log of our own: it says who was counted, as what, and how often. `lost` are the requests that it could not
+    write, `declared` those that limits of their endpoint counted too."""
 
     timed = True
+
+    def __init__(self) -> None:
+        self.facts: Counter[str] = Counter()
 
     def read(self, lines: Sequence[bytes], file: int, number: int, unread: Unread) -> tuple[list[Event], int]:
         events: list[Event] = []
@@ -112,6 +118,10 @@ class Recorded:
             found = object_of(line, number, unread)
             if found is None:
                 continue
+            if type(lost := found.get("lost")) is int:
+                self.facts["lost"] += lost
+                continue
+            self.facts["declared"] += bool(found.get("declared"))
             at = found.get("at")
             if type(at) is not int or not 0 <= at < 2**53:
                 unread(number, NO_TIME, line)
@@ -121,7 +131,7 @@ class Recorded:
                 unread(number, NO_REQUEST, line)
                 continue
             attributes = found.get("attributes")
-            pairs = [(kind, found.get(kind)) for kind in IDENTITY_KINDS]
+            pairs = [(kind, found.get(kind)) for kind in (*IDENTITY_KINDS, "tier")]
             pairs += attributes.items() if isinstance(attributes, dict) else ()
             who = tuple([(name, value) for name, value in pairs if type(value) in _NAMES])
             took, units, operation = found.get("took"), found.get("units", 1), found.get("operation")

@@ -9,11 +9,11 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 CHUNK = 256 * 1024  # bytes, decompressed, that are read at a time
 LONGEST = 64 * 1024  # bytes of a line
-STDIN = "-"
+STDIN, STDIN_NAME = "-", "standard input"
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
@@ -36,18 +36,17 @@ class Source:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.name = "standard input" if path == STDIN else path
+        self.name = STDIN_NAME if path == STDIN else path
         self.cut = False
         self.size: int | None = None
         try:
-            self._raw: IO[bytes] = sys.stdin.buffer if path == STDIN else Path(path).open("rb")
+            self._raw: IO[bytes] = sys.stdin.buffer if path == STDIN else Path(path).open("rb")  # noqa: SIM115
             self._file = self._opened()
         except OSError as error:
             raise LogError(f"{self.name} can't be read: {error.strerror or error}") from None
         self.chunks = self._chunks()
 
     def close(self) -> None:
-        self.chunks.close()
         if self.path != STDIN:
             self._raw.close()
 
@@ -55,8 +54,8 @@ class Source:
         if self.path != STDIN and self._raw.seekable():
             self.size = os.fstat(self._raw.fileno()).st_size
         if not hasattr(self._raw, "peek"):
-            self._raw = io.BufferedReader(self._raw)  # type: ignore[arg-type, type-var]
-        begin = self._raw.peek(4)[:4]  # type: ignore[attr-defined]
+            self._raw = io.BufferedReader(cast("io.RawIOBase", self._raw))
+        begin = self._raw.peek(4)[:4]
         if begin.startswith(_GZIP):
             return gzip.GzipFile(fileobj=self._raw)  # type: ignore[return-value]
         if begin == _ZSTD:

@@ -1,7 +1,7 @@
 """Who is calling, by what a line of a log says: fields that are mapped, the user and the address that the format has.
 
 `who` of an Event is the bytes of an address where a line says no more. Otherwise it is a tuple: address, user, then a
-value for each mapped field in the order of `Callers.fields`; or, of a log of our own, pairs of names and values.
+value for each mapped field in the order of `--map`; or, of a log of our own, pairs of names and values.
 """
 
 from __future__ import annotations
@@ -14,30 +14,35 @@ from ratelimit.checks.caller import Identity
 from ratelimit.identity import IdentifyByApiKey, hash_api_key
 from ratelimit.model import ANONYMOUS, IDENTITY_KINDS
 from ratelimit.policy import Policy
+from ratelimit.policy.keys import caller, escaped
+from ratelimit.simulate.logs.mapping import Mapped
 
 Value = str | int
 _SHA256 = regex(r"[0-9a-fA-F]{64}").fullmatch
+_NAMES = frozenset({*IDENTITY_KINDS, "tier", ":user"})
 _NOBODY = frozenset({"", "-"})  # how logs write that there is none
 
 
 class Identities:
     """Called with `who`, the Identity that the policy knows: of a key that it has the key's own, with its tier.
 
-    `fields` are what the values behind address and user stand for, `constants` what all lines have. Who names no tier
+    `mapped` says what the values behind address and user stand for. Who names no tier
     is of the tier that the policy gives to the same organization, user or application in `[[keys]]`, else of its
     default tier, else anonymous; `untiered` has how many of the last there were.
     """
 
-    def __init__(
-        self, policy: Policy, fields: tuple[str, ...] = (), constants: Mapping[str, Value] | None = None
-    ) -> None:
+    def __init__(self, policy: Policy, mapped: Mapped | None = None) -> None:
         self.untiered = 0
         self._policy = policy
-        self._fields = fields
-        self._constants = dict(constants or {})
+        mapped = mapped or Mapped()
+        self._fields = tuple(mapped.fields)
+        self._constants = {
+            name: text if name in _NAMES else _attribute(text) for name, text in mapped.constants.items()
+        }
         identify = policy.identify
         keys = identify.keys if isinstance(identify, IdentifyByApiKey) else {}
         self._by_key = {digest.lower(): identity for digest, identity in keys.items()}
+        self._by_escaped = {escaped("api_key", digest): digest for digest in self._by_key}
         self._reads_basic = bool(keys) and "basic" in getattr(identify, "sources", ())
         self._named: dict[tuple[str, str], list[Identity]] = {}
         for identity in keys.values():
@@ -46,6 +51,8 @@ class Identities:
                     self._named.setdefault((kind, name), []).append(identity)
 
     def __call__(self, who: Any) -> Identity:
+        if type(who) is tuple and type(who[0]) is tuple:
+            return self._recorded(dict(who))
         said = self._said(who)
         ip = self._address(said.pop("ip", None))
         api_key, user = said.pop("api_key", None), said.pop(":user", None)
@@ -59,25 +66,33 @@ class Identities:
             return known._replace(ip=ip, api_key=_hashed(str(api_key)))
         names = {kind: said.pop(kind, None) for kind in ("organization", "user", "application", "tier")}
         if not any(names.values()):
-            return Identity(ip=ip, tier=ANONYMOUS, **({"attributes": said} if said else {}))
+            return Identity(ip=ip, tier=ANONYMOUS, attributes=said)
         tier = names.pop("tier")
         same = self._known_as(names)
         attributes = {**same.attributes, **said} if same else said
         return Identity(**names, ip=ip, tier=tier or self._tier(same), attributes=attributes)
 
+    def facts(self) -> dict[str, int]:
+        return {"untiered": self.untiered}
+
+    def _recorded(self, said: dict[str, Any]) -> Identity:
+        """As the limiter itself had it; of an API key it has written what stands in its log."""
+        names = {kind: said.pop(kind, None) for kind in (*IDENTITY_KINDS, "tier")}
+        if (escaped_key := names["api_key"]) is not None:
+            names["api_key"] = self._by_escaped.get(escaped_key, escaped_key)
+        return Identity(**names, attributes=said)
+
     def _said(self, who: Any) -> dict[str, Any]:
         """By field; what is empty or `-` is not there."""
         if type(who) is bytes:
             pairs: Any = (("ip", who),)
-        elif type(who[0]) is tuple:
-            pairs = who
         else:
             pairs = zip(("ip", ":user", *self._fields), who, strict=True)
         said: dict[str, Any] = {**self._constants}
         for name, value in pairs:
             text = value.decode("utf-8", "backslashreplace") if type(value) is bytes else value
             if text is not None and text not in _NOBODY:
-                said[name] = text if name in IDENTITY_KINDS or name == ":user" else _attribute(text)
+                said[name] = text if name in _NAMES else _attribute(text)
         return said
 
     def _address(self, said: Any) -> str:
@@ -102,6 +117,14 @@ class Identities:
             return self._policy.default_tier
         self.untiered += 1
         return ANONYMOUS
+
+
+def called(identity: Identity) -> str:
+    """`organization=acme`, as the log of the limiter has it, also of an API key that comes from there."""
+    api_key = identity.api_key
+    if api_key is not None and api_key.startswith("#") and identity.root[0] == "api_key":
+        return f"api_key={api_key}"
+    return caller(identity)
 
 
 def _hashed(api_key: str) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ratelimit.model import Decision
 from ratelimit.stores.replay import Row
 
-# A request as a line of a log tells it. A plain tuple, as there are millions, in order by their first three: the instant
-# of its arrival in ms, the number of the file, the line in it from 1; how long it took in ms (0: not known), `b"GET /v2/x"`
-# without a query, its status (0: not known), who asks as the log has it (see callers.py), and what else a log of our
-# own says: None, or a Said.
+# A request as a line of a log tells it. A plain tuple, as there are millions, in order by their first three: instant
+# of its arrival in ms, the number of the file, the line in it from 1; how long it took in ms (0: not known); a call, as
+# `b"GET /v2/x"`, without a query; its status (0: not known); who asks, as the log has it (see deciding/callers.py); and
+# what else a log of our own says: None, or a Said.
 Event = tuple[int, int, int, int, bytes, int, Any, Any]
 AT, FILE, LINE, TOOK, CALL, STATUS, WHO, SAID = range(8)
 Said = tuple[str | None, int]  # the operation, None is exempt; the units
@@ -51,36 +49,3 @@ class PairObserver(Protocol):
 
     def result(self) -> Any:
         """What it found; can be pickled."""
-
-
-@dataclass(slots=True)
-class Summary:
-    """What was read, and what was decided in all."""
-
-    files: list[str] = field(default_factory=list)
-    formats: list[str] = field(default_factory=list)  # of each file, `nginx`
-    guessed: bool = False  # the formats
-    bytes: int = 0
-    lines: int = 0
-    understood: int = 0
-    unreadable: Counter[str] = field(default_factory=Counter)  # lines, by the reason
-    samples: list[tuple[str, int, str, str]] = field(default_factory=list)  # file, line, reason, its start, escaped
-    late: int = 0  # out of order by more than the window: decided at the instant of the request before
-    exempt: int = 0
-    requests: int = 0  # that were decided
-    denied: int = 0
-    callers: int = 0
-    beyond: int = 0  # requests of callers above the bound, which were not decided
-    first_ms: int | None = None
-    last_ms: int | None = None
-    unknown: list[str] = field(default_factory=list)  # a sentence each
-    seconds: float = 0.0
-
-
-@dataclass(slots=True)
-class Replayed:
-    """The summary, and of each process what its observers found, in the order of the policies."""
-
-    summary: Summary
-    results: list[Any] = field(default_factory=list)
-    pairs: list[Any] = field(default_factory=list)

@@ -11,9 +11,8 @@ from typing import Any
 from ratelimit.control.outcomes import SOON_MS, conditional, counts
 from ratelimit.model import FOREVER, Charge, Concurrency, Decision, Identity, Limit, State
 from ratelimit.policy import Policy
-from ratelimit.policy.keys import caller as caller_name
-from ratelimit.simulate.callers import Identities
-from ratelimit.simulate.calls import Operations
+from ratelimit.simulate.deciding.callers import Identities, called
+from ratelimit.simulate.deciding.calls import Operations
 from ratelimit.simulate.events import Caller, Event
 from ratelimit.stores.replay import Counter, InFlight, Ledger, Plan, Row
 
@@ -36,7 +35,10 @@ class _Asker:
 
 
 class Replay:
-    """Of one policy. `saw` is called with each request that is not exempt."""
+    """Of one policy. `saw` is called with each request that is decided, `exempt` with each that is exempt. `caller` is
+    who asked for the last that was decided."""
+
+    caller: Caller
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class Replay:
         identities: Identities,
         operations: Operations,
         saw: Callable[[Event, Caller, Row, Decision | None], None],
+        exempt: Callable[[Event], None] | None = None,
         most_callers: int = MOST_CALLERS,
     ) -> None:
         self.exempt = self.requests = self.denied = self.beyond = 0
@@ -52,11 +55,12 @@ class Replay:
         self._identities = identities
         self._operations = operations
         self._saw = saw
+        self._exempted = exempt
         self._most = most_callers
         self._askers: dict[Any, _Asker] = {}
         self._ledger = Ledger()
         self._plans: dict[tuple[Any, ...], Plan] = {}
-        self._ending: list[tuple[int, int, _Ending]] = []  # a heap: when a request is over, a number, what ends with it
+        self._ending: list[tuple[int, int, Any]] = []  # a heap: when a request is over, a number, its _Ending
         self._ends_at = FOREVER
         self._number = 0
 
@@ -68,6 +72,8 @@ class Replay:
         operation = self._operations.of(call, status) if said is None else self._operations.said(said)
         if operation is None:
             self.exempt += 1
+            if self._exempted is not None:
+                self._exempted(event)
             return None
         asker = self._askers.get(who)
         if asker is None:
@@ -80,20 +86,19 @@ class Replay:
             row = self._row(asker, operation, at)
         decision = None
         self.requests += 1
-        caller = asker.caller
+        self.caller = caller = asker.caller
         if self._ledger.admit(row, at):
-            if row.plan.late:
-                self._later(row, at, took, status, None)
+            allowed = True
         else:
             decision = self._decided(asker, operation, row, at)
-            if decision.allowed:
-                if row.plan.late:
-                    self._later(row, at, took, status, decision)
-            else:
+            allowed = decision.allowed
+            if not allowed:
                 self.denied += 1
                 caller.denied = True
+        if allowed and row.plan.late:
+            self._later(row, at, took, status, decision)
         self._saw(event, caller, row, decision)
-        return decision is not None and not decision.allowed
+        return not allowed
 
     def finish(self) -> None:
         """The log is over: what still runs ends."""
@@ -102,7 +107,7 @@ class Replay:
     def _asker(self, who: Any) -> _Asker | None:
         """Whoever that is; None where there are as many callers as there may be."""
         identity = self._identities(who)
-        name = caller_name(identity)
+        name = called(identity)
         caller = self.callers.get(name)
         if caller is None:
             if len(self.callers) >= self._most:
@@ -160,7 +165,8 @@ class Replay:
     def _end(self, now: int) -> None:
         ending = self._ending
         while ending and ending[0][0] <= now:
-            _, _, (at, slots, back) = heappop(ending)
+            over: _Ending = heappop(ending)[2]
+            at, slots, back = over
             for slot in slots:
                 slot.leave()
             for counter, cost, goes_back in back:

@@ -8,7 +8,7 @@ from ratelimit.endpoints.start import limiting
 from ratelimit.ground.memo import Recent
 from ratelimit.model import Readings, Scope
 from ratelimit.policy import Policy
-from ratelimit.routes.routed import Routed
+from ratelimit.routes.routed import Endpoint, Routed
 from ratelimit.simulate.events import Said
 
 REMEMBERED = 16_384  # of a generation: with paths of 100 bytes some 8 MB
@@ -29,7 +29,7 @@ class Operations:
         self.preflights = self.computed = 0
         self._classify = policy.classify if app is None else limiting(policy.classify, app, policy, lambda limit: None)
         self._known: Recent[bytes, str] = Recent(REMEMBERED)
-        self._units: dict[tuple[str, int], str] = {}
+        self._recorded: Recent[Said, str] = Recent()
 
     def of(self, call: bytes, status: int) -> str | None:
         """None is exempt."""
@@ -38,9 +38,21 @@ class Operations:
             return known or None
         return self._found(call, status)
 
+    def facts(self) -> dict[str, int]:
+        return {"preflights": self.preflights, "computed": self.computed}
+
     def said(self, said: Said) -> str | None:
         """As a log of our own has it."""
-        return said[0]
+        operation, units = said
+        if operation is None:
+            return None
+        known = self._recorded.get(said)
+        if known is None:
+            names = tuple(operation.split("·"))
+            plain = operation if len(names) == 1 else Readings(names)
+            known = plain if units == 1 else Routed(names, Endpoint(None, "recorded"), units)
+            self._recorded.put(said, known)
+        return known
 
     def _found(self, call: bytes, status: int) -> str | None:
         if status == UPGRADED:

@@ -6,11 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
+from math import inf
 
 # Shares of the present max at which requests are counted one by one, as if there were that limit alone.
 POINTS = (5, 10, 20, 35, 50, 70, 85, 100, 125, 150, 200, 300)  # in percent
 HOURS = 168  # of a week, from Monday 00:00 UTC
 MOST_HIT = 1_000  # denied callers that are told of one by one
+
+MANY = 4_096  # maxes whose thresholds are remembered
+
+_thresholds: dict[int, Sequence[int]] = {}
 
 Place = tuple[str, str]  # the tier and the name of a limit
 
@@ -114,3 +119,27 @@ def together(found: Sequence[Found]) -> Found:
 def hour_of(at_ms: int) -> int:
     """Of the week: 1970 began on a Thursday."""
     return (at_ms // 3_600_000 + 72) % HOURS
+
+
+def thresholds_of(maximum: int) -> Sequence[int]:
+    """Of a max, at the shares that requests are counted at."""
+    known = _thresholds.get(maximum)
+    if known is None:
+        if len(_thresholds) >= MANY:
+            _thresholds.clear()
+        known = _thresholds[maximum] = tuple([percent * maximum // 100 for percent in POINTS])
+    return known
+
+
+def share_of(peak: int, maximum: int) -> float:
+    """The part of a max, rounded up to four digits: above a number of four digits if and only if the part itself is."""
+    if not peak:
+        return 0.0
+    if not maximum:
+        return inf
+    shift = 4 - len(str(peak)) + len(str(maximum))  # one digit more than needed, or as many
+    digits = -(-peak * 10**shift // maximum) if shift >= 0 else -(-peak // (maximum * 10**-shift))
+    if digits > 9_999:
+        shift -= 1
+        digits = -(-peak * 10**shift // maximum) if shift >= 0 else -(-peak // (maximum * 10**-shift))
+    return float(f"{digits}e{-shift}")

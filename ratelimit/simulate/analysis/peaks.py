@@ -7,19 +7,15 @@ second one with the same window: what both count together is what the one would 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from heapq import heappop, heappush
-from math import inf
 
 from ratelimit.model import FOREVER, Quota
 from ratelimit.simulate.analysis.forks import Pairs, SlotForks, UnitForks, merged
-from ratelimit.simulate.analysis.found import POINTS, OfLimit
+from ratelimit.simulate.analysis.found import OfLimit, share_of, thresholds_of
 from ratelimit.stores.replay import Quotas, Rates, Tariff
 
 ALWAYS = -1  # a `quiet` that everything is above
-MANY = 4_096  # maxes whose thresholds are remembered
-
-_thresholds: dict[int, Sequence[int]] = {}
 
 
 class Peak:
@@ -181,30 +177,6 @@ class SlotPeak(Peak):
 
     def is_over(self, now_ms: int) -> bool:
         return self.forks is None or self.forks.latest <= now_ms
-
-
-def thresholds_of(maximum: int) -> Sequence[int]:
-    """Of a max, at the shares that requests are counted at."""
-    known = _thresholds.get(maximum)
-    if known is None:
-        if len(_thresholds) >= MANY:
-            _thresholds.clear()
-        known = _thresholds[maximum] = tuple([percent * maximum // 100 for percent in POINTS])
-    return known
-
-
-def share_of(peak: int, maximum: int) -> float:
-    """The part of a max, rounded up to four digits: above a number of four digits if and only if the part itself is."""
-    if not peak:
-        return 0.0
-    if not maximum:
-        return inf
-    shift = 4 - len(str(peak)) + len(str(maximum))  # one digit more than needed, or as many
-    digits = -(-peak * 10**shift // maximum) if shift >= 0 else -(-peak // (maximum * 10**-shift))
-    if digits > 9_999:
-        shift -= 1
-        digits = -(-peak * 10**shift // maximum) if shift >= 0 else -(-peak // (maximum * 10**-shift))
-    return float(f"{digits}e{-shift}")
 
 
 def _now(counter: Rates | Quotas) -> tuple[int, int]:

@@ -1,21 +1,20 @@
 """Watches a simulation, one request after the other, in some microseconds for each; adds up what it saw at the end.
 
-It keeps 0.4 kB of a caller, 0.2 kB of each of its counters, and another kB of one that is denied.
+It keeps 0.4 kB of a caller, 0.2 kB of each of its counters, and another 2 kB of one that is denied.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 from heapq import heappop, heappush, heapreplace
 
 from ratelimit.control.outcomes import conditional, counts
 from ratelimit.model import Decision, Limit
 from ratelimit.policy import Policy
-from ratelimit.simulate.analysis.found import HOURS, Found, Hit, OfLimit, Place, hour_of, most_denied
+from ratelimit.simulate.analysis.found import Found, OfLimit, Place, hour_of
 from ratelimit.simulate.analysis.hits import MOST_DETAILED, Denials
-from ratelimit.simulate.analysis.patterns import NOT_LOOKED_AT
 from ratelimit.simulate.analysis.peaks import Peak, SlotPeak, UnitPeak
+from ratelimit.simulate.analysis.seen import Seen, added_up
 from ratelimit.simulate.events import Caller, Event
 from ratelimit.stores.replay import Counter, InFlight, Row
 
@@ -23,22 +22,6 @@ MOST_FORKED = 20_000  # counters at a time of which requests are counted at each
 SWEPT = 2_048  # of them are looked through, whether anything of them still counts
 
 _UNKNOWN = frozenset({0, 499})  # statuses: not in the log, and of a client who has hung up
-
-
-class Seen:
-    """Of one caller."""
-
-    __slots__ = ("counters", "denials", "ends", "in_flight", "requests", "slow", "tier", "week")
-
-    def __init__(self, tier: str) -> None:
-        self.tier = tier
-        self.requests = 0
-        self.week: bytearray | array[int] = bytearray(HOURS)  # of more than 255 in an hour an array
-        self.ends: list[int] = []  # a heap: when its requests are over
-        self.in_flight = 0  # the most at a time
-        self.counters: list[Counter] = []
-        self.denials: Denials | None = None
-        self.slow = False  # something of it was denied once, be it in shadow: its counters have not counted all
 
 
 class Watching:
@@ -156,76 +139,7 @@ class Watching:
         return True
 
     def result(self) -> Found:
-        found = self._found
-        hits: list[Hit] = []
-        for caller in self._callers:
-            seen: Seen = caller.notes
-            found.requests += seen.requests
-            found.callers += 1
-            found.tiers[seen.tier] += 1
-            if seen.in_flight:
-                found.in_flight[seen.in_flight] += 1
-                found.timed = True
-            _add(found.week, seen.week)
-            needs = self._peaks(seen)
-            if seen.denials is not None:
-                hits.append(self._hit(caller.name, seen, seen.denials, needs))
-        found.hits = most_denied(hits)
-        return found
-
-    def _peaks(self, seen: Seen) -> dict[str, Peak]:
-        """Of a caller the highest of its counters, by the name of the limit; all are added to what is known of each."""
-        highest: dict[str, Peak] = {}
-        shares: dict[str, float] = {}
-        for counter in seen.counters:
-            peak: Peak = counter.notes
-            name = counter.tariff.limit.name
-            peak.of.requests += peak.calls
-            before = highest.get(name)
-            if before is None or before.total < peak.total:
-                highest[name] = peak
-            shares[name] = max(shares.get(name, 0.0), peak.largest_share)
-        for name, peak in highest.items():
-            peak.of.peaks[peak.total] += 1
-            peak.of.shares[shares[name]] += 1
-            peak.of.maxes[peak.max] += 1
-            peak.of.uncounted += any(c.notes.uncounted for c in seen.counters if c.tariff.limit.name == name)
-        return highest
-
-    def _hit(self, name: str, seen: Seen, denials: Denials, peaks: dict[str, Peak]) -> Hit:
-        found = self._found
-        limit, blocked_ms = denials.end()
-        found.denied += denials.denied
-        found.callers_denied += 1
-        first = denials.first_ms, name
-        found.first = first if found.first is None else min(found.first, first)
-        for of, stretch in denials.stretches.items():
-            peaks[of].of.denied += stretch.denied
-            peaks[of].of.callers_denied += 1
-        pattern = NOT_LOOKED_AT if denials.shape is None else denials.shape.pattern()
-        found.patterns[pattern] += 1
-        week_denied: Sequence[int] = denials.week or ()
-        _add(found.week_denied, week_denied)
-        return Hit(
-            name=name,
-            tier=seen.tier,
-            requests=seen.requests,
-            denied=denials.denied,
-            first_ms=denials.first_ms,
-            limit=limit,
-            needs=peaks[limit].total,
-            max=peaks[limit].max,
-            blocked_ms=blocked_ms,
-            pattern=pattern,
-            week=[*seen.week],
-            week_denied=[*week_denied],
-        )
-
-
-def _add(to: list[int], counts_: Sequence[int]) -> None:
-    for at, count in enumerate(counts_):
-        if count:
-            to[at] += count
+        return added_up(self._found, self._callers)
 
 
 def _goes_back(limit: Limit, status: int) -> bool:

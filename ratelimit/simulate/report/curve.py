@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from ratelimit.control.outcomes import conditional
 from ratelimit.model import Concurrency, Limit, Quota, Rate
-from ratelimit.simulate.analysis.found import POINTS, OfLimit
-from ratelimit.simulate.analysis.peaks import thresholds_of
+from ratelimit.simulate.analysis.found import POINTS, OfLimit, thresholds_of
 from ratelimit.simulate.report.amounts import Amount, amount_of, period_of
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)

@@ -65,6 +65,7 @@ def _body(report: Report) -> Iterator[str]:
 
 def _card(curve: Curve, number: int) -> str:
     name = f"{curve.tier}: {curve.name}"
+    what = curve.what[:1].upper() + curve.what[1:]
     tag = "" if curve.mode == "enforce" else f'<span class="tag">{text(curve.mode)}</span>'
     marks = "".join(
         f'<button type="button" data-mark="{mark}">{said}</button>'
@@ -73,8 +74,8 @@ def _card(curve: Curve, number: int) -> str:
     )
     return (
         f'<section class="card" data-limit="{number}"><h3 id="title-{number}">{text(name)}{tag}</h3>'
-        f"<p>{text(curve.what[:1].upper() + curve.what[1:])}. {curve.callers_denied:,} of {curve.total:,} callers denied by it now, and"
-        f" {curve.denied:,} of {curve.requests:,} requests. Callers denied, by the max:</p>"
+        f"<p>{text(what)}. Now it denies {curve.callers_denied:,} of {curve.total:,} callers, and {curve.denied:,} of"
+        f" {curve.requests:,} requests. Callers denied, by the max:</p>"
         f"{curve_svg(curve, number)}"
         f'<div class="dial"><input type="range" min="0" value="0" step="1" aria-label="Max of {text(name)}">'
         f'<div class="row"><output></output><label>{"Max" if curve.absolute else "Times the present max"} '

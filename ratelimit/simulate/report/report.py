@@ -8,9 +8,9 @@ from math import inf
 from typing import Any
 
 from ratelimit.policy import Policy
-from ratelimit.simulate.analysis.found import Found
-from ratelimit.simulate.analysis.pair import Against
-from ratelimit.simulate.events import Summary
+from ratelimit.simulate.analysis.found import Found, together
+from ratelimit.simulate.analysis.pair import Against, compared
+from ratelimit.simulate.events import Replayed, Summary
 from ratelimit.simulate.report.curve import Curve, curve_of
 from ratelimit.simulate.report.words import counted, percent, verdict
 
@@ -65,6 +65,13 @@ class Report:
             whole["against"] = {"policy": self.other, **asdict(self.against)}
         finite: dict[str, Any] = _finite(whole)
         return finite
+
+
+def answered(name: str, policy: Policy, replayed: Replayed, *, other: str | None = None) -> Report:
+    """Of a simulation that was watched by `Watching`, and with another policy, `other`, by `Comparing`."""
+    found = together([results[0] for results in replayed.results])
+    against = compared(replayed.pairs) if other is not None else None
+    return report_of(name, policy, found, replayed.summary, other=other, against=against)
 
 
 def report_of(

@@ -12,7 +12,7 @@ from ratelimit.simulate.analysis.pair import Against
 from ratelimit.simulate.report.chart import week_svg
 from ratelimit.simulate.report.curve import Curve
 from ratelimit.simulate.report.report import Report
-from ratelimit.simulate.report.words import counted, date, duration, instant, of_max, percent
+from ratelimit.simulate.report.words import changes, counted, date, duration, instant, of_max, percent
 
 SHOWN = 50  # denied callers; JSON has a thousand
 LONGEST = 200  # characters of a name
@@ -124,13 +124,9 @@ def against(other: str, found: Against) -> str:
         f"<td>{one.requests_denied:,}</td><td>{instant(one.first_ms)}</td></tr>"
         for one in found.callers[:SHOWN]
     ]
-    said = (
-        f"{counted(found.newly, 'caller')} newly denied, {found.no_longer:,} no longer, {found.otherwise:,} more or"
-        f" less often; {counted(found.requests_newly, 'request')} newly, {found.requests_no_longer:,} no longer."
-    )
     head = ("Caller", f"Denied by {text(other)}", "Denied now", "First difference")
     table = _table(head, rows) if rows else ""
-    return f'<h2>Against {text(other)}</h2><section class="card"><p>{said}</p>{table}</section>\n'
+    return f'<h2>Against {text(other)}</h2><section class="card"><p>{changes(found)}</p>{table}</section>\n'
 
 
 def lists(report: Report) -> str:

@@ -8,6 +8,7 @@ from math import inf
 
 from ratelimit.simulate.analysis import patterns
 from ratelimit.simulate.analysis.found import Found
+from ratelimit.simulate.analysis.pair import Against
 
 WEEK_MS = 7 * 86_400_000
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
@@ -110,3 +111,11 @@ def phrase(pattern: str, callers: int) -> str:
 
 def number(count: int) -> str:
     return _NUMBERS[count] if count < len(_NUMBERS) else f"{count:,}"
+
+
+def changes(of: Against) -> str:
+    """What another policy makes of it."""
+    callers = (
+        f"{counted(of.newly, 'caller')} newly denied, {of.no_longer:,} no longer, {of.otherwise:,} more or less often"
+    )
+    return f"{callers}; {counted(of.requests_newly, 'request')} newly denied, {of.requests_no_longer:,} no longer."

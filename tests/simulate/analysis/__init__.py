@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ratelimit import Identity, Policy, parse_policy
 from ratelimit.simulate.analysis.found import Found
 from ratelimit.simulate.analysis.watching import Watching
-from ratelimit.simulate.replay import Replay
+from ratelimit.simulate.deciding.replay import Replay
 
 T = 1_772_359_200_000  # 2026-03-01T10:00:00Z, a Sunday
 MINUTE, HOUR = 60_000, 3_600_000

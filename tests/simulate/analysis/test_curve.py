@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from ratelimit import Policy
 from ratelimit.model import FOREVER, Charge, Lease
-from ratelimit.simulate.analysis.found import POINTS
-from ratelimit.simulate.analysis.peaks import thresholds_of
+from ratelimit.simulate.analysis.found import POINTS, thresholds_of
 from ratelimit.stores.memory import MemoryStore
 from tests.simulate.analysis import HOUR, MINUTE, Asked, T, policy, watched, who
 
@@ -87,8 +86,8 @@ def held_against(seed: int, thresholds: int) -> None:
 
 
 def test_the_curve_is_exact() -> None:
-    """Of each limit, a rate, a quota or a cap, with costs or without: as many callers are above a threshold as the store
-    denies there, and as many requests are denied at the points as it denies."""
+    """Of each limit, a rate, a quota or a cap, with costs or without: as many callers are above a threshold as the
+    store denies there, and as many requests are denied at the points as it denies."""
     held_against(seed=3, thresholds=6)
 
 

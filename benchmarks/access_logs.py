@@ -10,7 +10,7 @@ import argparse
 import json
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -107,7 +107,7 @@ def caddy(one: Request) -> str:
 
 def json_lines(one: Request) -> str:
     """With an organization, as an app may write them."""
-    at = datetime.fromtimestamp(one.at_ms / 1_000, UTC)
+    at = datetime.fromtimestamp((one.at_ms + one.took_ms) / 1_000, UTC)
     organization = int(one.ip.rpartition(".")[2]) % 40
     said = {
         "time": at.isoformat(timespec="milliseconds"),
@@ -129,23 +129,28 @@ FORMATS: dict[str, Callable[[Request], str]] = {
     "caddy": caddy,
     "json": json_lines,
 }
-BY_END = frozenset({"combined", "nginx", "caddy"})  # a line is written when its request is over
+BY_END = frozenset({"combined", "nginx", "caddy", "json"})  # a line is written when its request is over
 
 
-def lines(count: int, callers: int, name: str = "nginx", *, seed: int = 1, per_second: float = 60.0) -> Iterator[str]:
-    """In the order in which a server writes them, without newlines."""
-    write = FORMATS[name]
+def written(made: Iterable[Request], name: str) -> Iterator[Request]:
+    """In the order in which a server writes them in this format."""
+    if name not in BY_END:
+        yield from made
+        return
     waiting: list[tuple[int, int, Request]] = []
-    for number, one in enumerate(requests(count, callers, seed=seed, per_second=per_second)):
-        if name not in BY_END:
-            yield write(one)
-            continue
+    for number, one in enumerate(made):
         waiting.append((one.at_ms + one.took_ms, number, one))
         if len(waiting) >= 4_096:
             waiting.sort()
-            yield from (write(over) for ends, _, over in waiting if ends <= one.at_ms)
-            waiting = [over for over in waiting if over[0] > one.at_ms]
-    yield from (write(over) for _, _, over in sorted(waiting))
+            over = [ends <= one.at_ms for ends, _, _ in waiting].count(True)
+            yield from (ended for _, _, ended in waiting[:over])
+            del waiting[:over]
+    yield from (ended for _, _, ended in sorted(waiting))
+
+
+def lines(count: int, callers: int, name: str = "nginx", *, seed: int = 1, per_second: float = 60.0) -> Iterator[str]:
+    """Without newlines, in the order in which a server writes them."""
+    return map(FORMATS[name], written(requests(count, callers, seed=seed, per_second=per_second), name))
 
 
 def main() -> None:

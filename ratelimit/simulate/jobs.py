@@ -1,6 +1,6 @@
 """A simulation by several processes, each with the callers of its own: exact, as all limits of a caller are of one.
 
-Whose a caller is goes by a hash of its name, so that all agree on it. What one has parsed for another goes through a pipe
+Whose a caller is goes by a hash of its name, so that all agree on it. What one has parsed for another takes a pipe
 between the two, written by a thread: none waits for another that waits for it.
 """
 

@@ -21,7 +21,7 @@ from ratelimit.simulate.deciding.replay import MOST_CALLERS, Replay
 from ratelimit.simulate.events import Caller, Event, Observer, PairObserver, Replayed, Summary
 from ratelimit.simulate.logs.formats import Format, Reader
 from ratelimit.simulate.logs.guess import reader_of
-from ratelimit.simulate.logs.mapping import Mapped
+from ratelimit.simulate.logs.own import Mapped
 from ratelimit.simulate.logs.sources import STDIN, STDIN_NAME, Source
 from ratelimit.simulate.reading import Others, Progress, Reading
 from ratelimit.simulate.verdicts import Verdicts

@@ -18,7 +18,7 @@ LAYERS = (
     {"model"},
     {"routes"},
     {"identity", "operations", "formula", "policy", "styles", "answers", "stores/counting"},
-    {"log", "stores/connection", "stores/records"},
+    {"log", "stores/connection", "stores/records", "stores/replay"},
     {"stores/lua"},
     {"stores/batching"},
     {"stores/routing"},
@@ -30,7 +30,10 @@ LAYERS = (
     {"opening", "endpoints", "websockets", "recording"},
     {"switch", "lifespan"},
     {"middleware"},
-    {"fastapi", "testing"},
+    {"fastapi", "testing", "simulate/events"},
+    {"simulate/logs"},
+    {"simulate/deciding"},
+    {"simulate"},
     {"testing/contract"},
     {"cli/output"},
     {"cli/commands"},
@@ -38,11 +41,12 @@ LAYERS = (
     {"__init__", "__main__"},
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
-DOORS = {"stores", "stores.memory", "stores.redis"}  # all that is imported of stores/ outside of it
+DOORS = {"stores", "stores.memory", "stores.redis", "stores.replay"}  # all that is imported of stores/ outside of it
 IN_A_ROOM = 8  # modules of a room of stores/, besides __init__
 ONLY_IN: dict[str, set[str]] = {  # files, and folders that end in "/"
     "typer": {"cli/"},
     "rich": {"cli/"},
+    "zstandard": {"simulate/logs/sources.py"},
     "redis": {"stores/connection/dial.py"},
     "starlette": {"routes/units.py", "testing/client.py"},
     "fastapi": {"fastapi/control.py", "fastapi/deciding.py", "fastapi/document.py", "fastapi/limits.py"},

@@ -15,7 +15,7 @@ from ratelimit.identity import IdentifyByApiKey, hash_api_key
 from ratelimit.model import ANONYMOUS, IDENTITY_KINDS
 from ratelimit.policy import Policy
 from ratelimit.policy.keys import caller, escaped
-from ratelimit.simulate.logs.mapping import Mapped
+from ratelimit.simulate.logs.own import Mapped
 
 Value = str | int
 _SHA256 = regex(r"[0-9a-fA-F]{64}").fullmatch

@@ -14,7 +14,7 @@ from ratelimit.policy import Policy
 from ratelimit.simulate.deciding.callers import Identities, called
 from ratelimit.simulate.deciding.calls import Operations
 from ratelimit.simulate.events import Caller, Event
-from ratelimit.stores.replay import Counter, InFlight, Ledger, Plan, Row
+from ratelimit.stores.replay import Counter, InFlight, Ledger, Plan, Row, Tariff, counter_of
 
 MOST_CALLERS = 250_000  # unless it is told: about 300 MB
 _NOT_KNOWN = frozenset({0, 499})  # a status that the log does not have; a client who has hung up: nothing goes back
@@ -121,23 +121,24 @@ class Replay:
         charges = self._policy.charges(asker.identity, operation)
         counters = asker.caller.counters
         ours: list[Counter] = []
-        for charge in charges:
+        tariffs = [self._ledger.tariff(charge, at) for charge in charges]
+        for charge, tariff in zip(charges, tariffs, strict=True):
             what = sys.intern(charge.key.partition("}")[2])
             counter = counters.get(what)
             if counter is None:
-                counter = counters[what] = self._ledger.new(charge, at)
+                counter = counters[what] = counter_of(tariff)
             ours.append(counter)
-        row = asker.rows[operation] = Row(self._plan(operation, asker.caller.tier, charges), tuple(ours))
+        row = asker.rows[operation] = Row(self._plan(operation, asker.caller.tier, charges, tariffs), tuple(ours))
         return row
 
-    def _plan(self, operation: str, tier: str, charges: Sequence[Charge]) -> Plan:
-        same = (operation, tier, *[(id(charge.limit), charge.cost) for charge in charges])
+    def _plan(self, operation: str, tier: str, charges: Sequence[Charge], tariffs: Sequence[Tariff]) -> Plan:
+        same = operation, tier, *tariffs, *[charge.cost for charge in charges]
         plan = self._plans.get(same)
         if plan is None:
             numbered = [(number, charge) for number, charge in enumerate(charges) if charge.cost]
             slots = tuple([n for n, charge in numbered if isinstance(charge.limit.kind, Concurrency)])
             back = tuple([n for n, charge in numbered if n not in slots and conditional(charge.limit)])
-            plan = self._plans[same] = Plan(operation, tier, charges, slots=slots, back=back)
+            plan = self._plans[same] = Plan(operation, tier, charges, tariffs, slots=slots, back=back)
         return plan
 
     def _decided(self, asker: _Asker, operation: str, row: Row, at: int) -> Decision:

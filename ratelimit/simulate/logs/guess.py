@@ -12,9 +12,10 @@ from typing import Any
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.words import listed, shown
 from ratelimit.simulate.logs.formats import OWN, PER_MS, ByExpression, Format, Reader
-from ratelimit.simulate.logs.json_lines import ByFields, Recorded, guessed_roles, object_of, steps_of
-from ratelimit.simulate.logs.mapping import MapError, Mapped
+from ratelimit.simulate.logs.json_lines import ByFields, guessed_roles, object_of, steps_of
+from ratelimit.simulate.logs.own import MapError, Mapped
 from ratelimit.simulate.logs.presets import PRESETS, UNTIMED
+from ratelimit.simulate.logs.recorded import Recorded
 from ratelimit.simulate.logs.sources import LONGEST, LogError, Source
 
 LOOKED_AT = 200  # lines

@@ -1,4 +1,4 @@
-"""Logs with an object of JSON a line: which fields stand for what, and logs of our own, which say who was counted."""
+"""Logs with an object of JSON a line, and which of its fields stand for what."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from datetime import UTC, tzinfo
 from typing import Any
 from urllib.parse import quote
 
-from ratelimit.model import IDENTITY_KINDS
 from ratelimit.simulate.events import Event
 from ratelimit.simulate.logs.formats import NO_REQUEST, NO_TIME, NOT_JSON, PER_MS, TOO_LONG, Format, Unread
 from ratelimit.simulate.logs.instants import Durations, Instants
@@ -80,16 +79,16 @@ class ByFields:
             if found is None:
                 continue
             time = _first(found, time_in)
-            logged = instants[time] if type(time) in _TIMES else None
+            logged = instants[time] if type(time) in TIMES else None
             if logged is None:
                 unread(number, NO_TIME, line)
                 continue
-            call = _call(_first(found, call_in)) or _joined(_first(found, method_in), _first(found, path_in))
+            call = _call(_first(found, call_in)) or joined(_first(found, method_in), _first(found, path_in))
             if call is None:
                 unread(number, NO_REQUEST, line)
                 continue
             took = _first(found, took_in)
-            took_ms = durations[took] if type(took) in _TIMES else 0
+            took_ms = durations[took] if type(took) in TIMES else 0
             ip, user = _text(_first(found, ip_in)), _text(_first(found, user_in))
             who: Any = ip
             if mapped:
@@ -97,56 +96,13 @@ class ByFields:
             elif user and user != b"-":
                 who = (ip, user)
             at = logged - took_ms if self._ends else logged
-            events.append((at, file, number, took_ms, call, _status(_first(found, status_in)), who, None))
+            events.append((at, file, number, took_ms, call, status_of(_first(found, status_in)), who, None))
             latest = max(latest, logged)
         return events, latest
 
 
-class Recorded:
-    """A log of our own: it says who was counted, as what, and how often. `lost` are the requests that it could not
-    write, `declared` those that limits of their endpoint counted too."""
-
-    timed = True
-
-    def __init__(self) -> None:
-        self.facts: Counter[str] = Counter()
-
-    def read(self, lines: Sequence[bytes], file: int, number: int, unread: Unread) -> tuple[list[Event], int]:
-        events: list[Event] = []
-        latest = -1
-        for number, line in enumerate(lines, number):  # noqa: B020
-            found = object_of(line, number, unread)
-            if found is None:
-                continue
-            if type(lost := found.get("lost")) is int:
-                self.facts["lost"] += lost
-                continue
-            self.facts["declared"] += bool(found.get("declared"))
-            at = found.get("at")
-            if type(at) is not int or not 0 <= at < 2**53:
-                unread(number, NO_TIME, line)
-                continue
-            call = _joined(found.get("method"), found.get("path"))
-            if call is None:
-                unread(number, NO_REQUEST, line)
-                continue
-            attributes = found.get("attributes")
-            pairs = [(kind, found.get(kind)) for kind in (*IDENTITY_KINDS, "tier")]
-            pairs += attributes.items() if isinstance(attributes, dict) else ()
-            who = tuple([(name, value) for name, value in pairs if type(value) in _NAMES])
-            took, units, operation = found.get("took"), found.get("units", 1), found.get("operation")
-            took = took if type(took) is int and took > 0 else 0
-            said = None
-            if "operation" in found:
-                said = (operation if isinstance(operation, str) else None, units if type(units) is int else 1)
-            # written when the request was over
-            latest = max(latest, at + took)
-            events.append((at, file, number, took, call, _status(found.get("status")), who or b"", said))
-        return events, latest
-
-
-_TIMES = frozenset({str, int, float})
-_NAMES = frozenset({str, int, bool})
+TIMES = frozenset({str, int, float})
+NAMES = frozenset({str, int, bool})
 
 
 def object_of(line: bytes, number: int, unread: Unread) -> dict[str, Any] | None:
@@ -194,10 +150,10 @@ def _text(value: Any) -> bytes:
 
 def _value(value: Any) -> Any:
     """One that can be a name or an attribute."""
-    return value if type(value) in _NAMES else str(value) if type(value) is float else None
+    return value if type(value) in NAMES else str(value) if type(value) is float else None
 
 
-def _status(value: Any) -> int:
+def status_of(value: Any) -> int:
     if type(value) is str and value.isdecimal() and len(value) < 5:
         value = int(value)
     return value if type(value) is int and 0 <= value < 1_000 else 0
@@ -208,10 +164,10 @@ def _call(request: Any) -> bytes | None:
     if type(request) is not str:
         return None
     words = request.split(" ")
-    return _joined(words[0], words[1]) if len(words) > 1 else None
+    return joined(words[0], words[1]) if len(words) > 1 else None
 
 
-def _joined(method: Any, path: Any) -> bytes | None:
+def joined(method: Any, path: Any) -> bytes | None:
     if type(method) is not str or type(path) is not str or not method.isalpha() or not path:
         return None
     path = path.partition("?")[0]

@@ -10,7 +10,7 @@ from ratelimit.model import FOREVER, Charge, Decision, Lease
 from ratelimit.stores.counting import counters as kept
 from ratelimit.stores.counting.decide import decided, view
 from ratelimit.stores.counting.terms import Terms
-from ratelimit.stores.replay.counters import Counter, counter_of
+from ratelimit.stores.replay.counters import Counter
 from ratelimit.stores.replay.tariffs import Plan, Tariff
 
 _ALIKE = [field.name for field in fields(Charge) if field.name not in {"limit", "key", "cost"}]
@@ -30,14 +30,14 @@ class Ledger:
         self._tariffs: dict[tuple[object, ...], Tariff] = {}
         self._turns_at = 0  # the first instant at which one of them changes
 
-    def new(self, charge: Charge, now_ms: int) -> Counter:
-        """A counter of which nothing is counted yet."""
+    def tariff(self, charge: Charge, now_ms: int) -> Tariff:
+        """The same for all charges that differ in nothing but key and cost."""
         alike = id(charge.limit), *[getattr(charge, name) for name in _ALIKE]
         tariff = self._tariffs.get(alike)
         if tariff is None:
             tariff = self._tariffs[alike] = Tariff(charge, now_ms)
             self._turns_at = min(self._turns_at, tariff.terms.until_ms)
-        return counter_of(tariff)
+        return tariff
 
     def admit(self, row: Row, now_ms: int) -> bool:
         """Charge all of it, if there is room in all limits. False: nothing was done, `decide` says what is so."""
@@ -45,8 +45,8 @@ class Ledger:
             self._turn(now_ms)
         plan, counters = row
         costs = plan.costs
-        for counter, cost in zip(counters, costs):  # noqa: B905 - as many, and strict takes as long as a look
-            if counter.look(now_ms) + cost > counter.tariff.max and cost:
+        for counter, cost, tariff in zip(counters, costs, plan.tariffs):  # noqa: B905 - as many; strict takes time
+            if counter.look(now_ms) + cost > tariff.max and cost:
                 return False
         for counter, cost in zip(counters, costs):  # noqa: B905
             if cost:
@@ -57,10 +57,10 @@ class Ledger:
         """With a State of each limit, and how long who is denied waits."""
         views = []
         ours: dict[str, Counter] = {}
-        for charge, counter in zip(charges, row.counters, strict=True):
+        for charge, counter, tariff in zip(charges, row.counters, row.plan.tariffs, strict=True):
             counter.look(now_ms)
             ours[charge.key] = counter
-            views.append(view(charge, counter.tariff.terms, counter.kept(), now_ms))
+            views.append(view(charge, tariff.terms, counter.kept(), now_ms))
 
         def charge_one(charge: Charge, terms: Terms, view: kept.Counter, now: int) -> Lease | None:
             ours[charge.key].add(charge.cost)

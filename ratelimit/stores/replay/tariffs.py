@@ -30,13 +30,14 @@ class Plan:
     """What requests of one operation take from each of their counters, in the order of the limits. The same object for
     all callers who have the same limits."""
 
-    __slots__ = ("back", "costs", "late", "limits", "names", "operation", "slots", "tier")
+    __slots__ = ("back", "costs", "late", "limits", "names", "operation", "slots", "tariffs", "tier")
 
     def __init__(
         self,
         operation: str,
         tier: str,
         charges: Sequence[Charge],
+        tariffs: Sequence[Tariff],
         *,
         slots: tuple[int, ...] = (),
         back: tuple[int, ...] = (),
@@ -44,6 +45,7 @@ class Plan:
         self.operation = operation
         self.tier = tier
         self.costs = tuple([charge.cost for charge in charges])
+        self.tariffs = tuple(tariffs)  # who shares a counter with others may have another max of it
         self.limits = tuple([charge.limit for charge in charges])
         self.names = tuple([limit.name for limit in self.limits])
         self.slots = slots  # which of them hold a slot until the request is over

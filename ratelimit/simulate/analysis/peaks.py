@@ -137,7 +137,7 @@ class UnitPeak(Peak):
 
 
 class SlotPeak(Peak):
-    """Of a concurrency cap: the requests that would run beside each other."""
+    """Of a concurrency cap: the requests that would run beside each other. It sees every one."""
 
     __slots__ = ("ends", "forks")
 
@@ -145,6 +145,10 @@ class SlotPeak(Peak):
         super().__init__(of, tariff)
         self.ends: list[int] = []  # a heap
         self.forks: SlotForks | None = None
+
+    def _take(self, maximum: int) -> None:
+        super()._take(maximum)
+        self.quiet = ALWAYS
 
     def see(self, now_ms: int, took_ms: int, may_fork: Callable[[Peak, int], bool]) -> None:
         """A request that takes a slot, or would."""
@@ -155,9 +159,9 @@ class SlotPeak(Peak):
         if used > self.top:
             self.top = used
         end_ms = now_ms + took_ms
-        if self.forks is not None and not ends:
-            self.drop()
-        if used > self.quiet or self.forks is not None:
+        if not ends:
+            self.forks = None
+        if self.forks is not None or used > self.thresholds[0]:
             self._fork(end_ms, now_ms, may_fork)
         heappush(ends, end_ms)
 
@@ -165,15 +169,15 @@ class SlotPeak(Peak):
         forks = self.forks
         if forks is not None:
             forks.step(now_ms, end_ms, self.thresholds, self.of.points)
-        elif may_fork(self, now_ms):
+        elif not self.uncounted and may_fork(self, now_ms):
             forks = self.forks = SlotForks()
         else:
-            self.uncounted, self.quiet = True, FOREVER
+            self.uncounted = True
             return
         forks.begin(self.ends, end_ms, self.thresholds, self.of.points)
 
     def drop(self) -> None:
-        self.forks, self.quiet = None, self.thresholds[0]
+        self.forks = None
 
     def is_over(self, now_ms: int) -> bool:
         return self.forks is None or self.forks.latest <= now_ms

@@ -36,6 +36,7 @@ from ratelimit.model import (
 from ratelimit.nesting import Level
 from ratelimit.opening import denials_of, loaded, opened
 from ratelimit.policy import Policy
+from ratelimit.recording.recording import RecordedApp, recording_of
 from ratelimit.slots.ending import at_exit
 from ratelimit.slots.holding import GivenHere, attended
 from ratelimit.slots.leases import Leases
@@ -80,6 +81,8 @@ class RateLimitMiddleware:
         self._scoped = scoped(self.style)
         asked = asking(identify, self.policy) if identify else self.policy.identify
         self._identify = refusing_nobody(asked, self.policy)
+        self._recording = recording_of(self.policy)
+        self.app = RecordedApp(app) if self._recording else app
         self._level = Level(self.policy, self.store)
         self._only = (self._level,)  # of all requests: to add it to no others makes no tuple anew
         self._leases = Leases(self.store)
@@ -135,6 +138,8 @@ class RateLimitMiddleware:
         notable = not decision.allowed or decision.unavailable or decision.exceeded
         log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
         style = self._style(scope) if self._scoped else self.style
+        if self._recording is not None:
+            send = self._recording.noted(scope, send, operation, identity, decision)
         if not decision.allowed:
             if self._turns and failure is None:
                 decision, failure, receive = await self._turns.waited(decision, charges, identity, scope, receive)
@@ -196,6 +201,8 @@ class RateLimitMiddleware:
     async def _close(self) -> None:
         self._outage.close()
         self._denials.close()
+        if self._recording:
+            self._recording.close()
         try:
             await self._account.close()
             await self._local_leases.close()

@@ -27,7 +27,7 @@ LAYERS = (
     {"slots", "config/grammar"},
     {"config/checks", "who", "nesting", "waiting"},
     {"config", "control"},
-    {"opening", "endpoints", "websockets"},
+    {"opening", "endpoints", "websockets", "recording"},
     {"switch", "lifespan"},
     {"middleware"},
     {"fastapi", "testing", "simulate/events"},

@@ -128,7 +128,11 @@ class Replay:
             if counter is None:
                 counter = counters[what] = counter_of(tariff)
             ours.append(counter)
-        row = asker.rows[operation] = Row(self._plan(operation, asker.caller.tier, charges, tariffs), tuple(ours))
+        same = tuple(ours)
+        for other in asker.rows.values():  # most operations are counted in the same: half of the memory is rows
+            if other.counters == same:
+                same = other.counters
+        row = asker.rows[operation] = Row(self._plan(operation, asker.caller.tier, charges, tariffs), same)
         return row
 
     def _plan(self, operation: str, tier: str, charges: Sequence[Charge], tariffs: Sequence[Tariff]) -> Plan:

@@ -47,8 +47,8 @@ def _of_the_policy(policy: Policy, facts: Counter[str], *, with_app: bool) -> It
         yield "OPTIONS was taken for a CORS preflight, as a log has no headers"
     if facts["untiered"]:
         yield (
-            f"{facts['untiered']:,} callers name no tier, and the policy has no default_tier: they counted as anonymous;"
-            " say --map tier=…"
+            f"{facts['untiered']:,} callers name no tier, and the policy has no default_tier: they counted as"
+            " anonymous; say --map tier=…"
         )
     if facts["lost"]:
         yield f"{facts['lost']:,} requests could not be written when the log was recorded, and are missing"

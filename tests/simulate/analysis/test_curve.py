@@ -95,7 +95,7 @@ def test_the_curve_is_exact() -> None:
 
 @pytest.mark.repeated
 @pytest.mark.proof
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32))
 def test_at_fifty_thresholds_of_many_logs(seed: int) -> None:
     """The same of more of them."""
@@ -103,7 +103,7 @@ def test_at_fifty_thresholds_of_many_logs(seed: int) -> None:
 
 
 @pytest.mark.repeated
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(st.integers(0, 2**32))
 def test_at_fifty_thresholds(seed: int) -> None:
     """The same at random, and at fifty thresholds of each limit."""

@@ -8,7 +8,16 @@ from dataclasses import asdict
 import pytest
 
 from ratelimit.simulate.analysis import hits, watching
-from ratelimit.simulate.analysis.found import MOST_HIT, Found, Hit, OfLimit, most_denied, share_of, thresholds_of, together
+from ratelimit.simulate.analysis.found import (
+    MOST_HIT,
+    Found,
+    Hit,
+    OfLimit,
+    most_denied,
+    share_of,
+    thresholds_of,
+    together,
+)
 from tests.simulate.analysis import HOUR, Asked, T, policy, watched, who
 
 ACME, BETA = who("acme"), who("beta")
@@ -77,7 +86,9 @@ def test_two_limits_that_deny() -> None:
 
 def test_in_shadow() -> None:
     """What a limit in shadow would deny is counted apart, and its peak goes on to count it."""
-    found = watched(policy('{ name = "soon", rate = "2/minute", mode = "shadow" }'), [*each(T, 5), *each(T, 1, whose=BETA)])
+    found = watched(
+        policy('{ name = "soon", rate = "2/minute", mode = "shadow" }'), [*each(T, 5), *each(T, 1, whose=BETA)]
+    )
     assert (found.denied, found.would_deny, found.hits) == (0, 3, [])
     limit = found.limits["basic", "soon"]
     assert (limit.would_deny, limit.denied, limit.peaks) == (3, 0, {5: 1, 1: 1})
@@ -222,8 +233,16 @@ def test_a_max_that_changes_while_too_many_are_high(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     ("peak", "maximum", "share"),
-    [(0, 0, 0.0), (1, 3, 0.3334), (2, 3, 0.6667), (3, 3, 1.0), (10_001, 10_000, 1.001), (1, 0, float("inf")), (1, 10**9, 1e-9)]
-    + [(99_999, 1, 100_000.0), (123_456, 100, 1_235.0), (9_999, 1_000, 9.999)],
+    [
+        (0, 0, 0.0),
+        (1, 3, 0.3334),
+        (2, 3, 0.6667),
+        (3, 3, 1.0),
+        (10_001, 10_000, 1.001),
+        (1, 0, float("inf")),
+        (1, 10**9, 1e-9),
+        *((99_999, 1, 100_000.0), (123_456, 100, 1_235.0), (9_999, 1_000, 9.999)),
+    ],
 )
 def test_share(peak: int, maximum: int, share: float) -> None:
     """Rounded up to four digits, so that it is above a number of four digits if and only if the part itself is."""

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from ratelimit.cli.commands import check, schema
+from ratelimit.cli.commands import check, schema, simulate
 from ratelimit.cli.output.console import say
 from ratelimit.cli.output.exits import FINDINGS, STORE, USAGE, Stopped
 from ratelimit.model import StoreUnavailable
@@ -83,3 +83,4 @@ def _add(name: str, command: Callable[..., None], examples: str) -> None:
 
 _add("check", check.check, check.EXAMPLES)
 _add("schema", schema.schema, schema.EXAMPLES)
+_add("simulate", simulate.simulate, simulate.EXAMPLES)

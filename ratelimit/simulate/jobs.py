@@ -22,6 +22,7 @@ from time import monotonic
 from typing import Any
 from zlib import crc32
 
+from ratelimit.policy import Policy
 from ratelimit.simulate.deciding.callers import Identities, called
 from ratelimit.simulate.events import WHO, Event, Replayed
 from ratelimit.simulate.logs.sources import STDIN, LogError
@@ -87,6 +88,11 @@ class Peers:
                 pipe.send_bytes(data)
             except OSError:  # it has ended, and is missed by who started it
                 return
+
+
+def agreed(policy: Policy, other: Policy | None) -> bool:
+    """Whether two policies have the same callers: only then both can be simulated by several processes."""
+    return other is None or (policy.identify == other.identify and policy.address == other.address)
 
 
 def in_parallel(task: Task, jobs: int, progress: Progress | None = None) -> Replayed:

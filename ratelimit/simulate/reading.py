@@ -78,7 +78,7 @@ class Reading:
         others: Others | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self._sources = sources
+        self.sources = sources
         self._readers = readers
         self._summary = summary
         self._others = others or Alone()
@@ -112,7 +112,7 @@ class Reading:
                 [file for file, is_open in enumerate(self._open) if is_open],
                 key=lambda file: (self._marks[file], self._taken[file], file),
             )
-            chunk = next(self._sources[file].chunks, None)
+            chunk = next(self.sources[file].chunks, None)
             if chunk is None:
                 self._open[file] = False
                 made.ended.append(file)
@@ -131,7 +131,7 @@ class Reading:
         return made if made.files or made.ended else None
 
     def _parsed(self, file: int, chunk: Chunk) -> tuple[list[Event], int]:
-        summary, name = self._summary, self._sources[file].name
+        summary, name = self._summary, self.sources[file].name
 
         def unread(number: int, why: str, line: bytes) -> None:
             summary.unreadable[why] += 1

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo
 
+from ratelimit.config.grammar.messages import PolicyError
 from ratelimit.config.load import examine
 from ratelimit.ground.printable import printable
 from ratelimit.model import Decision
@@ -37,14 +38,14 @@ class PolicyText:
     """A policy as its file has it: what is made of it can't be handed to another process."""
 
     text: str
-    origin: str
+    called: str  # in messages
 
     def policy(self) -> Policy:
-        """Of a text that is valid."""
-        policy = examine(self.text, self.origin).policy
-        if policy is None:
-            raise ValueError(f"{self.origin} is no valid policy")
-        return policy
+        """PolicyError with everything that is wrong. What is only odd is for `ratelimit check` to tell."""
+        examined = examine(self.text, self.called)
+        if examined.policy is None:
+            raise PolicyError(f"{self.called}: {problem}" for problem in examined.problems if not problem.odd)
+        return examined.policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Task:
     policy: PolicyText
     files: tuple[str, ...]
     formats: tuple[Format, ...]  # of the files
+    guessed: bool = False  # those
     mapped: Mapped = field(default_factory=Mapped)
     zone: str = "UTC"  # of times without an offset
     app: Callable[[], object] | None = None  # gives the app whose routes count
@@ -94,12 +96,14 @@ class Share:
     def run(self) -> Replayed:
         """LogError for what can't be read or written any more."""
         task, began = self._task, time.perf_counter()
-        summary = Summary(files=[*task.files], formats=[one.name for one in task.formats])
+        names = [STDIN_NAME if file == STDIN else file for file in task.files]
+        summary = Summary(files=names, formats=[one.name for one in task.formats], guessed=task.guessed)
         with ExitStack() as opened, heard() as told, without_pauses():
-            verdicts = self._verdicts(opened)
+            verdicts = self._verdicts(opened, names)
             replays = self._replays(verdicts)
             readers = [reader_of(one, task.mapped, zone_of(task.zone)) for one in task.formats]
-            for events in self._reading(opened, readers, summary).batches():
+            reading = self._reading(opened, readers, summary)
+            for events in reading.batches():
                 summary.first_ms = events[0][0] if summary.first_ms is None else summary.first_ms
                 summary.last_ms = events[-1][0]
                 self._decide(replays, events)
@@ -107,6 +111,7 @@ class Share:
                 verdicts.close()
             results = [one.result() for one in self._observers]
             pairs = [] if self._pair is None else [self._pair.result()]
+        summary.cut = [source.name for source in reading.sources if source.cut]
         first = replays[0]
         summary.requests, summary.denied, summary.exempt = first.requests, first.denied, first.exempt
         summary.callers, summary.beyond = len(first.callers), first.beyond
@@ -118,10 +123,9 @@ class Share:
         summary.seconds = time.perf_counter() - began
         return Replayed(summary, [results], pairs)
 
-    def _verdicts(self, opened: ExitStack) -> Verdicts | None:
+    def _verdicts(self, opened: ExitStack, names: Sequence[str]) -> Verdicts | None:
         if self._task.verdicts is None:
             return None
-        names = [STDIN_NAME if file == STDIN else file for file in self._task.files]
         verdicts = Verdicts(self._task.verdicts, names, of_a_part=self.others is not None)
         opened.callback(verdicts.drop)
         return verdicts

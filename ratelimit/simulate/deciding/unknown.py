@@ -9,14 +9,32 @@ from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.words import listed, shown
 from ratelimit.model import Concurrency, Limit
 from ratelimit.policy import Policy
+from ratelimit.simulate.events import Summary
 
 LISTED = 5  # names
 
 
-def unknown(policy: Policy, facts: Counter[str], *, with_app: bool) -> list[str]:
-    """A sentence each. `facts` are those of the Summary."""
+def unknown(policy: Policy, summary: Summary, *, with_app: bool) -> list[str]:
+    """A sentence each: how the logs were read, and what is not known."""
     limits = [limit for of in policy.tiers.values() for limit in of if limit.mode != "off"]
-    return [*_of_limits(limits, facts), *_of_the_policy(policy, facts, with_app=with_app)]
+    return [
+        *_of_the_logs(summary),
+        *_of_limits(limits, summary.facts),
+        *_of_the_policy(policy, summary.facts, with_app=with_app),
+        *[f"the limiter would have logged: {line}" for line in summary.told],
+    ]
+
+
+def _of_the_logs(summary: Summary) -> Iterator[str]:
+    by_format: dict[str, list[str]] = {}
+    for file, name in zip(summary.files, summary.formats, strict=True):
+        by_format.setdefault(name, []).append(file)
+    for name, files in by_format.items():
+        which = in_a_line(files[0]) if len(files) == 1 else f"{len(files):,} files"
+        how = " by the look of the first lines; --log-format says otherwise" if summary.guessed else ""
+        yield f"{which} read as {name}{how}"
+    for file in summary.cut:
+        yield f"{in_a_line(file)} ends before its end, as a compressed file; what came before it counted"
 
 
 def _of_limits(limits: list[Limit], facts: Counter[str]) -> Iterator[str]:

@@ -16,7 +16,7 @@ class Summary:
     files: list[str] = field(default_factory=list)
     formats: list[str] = field(default_factory=list)  # of each file, `nginx`
     guessed: bool = False  # the formats
-    bytes: int = 0
+    cut: list[str] = field(default_factory=list)  # compressed files that end before their end
     lines: int = 0
     understood: int = 0
     unreadable: Counter[str] = field(default_factory=Counter)  # lines, by the reason
@@ -38,7 +38,7 @@ class Summary:
         """That of another process, over the same files."""
         for name in [one.name for one in fields(self)]:
             ours, theirs = getattr(self, name), getattr(other, name)
-            if name in {"files", "formats", "guessed", "bytes", "lines", "unknown"}:
+            if name in {"files", "formats", "guessed", "cut", "lines", "unknown"}:
                 continue
             if name == "seconds":
                 self.seconds = max(ours, theirs)

@@ -21,12 +21,12 @@ from ratelimit.simulate.logs.sources import LONGEST, LogError, Source
 LOOKED_AT = 200  # lines
 
 
-def format_of(called: str, lines: Sequence[bytes], mapped: Mapped, among: str | None = None) -> Format:
-    """That of which the most of these lines are; of several, the first. `among` is the name of a preset. LogError where
-    none of them is of any."""
+def format_of(called: str, lines: Sequence[bytes], mapped: Mapped, among: str | None = None) -> Format | None:
+    """That of which the most of these lines are; of several, the first. `among` is the name of a preset. None where
+    there are no lines, LogError where none of them is of any."""
     lines = [line for line in lines if line.strip() and not line.startswith(b"#") and len(line) <= LONGEST][:LOOKED_AT]
     if not lines:
-        raise LogError(f"{called} has no line of a request")
+        return None
     objects = [found for line in lines if (found := object_of(line, 0, _unread)) is not None]
     names = [among] if among else [*PRESETS]
     variants = [_with_roles(one, objects, mapped) for name in names for one in PRESETS[name]]
@@ -37,13 +37,16 @@ def format_of(called: str, lines: Sequence[bytes], mapped: Mapped, among: str | 
 
 
 def formats_of(sources: Sequence[Source], mapped: Mapped, among: str | None = None) -> list[Format]:
-    """Of each, by its first chunk, which it then begins with all the same."""
+    """Of each, by its first chunk, which it then begins with all the same. One that is empty is of that of another."""
     formats = []
     for source in sources:
         chunk = next(source.chunks, None)
         source.chunks = source.chunks if chunk is None else chain([chunk], source.chunks)
         formats.append(format_of(source.name, chunk.data.split(b"\n") if chunk else (), mapped, among))
-    return formats
+    known = next((one for one in formats if one is not None), None)
+    if known is None:
+        raise LogError(f"{listed(source.name for source in sources)}: there is no line of a request")
+    return [one or known for one in formats]
 
 
 def reader_of(of: Format, mapped: Mapped, zone: tzinfo = UTC) -> Reader:

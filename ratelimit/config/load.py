@@ -31,18 +31,28 @@ _POSITION = re.compile(r"(.*) \(at (line \d+, column \d+|end of document)\)", re
 def load_policy(path: str | os.PathLike[str]) -> Policy:
     """The policy of a TOML file. PolicyError lists every problem, each with the path of the file; what is only odd is
     logged, a line each, as a warning."""
-    origin = os.fspath(path)
     wrong = None
     try:
-        text = FilePath(path).read_bytes().decode("utf-8-sig")
+        raw = FilePath(path).read_bytes()
     except OSError as error:
-        wrong = f"{origin}: can't be read: {error.strerror}"
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        wrong = f"{origin}: line {line}: is not UTF-8, which TOML is always written in"
+        wrong = f"{os.fspath(path)}: can't be read: {error.strerror}"
     if wrong:
         raise PolicyError([wrong])
-    return _policy(text, origin, os.path.realpath(path))  # one file is one policy, by whatever path it is loaded
+    return policy_of(raw, path)
+
+
+@without_locals
+def policy_of(raw: bytes, path: str | os.PathLike[str]) -> Policy:
+    """The policy of what was read of a file: `load_policy` of one that may be another meanwhile."""
+    called, wrong = os.fspath(path), None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        wrong = f"{called}: line {line}: is not UTF-8, which TOML is always written in"
+    if wrong:
+        raise PolicyError([wrong])
+    return _policy(text, called, os.path.realpath(path))  # one file is one policy, by whatever path it is loaded
 
 
 @without_locals

@@ -65,6 +65,10 @@ class Account:
         self._tasks: dict[object, tuple[Loop, Task]] = {}
         self._mixed: Recent[tuple[object, ...], tuple[Charge, ...]] = Recent(MIXES)
 
+    def go_on(self, before: Account) -> None:
+        """Of the same middleware, under an edited policy: what is under way, pending or untold stays so."""
+        self.untold, self.pending, self._tasks = before.untold, before.pending, before._tasks
+
     def declared(self, limit: Limit) -> None:
         """A limit of an endpoint, besides those of the policy."""
         if limit.mode != "off":

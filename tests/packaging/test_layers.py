@@ -29,6 +29,7 @@ LAYERS = (
     {"config", "control"},
     {"opening", "endpoints", "websockets"},
     {"switch", "lifespan"},
+    {"reload"},
     {"middleware"},
     {"fastapi", "testing"},
     {"testing/contract"},

@@ -1,0 +1,254 @@
+"""A policy file that is watched: seen to change, read when it stands still, held against the callers of late, put in
+force. One watch a file, for all middlewares of a process that were given its path."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+from weakref import WeakSet, WeakValueDictionary
+
+from ratelimit.model import Store, StoreUnavailable
+from ratelimit.policy import Policy
+from ratelimit.reload import file, telling, verdicts
+from ratelimit.reload.callers import Callers
+from ratelimit.reload.effect import Effect, effect
+from ratelimit.reload.file import LARGEST, Seen, digest_of
+from ratelimit.reload.following import Follower, Limiter
+from ratelimit.reload.ticking import Ticking
+from ratelimit.reload.verdicts import Verdict, answer
+from ratelimit.routes.routed import WrongLimits
+from ratelimit.switch import mode
+
+SETTLES = 2.0  # seconds after which it is read once more: a clock of a file system may stand for so long
+ASKED = 1.0  # seconds between two looks whether a refused file was accepted
+
+Prepared = tuple[Follower, Any]
+Ask = Callable[[Store], Coroutine[Any, Any, Verdict | None]]
+
+
+@dataclass(slots=True)
+class Edit:
+    """A content that is valid, and not in force. `own` is what this process says of it; None while it knows nobody."""
+
+    digest: str
+    policy: Policy
+    prepared: Sequence[Prepared]
+    effect: Effect
+    own: Verdict | None
+    refused: bool = False
+    ask_at: float = 0.0
+    asked: int = 0
+
+
+class Watch:
+    """`look` and `read` are those of file.py, `clock` is in seconds."""
+
+    def __init__(
+        self,
+        path: str,
+        look: Callable[[str], Seen | None] = file.look,
+        read: Callable[[str], tuple[bytes, Seen | None]] = file.read,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.path = path
+        self.callers = Callers(clock)
+        self._look = look
+        self._read = read
+        self._clock = clock
+        self._followers: WeakSet[Follower] = WeakSet()
+        self._before: Seen | None = None  # at the last look
+        self._done: Seen | None = None  # what was read
+        self._again_at = 0.0
+        self._gone = False
+        self._known = ""  # the digest of what was read last, and was dealt with
+        self._edit: Edit | None = None
+
+    def follow(self, limiter: Limiter, digest: str) -> Follower:
+        follower = Follower(limiter, self, digest)
+        self._followers.add(follower)
+        return follower
+
+    def begin(self) -> None:
+        """A middleware serves: what it has loaded may be another content than what was read last."""
+        self._done, self._known = None, ""
+        _ticking.add(self)
+
+    def end(self) -> None:
+        _ticking.wake()
+
+    def forked(self) -> None:
+        self.callers = Callers(self._clock)
+        for follower in list(self._followers):
+            follower.forked()
+
+    def wanted(self) -> bool:
+        return bool([one for one in list(self._followers) if one.wanted()])
+
+    def step(self) -> None:
+        """Twice a second, on a thread of its own. What goes wrong here costs no request."""
+        try:
+            for follower in list(self._followers):
+                follower.tick()
+            self.callers.forget()
+            self._look_at_it()
+            if self._edit:
+                self._decide(self._edit)
+        except Exception:  # noqa: BLE001 - the thread is that of all files
+            telling.failed(self.path)
+
+    def _look_at_it(self) -> None:
+        """Read when two looks agree: at the first, it may be half written. What was read is what was looked at."""
+        seen, now = self._look(self.path), self._clock()
+        if seen is None:
+            if not self._gone:
+                telling.gone(self.path)
+            self._gone, self._before = True, None
+            return
+        agree, self._before = seen == self._before, seen
+        if not agree or (seen == self._done and now < self._again_at):
+            return
+        try:
+            raw, self._before = self._read(self.path)
+        except OSError:  # it went meanwhile
+            return
+        if self._before != seen:
+            return
+        first, self._done = seen != self._done, seen
+        self._again_at = now + SETTLES if first else float("inf")
+        if self._gone:
+            self._gone = False
+            telling.back(self.path)
+        self._content(raw, digest_of(raw))
+
+    def _content(self, raw: bytes, digest: str) -> None:
+        if digest == self._known:
+            return
+        begins, self._known = not self._known, digest
+        behind = [follower for follower in list(self._followers) if follower.digest != digest]
+        if not behind:
+            if self._edit:
+                telling.as_before(self.path)
+            elif begins and self._asked(lambda store: verdicts.known(store, digest)) == "refused":
+                telling.began_with_refused(self.path, digest)
+            self._edit = None
+            telling.in_force(self.path, digest)
+            return
+        self._edit = None
+        try:
+            with _no_long_pauses():
+                policy = _policy(raw, self.path)
+                prepared = [(one, made) for one in behind if (made := one.prepared(policy)) is not None]
+        except (ValueError, TypeError, WrongLimits) as error:
+            telling.invalid(self.path, digest, error)
+        else:
+            if prepared:
+                self._edit = self._judged(digest, policy, prepared)
+
+    def _judged(self, digest: str, policy: Policy, prepared: Sequence[Prepared]) -> Edit:
+        """The new file says itself how much it may deny."""
+        most = policy.reload.refuse_above
+        if most >= 1 or mode() == "off":
+            return Edit(digest, policy, prepared, Effect(), "taken")
+        follower, made = prepared[0]
+        found = effect(self.callers.of_late(), follower.limiter.policy, made.policy, self.callers.now_ms)
+        own: Verdict | None = None
+        if found.callers:
+            own = "refused" if found.share > most else "taken"
+        return Edit(digest, policy, prepared, found, own)
+
+    def _decide(self, edit: Edit) -> None:
+        now = self._clock()
+        if now < edit.ask_at:
+            return
+        edit.asked += 1
+        if edit.refused:
+            edit.ask_at = now + ASKED
+            if self._asked(lambda store: verdicts.known(store, edit.digest)) == "taken":
+                self._put(edit, ", as it was accepted")
+            return
+        shared = self._asked(lambda store: verdicts.first(store, edit.digest, edit.own), edit)
+        if shared is None and edit.own is None and edit.asked == 1 and self._store() is not None:
+            return  # who knows no callers leaves the first word to others
+        if (shared or edit.own or "taken") == "taken":
+            self._put(edit)
+            return
+        edit.refused = True
+        most = edit.policy.reload.refuse_above
+        telling.refused(self.path, edit.digest, edit.effect, most, by_others=edit.own != "refused")
+
+    def _put(self, edit: Edit, why: str = "") -> None:
+        self._edit = None
+        old = next((limiter.policy.store for one, _ in edit.prepared if (limiter := one.limiter)), None)
+        for follower, limiter in edit.prepared:
+            follower.put(limiter, edit.digest)
+        telling.in_force(self.path, edit.digest)
+        telling.taken(self.path, edit.digest, edit.effect, why)
+        if old is not None and old != edit.policy.store:
+            telling.store_waits(self.path, old, edit.policy.store)
+
+    def _store(self) -> tuple[Store, Any] | None:
+        """One that other processes have too, and a loop on which it can be asked."""
+        for follower in list(self._followers):
+            store = verdicts.shared_by(follower.limiter._opened) if follower.limiter else None
+            if store is not None and follower.loop is not None:
+                return store, follower.loop
+        return None
+
+    def _asked(self, ask: Ask, edit: Edit | None = None) -> Verdict | None:
+        """What the processes of one store have said. Where it is out of reach each goes by itself."""
+        found = self._store()
+        if found is None:
+            return None
+        try:
+            return answer(ask(found[0]), found[1])
+        except StoreUnavailable as error:
+            if edit is not None:
+                telling.not_shared(error)
+            return None
+
+
+def follow(limiter: Limiter, policy: Policy, path: Any) -> Follower | None:
+    """Of a middleware that was given the path of a file; None where that does not want to be watched."""
+    if not policy.reload.watch:
+        return None
+    where = os.path.abspath(os.fspath(path))  # of the links in it, any may be another one later
+    watch = _watches.get(where)
+    if watch is None:
+        watch = _watches[where] = Watch(where)
+    return watch.follow(limiter, policy.origin.rpartition("#")[2])
+
+
+def _policy(raw: bytes, path: str) -> Policy:
+    from ratelimit.config.load import policy_of  # pydantic, which who has a file has imported
+
+    if len(raw) > LARGEST:
+        raise ValueError(f"{path}: is larger than {LARGEST >> 20} MiB")
+    return policy_of(raw, path)
+
+
+@contextmanager
+def _no_long_pauses() -> Iterator[None]:
+    """What is read of 10,000 keys would have the garbage collector look at every object of the app, and nothing runs
+    meanwhile. What is new is still looked at."""
+    first, second, third = gc.get_threshold()
+    gc.set_threshold(first, second, 1_000_000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(first, second, third)
+
+
+def _forked() -> None:
+    _ticking.forked()
+    for watch in list(_watches.values()):
+        watch.forked()
+
+
+_ticking = Ticking()
+_watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
+os.register_at_fork(after_in_child=_forked)

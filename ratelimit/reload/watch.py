@@ -216,7 +216,7 @@ def follow(limiter: Limiter, policy: Policy, path: Any) -> Follower | None:
     """Of a middleware that was given the path of a file; None where that does not want to be watched."""
     if not policy.reload.watch:
         return None
-    where = os.path.abspath(os.fspath(path))  # of the links in it, any may be another one later
+    where = os.path.abspath(os.fspath(path))  # noqa: PTH100 - of the links in it, any may lead elsewhere later
     watch = _watches.get(where)
     if watch is None:
         watch = _watches[where] = Watch(where)

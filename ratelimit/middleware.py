@@ -101,7 +101,8 @@ class RateLimitMiddleware:
         self._level = Level(policy, self.store, self._follower and self._follower.watch)
         self._only = (self._level,)  # of all requests: to add it to no others makes no tuple anew
         self._always_log_id = self.style.log_id_header is not None
-        self._account = Account(self, deferred=isinstance(identify, Deferred))
+        account = before._account if before else None
+        self._account: Account = Account(self, deferred=isinstance(identify, Deferred), before=account)
         own = classify or policy.classify
         routed = limiting(own, self._exempted, policy, self._account.declared, lenient(policy))
         self._classify = unless_off(routed, self)
@@ -120,7 +121,6 @@ class RateLimitMiddleware:
         made = copy(self)
         made._renewed = None
         made._govern(in_place_of(switched(policy), self.policy), self)
-        made._account.go_on(self._account)
         return made
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901 - a request, in its steps

@@ -32,7 +32,7 @@ ON_EXCESS = ("close", "drop", "wait")
 NAME = "^[ -~]+$"
 PREFIX = "^[!-z|~]+$"
 STATUS = "[2-5]([0-9][0-9]|xx)"
-PART = "[0-9]{1,3}([.][0-9]{1,6})?%"
+PART = "(100|[0-9]{1,2}([.][0-9]{1,6})?)%"
 PATTERNS = {  # what they mean, for messages
     NAME: "a name is made of printable ASCII characters, at least one",
     PREFIX: "a prefix is made of printable ASCII characters other than the space, { and }, at least one",
@@ -127,10 +127,9 @@ def status(value: Any) -> str:
 
 def part(value: Any) -> float:
     """`1%`, `0.5%`: of all"""
-    of_hundred = float(value[:-1]) if isinstance(value, str) and re.fullmatch(PART, value) else 101
-    if of_hundred > 100:
-        raise ValueError(f'{shown(value)} is not a part of all; write from "0%" to "100%", as "1%" or "0.5%"')
-    return of_hundred / 100
+    if isinstance(value, str) and re.fullmatch(PART, value):
+        return float(value[:-1]) / 100
+    raise ValueError(f'{shown(value)} is not a part of all; write from "0%" to "100%", as "1%" or "0.5%"')
 
 
 def on_excess(value: Any) -> str:

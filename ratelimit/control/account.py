@@ -45,14 +45,14 @@ class Account:
     """Of one middleware. `late`: a request may cost another number than it was charged, so that its end matters.
     `conditional`: what it was charged may go back; `deferred`: all of it, as who is calling is known later."""
 
-    def __init__(self, of: Middleware, *, deferred: bool = False) -> None:
+    def __init__(self, of: Middleware, *, deferred: bool = False, before: Account | None = None) -> None:
         self.policy = of.policy
         self.leases = of._leases
         self.local = of._local
         self.denials = of._denials
         self.cors = of._cors
-        self.untold = Untold()
-        self.pending = Pending()
+        self.untold: Untold = before.untold if before else Untold()  # before an edit of the policy
+        self.pending: Pending = before.pending if before else Pending()
         limits = [limit for tier in of.policy.tiers.values() for limit in tier if limit.mode != "off"]
         self.conditional = deferred or any(map(conditional, limits))
         self.deferred = deferred
@@ -62,12 +62,8 @@ class Account:
         self._store = of.store
         self._level = of._level
         self._waits = not isinstance(of.store, MemoryStore)
-        self._tasks: dict[object, tuple[Loop, Task]] = {}
+        self._tasks: dict[object, tuple[Loop, Task]] = before._tasks if before else {}
         self._mixed: Recent[tuple[object, ...], tuple[Charge, ...]] = Recent(MIXES)
-
-    def go_on(self, before: Account) -> None:
-        """Of the same middleware, under an edited policy: what is under way, pending or untold stays so."""
-        self.untold, self.pending, self._tasks = before.untold, before.pending, before._tasks
 
     def declared(self, limit: Limit) -> None:
         """A limit of an endpoint, besides those of the policy."""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
+from time import monotonic
 from typing import NamedTuple
 
+from ratelimit.policy import Policy
+
+SETTLES = 2.0  # seconds after which it is read once more: the clock of a file system may stand for so long
 LARGEST = 2**26  # bytes: 300,000 API keys
 
 _BOM = b"\xef\xbb\xbf"
@@ -44,6 +51,70 @@ def read(path: str) -> tuple[bytes, Seen | None]:
 def digest_of(raw: bytes) -> str:
     """The name of a content: what `sha256sum` prints, but for the mark that some editors begin a file with."""
     return sha256(raw.removeprefix(_BOM)).hexdigest()
+
+
+class Looks:
+    """At one file, some time after each other. `clock` is in seconds."""
+
+    def __init__(
+        self,
+        path: str,
+        look: Callable[[str], Seen | None] = look,
+        read: Callable[[str], tuple[bytes, Seen | None]] = read,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._path = path
+        self._look = look
+        self._read = read
+        self._clock = clock
+        self._before: Seen | None = None  # at the last look
+        self._done: Seen | None = None  # what was read
+        self._again_at = 0.0
+        self.gone = False
+
+    def again(self) -> None:
+        """Read it once more."""
+        self._done = None
+
+    def next(self) -> bytes | None:
+        """What is in it, if that may be something new: two looks agree, for at the first it may be half written, and
+        what was read is what was looked at."""
+        seen, now = self._look(self._path), self._clock()
+        agree, self._before = seen == self._before, seen
+        if seen is None:
+            self.gone = True
+            return None
+        if not agree or (seen == self._done and now < self._again_at):
+            return None
+        try:
+            raw, self._before = self._read(self._path)
+        except OSError:  # it went meanwhile
+            return None
+        if self._before != seen:
+            return None
+        first, self._done, self.gone = seen != self._done, seen, False
+        self._again_at = now + SETTLES if first else float("inf")
+        return raw
+
+
+def policy_in(raw: bytes, path: str) -> Policy:
+    from ratelimit.config.load import policy_of  # pydantic, which who has a file has imported
+
+    if len(raw) > LARGEST:
+        raise ValueError(f"{path}: is larger than {LARGEST >> 20} MiB")
+    return policy_of(raw, path)
+
+
+@contextmanager
+def no_long_pauses() -> Iterator[None]:
+    """What is read of 10,000 keys would have the garbage collector look at every object of the app, and nothing runs
+    meanwhile. What is new is still looked at."""
+    first, second, third = gc.get_threshold()
+    gc.set_threshold(first, second, 1_000_000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(first, second, third)
 
 
 def _seen(descriptor: int) -> Seen | None:

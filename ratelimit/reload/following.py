@@ -35,8 +35,6 @@ class Watching(Protocol):
 
     def begin(self) -> None: ...
 
-    def end(self) -> None: ...
-
 
 class Follower:
     """Of one middleware, which it does not keep: one that refers to itself would outlive its app.
@@ -70,7 +68,6 @@ class Follower:
     def end(self) -> None:
         """The loop that runs has served its last request."""
         self._loops.discard(running())
-        self.watch.end()
 
     def wanted(self) -> bool:
         self._loops = {loop for loop in list(self._loops) if not loop.is_closed()}

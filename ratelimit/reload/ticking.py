@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Protocol
 from weakref import WeakSet
 
@@ -28,7 +29,7 @@ class Ticking:
 
     def forked(self) -> None:
         """Of a process that was forked, which has no threads."""
-        self._lock, self._wake = threading.Lock(), threading.Event()
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._steps: WeakSet[Stepping] = WeakSet()
 
@@ -45,10 +46,6 @@ class Ticking:
                 else:
                     self._thread = thread
 
-    def wake(self) -> None:
-        """Something may not be wanted any more."""
-        self._wake.set()
-
     def runs(self) -> bool:
         return self._thread is not None
 
@@ -57,8 +54,7 @@ class Ticking:
             for step in steps:
                 step.step()
             del steps, step  # a middleware that nobody else has goes meanwhile
-            self._wake.wait(self._every)
-            self._wake.clear()
+            time.sleep(self._every)
 
     def _left(self) -> list[Stepping]:
         with self._lock:

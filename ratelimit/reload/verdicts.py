@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any, Literal, TypeVar, cast
 
 from ratelimit.model import FOREVER, Admitting, Charge, Limit, Rate, Store, StoreUnavailable
@@ -66,6 +67,8 @@ def answer(asked: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
         return future.result(PATIENCE)
     except TimeoutError:
         future.cancel()
+        if getcoroutinestate(asked) == CORO_CREATED:  # nobody will ever begin it
+            asked.close()
         raise StoreUnavailable(f"the event loop does not answer within {PATIENCE:.0f} s") from None
     except CancelledError:
         raise StoreUnavailable("the event loop ends") from None

@@ -3,28 +3,27 @@ force. One watch a file, for all middlewares of a process that were given its pa
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
+from ratelimit.ground.memo import Recent
 from ratelimit.model import Store, StoreUnavailable
 from ratelimit.policy import Policy
 from ratelimit.reload import file, telling, verdicts
 from ratelimit.reload.callers import Callers
 from ratelimit.reload.effect import Effect, effect
-from ratelimit.reload.file import LARGEST, Seen, digest_of
+from ratelimit.reload.file import Looks, Seen, digest_of, no_long_pauses, policy_in
 from ratelimit.reload.following import Follower, Limiter
 from ratelimit.reload.ticking import Ticking
 from ratelimit.reload.verdicts import Verdict, answer
 from ratelimit.routes.routed import WrongLimits
 from ratelimit.switch import mode
 
-SETTLES = 2.0  # seconds after which it is read once more: a clock of a file system may stand for so long
+SAID = 100  # contents of which it was told what is wrong
 ASKED = 1.0  # seconds between two looks whether a refused file was accepted
 
 Prepared = tuple[Follower, Any]
@@ -44,6 +43,11 @@ class Edit:
     ask_at: float = 0.0
     asked: int = 0
 
+    @property
+    def refuse_above(self) -> float:
+        """The new file says itself how much it may deny."""
+        return self.policy.reload.refuse_above
+
 
 class Watch:
     """`look` and `read` are those of file.py, `clock` is in seconds."""
@@ -57,29 +61,22 @@ class Watch:
     ) -> None:
         self.path = path
         self.callers = Callers(clock)
-        self._look = look
-        self._read = read
+        self._looks = Looks(path, look, read, clock)
         self._clock = clock
         self._followers: WeakSet[Follower] = WeakSet()
-        self._before: Seen | None = None  # at the last look
-        self._done: Seen | None = None  # what was read
-        self._again_at = 0.0
-        self._gone = False
         self._known = ""  # the digest of what was read last, and was dealt with
+        self._told: Recent[str, bool] = Recent(SAID)
         self._edit: Edit | None = None
 
     def follow(self, limiter: Limiter, digest: str) -> Follower:
         follower = Follower(limiter, self, digest)
         self._followers.add(follower)
+        self._looks.again()  # it may have loaded another content than what was read last
+        self._known = ""
         return follower
 
     def begin(self) -> None:
-        """A middleware serves: what it has loaded may be another content than what was read last."""
-        self._done, self._known = None, ""
         _ticking.add(self)
-
-    def end(self) -> None:
-        _ticking.wake()
 
     def forked(self) -> None:
         self.callers = Callers(self._clock)
@@ -95,71 +92,49 @@ class Watch:
             for follower in list(self._followers):
                 follower.tick()
             self.callers.forget()
-            self._look_at_it()
+            was_gone = self._looks.gone
+            raw = self._looks.next()
+            if was_gone != self._looks.gone:
+                (telling.gone if self._looks.gone else telling.back)(self.path)
+            if raw is not None:
+                self._content(raw, digest_of(raw))
             if self._edit:
                 self._decide(self._edit)
         except Exception:  # noqa: BLE001 - the thread is that of all files
             telling.failed(self.path)
-
-    def _look_at_it(self) -> None:
-        """Read when two looks agree: at the first, it may be half written. What was read is what was looked at."""
-        seen, now = self._look(self.path), self._clock()
-        if seen is None:
-            if not self._gone:
-                telling.gone(self.path)
-            self._gone, self._before = True, None
-            return
-        agree, self._before = seen == self._before, seen
-        if not agree or (seen == self._done and now < self._again_at):
-            return
-        try:
-            raw, self._before = self._read(self.path)
-        except OSError:  # it went meanwhile
-            return
-        if self._before != seen:
-            return
-        first, self._done = seen != self._done, seen
-        self._again_at = now + SETTLES if first else float("inf")
-        if self._gone:
-            self._gone = False
-            telling.back(self.path)
-        self._content(raw, digest_of(raw))
 
     def _content(self, raw: bytes, digest: str) -> None:
         if digest == self._known:
             return
         begins, self._known = not self._known, digest
         behind = [follower for follower in list(self._followers) if follower.digest != digest]
+        edit, self._edit = self._edit, None
         if not behind:
-            if self._edit:
+            telling.in_force(self.path, digest)
+            if edit:
                 telling.as_before(self.path)
             elif begins and self._asked(lambda store: verdicts.known(store, digest)) == "refused":
                 telling.began_with_refused(self.path, digest)
-            self._edit = None
-            telling.in_force(self.path, digest)
             return
-        self._edit = None
         try:
-            with _no_long_pauses():
-                policy = _policy(raw, self.path)
+            with no_long_pauses():
+                policy = policy_in(raw, self.path)
                 prepared = [(one, made) for one in behind if (made := one.prepared(policy)) is not None]
         except (ValueError, TypeError, WrongLimits) as error:
-            telling.invalid(self.path, digest, error)
+            if self._is_news(digest):
+                telling.invalid(self.path, digest, error)
         else:
             if prepared:
                 self._edit = self._judged(digest, policy, prepared)
 
     def _judged(self, digest: str, policy: Policy, prepared: Sequence[Prepared]) -> Edit:
-        """The new file says itself how much it may deny."""
-        most = policy.reload.refuse_above
-        if most >= 1 or mode() == "off":
-            return Edit(digest, policy, prepared, Effect(), "taken")
-        follower, made = prepared[0]
-        found = effect(self.callers.of_late(), follower.limiter.policy, made.policy, self.callers.now_ms)
-        own: Verdict | None = None
-        if found.callers:
-            own = "refused" if found.share > most else "taken"
-        return Edit(digest, policy, prepared, found, own)
+        edit = Edit(digest, policy, prepared, Effect(), "taken")
+        if edit.refuse_above < 1 and mode() != "off":
+            follower, made = prepared[0]
+            found = effect(self.callers.of_late(), follower.limiter.policy, made.policy, self.callers.now_ms)
+            edit.effect = found
+            edit.own = None if not found.callers else "refused" if found.share > edit.refuse_above else "taken"
+        return edit
 
     def _decide(self, edit: Edit) -> None:
         now = self._clock()
@@ -178,8 +153,15 @@ class Watch:
             self._put(edit)
             return
         edit.refused = True
-        most = edit.policy.reload.refuse_above
-        telling.refused(self.path, edit.digest, edit.effect, most, by_others=edit.own != "refused")
+        if self._is_news(edit.digest):
+            telling.refused(self.path, edit.digest, edit.effect, edit.refuse_above, by_others=edit.own != "refused")
+
+    def _is_news(self, digest: str) -> bool:
+        """What is wrong with a content is told once."""
+        if self._told.get(digest):
+            return False
+        self._told.put(digest, True)
+        return True
 
     def _put(self, edit: Edit, why: str = "") -> None:
         self._edit = None
@@ -221,26 +203,6 @@ def follow(limiter: Limiter, policy: Policy, path: Any) -> Follower | None:
     if watch is None:
         watch = _watches[where] = Watch(where)
     return watch.follow(limiter, policy.origin.rpartition("#")[2])
-
-
-def _policy(raw: bytes, path: str) -> Policy:
-    from ratelimit.config.load import policy_of  # pydantic, which who has a file has imported
-
-    if len(raw) > LARGEST:
-        raise ValueError(f"{path}: is larger than {LARGEST >> 20} MiB")
-    return policy_of(raw, path)
-
-
-@contextmanager
-def _no_long_pauses() -> Iterator[None]:
-    """What is read of 10,000 keys would have the garbage collector look at every object of the app, and nothing runs
-    meanwhile. What is new is still looked at."""
-    first, second, third = gc.get_threshold()
-    gc.set_threshold(first, second, 1_000_000)
-    try:
-        yield
-    finally:
-        gc.set_threshold(first, second, third)
 
 
 def _forked() -> None:

@@ -120,7 +120,8 @@ class RateLimitMiddleware:
         check_holds(policy, self._opened)
         made = copy(self)
         made._renewed = None
-        made._govern(in_place_of(switched(policy), self.policy), self)
+        now = self._renewed or self
+        made._govern(in_place_of(switched(policy), now.policy), now)
         return made
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901 - a request, in its steps

@@ -45,7 +45,9 @@ class Effect:
 
 
 def effect(late: Iterable[tuple[Note, Demands, bool]], old: Policy, new: Policy, now_ms: int) -> Effect:
-    """Of putting `new` in the place of `old`, at an instant of the store's clock."""
+    """Of putting `new` in the place of `old`, at an instant of the store's clock. Who was denied before is newly denied
+    where not even half would be let through of what was: or among callers who are all at their limits any edit passed.
+    """
     store = MemoryStore(clock=lambda: now_ms)  # knows what a max is by now, and what is in shadow; empty
     callers: set[tuple[str, str]] = set()
     before: set[tuple[str, str]] = set()
@@ -59,7 +61,7 @@ def effect(late: Iterable[tuple[Note, Demands, bool]], old: Policy, new: Policy,
         found = _above(_decided(store, new.charges(identity, note.operation)), note.charges, demands)
         if found:
             denied.setdefault(root, []).extend(Example(caller(note.identity), *one) for one in found)
-    newly = {root: examples for root, examples in denied.items() if root not in before}
+    newly = {root: e for root, e in denied.items() if root not in before or any(one.demand > 2 * one.max for one in e)}
     limits = Counter(limit for examples in newly.values() for limit in {one.limit for one in examples})
     most = max(limits, key=lambda name: limits[name], default=None)
     of_most = [one for examples in newly.values() for one in examples if one.limit == most]

@@ -71,7 +71,8 @@ class Follower:
 
     def wanted(self) -> bool:
         self._loops = {loop for loop in list(self._loops) if not loop.is_closed()}
-        return bool(self._loops) and self._limiter() is not None
+        limiter = self.limiter
+        return bool(self._loops) and limiter is not None and limiter.policy.reload.watch
 
     def tick(self) -> None:
         self._left = NOTED

@@ -8,12 +8,13 @@ from collections import Counter
 from typing import Literal, get_args
 
 from ratelimit.ground.printable import in_a_line
-from ratelimit.policy import StoreSettings
+from ratelimit.policy import Policy
 from ratelimit.reload.effect import Effect
 
 logger = logging.getLogger("ratelimit")
 
 Outcome = Literal["taken", "refused", "invalid"]
+_OF_STORE = ("url", "prefix", "timeout_ms", "on_failure", "max_callers")
 NAMED = 12  # digits of a digest in the log, as much as `sha256sum` is compared by
 
 _counts: Counter[str] = Counter()  # of this process: an app can't reach the middlewares that its framework has made
@@ -103,15 +104,14 @@ def began_with_refused(path: str, digest: str) -> None:
     logger.warning(what, in_a_line(path), digest[:NAMED])
 
 
-def store_waits(path: str, old: StoreSettings, new: StoreSettings) -> None:
-    """A URL may hold a password."""
-    names = [
-        name
-        for name in ("url", "prefix", "timeout_ms", "on_failure", "max_callers")
-        if getattr(old, name) != getattr(new, name)
-    ]
-    said = " and ".join(f"store.{name.removesuffix('_ms')}" for name in names)
-    logger.warning("%s: what was edited of %s is used after a restart", in_a_line(path), said)
+def what_waits(path: str, used: Policy, edited: Policy) -> None:
+    """What an edited policy says, and only a restart does. The URL of a store may hold a password."""
+    waits = [name for name in _OF_STORE if getattr(used.store, name) != getattr(edited.store, name)]
+    if waits:
+        said = " and ".join(f"store.{name.removesuffix('_ms')}" for name in waits)
+        logger.warning("%s: what was edited of %s is used after a restart", in_a_line(path), said)
+    if not edited.reload.watch:
+        logger.warning("%s has watch = false: from now on what is edited is used after a restart", in_a_line(path))
 
 
 def _of_callers(effect: Effect) -> str:

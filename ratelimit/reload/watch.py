@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
 from ratelimit.ground.memo import Recent
-from ratelimit.model import Store, StoreUnavailable
+from ratelimit.model import Store
 from ratelimit.policy import Policy
 from ratelimit.reload import file, telling, verdicts
 from ratelimit.reload.callers import Callers
@@ -44,8 +44,7 @@ class Edit:
     asked: int = 0
 
     @property
-    def refuse_above(self) -> float:
-        """The new file says itself how much it may deny."""
+    def refuse_above(self) -> float:  # the new file says itself how much it may deny
         return self.policy.reload.refuse_above
 
 
@@ -100,8 +99,9 @@ class Watch:
                 self._content(raw, digest_of(raw))
             if self._edit:
                 self._decide(self._edit)
-        except Exception:  # noqa: BLE001 - the thread is that of all files
-            telling.failed(self.path)
+        except Exception as error:  # noqa: BLE001 - the thread is that of all files
+            if self._is_news(str(type(error))):
+                telling.failed(self.path)
 
     def _content(self, raw: bytes, digest: str) -> None:
         if digest == self._known:
@@ -165,13 +165,11 @@ class Watch:
 
     def _put(self, edit: Edit, why: str = "") -> None:
         self._edit = None
-        old = next((limiter.policy.store for one, _ in edit.prepared if (limiter := one.limiter)), None)
         for follower, limiter in edit.prepared:
             follower.put(limiter, edit.digest)
         telling.in_force(self.path, edit.digest)
         telling.taken(self.path, edit.digest, edit.effect, why)
-        if old is not None and old != edit.policy.store:
-            telling.store_waits(self.path, old, edit.policy.store)
+        telling.what_waits(self.path, edit.prepared[0][1].policy, edit.policy)
 
     def _store(self) -> tuple[Store, Any] | None:
         """One that other processes have too, and a loop on which it can be asked."""
@@ -183,15 +181,13 @@ class Watch:
 
     def _asked(self, ask: Ask, edit: Edit | None = None) -> Verdict | None:
         """What the processes of one store have said. Where it is out of reach each goes by itself."""
-        found = self._store()
-        if found is None:
-            return None
-        try:
-            return answer(ask(found[0]), found[1])
-        except StoreUnavailable as error:
-            if edit is not None:
-                telling.not_shared(error)
-            return None
+        if found := self._store():
+            try:
+                return answer(ask(found[0]), found[1])
+            except Exception as error:  # noqa: BLE001 - a store may be of the user's making
+                if edit is not None:
+                    telling.not_shared(error)
+        return None
 
 
 def follow(limiter: Limiter, policy: Policy, path: Any) -> Follower | None:

@@ -47,6 +47,7 @@ class Effect:
 def effect(late: Iterable[tuple[Note, Demands, bool]], old: Policy, new: Policy, now_ms: int) -> Effect:
     """Of putting `new` in the place of `old`, at an instant of the store's clock. Who was denied before is newly denied
     where not even half would be let through of what was: or among callers who are all at their limits any edit passed.
+    ValueError where the new policy has no limits for one.
     """
     store = MemoryStore(clock=lambda: now_ms)  # knows what a max is by now, and what is in shadow; empty
     callers: set[tuple[str, str]] = set()
@@ -57,8 +58,8 @@ def effect(late: Iterable[tuple[Note, Demands, bool]], old: Policy, new: Policy,
         callers.add(root)
         if was_denied:
             before.add(root)
-        identity = _under(note.identity, old, new)
-        found = _above(_decided(store, new.charges(identity, note.operation)), note.charges, demands)
+        charges = _charges(new, _under(note.identity, old, new), note.operation)
+        found = _above(_decided(store, charges), note.charges, demands)
         if found:
             denied.setdefault(root, []).extend(Example(caller(note.identity), *one) for one in found)
     newly = {root: e for root, e in denied.items() if root not in before or any(one.demand > 2 * one.max for one in e)}
@@ -111,6 +112,13 @@ def _window_ms(limit: Limit) -> int:
         case Quota(period):
             return _DAYS[period] * DAY_MS
     return 1
+
+
+def _charges(new: Policy, identity: Identity, operation: str) -> tuple[Charge, ...]:
+    try:
+        return new.charges(identity, operation)
+    except LookupError as error:  # its tier is gone, and there is none in its place
+        raise ValueError(f"{caller(identity)}: {error}") from None
 
 
 def _under(identity: Identity, old: Policy, new: Policy) -> Identity:

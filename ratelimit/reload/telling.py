@@ -7,9 +7,10 @@ import threading
 from collections import Counter
 from typing import Literal, get_args
 
+from ratelimit.ground.memo import Recent
 from ratelimit.ground.printable import in_a_line
 from ratelimit.policy import Policy
-from ratelimit.reload.effect import Effect
+from ratelimit.reload.effect import Effect, Example
 
 logger = logging.getLogger("ratelimit")
 
@@ -35,13 +36,22 @@ def policies_in_force() -> dict[str, str]:
         return dict(_in_force)
 
 
-def in_force(path: str, digest: str | None) -> None:
-    """None: it is not watched any more."""
+class Lately:
+    """What was said, so that it is not said again; of the last hundred things that were."""
+
+    def __init__(self, most: int = 100) -> None:
+        self._said: Recent[str, bool] = Recent(most)
+
+    def first(self, about: str) -> bool:
+        if self._said.get(about):
+            return False
+        self._said.put(about, True)
+        return True
+
+
+def in_force(path: str, digest: str) -> None:
     with _lock:
-        if digest is None:
-            _in_force.pop(path, None)
-        else:
-            _in_force[path] = digest
+        _in_force[path] = digest
 
 
 def _count(outcome: Outcome) -> None:
@@ -57,10 +67,10 @@ def taken(path: str, digest: str, effect: Effect | None, why: str = "") -> None:
 
 def refused(path: str, digest: str, effect: Effect, refuse_above: float, *, by_others: bool) -> None:
     _count("refused")
-    if by_others:
+    if by_others or effect.example is None:
         why = "another process on this store has refused it"
     else:
-        why = f"{_of_callers(effect)}, refuse_above is {_percent(refuse_above)}{_example(effect)}"
+        why = f"{_of_callers(effect)}, refuse_above is {_percent(refuse_above)}; {_most(effect.example)}"
     logger.critical(
         "%s was edited, and is REFUSED (sha256 %s): %s. The policy before stays in force. If it is meant, run ratelimit"
         ' reload --accept %s, or write refuse_above = "100%%" under [reload] in it',
@@ -120,11 +130,8 @@ def _of_callers(effect: Effect) -> str:
     return f"it would newly deny {of} ({_percent(effect.share)})"
 
 
-def _example(effect: Effect) -> str:
-    one = effect.example
-    if one is None:
-        return ""
-    return f"; most of them by limit {one.limit}, as {one.caller}, which needs {one.demand:,} of a max of {one.max:,}"
+def _most(one: Example) -> str:
+    return f"most of them by limit {one.limit}, as {one.caller}, which needs {one.demand:,} of a max of {one.max:,}"
 
 
 def _percent(part: float) -> str:

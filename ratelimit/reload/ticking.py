@@ -46,9 +46,6 @@ class Ticking:
                 else:
                     self._thread = thread
 
-    def runs(self) -> bool:
-        return self._thread is not None
-
     def _run(self) -> None:
         while steps := self._left():
             for step in steps:

@@ -4,13 +4,13 @@ force. One watch a file, for all middlewares of a process that were given its pa
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
-from ratelimit.ground.memo import Recent
 from ratelimit.model import Store
 from ratelimit.policy import Policy
 from ratelimit.reload import file, telling, verdicts
@@ -18,12 +18,12 @@ from ratelimit.reload.callers import Callers
 from ratelimit.reload.effect import Effect, effect
 from ratelimit.reload.file import Looks, Seen, digest_of, no_long_pauses, policy_in
 from ratelimit.reload.following import Follower, Limiter
+from ratelimit.reload.telling import Lately
 from ratelimit.reload.ticking import Ticking
 from ratelimit.reload.verdicts import Verdict, answer
 from ratelimit.routes.routed import WrongLimits
 from ratelimit.switch import mode
 
-SAID = 100  # contents of which it was told what is wrong
 ASKED = 1.0  # seconds between two looks whether a refused file was accepted
 
 Prepared = tuple[Follower, Any]
@@ -62,14 +62,16 @@ class Watch:
         self.callers = Callers(clock)
         self._looks = Looks(path, look, read, clock)
         self._clock = clock
+        self._lock = threading.Lock()
         self._followers: WeakSet[Follower] = WeakSet()
         self._known = ""  # the digest of what was read last, and was dealt with
-        self._told: Recent[str, bool] = Recent(SAID)
+        self._told = Lately()  # what is wrong, once for each content
         self._edit: Edit | None = None
 
     def follow(self, limiter: Limiter, digest: str) -> Follower:
         follower = Follower(limiter, self, digest)
-        self._followers.add(follower)
+        with self._lock:
+            self._followers.add(follower)
         self._looks.again()  # it may have loaded another content than what was read last
         self._known = ""
         return follower
@@ -78,17 +80,17 @@ class Watch:
         _ticking.add(self)
 
     def forked(self) -> None:
-        self.callers = Callers(self._clock)
-        for follower in list(self._followers):
+        self._lock, self.callers = threading.Lock(), Callers(self._clock)
+        for follower in self._all():
             follower.forked()
 
     def wanted(self) -> bool:
-        return bool([one for one in list(self._followers) if one.wanted()])
+        return bool([one for one in self._all() if one.wanted()])
 
     def step(self) -> None:
         """Twice a second, on a thread of its own. What goes wrong here costs no request."""
         try:
-            for follower in list(self._followers):
+            for follower in self._all():
                 follower.tick()
             self.callers.forget()
             was_gone = self._looks.gone
@@ -100,14 +102,14 @@ class Watch:
             if self._edit:
                 self._decide(self._edit)
         except Exception as error:  # noqa: BLE001 - the thread is that of all files
-            if self._is_news(str(type(error))):
+            if self._told.first(str(type(error))):
                 telling.failed(self.path)
 
     def _content(self, raw: bytes, digest: str) -> None:
         if digest == self._known:
             return
         begins, self._known = not self._known, digest
-        behind = [follower for follower in list(self._followers) if follower.digest != digest]
+        behind = [follower for follower in self._all() if follower.digest != digest]
         edit, self._edit = self._edit, None
         if not behind:
             telling.in_force(self.path, digest)
@@ -120,12 +122,11 @@ class Watch:
             with no_long_pauses():
                 policy = policy_in(raw, self.path)
                 prepared = [(one, made) for one in behind if (made := one.prepared(policy)) is not None]
-        except (ValueError, TypeError, WrongLimits) as error:
-            if self._is_news(digest):
-                telling.invalid(self.path, digest, error)
-        else:
             if prepared:
                 self._edit = self._judged(digest, policy, prepared)
+        except (ValueError, TypeError, WrongLimits) as error:
+            if self._told.first(digest):
+                telling.invalid(self.path, digest, error)
 
     def _judged(self, digest: str, policy: Policy, prepared: Sequence[Prepared]) -> Edit:
         edit = Edit(digest, policy, prepared, Effect(), "taken")
@@ -153,15 +154,12 @@ class Watch:
             self._put(edit)
             return
         edit.refused = True
-        if self._is_news(edit.digest):
+        if self._told.first(edit.digest):
             telling.refused(self.path, edit.digest, edit.effect, edit.refuse_above, by_others=edit.own != "refused")
 
-    def _is_news(self, digest: str) -> bool:
-        """What is wrong with a content is told once."""
-        if self._told.get(digest):
-            return False
-        self._told.put(digest, True)
-        return True
+    def _all(self) -> list[Follower]:
+        with self._lock:  # another thread may add one meanwhile
+            return list(self._followers)
 
     def _put(self, edit: Edit, why: str = "") -> None:
         self._edit = None
@@ -173,7 +171,7 @@ class Watch:
 
     def _store(self) -> tuple[Store, Any] | None:
         """One that other processes have too, and a loop on which it can be asked."""
-        for follower in list(self._followers):
+        for follower in self._all():
             store = verdicts.shared_by(follower.limiter._opened) if follower.limiter else None
             if store is not None and follower.loop is not None:
                 return store, follower.loop

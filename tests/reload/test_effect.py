@@ -153,6 +153,14 @@ def test_callers_of_ones_own() -> None:
     assert before.under(own).denied == 2
 
 
+def test_no_tier() -> None:
+    """A policy without a tier for somebody who asks can't be used."""
+    before = Before(text(more='[identity]\ndefault_tier = "basic"\n'))
+    before.ask(1, user="ana", tier=None)
+    with pytest.raises(ValueError, match=r"^user=ana: "):
+        before.under(text())
+
+
 def test_in_shadow_before() -> None:
     """A limit that was in shadow denies from now on whom it would have denied."""
     shadow = text('{ name = "requests", rate = "5/minute", mode = "shadow" }')

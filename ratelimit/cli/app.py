@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from ratelimit.cli.commands import schema
+from ratelimit.cli.commands import reload, schema
 from ratelimit.cli.output.console import say
 from ratelimit.cli.output.exits import FINDINGS, STORE, USAGE, Stopped
 from ratelimit.model import StoreUnavailable
@@ -80,3 +80,4 @@ def _add(name: str, command: Callable[..., None], examples: str) -> None:
 
 
 _add("schema", schema.schema, schema.EXAMPLES)
+_add("reload", reload.reload, reload.EXAMPLES)

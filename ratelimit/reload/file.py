@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -14,6 +15,8 @@ from typing import NamedTuple
 from ratelimit.policy import Policy
 
 SETTLES = 2.0  # seconds after which it is read once more: the clock of a file system may stand for so long
+SWITCHING = 0.001  # seconds
+NEVER = 1_000_000  # collections of the middle generation between two of all
 LARGEST = 2**26  # bytes: 300,000 API keys
 
 _BOM = b"\xef\xbb\xbf"
@@ -108,12 +111,19 @@ def policy_in(raw: bytes, path: str) -> Policy:
 @contextmanager
 def no_long_pauses() -> Iterator[None]:
     """What is read of 10,000 keys would have the garbage collector look at every object of the app, and nothing runs
-    meanwhile. What is new is still looked at."""
+    meanwhile. What is new is still looked at, and the rest when the app itself has it come to that. And whoever wants
+    to run does after a millisecond: Python has it wait for 5."""
     first, second, third = gc.get_threshold()
-    gc.set_threshold(first, second, 1_000_000)
+    switching = sys.getswitchinterval()
+    gc.set_threshold(first, second, NEVER)
+    sys.setswitchinterval(min(SWITCHING, switching))
     try:
         yield
     finally:
+        sys.setswitchinterval(switching)
+        if not gc.get_freeze_count():  # what somebody has frozen stays so
+            gc.freeze()  # makes the counts of collections begin anew, and is taken back
+            gc.unfreeze()
         gc.set_threshold(first, second, third)
 
 

@@ -19,7 +19,7 @@ Noted = Callable[[Identity, str, Sequence[Charge], Decision], None]
 
 
 class Limiter(Protocol):
-    """A middleware. `_renewed` is the one under the policy that is in force, where that is another one."""
+    """A middleware. `_renewed` is the one under the policy that is in force."""
 
     policy: Policy
     store: Admitting
@@ -28,6 +28,8 @@ class Limiter(Protocol):
     _noted: Noted | None
 
     def _under(self, policy: Policy) -> Any: ...
+
+    def _put(self, made: Any) -> None: ...
 
 
 class Watching(Protocol):
@@ -106,7 +108,8 @@ class Follower:
         """From now on requests are decided so; those that have begun go on as they were."""
         limiter = self._limiter()
         if limiter is not None:
-            limiter._renewed, self.digest = prepared, digest
+            limiter._put(prepared)
+            self.digest = digest
             self.tick()
 
     def _arm(self, noted: Noted | None) -> None:

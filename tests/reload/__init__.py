@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from ratelimit import RateLimitMiddleware, hash_api_key
+from ratelimit import Policy, RateLimitMiddleware, hash_api_key
 from ratelimit.model import ASGIApp, Message
 from ratelimit.reload.watch import Watch
 from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import T, ask, header, plain
 
+_first: WeakKeyDictionary[RateLimitMiddleware, Policy] = WeakKeyDictionary()
 _times = count(1_000_000_000)  # seconds: what is written anew is seen to be
 
 
@@ -40,7 +42,9 @@ def written(path: Path, content: str | bytes) -> Path:
 
 
 def limited(path: Path, app: ASGIApp = plain, **rest: Any) -> RateLimitMiddleware:
-    return RateLimitMiddleware(app, path, **{"store": MemoryStore(clock=lambda: T), **rest})
+    limiter = RateLimitMiddleware(app, path, **{"store": MemoryStore(clock=lambda: T), **rest})
+    _first[limiter] = limiter.policy
+    return limiter
 
 
 def watch_of(limiter: RateLimitMiddleware) -> Watch:
@@ -48,6 +52,13 @@ def watch_of(limiter: RateLimitMiddleware) -> Watch:
     watch = limiter._follower.watch
     assert isinstance(watch, Watch)
     return watch
+
+
+def edited(limiter: RateLimitMiddleware) -> bool:
+    """Whether another policy is in force than the one that it was made with."""
+    assert limiter._renewed
+    assert limiter._renewed.policy is limiter.policy
+    return limiter.policy is not _first[limiter]
 
 
 def stepped(limiter: RateLimitMiddleware, times: int = 3) -> None:

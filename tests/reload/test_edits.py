@@ -16,7 +16,7 @@ from ratelimit.reload.telling import policies_in_force, reloads
 from ratelimit.reload.watch import _watches
 from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import T, plain, run
-from tests.reload import called, limit_of, limited, messages, rate, stepped, text, watch_of, written
+from tests.reload import called, edited, limit_of, limited, messages, rate, stepped, text, watch_of, written
 from tests.reload.conftest import ByHand
 
 MILD = '[reload]\nrefuse_above = "100%"\n'
@@ -217,7 +217,7 @@ def test_a_store_that_can_t(path: Path, caplog: pytest.LogCaptureFixture) -> Non
     limiter = limited(written(path, rate(100)), store=plain_store)
     written(path, text('{ name = "requests", rate = "100/minute", hold = true }'))
     stepped(limiter)
-    assert limiter._renewed is None
+    assert not edited(limiter)
     assert "a Plain holds no units" in messages(caplog.records)[0]
 
 
@@ -235,7 +235,7 @@ def test_limits_of_endpoints(path: Path, caplog: pytest.LogCaptureFixture) -> No
         await called(limiter, path="/rows")
         written(path, text('{ name = "rows", rate = "100/minute" }'))
         stepped(limiter)
-        assert limiter._renewed is None
+        assert not edited(limiter)
         assert 'limit "rows" of GET /rows' in messages(caplog.records)[0]
         written(path, rate(99))
         stepped(limiter)
@@ -271,12 +271,12 @@ def test_one_file_for_several(path: Path, caplog: pytest.LogCaptureFixture) -> N
         written(path, rate(98))
         stepped(two, 2)
         assert [limit_of(await called(limiter)) for limiter in (one, two)] == ["98", "98"]
-        assert one._renewed is not None
-        assert two._renewed is not None
-        assert one._renewed.policy is not two._renewed.policy
+        assert edited(one)
+        assert edited(two)
+        assert one.policy is not two.policy
         three = limited(path)
         stepped(two, 3)
-        assert three._renewed is None
+        assert not edited(three)
 
     run(test())
     assert reloads()["taken"] == 2
@@ -313,7 +313,7 @@ def test_what_goes_wrong_here(path: Path, caplog: pytest.LogCaptureFixture, monk
     assert messages(caplog.records) == [f"{path} can't be reloaded: the policy before stays in force"]
     written(path, rate(98))
     stepped(limiter)
-    assert limiter._renewed is not None
+    assert edited(limiter)
 
 
 def test_relative_paths(path: Path, monkeypatch: pytest.MonkeyPatch, by_hand: ByHand) -> None:
@@ -335,7 +335,7 @@ def test_mode_of_the_environment(path: Path, mode: str, monkeypatch: pytest.Monk
         await called(limiter, times=50)
         written(path, rate(1))
         stepped(limiter)
-        assert limiter._renewed is not None
+        assert edited(limiter)
         assert (await called(limiter, times=50))["status"] == 200
 
     run(test())
@@ -354,5 +354,5 @@ def test_memory_that_it_opened(path: Path) -> None:
         assert (await called(limiter))["status"] == 429
 
     run(test())
-    assert limiter._renewed is not None
-    assert limiter._renewed._denials is limiter._denials
+    assert limiter._renewed
+    assert limiter._renewed.store is limiter.store

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from ratelimit.reload import file
-from ratelimit.reload.file import LARGEST, SETTLES, Looks, Seen, digest_of, look, policy_in, read
+from ratelimit.reload.file import LARGEST, SETTLES, Looks, Seen, digest_of, look, no_long_pauses, policy_in, read
 from tests.reload import rate, written
 
 
@@ -153,3 +155,25 @@ def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file without an end is no policy, and does not fill the memory."""
     with pytest.raises(ValueError, match="big: is larger than 64 MiB"):
         policy_in(b" " * (LARGEST + 1), "big")
+
+
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_no_long_pauses(frozen: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of the process are as they were, also where it fails, and what somebody has frozen stays so."""
+    done: list[str] = []
+    monkeypatch.setattr(file.gc, "get_freeze_count", lambda: frozen)
+    monkeypatch.setattr(file.gc, "freeze", lambda: done.append("freeze"))
+    monkeypatch.setattr(file.gc, "unfreeze", lambda: done.append("unfreeze"))
+    before = gc.get_threshold(), sys.getswitchinterval()
+    within = []
+
+    def fail() -> None:
+        with no_long_pauses():
+            within.append(gc.get_threshold()[2] > 1_000)
+            raise ValueError("bad")
+
+    with pytest.raises(ValueError, match="bad"):
+        fail()
+    assert within == [True]
+    assert (gc.get_threshold(), sys.getswitchinterval()) == before
+    assert done == ([] if frozen else ["freeze", "unfreeze"])

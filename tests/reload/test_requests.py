@@ -20,7 +20,7 @@ from ratelimit.model import Message, Receive, Scope, Send
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.testing import assert_left, limited_client
 from tests.acceptance import T, header, plain, run, scope_of
-from tests.reload import called, limit_of, limited, rate, stepped, text, watch_of, written
+from tests.reload import called, edited, limit_of, limited, rate, stepped, text, watch_of, written
 
 
 def test_an_edit_between_the_steps_of_a_request(path: Path) -> None:
@@ -63,7 +63,7 @@ def test_slots(path: Path) -> None:
         await asyncio.sleep(0)
         written(path, one.replace("= 1 }", '= 1, lease = "5s" }'))
         stepped(limiter)
-        assert limiter._renewed is not None
+        assert edited(limiter)
         assert (await called(limiter))["status"] == 429
         goes_on.set()
         assert (await slow)["status"] == 200
@@ -132,7 +132,7 @@ def test_a_connection_keeps_its_policy(path: Path) -> None:
         assert old.receive_text() == "one"
         written(path, policy(2))
         stepped(limiter)
-        assert limiter._renewed is not None
+        assert edited(limiter)
         for word in ("two", "three"):
             old.send_text(word)
             assert old.receive_text() == word
@@ -212,7 +212,7 @@ def test_who_is_known_later(path: Path) -> None:
         assert limit_of(await before) == "5"
         start = await called(limiter)
         assert (limit_of(start), header(start, "x-ratelimit-remaining")) == ("7", "5")
-        assert limiter._renewed is not None
+        assert edited(limiter)
         assert limiter._renewed._account._tasks is limiter._account._tasks
         await limiter._close()
 
@@ -224,10 +224,11 @@ def test_noted(path: Path) -> None:
     limiter = limited(written(path, rate(1000)))
 
     async def test() -> None:
+        assert limiter._renewed
         await called(limiter, times=64)
-        assert limiter._noted is not None
+        assert limiter._renewed._noted is not None
         await called(limiter, times=1)
-        assert limiter._noted is None
+        assert limiter._renewed._noted is None
         await called(limiter, 1, times=10)
         assert len(watch_of(limiter).callers) == 1
         stepped(limiter, 1)

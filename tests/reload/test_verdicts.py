@@ -18,7 +18,7 @@ from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore
 from tests import servers
 from tests.acceptance import run
-from tests.reload import called, limit_of, limited, looked, messages, rate, written
+from tests.reload import called, edited, limit_of, limited, looked, messages, rate, written
 
 
 @pytest.fixture
@@ -153,11 +153,11 @@ def test_processes_agree(path: Path, store: Callable[[], RedisStore], caplog: py
         for file in (path, other, third):
             written(file, rate(10))
         await looked(idle, 2)
-        assert idle._renewed is None
+        assert not edited(idle)
         await looked(one, 2)
         await looked(two, 2)
         await looked(idle, 1)
-        assert [limiter._renewed for limiter in (one, two, idle)] == [None, None, None]
+        assert [edited(limiter) for limiter in (one, two, idle)] == 3 * [False]
         assert "another process on this store has refused it" in messages(caplog.records)[-1]
         for limiter in (one, two, idle):
             await limiter._close()
@@ -175,7 +175,7 @@ def test_nobody_knows_anybody(path: Path, store: Callable[[], RedisStore]) -> No
         await looked(limiter)
         written(path, rate(10))
         await looked(limiter, 2)
-        assert limiter._renewed is None
+        assert not edited(limiter)
         await looked(limiter, 1)
         assert limit_of(await called(limiter)) == "10"
         await limiter._close()
@@ -191,7 +191,7 @@ def test_accepted(path: Path, store: Callable[[], RedisStore], caplog: pytest.Lo
         await busy(limiter)
         written(path, rate(10))
         await looked(limiter, 4)
-        assert limiter._renewed is None
+        assert not edited(limiter)
         late = limited(
             path.with_name("late.toml").resolve() if False else written(path.with_name("late.toml"), rate(10)),
             store=store(),
@@ -231,7 +231,7 @@ def test_out_of_reach(path: Path, caplog: pytest.LogCaptureFixture) -> None:
             memory.down = True
             written(path, rate(10))
             await looked(limiter, 6)
-            assert limiter._renewed is None
+            assert not edited(limiter)
             written(path, rate(990))
             await looked(limiter)
             assert limit_of(await called(limiter)) == "990"

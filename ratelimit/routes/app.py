@@ -149,7 +149,9 @@ class AppRoutes:
         units_of: Callable[[Scope], int] | None = None if mark is None else of_mark(mark.units, path_params, name)
         if (lenient := self._manner.lenient) is not None:
             units_of = partial(lenient.units, units_of) if units_of else None
-        return Endpoint(mark, why, limits, name=name, units_of=units_of, wrong=self._manner.checked(name, node.limits))
+        own_usage = mark is not None and mark.own_usage and handler in {"get", "head"}
+        wrong = self._manner.checked(name, node.limits)
+        return Endpoint(mark, why, limits, name=name, units_of=units_of, wrong=wrong, own_usage=own_usage)
 
 
 def asked_of(scope: Scope, path: str | None) -> Asked:

@@ -30,6 +30,7 @@ LAYERS = (
     {"opening", "endpoints", "websockets"},
     {"switch", "lifespan"},
     {"middleware"},
+    {"usage"},
     {"fastapi", "testing"},
     {"testing/contract"},
     {"__init__"},
@@ -40,7 +41,13 @@ IN_A_ROOM = 8  # modules of a room of stores/, besides __init__
 ONLY_IN: dict[str, set[str]] = {
     "redis": {"stores/connection/dial.py"},
     "starlette": {"routes/units.py", "testing/client.py"},
-    "fastapi": {"fastapi/control.py", "fastapi/deciding.py", "fastapi/document.py", "fastapi/limits.py"},
+    "fastapi": {
+        "fastapi/control.py",
+        "fastapi/deciding.py",
+        "fastapi/document.py",
+        "fastapi/limits.py",
+        "fastapi/usage.py",
+    },
 }
 LONGEST = 215  # lines
 LONGER = {

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from ratelimit.cli.commands import schema
+from ratelimit.cli.commands import caller, diff, explain, schema
 from ratelimit.cli.output.console import say
 from ratelimit.cli.output.exits import FINDINGS, STORE, USAGE, Stopped
 from ratelimit.model import StoreUnavailable
@@ -80,3 +80,8 @@ def _add(name: str, command: Callable[..., None], examples: str) -> None:
 
 
 _add("schema", schema.schema, schema.EXAMPLES)
+_add("diff", diff.diff, diff.EXAMPLES)
+_add("explain", explain.explain, explain.EXAMPLES)
+_add("usage", caller.usage, caller.USAGE_EXAMPLES)
+_add("reset", caller.reset, caller.RESET_EXAMPLES)
+_add("watch", caller.watch, caller.WATCH_EXAMPLES)

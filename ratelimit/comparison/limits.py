@@ -13,7 +13,7 @@ from ratelimit.policy.keys import period_of
 
 Who = Callable[[str], str]  # of a tier, for people
 _OWN = frozenset({"name", "kind", "max"})
-_ANEW = "their counters begin at 0, as they are named by it"
+_ANEW = "its counters begin at 0, as that is in their names"
 
 
 def compare_tiers(old: Policy, new: Policy, who: Who) -> Iterator[Change]:

@@ -1,0 +1,213 @@
+"""`ratelimit usage`, `reset` and `watch`: one caller, as a store has it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ratelimit.cli.input.callers import ExtraArguments, IdentityOption, KeyOption, caller_of, nothing_more
+from ratelimit.cli.input.instants import at_ms
+from ratelimit.cli.input.policies import FileArgument, called, policy_of
+from ratelimit.cli.input.stores import StoreOption, with_store
+from ratelimit.cli.output.console import console, say
+from ratelimit.cli.output.exits import FINDINGS, Stopped
+from ratelimit.cli.output.formats import Format, FormatOption, Level, annotate, emit_json
+from ratelimit.cli.output.tables import bar, table
+from ratelimit.explanation.caller import Caller
+from ratelimit.explanation.limits import Explained
+from ratelimit.explanation.told import caller_as_json, usage_as_json
+from ratelimit.explanation.verdict import Verdict, usage_of
+from ratelimit.explanation.whole import of_tier
+from ratelimit.explanation.words import amount, instant, span
+from ratelimit.ground.printable import printable
+from ratelimit.ground.words import listed, one_of
+from ratelimit.model import Concurrency, Store, StoreUnavailable
+from ratelimit.policy import Policy
+from ratelimit.policy.keys import caller as called_by
+
+USAGE_EXAMPLES = """
+  ratelimit usage ratelimit.toml --identity organization=acme
+  ratelimit usage ratelimit.toml --key - < key.txt
+  RATELIMIT_STORE_URL=redis://… ratelimit usage ratelimit.toml --identity ip=192.0.2.7
+"""
+RESET_EXAMPLES = """
+  ratelimit reset ratelimit.toml --identity organization=acme
+  ratelimit reset ratelimit.toml --identity organization=acme --limit monthly --yes
+"""
+WATCH_EXAMPLES = """
+  ratelimit watch ratelimit.toml --identity organization=acme
+  ratelimit watch ratelimit.toml --identity organization=acme --once --format json
+"""
+LEAST_EVERY = 0.2  # seconds
+
+LimitOption = Annotated[
+    list[str] | None, typer.Option("--limit", metavar="NAME", help="Only this limit; may be given several times.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+EveryOption = Annotated[float, typer.Option("--every", metavar="SECONDS", help="How often the store is asked.")]
+OnceOption = Annotated[bool, typer.Option("--once", help="Look once, and end.")]
+
+
+def usage(
+    file: FileArgument,
+    extra: ExtraArguments = None,
+    key: KeyOption = None,
+    identity: IdentityOption = None,
+    store: StoreOption = None,
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Show what one caller has used of each of its limits. Nothing is charged."""
+    policy, caller, limits = _asked(file, key, identity, extra)
+    verdict = with_store(policy, store, partial(usage_of, charges=[one.charge for one in limits]))
+    _show(output, "usage", file, caller, limits, verdict)
+
+
+def reset(
+    file: FileArgument,
+    extra: ExtraArguments = None,
+    key: KeyOption = None,
+    identity: IdentityOption = None,
+    limit: LimitOption = None,
+    yes: YesOption = False,
+    store: StoreOption = None,
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Forget what one caller has used, of all its limits or of some. Asks first on a terminal."""
+    policy, caller, limits = _asked(file, key, identity, extra)
+    names = [one.limit.name for one in limits]
+    if unknown := [name for name in limit or () if name not in names]:
+        raise Stopped(f"this caller has no limit {printable(unknown[0])}{one_of(unknown[0], names)}")
+    chosen = [one for one in limits if not limit or one.limit.name in limit]
+    if not yes and not _agreed(policy, caller, chosen, store):
+        say("nothing was forgotten")
+        raise typer.Exit(FINDINGS)
+    keys = [one.key for one in chosen]
+    count = with_store(policy, store, lambda opened: opened.reset(keys))
+    if output is Format.JSON:
+        emit_json("reset", {"caller": caller_as_json(caller), "forgotten": count, "counters": keys})
+        return
+    said = f"{_called(caller)}: {count} of {len(keys)} counters had something in them, and are forgotten"
+    if output is Format.GITHUB:
+        annotate("notice", said, file=called(file))
+        return
+    say(said)
+
+
+def watch(
+    file: FileArgument,
+    extra: ExtraArguments = None,
+    key: KeyOption = None,
+    identity: IdentityOption = None,
+    every: EveryOption = 1.0,
+    once: OnceOption = False,
+    store: StoreOption = None,
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Watch what one caller uses, until Ctrl-C. Nothing is charged."""
+    if not LEAST_EVERY <= every <= 3600:
+        raise Stopped(f"--every: is out of range; the shortest is {LEAST_EVERY} seconds, the longest 3600")
+    policy, caller, limits = _asked(file, key, identity, extra)
+    charges = [one.charge for one in limits]
+    if once:
+        return _show(
+            output, "watch", file, caller, limits, with_store(policy, store, partial(usage_of, charges=charges))
+        )
+
+    async def watching(opened: Store) -> None:
+        verdict = await usage_of(
+            opened, charges
+        )  # where it is out of reach from the beginning, there is nothing to see
+        if output is Format.TEXT and console().is_terminal:
+            with Live(_frame(caller, limits, verdict, console()), console=console(), auto_refresh=False) as live:
+                while True:
+                    await asyncio.sleep(every)
+                    try:
+                        verdict, gone = await usage_of(opened, charges), None
+                    except StoreUnavailable as error:
+                        gone = f"the store can't be reached: {error}"
+                    live.update(_frame(caller, limits, verdict, live.console, gone), refresh=True)
+        while True:
+            _show(output, "watch", file, caller, limits, verdict)
+            sys.stdout.flush()
+            await asyncio.sleep(every)
+            verdict = await usage_of(opened, charges)
+
+    try:
+        with_store(policy, store, watching)
+    except KeyboardInterrupt:
+        return None
+
+
+def _asked(
+    file: str, key: str | None, identity: list[str] | None, extra: list[str] | None
+) -> tuple[Policy, Caller, tuple[Explained, ...]]:
+    nothing_more(extra)
+    policy = policy_of(file)
+    caller = caller_of(policy, key, identity)
+    limits = of_tier(policy, caller, at_ms(None))
+    if not caller.placed and caller.identity.root[0] == "ip":
+        raise Stopped("this caller is counted by its address, which is not known: add --identity ip=…")
+    return policy, caller, limits
+
+
+def _agreed(policy: Policy, caller: Caller, limits: Sequence[Explained], store: str | None) -> bool:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise Stopped("nobody can be asked here whether to forget what this caller has used: add --yes")
+    verdict = with_store(policy, store, partial(usage_of, charges=[one.charge for one in limits]))
+    console().print(_frame(caller, limits, verdict, console()))
+    return typer.confirm(f"Forget all this of {printable(_called(caller))}?")
+
+
+def _show(
+    output: Format, command: str, file: str, caller: Caller, limits: Sequence[Explained], verdict: Verdict
+) -> None:
+    if output is Format.JSON:
+        told = [usage_as_json(used) for used in verdict.usage]
+        emit_json(command, {"caller": caller_as_json(caller), "at": instant(verdict.now_ms), "limits": told})
+    elif output is Format.GITHUB:
+        for used in verdict.usage:
+            name = f"{_called(caller)}: {used.charge.limit.name}"
+            level: Level = "notice" if used.left else "warning"
+            annotate(level, f"{name}: {used.used} of {used.max} used, {used.left} left", file=called(file))
+    else:
+        console().print(_frame(caller, limits, verdict, console()))
+
+
+def _frame(
+    caller: Caller, limits: Sequence[Explained], verdict: Verdict, out: Console, gone: str | None = None
+) -> Group:
+    """What is seen of a caller."""
+    head = Text(printable(f"{_called(caller)}, tier {caller.tier}, at {instant(verdict.now_ms)}"), "bold")
+    missing = dict.fromkeys(kind for one in limits for kind in one.without)
+    lines: list[Any] = [head, Text(), _table(verdict, out)]
+    if missing:
+        lines += [
+            Text(),
+            Text(printable(f"Counted without {listed(missing)}, which is not said of this caller."), "dim"),
+        ]
+    if gone:
+        lines += [Text(), Text(printable(gone), "red")]
+    return Group(*lines)
+
+
+def _table(verdict: Verdict, out: Console) -> Table:
+    rows = []
+    for used in verdict.usage:
+        limit = used.charge.limit
+        name = f"{limit.name}{' (in shadow)' if used.shadow else ''}"
+        whole = "" if isinstance(limit.kind, Concurrency) or not used.used else span(used.reset_after_ms)
+        rows.append((name, amount(limit, used.max), bar(used.used, used.max, out), used.used, used.left, whole))
+    return table(("limit", "allows", "used", ">", ">left", "whole in"), rows)
+
+
+def _called(caller: Caller) -> str:
+    return called_by(caller.identity)

@@ -6,13 +6,14 @@ import errno
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from inspect import cleandoc
+from textwrap import indent
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from ratelimit.cli.commands import caller, diff, explain, schema
+from ratelimit.cli.commands import caller, check, diff, explain, schema
 from ratelimit.cli.output.console import say
 from ratelimit.cli.output.exits import FINDINGS, STORE, USAGE, Stopped
 from ratelimit.model import StoreUnavailable
@@ -74,11 +75,13 @@ def _about(
 
 
 def _add(name: str, command: Callable[..., None], examples: str) -> None:
-    """Its help is its docstring, and its examples as they stand."""
-    text = f"{cleandoc(command.__doc__ or '')}\n\nExamples:\n\n{cleandoc(examples)}"
+    """Its help is its docstring, whose lines the terminal breaks anew, and its examples as they stand."""
+    paragraphs = [" ".join(text.split()) for text in cleandoc(command.__doc__ or "").split("\n\n")]
+    text = "\n\n".join([*paragraphs, "Examples:", indent(cleandoc(examples), "  ")])
     app.command(name, help=escape(text))(command)
 
 
+_add("check", check.check, check.EXAMPLES)
 _add("schema", schema.schema, schema.EXAMPLES)
 _add("diff", diff.diff, diff.EXAMPLES)
 _add("explain", explain.explain, explain.EXAMPLES)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import NamedTuple
 
+from ratelimit.config.grammar.messages import Path
 from ratelimit.config.grammar.valid import Valid
 from ratelimit.config.load import examine
 from ratelimit.policy import Policy
@@ -17,8 +18,12 @@ from ratelimit.review.tiers import anonymous_wider, unused
 
 
 class Review(NamedTuple):
-    policy: Policy | None  # None: there are mistakes
+    """Of a file. `policy` is None where there are mistakes, `valid` and `lines` say where in the file something is."""
+
+    policy: Policy | None
     findings: tuple[Finding, ...]
+    valid: Valid | None
+    lines: Mapping[Path, int]
 
 
 def review(text: str, called: str, now_ms: int, *, identifies: bool | None = None) -> Review:
@@ -29,7 +34,7 @@ def review(text: str, called: str, now_ms: int, *, identifies: bool | None = Non
     found = [of_problem(problem, lines) for problem in problems]
     if valid is not None and policy is not None:
         found += [of_odd(odd, lines) for odd in _odd(valid, policy, now_ms, identifies)]
-    return Review(policy, in_order(found))
+    return Review(policy, in_order(found), valid, lines)
 
 
 def _odd(valid: Valid, policy: Policy, now_ms: int, identifies: bool | None) -> Iterator[Odd]:

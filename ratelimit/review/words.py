@@ -11,7 +11,6 @@ def amount_of(limit: Limit) -> str:
     most = getattr(limit.max, "text", "computed")  # a Formula of a file has one, a function of a program has not
     if isinstance(limit.kind, Concurrency):
         return f"{most} at a time"
-    most = most if most.isalnum() else f"({most})"
     return f"{most}/{limit.kind.period if isinstance(limit.kind, Quota) else window_of(limit.kind.window_ms)}"
 
 
@@ -24,7 +23,6 @@ def window_of(window_ms: int) -> str:
     return f"{window_ms} ms"
 
 
-def limit_in_words(limit: Limit) -> str:
-    """`requests 100/minute, in shadow`"""
-    said = f"{limit.name} {amount_of(limit)}"
-    return said if limit.mode == "enforce" else f"{said}, in shadow"
+def max_in_words(limit: Limit) -> str:
+    """`100/minute, in shadow`"""
+    return amount_of(limit) if limit.mode == "enforce" else f"{amount_of(limit)}, in shadow"

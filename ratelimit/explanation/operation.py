@@ -141,7 +141,7 @@ def _why(
     if endpoint is not None and endpoint.operation is not None:
         return endpoint.why, (f"no rule takes it, and its endpoint says so, by a {endpoint.why}",)
     if method not in {"GET", "HEAD"}:
-        what = "a handshake" if method == WEBSOCKET else f"a {method}"
+        what = "a handshake" if method == WEBSOCKET else method
         return "shape", (f"no rule takes it, and {what} is {' or '.join(names) or EXEMPT}",)
     what = "an item" if names == ("detail_read",) else "a collection"
     by = "by the routes of the app" if known else "by a guess at its path: with --app its routes would tell"

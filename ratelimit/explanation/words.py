@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from ratelimit.checks.durations import UNITS_MS
 from ratelimit.formula import Formula
-from ratelimit.model import FOREVER, Concurrency, Limit, Quota, Rate
+from ratelimit.model import FOREVER, Concurrency, Limit, Quota
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MS = 253_402_300_799_000  # 9999-12-31T23:59:59Z
@@ -79,13 +79,3 @@ def end(until_ms: int) -> str:
 def kind_of(limit: Limit) -> str:
     """`rate`, `quota`, `concurrency`"""
     return type(limit.kind).__name__.lower()
-
-
-def details(limit: Limit) -> dict[str, object]:
-    """What there is to its kind besides the max, by the names of a file, in words."""
-    kind = limit.kind
-    if isinstance(kind, Rate):
-        return {"rate": f"per {window(kind.window_ms)}", "precision": kind.precision}
-    if isinstance(kind, Quota):
-        return {"quota": f"per {kind.period}", "timezone": kind.timezone, "anchor_day": kind.anchor_day}
-    return {"concurrency": "at a time", "lease": window(kind.lease_ms)}

@@ -18,10 +18,10 @@ from ratelimit.cli.input.callers import ExtraArguments, IdentityOption, KeyOptio
 from ratelimit.cli.input.instants import at_ms
 from ratelimit.cli.input.policies import FileArgument, called, policy_of
 from ratelimit.cli.input.stores import StoreOption, with_store
+from ratelimit.cli.output.bars import bar, table
 from ratelimit.cli.output.console import console, say
 from ratelimit.cli.output.exits import FINDINGS, Stopped
 from ratelimit.cli.output.formats import Format, FormatOption, Level, annotate, emit_json
-from ratelimit.cli.output.tables import bar, table
 from ratelimit.explanation.caller import Caller
 from ratelimit.explanation.limits import Explained
 from ratelimit.explanation.told import caller_as_json, usage_as_json

@@ -10,10 +10,9 @@ import typer
 from ratelimit.cli.input.apps import AppOption, app_of
 from ratelimit.cli.input.instants import AtOption, at_ms
 from ratelimit.cli.input.policies import STDIN, called, policy_of
-from ratelimit.cli.output.console import say
+from ratelimit.cli.output.console import say, show_table
 from ratelimit.cli.output.exits import FINDINGS, Stopped
 from ratelimit.cli.output.formats import Format, FormatOption, Level, annotate, emit_json
-from ratelimit.cli.output.tables import show
 from ratelimit.comparison.callers import Affected, Differs
 from ratelimit.comparison.whole import Comparison, compare
 
@@ -66,7 +65,7 @@ def _tell(found: Comparison) -> None:
         say(f"  {change.sentence}")
     if found.changes:
         say("")
-        show(
+        show_table(
             ("what", "before", "after", "counters"),
             [
                 (change.where, _side(change.before), _side(change.after), "begin at 0" if change.anew else "go on")

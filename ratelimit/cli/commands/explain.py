@@ -12,10 +12,9 @@ from ratelimit.cli.input.callers import ExtraArguments, IdentityOption, KeyOptio
 from ratelimit.cli.input.instants import AtOption, at_ms
 from ratelimit.cli.input.policies import FileArgument, called, policy_of
 from ratelimit.cli.input.stores import ReadOption, with_store
-from ratelimit.cli.output.console import say
+from ratelimit.cli.output.console import say, show_table
 from ratelimit.cli.output.exits import FINDINGS, Stopped
 from ratelimit.cli.output.formats import Format, FormatOption, annotate, emit_json
-from ratelimit.cli.output.tables import show
 from ratelimit.explanation.limits import steps
 from ratelimit.explanation.operation import WrongCall
 from ratelimit.explanation.told import as_json, decided, sentences
@@ -108,12 +107,11 @@ def _tell_limits(found: Explanation, verdict: Verdict | None, prefix: str, when:
 
 
 def _limits(found: Explanation, verdict: Verdict | None) -> None:
-    columns = ("limit", "allows", ">cost", "mode", "why")
-    rows = [(one.limit.name, one.allows, one.charge.cost, one.mode, one.why) for one in found.limits]
+    columns: tuple[str, ...] = ("limit", "allows", "cost", "mode", "why")
+    rows: list[tuple[object, ...]] = [
+        (one.limit.name, one.allows, one.charge.cost, one.mode, one.why) for one in found.limits
+    ]
     if verdict is not None:
-        columns = ("limit", "allows", ">cost", "mode", ">used", ">left", "why")  # type: ignore[assignment]
-        rows = [
-            (*row[:4], used.used, used.left, row[4])  # type: ignore[misc]
-            for row, used in zip(rows, verdict.usage, strict=True)
-        ]
-    show(columns, rows)
+        columns = (*columns[:4], "used", "left", columns[4])
+        rows = [(*row[:4], one.used, one.left, row[4]) for row, one in zip(rows, verdict.usage, strict=True)]
+    show_table(columns, rows)

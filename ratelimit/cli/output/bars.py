@@ -1,4 +1,4 @@
-"""Tables and bars, that fit 80 columns and do nothing to a terminal, whatever is in them."""
+"""How much of each limit is used, as bars that fit 80 columns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ratelimit.cli.output.console import console
 from ratelimit.ground.printable import printable
 
 BAR = 20  # characters
@@ -27,16 +26,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     return made
 
 
-def show(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    console().print(table(columns, rows))
-
-
 def bar(used: int, most: int, out: Console) -> Text:
     """How much of a max is used: full only where all of it is, empty only where nothing is."""
     share = min(1.0, used / most) if most else 1.0
     filled = round(share * BAR)
     if 0 < used < most:
         filled = min(max(filled, 1), BAR - 1)
-    full, empty = "█░" if (out.encoding or "").lower().startswith("utf") else "#."
+    full, empty = "█░" if out.encoding.lower().startswith("utf") else "#."
     colour = "red" if share >= NEARER else "yellow" if share >= NEAR else "green"
     return Text(full * filled, colour) + Text(empty * (BAR - filled), "dim")

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from ratelimit.cli.input.callers import ExtraArguments, IdentityOption, KeyOption, caller_of, nothing_more
 from ratelimit.cli.input.instants import at_ms
 from ratelimit.cli.input.policies import FileArgument, called, policy_of
 from ratelimit.cli.input.stores import StoreOption, with_store
-from ratelimit.cli.output.bars import bar, table
+from ratelimit.cli.output.bars import frame
 from ratelimit.cli.output.console import console, say
 from ratelimit.cli.output.exits import FINDINGS, Stopped
 from ratelimit.cli.output.formats import Format, FormatOption, Level, annotate, emit_json
@@ -27,10 +24,11 @@ from ratelimit.explanation.limits import Explained
 from ratelimit.explanation.told import caller_as_json, usage_as_json
 from ratelimit.explanation.verdict import Verdict, usage_of
 from ratelimit.explanation.whole import of_tier
-from ratelimit.explanation.words import amount, instant, span
+from ratelimit.explanation.words import instant
+from ratelimit.ground.loops import pause
 from ratelimit.ground.printable import printable
-from ratelimit.ground.words import listed, one_of
-from ratelimit.model import Concurrency, Store, StoreUnavailable
+from ratelimit.ground.words import one_of
+from ratelimit.model import Store, StoreUnavailable
 from ratelimit.policy import Policy
 from ratelimit.policy.keys import caller as called_by
 
@@ -95,7 +93,7 @@ def reset(
     if output is Format.JSON:
         emit_json("reset", {"caller": caller_as_json(caller), "forgotten": count, "counters": keys})
         return
-    said = f"{_called(caller)}: {count} of {len(keys)} counters had something in them, and are forgotten"
+    said = f"{called_by(caller.identity)}: {count} of {len(keys)} counters had something in them, and are forgotten"
     if output is Format.GITHUB:
         annotate("notice", said, file=called(file))
         return
@@ -116,35 +114,43 @@ def watch(
     if not LEAST_EVERY <= every <= 3600:
         raise Stopped(f"--every: is out of range; the shortest is {LEAST_EVERY} seconds, the longest 3600")
     policy, caller, limits = _asked(file, key, identity, extra)
-    charges = [one.charge for one in limits]
     if once:
-        return _show(
-            output, "watch", file, caller, limits, with_store(policy, store, partial(usage_of, charges=charges))
-        )
+        verdict = with_store(policy, store, partial(usage_of, charges=[one.charge for one in limits]))
+        _show(output, "watch", file, caller, limits, verdict)
+        return
+    with suppress(KeyboardInterrupt):
+        with_store(policy, store, partial(_watch, output, file, caller, limits, every))
 
-    async def watching(opened: Store) -> None:
-        verdict = await usage_of(
-            opened, charges
-        )  # where it is out of reach from the beginning, there is nothing to see
-        if output is Format.TEXT and console().is_terminal:
-            with Live(_frame(caller, limits, verdict, console()), console=console(), auto_refresh=False) as live:
-                while True:
-                    await asyncio.sleep(every)
-                    try:
-                        verdict, gone = await usage_of(opened, charges), None
-                    except StoreUnavailable as error:
-                        gone = f"the store can't be reached: {error}"
-                    live.update(_frame(caller, limits, verdict, live.console, gone), refresh=True)
-        while True:
-            _show(output, "watch", file, caller, limits, verdict)
-            sys.stdout.flush()
-            await asyncio.sleep(every)
-            verdict = await usage_of(opened, charges)
 
-    try:
-        with_store(policy, store, watching)
-    except KeyboardInterrupt:
-        return None
+async def _watch(
+    output: Format, file: str, caller: Caller, limits: Sequence[Explained], every: float, store: Store
+) -> None:
+    """Until it is interrupted. A store that is out of reach at once, or in a pipe, ends it."""
+    charges = [one.charge for one in limits]
+    verdict = await usage_of(store, charges)
+    if output is Format.TEXT and _is_live():
+        with Live(frame(caller, limits, verdict, console()), console=console(), auto_refresh=False) as live:
+            while True:
+                await pause(every)
+                gone = None
+                try:
+                    verdict = await usage_of(store, charges)
+                except StoreUnavailable as error:
+                    gone = f"the store can't be reached: {error}"
+                live.update(frame(caller, limits, verdict, live.console, gone), refresh=True)
+    while True:
+        _show(output, "watch", file, caller, limits, verdict)
+        sys.stdout.flush()
+        await pause(every)
+        verdict = await usage_of(store, charges)
+
+
+def _is_live() -> bool:
+    return console().is_terminal
+
+
+def _is_attended() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _asked(
@@ -160,11 +166,11 @@ def _asked(
 
 
 def _agreed(policy: Policy, caller: Caller, limits: Sequence[Explained], store: str | None) -> bool:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not _is_attended():
         raise Stopped("nobody can be asked here whether to forget what this caller has used: add --yes")
     verdict = with_store(policy, store, partial(usage_of, charges=[one.charge for one in limits]))
-    console().print(_frame(caller, limits, verdict, console()))
-    return typer.confirm(f"Forget all this of {printable(_called(caller))}?")
+    console().print(frame(caller, limits, verdict, console()))
+    return typer.confirm(f"Forget all this of {printable(called_by(caller.identity))}?")
 
 
 def _show(
@@ -175,39 +181,8 @@ def _show(
         emit_json(command, {"caller": caller_as_json(caller), "at": instant(verdict.now_ms), "limits": told})
     elif output is Format.GITHUB:
         for used in verdict.usage:
-            name = f"{_called(caller)}: {used.charge.limit.name}"
+            name = f"{called_by(caller.identity)}: {used.charge.limit.name}"
             level: Level = "notice" if used.left else "warning"
             annotate(level, f"{name}: {used.used} of {used.max} used, {used.left} left", file=called(file))
     else:
-        console().print(_frame(caller, limits, verdict, console()))
-
-
-def _frame(
-    caller: Caller, limits: Sequence[Explained], verdict: Verdict, out: Console, gone: str | None = None
-) -> Group:
-    """What is seen of a caller."""
-    head = Text(printable(f"{_called(caller)}, tier {caller.tier}, at {instant(verdict.now_ms)}"), "bold")
-    missing = dict.fromkeys(kind for one in limits for kind in one.without)
-    lines: list[Any] = [head, Text(), _table(verdict, out)]
-    if missing:
-        lines += [
-            Text(),
-            Text(printable(f"Counted without {listed(missing)}, which is not said of this caller."), "dim"),
-        ]
-    if gone:
-        lines += [Text(), Text(printable(gone), "red")]
-    return Group(*lines)
-
-
-def _table(verdict: Verdict, out: Console) -> Table:
-    rows = []
-    for used in verdict.usage:
-        limit = used.charge.limit
-        name = f"{limit.name}{' (in shadow)' if used.shadow else ''}"
-        whole = "" if isinstance(limit.kind, Concurrency) or not used.used else span(used.reset_after_ms)
-        rows.append((name, amount(limit, used.max), bar(used.used, used.max, out), used.used, used.left, whole))
-    return table(("limit", "allows", "used", ">", ">left", "whole in"), rows)
-
-
-def _called(caller: Caller) -> str:
-    return called_by(caller.identity)
+        console().print(frame(caller, limits, verdict, console()))

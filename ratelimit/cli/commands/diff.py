@@ -50,6 +50,9 @@ def diff(
         for change in found.changes:
             level: Level = "warning" if change.anew or change.effect in {"lowered", "removed"} else "notice"
             annotate(level, change.sentence, file=called(new))
+        for group in found.callers:
+            if group.tiers[0] != group.tiers[1]:
+                annotate("notice", _whom(group), file=called(new))
     else:
         _tell(found)
     if found:
@@ -60,10 +63,10 @@ def _tell(found: Comparison) -> None:
     if not found:
         say("Nothing changes for anybody.", "bold green")
         return
-    say("What changes:", "bold")
-    for change in found.changes:
-        say(f"  {change.sentence}")
     if found.changes:
+        say("What changes:", "bold")
+        for change in found.changes:
+            say(f"  {change.sentence}")
         say("")
         show_table(
             ("what", "before", "after", "counters"),
@@ -79,10 +82,14 @@ def _tell(found: Comparison) -> None:
 
 
 def _tell_of(group: Affected) -> None:
-    more = f" and {group.count - len(group.callers)} more" if group.count > len(group.callers) else ""
-    say(f"  {_tiers(*group.tiers)}: {', '.join(group.callers)}{more}")
+    say(f"  {_whom(group)}")
     for one in group.limits:
         say(f"    {one.limit}: {_told(one)}")
+
+
+def _whom(group: Affected) -> str:
+    more = f" and {group.count - len(group.callers)} more" if group.count > len(group.callers) else ""
+    return f"{_tiers(*group.tiers)}: {', '.join(group.callers)}{more}"
 
 
 def _tiers(before: str | None, after: str | None) -> str:

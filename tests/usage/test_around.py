@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
-from ratelimit import Identity, Rate, RateLimitMiddleware, operation, parse_policy
+from ratelimit import Identity, Rate, RateLimitMiddleware, RedisStore, as_operation, operation, parse_policy
 from ratelimit.fastapi import decide, deferred, document, limit, usage_router
 from ratelimit.routes.marks import MADE
 from ratelimit.testing import limited_client
@@ -299,6 +299,66 @@ def test_mark_beside_others(monkeypatch: Any) -> None:
     asked = Asked(monkeypatch, app=app)
     asked.get("/heavy")
     assert asked.used()["writes"] == 1
+
+
+def test_operation_around_it(monkeypatch: Any) -> None:
+    """What is around it says what its requests are, for those who are charged."""
+    text = """
+      [tiers.anonymous]
+      limits = [{ name = "ip", rate = "9/minute", operations = ["odd"] }]
+      [operations]
+      odd = []"""
+    app = FastAPI(dependencies=[Depends(as_operation("odd"))])
+    app.include_router(usage_router())
+    asked = Asked(monkeypatch, parse_policy(text), app, identify=identify_known)
+    assert asked.get(key=None).status_code == 401
+    assert asked.get().status_code == 200
+    assert asked.store.charged == [("ip",), ()]
+
+
+def identify_known(scope: Any) -> Identity | None:
+    return Identity(user="ana", tier="anonymous") if identify(scope) else None
+
+
+def test_on_a_server(monkeypatch: Any, valkey: Any) -> None:
+    """On Redis the same, slots too; however many ask at once, it is read once."""
+    asked = Asked(monkeypatch)
+
+    async def main() -> None:
+        entered, leave = asyncio.Event(), asyncio.Event()
+
+        async def slow(request: Any) -> PlainTextResponse:
+            entered.set()
+            await leave.wait()
+            return PlainTextResponse("done")
+
+        store = RedisStore(valkey.url, prefix="usage", timeout=5)
+        peek, peeks = store.peek, []
+
+        async def counted(charges: Any, units: int = 1) -> Any:
+            peeks.append(units)
+            return await peek(charges, units)
+
+        store.peek = counted  # type: ignore[method-assign]
+        limited = RateLimitMiddleware(app_of(Route("/slow", slow)), policy(LIMITS), store=store)
+        transport = httpx2.ASGITransport(limited)
+        key = {"authorization": f"Bearer {ANA}"}
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test", headers=key) as client:
+            running = asyncio.ensure_future(client.get("/slow"))
+            await entered.wait()
+            answers = await asyncio.gather(*[client.get("/rate_limit") for _ in range(50)])
+            told = answers[0].json()["resources"]
+            assert (told["requests"]["used"], told["in flight"]["used"], told["writes"]["used"]) == (1, 1, 0)
+            assert {answer.headers["etag"] for answer in answers} == {answers[0].headers["etag"]}
+            assert peeks == [0]
+            leave.set()
+            await running
+            asked.now += 1_000
+            told = (await client.get("/rate_limit")).json()["resources"]
+            assert (told["requests"]["used"], told["in flight"]["used"]) == (1, 0)
+        await store.close()
+
+    asyncio.run(main())
 
 
 def test_nothing_is_left() -> None:

@@ -80,9 +80,11 @@ def _of_row(row: RouteLimits) -> Iterator[Finding]:
     if operation is not None:
         free = [tier for tier, limits in row.limits.items() if not any(_limits(one, operation) for one in limits)]
         if free:
-            who = "nobody" if len(free) == len(row.limits) else f"nobody of {listed(map(shown, free))}"
+            tiers = "any tier" if len(free) == len(row.limits) else listed(map(shown, free))
             hint = f"write a limit for {operation} there, or exempt the route by a rule"
-            yield Finding("warning", "unlimited", called(row), f"limits {who}: it is {operation}", hint)
+            yield Finding(
+                "warning", "unlimited", called(row), f"is {operation}, which no limit of {tiers} counts", hint
+            )
 
 
 def _limits(limit: Limit, operation: str) -> bool:

@@ -98,7 +98,7 @@ def _by_digest(policy: Policy, digest: str, ip: str | None) -> Caller:
     address = _address(policy, ip)
     for number, (known, identity) in enumerate(_keys(policy).items()):
         if known.lower() == digest:
-            made = identity._replace(api_key=digest, ip=address or NOWHERE, tier=identity.tier or policy.default_tier)
+            made = identity._replace(api_key=digest, ip=address, tier=identity.tier or policy.default_tier)
             return _caller(policy, made, [f"the API key is keys[{number}] of the file"], placed=address is not None)
     count = len(_keys(policy))
     why = f"the API key is none of the {count} of the file, so that its caller is anonymous and counted by its address"

@@ -25,7 +25,7 @@ def caller_as_json(caller: Caller) -> dict[str, Any]:
     }
 
 
-def usage_as_json(usage: Usage) -> dict[str, Any]:
+def usage_as_json(usage: Usage, prefix: str) -> dict[str, Any]:
     limit = usage.charge.limit
     return {
         "name": limit.name,
@@ -35,7 +35,7 @@ def usage_as_json(usage: Usage) -> dict[str, Any]:
         "left": usage.left,
         "whole_in_ms": None if isinstance(limit.kind, Concurrency) else usage.reset_after_ms,
         "shadow": usage.shadow,
-        "counter": usage.charge.key,
+        "counter": f"{prefix}:{usage.charge.key}",
     }
 
 

@@ -136,10 +136,9 @@ class AppRoutes:
 
     def _endpoint(self, node: Node, handler: str) -> Endpoint | None:
         own = None if node.websocket is None else mark_of(node.endpoint, handler)
+        mark = own or node.mark
         if own is not None and own.own_usage and node.mark is not None:  # what is around it says the operation
             own, mark = None, replace(node.mark, own_usage=True)
-        else:
-            mark = own or node.mark
         if mark is None and not node.limits:
             return None
 

@@ -35,13 +35,14 @@ def document(reads: Sequence[Read]) -> tuple[bytes, bytes]:
             name = state.limit.name
             if not state.shadow and (name not in tightest or state.share < tightest[name][0].share):
                 tightest[name] = state, read
-    told = {name: _resource(state, read.now_ms) for name, (state, read) in tightest.items()}
-    same = {name: _resource(state, read.store_ms) for name, (state, read) in tightest.items()}
+    told = {name: _resource(state, read.now_ms, read.store_ms) for name, (state, read) in tightest.items()}
+    same = {name: _resource(state, read.store_ms, read.store_ms) for name, (state, read) in tightest.items()}
     tag = sha256(wire.compact_json(same)).hexdigest()[:32]
     return wire.compact_json({"resources": told}), b'W/"%b"' % tag.encode()
 
 
-def _resource(state: State, now_ms: int) -> dict[str, Any]:
+def _resource(state: State, now_ms: int, store_ms: int) -> dict[str, Any]:
+    """A quota ends by the calendar and the store's clock; a rate is whole after a wait, by this process's clock."""
     kind = state.limit.kind
     told: dict[str, Any] = {
         "kind": type(kind).__name__.lower(),
@@ -51,7 +52,7 @@ def _resource(state: State, now_ms: int) -> dict[str, Any]:
         "reset": None,
     }
     if not isinstance(kind, Concurrency) and state.used:
-        told["reset"] = wire.epoch(now_ms + state.reset_after_ms)
+        told["reset"] = wire.epoch((store_ms if isinstance(kind, Quota) else now_ms) + state.reset_after_ms)
     if isinstance(kind, Rate):
         whole, rest = divmod(kind.window_ms, 1000)
         told["window"] = kind.window_ms / 1000 if rest else whole

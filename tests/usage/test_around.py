@@ -349,6 +349,7 @@ def test_on_a_server(monkeypatch: Any, valkey: Any) -> None:
             answers = await asyncio.gather(*[client.get("/rate_limit") for _ in range(50)])
             told = answers[0].json()["resources"]
             assert (told["requests"]["used"], told["in flight"]["used"], told["writes"]["used"]) == (1, 1, 0)
+            assert told["monthly"]["reset"] % 86_400 == 0  # the end of the month, to the second
             assert {answer.headers["etag"] for answer in answers} == {answers[0].headers["etag"]}
             assert peeks == [0]
             leave.set()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
+from rich.console import Console, Group
 from rich.live import Live
 
 from ratelimit.cli.input.callers import ExtraArguments, IdentityOption, KeyOption, caller_of, nothing_more
@@ -45,7 +45,7 @@ WATCH_EXAMPLES = """
   ratelimit watch ratelimit.toml --identity organization=acme
   ratelimit watch ratelimit.toml --identity organization=acme --once --format json
 """
-LEAST_EVERY = 0.2  # seconds
+LEAST_EVERY, MOST_EVERY = 0.2, 3600  # seconds
 
 LimitOption = Annotated[
     list[str] | None, typer.Option("--limit", metavar="NAME", help="Only this limit; may be given several times.")
@@ -53,6 +53,25 @@ LimitOption = Annotated[
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 EveryOption = Annotated[float, typer.Option("--every", metavar="SECONDS", help="How often the store is asked.")]
 OnceOption = Annotated[bool, typer.Option("--once", help="Look once, and end.")]
+
+
+class Asked(NamedTuple):
+    """A caller that was named, and all its limits."""
+
+    file: str
+    policy: Policy
+    caller: Caller
+    limits: tuple[Explained, ...]
+
+    @property
+    def name(self) -> str:
+        return called_by(self.caller.identity)
+
+    async def used(self, store: Store) -> Verdict:
+        return await usage_of(store, [one.charge for one in self.limits])
+
+    def frame(self, verdict: Verdict, out: Console, gone: str | None = None) -> Group:
+        return frame(self.caller, self.limits, verdict, out, gone)
 
 
 def usage(
@@ -64,9 +83,8 @@ def usage(
     output: FormatOption = Format.TEXT,
 ) -> None:
     """Show what one caller has used of each of its limits. Nothing is charged."""
-    policy, caller, limits = _asked(file, key, identity, extra)
-    verdict = with_store(policy, store, partial(usage_of, charges=[one.charge for one in limits]))
-    _show(output, "usage", file, caller, limits, verdict)
+    asked = _asked(file, key, identity, extra)
+    _show(output, "usage", asked, with_store(asked.policy, store, asked.used))
 
 
 def reset(
@@ -80,24 +98,24 @@ def reset(
     output: FormatOption = Format.TEXT,
 ) -> None:
     """Forget what one caller has used, of all its limits or of some. Asks first on a terminal."""
-    policy, caller, limits = _asked(file, key, identity, extra)
-    names = [one.limit.name for one in limits]
+    asked = _asked(file, key, identity, extra)
+    names = [one.limit.name for one in asked.limits]
     if unknown := [name for name in limit or () if name not in names]:
         raise Stopped(f"this caller has no limit {printable(unknown[0])}{one_of(unknown[0], names)}")
-    chosen = [one for one in limits if not limit or one.limit.name in limit]
-    if not yes and not _agreed(policy, caller, chosen, store):
+    asked = asked._replace(limits=tuple([one for one in asked.limits if not limit or one.limit.name in limit]))
+    if not yes and not _agreed(asked, store):
         say("nothing was forgotten")
         raise typer.Exit(FINDINGS)
-    keys = [one.key for one in chosen]
-    count = with_store(policy, store, lambda opened: opened.reset(keys))
+    keys = [one.key for one in asked.limits]
+    count = with_store(asked.policy, store, lambda opened: opened.reset(keys))
+    said = f"{asked.name}: {count} of {len(keys)} counters had something in them, and are forgotten"
     if output is Format.JSON:
-        emit_json("reset", {"caller": caller_as_json(caller), "forgotten": count, "counters": keys})
-        return
-    said = f"{called_by(caller.identity)}: {count} of {len(keys)} counters had something in them, and are forgotten"
-    if output is Format.GITHUB:
+        counters = [f"{asked.policy.store.prefix}:{key}" for key in keys]
+        emit_json("reset", {"caller": caller_as_json(asked.caller), "forgotten": count, "counters": counters})
+    elif output is Format.GITHUB:
         annotate("notice", said, file=called(file))
-        return
-    say(said)
+    else:
+        say(said)
 
 
 def watch(
@@ -111,38 +129,35 @@ def watch(
     output: FormatOption = Format.TEXT,
 ) -> None:
     """Watch what one caller uses, until Ctrl-C. Nothing is charged."""
-    if not LEAST_EVERY <= every <= 3600:
-        raise Stopped(f"--every: is out of range; the shortest is {LEAST_EVERY} seconds, the longest 3600")
-    policy, caller, limits = _asked(file, key, identity, extra)
+    if not LEAST_EVERY <= every <= MOST_EVERY:
+        range_of = f"the shortest is {LEAST_EVERY} seconds, the longest {MOST_EVERY}"
+        raise Stopped(f"--every: is out of range; {range_of}")
+    asked = _asked(file, key, identity, extra)
     if once:
-        verdict = with_store(policy, store, partial(usage_of, charges=[one.charge for one in limits]))
-        _show(output, "watch", file, caller, limits, verdict)
+        _show(output, "watch", asked, with_store(asked.policy, store, asked.used))
         return
     with suppress(KeyboardInterrupt):
-        with_store(policy, store, partial(_watch, output, file, caller, limits, every))
+        with_store(asked.policy, store, partial(_watch, output, asked, every))
 
 
-async def _watch(
-    output: Format, file: str, caller: Caller, limits: Sequence[Explained], every: float, store: Store
-) -> None:
+async def _watch(output: Format, asked: Asked, every: float, store: Store) -> None:
     """Until it is interrupted. A store that is out of reach at once, or in a pipe, ends it."""
-    charges = [one.charge for one in limits]
-    verdict = await usage_of(store, charges)
+    verdict = await asked.used(store)
     if output is Format.TEXT and _is_live():
-        with Live(frame(caller, limits, verdict, console()), console=console(), auto_refresh=False) as live:
+        with Live(asked.frame(verdict, console()), console=console(), auto_refresh=False) as live:
             while True:
                 await pause(every)
                 gone = None
                 try:
-                    verdict = await usage_of(store, charges)
+                    verdict = await asked.used(store)
                 except StoreUnavailable as error:
                     gone = f"the store can't be reached: {error}"
-                live.update(frame(caller, limits, verdict, live.console, gone), refresh=True)
+                live.update(asked.frame(verdict, live.console, gone), refresh=True)
     while True:
-        _show(output, "watch", file, caller, limits, verdict)
+        _show(output, "watch", asked, verdict)
         sys.stdout.flush()
         await pause(every)
-        verdict = await usage_of(store, charges)
+        verdict = await asked.used(store)
 
 
 def _is_live() -> bool:
@@ -153,36 +168,31 @@ def _is_attended() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _asked(
-    file: str, key: str | None, identity: list[str] | None, extra: list[str] | None
-) -> tuple[Policy, Caller, tuple[Explained, ...]]:
+def _asked(file: str, key: str | None, identity: list[str] | None, extra: list[str] | None) -> Asked:
     nothing_more(extra)
     policy = policy_of(file)
     caller = caller_of(policy, key, identity)
-    limits = of_tier(policy, caller, at_ms(None))
     if not caller.placed and caller.identity.root[0] == "ip":
         raise Stopped("this caller is counted by its address, which is not known: add --identity ip=…")
-    return policy, caller, limits
+    return Asked(file, policy, caller, of_tier(policy, caller, at_ms(None)))
 
 
-def _agreed(policy: Policy, caller: Caller, limits: Sequence[Explained], store: str | None) -> bool:
+def _agreed(asked: Asked, store: str | None) -> bool:
     if not _is_attended():
         raise Stopped("nobody can be asked here whether to forget what this caller has used: add --yes")
-    verdict = with_store(policy, store, partial(usage_of, charges=[one.charge for one in limits]))
-    console().print(frame(caller, limits, verdict, console()))
-    return typer.confirm(f"Forget all this of {printable(called_by(caller.identity))}?")
+    verdict = with_store(asked.policy, store, asked.used)
+    console().print(asked.frame(verdict, console()))
+    return typer.confirm(f"Forget all this of {printable(asked.name)}?")
 
 
-def _show(
-    output: Format, command: str, file: str, caller: Caller, limits: Sequence[Explained], verdict: Verdict
-) -> None:
+def _show(output: Format, command: str, asked: Asked, verdict: Verdict) -> None:
     if output is Format.JSON:
-        told = [usage_as_json(used) for used in verdict.usage]
-        emit_json(command, {"caller": caller_as_json(caller), "at": instant(verdict.now_ms), "limits": told})
+        told = [usage_as_json(used, asked.policy.store.prefix) for used in verdict.usage]
+        emit_json(command, {"caller": caller_as_json(asked.caller), "at": instant(verdict.now_ms), "limits": told})
     elif output is Format.GITHUB:
         for used in verdict.usage:
-            name = f"{called_by(caller.identity)}: {used.charge.limit.name}"
             level: Level = "notice" if used.left else "warning"
-            annotate(level, f"{name}: {used.used} of {used.max} used, {used.left} left", file=called(file))
+            said = f"{used.used} of {used.max} used, {used.left} left"
+            annotate(level, f"{asked.name}: {used.charge.limit.name}: {said}", file=called(asked.file))
     else:
-        console().print(frame(caller, limits, verdict, console()))
+        console().print(asked.frame(verdict, console()))

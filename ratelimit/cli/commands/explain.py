@@ -60,8 +60,8 @@ def explain(
         raise Stopped(str(error)) from None
     verdict = None
     if store is not None:
-        if not caller.placed and any("ip" in one.limit.per or caller.identity.root[0] == "ip" for one in found.limits):
-            raise Stopped("a limit counts this caller by its address, which is not known: add --identity ip=…")
+        if not caller.placed and caller.identity.root[0] == "ip":
+            raise Stopped("this caller is counted by its address, which is not known: add --identity ip=…")
         verdict = with_store(policy, store, partial(verdict_of, charges=found.charges))
     if output is Format.JSON:
         emit_json("explain", as_json(found, verdict, policy.store.prefix))

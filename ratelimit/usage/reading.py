@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from ratelimit.control.account import Account
 from ratelimit.ground.loops import Loop, Task, ended, running, runs
 from ratelimit.ground.memo import Recent
-from ratelimit.model import Charge, Decision, State
+from ratelimit.model import Charge, Decision, State, StoreUnavailable
 from ratelimit.styles import wire
 
 EVERY_MS = 1000
@@ -30,19 +30,34 @@ class Read:
     states: tuple[State, ...] = ()
     now_ms: int = 0
     store_ms: int = 0  # by the store's clock
-    error: Exception | None = None
+    away: str | None = None  # why the store was out of reach
+    errors: list[Exception] = field(default_factory=list)  # of a store of the app's own, for who raises it
+    failed: bool = False
     done: bool = False
     begun: tuple[Loop, Task] | None = field(default=None, repr=False)
 
     def is_fresh(self, now_ms: int, peek: Peek) -> bool:
-        if not 0 <= now_ms - self.at_ms < EVERY_MS or self.peek != peek:
+        if not 0 <= now_ms - self.at_ms < EVERY_MS or self.peek != peek or self.failed:
             return False
         return self.done or (self.begun is not None and runs(self.begun[0]))
 
+    def raise_error(self) -> None:
+        """An error refers to all that led to it: what is kept here is a text, and what is raised is kept no more."""
+        if self.away is not None:
+            raise StoreUnavailable(self.away)
+        if self.failed:
+            raise (
+                self.errors.pop()
+                if self.errors
+                else RuntimeError("usage: the store can't be read, as another error says")
+            )
+        if not self.done:  # the loop ends, and has cancelled it
+            raise asyncio.CancelledError
+
 
 class Reader:
-    """Of one limiter, which it does not hold. Who asks while a reading is under way waits for that one; an error is
-    remembered as long."""
+    """Of one limiter, which it does not hold. Who asks while a reading is under way waits for that one; that the store
+    is out of reach is remembered as long."""
 
     def __init__(self) -> None:
         self._recent: Recent[tuple[object, ...], Read] = Recent(CALLERS)
@@ -62,10 +77,7 @@ class Reader:
                 read.begun = running(), account.begin(partial(_ask, read))
         if read.begun is not None and not read.done:
             await ended(read.begun[1])
-        if read.error is not None:
-            raise read.error.with_traceback(None)  # it is many requests' own
-        if not read.done:  # the loop ends, and has cancelled it
-            raise asyncio.CancelledError
+        read.raise_error()
         return read
 
 
@@ -73,8 +85,11 @@ async def _ask(read: Read) -> None:
     try:
         decision = await read.peek(_without_cost(read.charges), 0)
         read.states, read.store_ms, read.now_ms = decision.states, decision.now_ms, wire.now_ms()
+    except StoreUnavailable as error:
+        read.away = str(error)
     except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
-        read.error = error
+        read.errors.append(error)
+        read.failed = True
     read.done, read.begun = True, None
 
 

@@ -200,6 +200,26 @@ def test_each_loop(monkeypatch: Any) -> None:
     assert len(asked.store.peeks) == 2
 
 
+def test_an_error_of_a_store(monkeypatch: Any) -> None:
+    """An error of the app's own store is the app's: raised as it is, once, and not remembered."""
+    asked = slow(monkeypatch)
+
+    async def broken(charges: Any, units: int = 1) -> Any:
+        asked.store.peeks.append(())
+        await asyncio.sleep(0)
+        raise KeyError("broken")
+
+    monkeypatch.setattr(asked.store, "peek", broken)
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(*[ask(asked) for _ in range(3)], return_exceptions=True)
+
+    for number in (1, 2):
+        errors = asyncio.run(main())
+        assert [type(error) for error in errors] == [KeyError, RuntimeError, RuntimeError]
+        assert len(asked.store.peeks) == number
+
+
 def test_a_reading_is_cancelled(monkeypatch: Any) -> None:
     """Where the loop cancels the reading itself, who waits for it is cancelled too, and nothing hangs."""
     asked = slow(monkeypatch)
@@ -234,6 +254,16 @@ def test_fastapi(monkeypatch: Any) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     jsonschema.validate(asked.get().json(), schema)
     jsonschema.validate(described["responses"]["200"]["content"]["application/json"]["example"], schema)
+
+
+def test_fastapi_exempt(monkeypatch: Any) -> None:
+    """Where a rule exempts it, the document has none of the limiter's answers for it but its own."""
+    exempting = policy(LIMITS, more='[operations]\nexempt = ["GET /rate_limit"]')
+    app = fastapi_app()
+    document(app, exempting)
+    asked = Asked(monkeypatch, exempting, app)
+    assert asked.get().status_code == 200
+    assert set(app.openapi()["paths"]["/rate_limit"]["get"]["responses"]) == {"200", "304", "401", "503"}
 
 
 def test_fastapi_elsewhere(monkeypatch: Any) -> None:

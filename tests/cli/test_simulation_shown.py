@@ -28,7 +28,9 @@ def asked(name: str = "c", callers: int = 20) -> list[Asked]:
     made = []
     for n in range(callers):
         for _ in range(dice.randrange(1, 30)):
-            made.append(Asked(T + dice.randrange(90 * HOUR), who(f"{name}{n}", seats=n % 4), took=dice.choice([5, 900])))
+            made.append(
+                Asked(T + dice.randrange(90 * HOUR), who(f"{name}{n}", seats=n % 4), took=dice.choice([5, 900]))
+            )
             made.append(made[-1]._replace(at=made[-1].at + 20))
     return made
 
@@ -133,6 +135,6 @@ def test_a_limit_that_nobody_uses(peaks: dict[int, int]) -> None:
     made = report(of, [])
     made.found.limits["basic", "requests"] = limit = OfLimit()
     limit.peaks.update(peaks)
-    limit.shares.update({0.0: count for count in peaks.values()})
+    limit.shares.update({0.0: sum(peaks.values())})
     limit.maxes[5] = 3
     assert "basic: requests" in shown(report_of("ratelimit.toml", of, made.found, made.summary))

@@ -140,12 +140,15 @@ def _all(shares: Sequence[Task], progress: Progress | None) -> list[Replayed]:
             processes.append(process)
         for theirs in [*[pipe for of in pipes for pipe in of if pipe is not None], *[tell for _, tell in telling]]:
             theirs.close()  # so that who waits for one that has ended is told
-        return _results([heard for heard, _ in telling], progress)
-    finally:
+        done = _results([heard for heard, _ in telling], progress)
+    except BaseException:
         for process in processes:
             process.terminate()
+        raise
+    finally:
         for process in processes:
             process.join()
+    return done
 
 
 def _results(telling: Sequence[Connection], progress: Progress | None) -> list[Replayed]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 from typing import Protocol
 
 from ratelimit.ground.printable import in_a_line
@@ -22,6 +23,7 @@ from ratelimit.simulate.logs.sources import Chunk, Source
 
 WINDOW_MS = 60_000  # how much later than those behind it a line may have come
 UNTIMED_MS = 5_000  # of a log without durations, which is in order but for what several workers write at once
+UNSURE = 8  # so many of the latest lines of a chunk do not tell how far a file has come: a clock may have been wrong
 SHOWN = 120  # characters of a sample
 _OVER = 2**62  # how far a file has come that is at its end
 
@@ -139,9 +141,10 @@ class Reading:
                 shown = in_a_line(line[:SHOWN].decode("utf-8", "backslashreplace"))
                 summary.samples.append((name, number, why, shown))
 
-        events, latest = self._readers[file].read(chunk.data.split(b"\n"), file, chunk.first, unread)
+        events = self._readers[file].read(chunk.data.split(b"\n"), file, chunk.first, unread)
         summary.understood += len(events)
-        return events, latest
+        latest = nlargest(UNSURE, [at + took for at, _, _, took, *_ in events])
+        return events, latest[-1] if latest else -1
 
     def _finish(self, made: _Round) -> list[Event]:
         """Those of a round that can be decided now."""

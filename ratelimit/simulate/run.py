@@ -143,9 +143,7 @@ class Share:
         return made
 
     def _reading(self, opened: ExitStack, readers: Sequence[Reader], summary: Summary) -> Reading:
-        sources = self._sources or [Source(file) for file in self._task.files]
-        for source in sources:
-            opened.callback(source.close)
+        sources = self._sources or [_closed_with(opened, Source(file)) for file in self._task.files]
         return Reading(sources, readers, summary, self.others, self._progress)
 
     def _decide(self, replays: Sequence[Replay], events: Sequence[Event]) -> None:
@@ -159,6 +157,11 @@ class Share:
             denied, other_denied = one.step(event), two.step(event)
             if self._pair is not None and denied is not None and other_denied is not None:
                 self._pair.saw(event, one.caller, denied, two.caller, other_denied)
+
+
+def _closed_with(opened: ExitStack, source: Source) -> Source:
+    opened.callback(source.close)
+    return source
 
 
 def _each(watching: Sequence[Saw]) -> Saw:

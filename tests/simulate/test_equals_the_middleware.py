@@ -113,7 +113,7 @@ def call(line: int, one: Request, name: str, policy: str) -> Call:
 
 def differences(folder: Path, policy: str, name: str, count: int) -> tuple[list[Any], int, int]:
     """Lines of which they do not say the same; and how many were allowed, and denied."""
-    text = POLICIES[policy].replace("tiers.basic", "tiers.basic")
+    text = POLICIES[policy]
     mapped = mapping_of(MAPPED if name == "json" else ())
     if name == "json":  # its tiers are those of the log
         text += "".join(_renamed(text, tier) for tier in ("basic", "standard") if f"[tiers.{tier}]" not in text)
@@ -121,7 +121,9 @@ def differences(folder: Path, policy: str, name: str, count: int) -> tuple[list[
     log, out = folder / "access.log", folder / "verdicts.jsonl"
     log.write_text("".join(FORMATS[name](one) + "\n" for one in made))
     source = Source(str(log))
-    task = Task(PolicyText(text, "policy"), (str(log),), tuple(formats_of([source], mapped)), mapped, verdicts=str(out))
+    task = Task(
+        PolicyText(text, "policy"), (str(log),), tuple(formats_of([source], mapped)), mapped=mapped, verdicts=str(out)
+    )
     assert task.formats[0].name == name
     summary = Share(task, sources=[source]).run().summary
     assert (summary.understood, summary.late) == (count, 0)

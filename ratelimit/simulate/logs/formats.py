@@ -49,8 +49,8 @@ class Reader(Protocol):
     timed: bool  # it has durations
     facts: Counter[str]  # what else there is to know, by name
 
-    def read(self, lines: Sequence[bytes], file: int, number: int, unread: Unread) -> tuple[list[Event], int]:
-        """The requests of lines of which `number` is that of the first, and the latest instant that they tell."""
+    def read(self, lines: Sequence[bytes], file: int, number: int, unread: Unread) -> list[Event]:
+        """The requests of lines of which `number` is that of the first."""
 
 
 class ByExpression:
@@ -73,11 +73,11 @@ class ByExpression:
         self.timed = unit in groups or self._ended
         self.facts: Counter[str] = Counter()
 
-    def read(self, lines: Sequence[bytes], file: int, number: int, unread: Unread) -> tuple[list[Event], int]:
+    def read(self, lines: Sequence[bytes], file: int, number: int, unread: Unread) -> list[Event]:
         events: list[Event] = []
         match, numbers, instants, durations = self._match, self._numbers, self._instants, self._durations
         whole, mapped, ended_too, ends, status_of = self._whole, self._mapped, self._ended, self._ends, self._statuses
-        latest, add, number = -1, events.append, number - 1
+        add, number = events.append, number - 1
         for line in lines:
             number += 1
             found = match(line) if len(line) <= LONGEST else None
@@ -100,9 +100,7 @@ class ByExpression:
             at = logged - took_ms if ends else logged
             who = (ip, user, *rest) if mapped else ip if user == b"-" or not user else (ip, user)
             add((at, file, number, took_ms, call, status_of.get(status, 0), who, None))
-            if logged > latest:
-                latest = logged
-        return events, latest
+        return events
 
 
 def _why(line: bytes) -> str:

@@ -30,7 +30,7 @@ def format_of(called: str, lines: Sequence[bytes], mapped: Mapped, among: str | 
     objects = [found for line in lines if (found := object_of(line, 0, _unread)) is not None]
     names = [among] if among else [*PRESETS]
     variants = [_with_roles(one, objects, mapped) for name in names for one in PRESETS[name]]
-    counted = [len(_plain(one).read(lines, 0, 1, _unread)[0]) for one in variants]
+    counted = [len(_plain(one).read(lines, 0, 1, _unread)) for one in variants]
     if not any(counted):
         raise LogError(_nothing(called, lines, objects, among))
     return variants[counted.index(max(counted))]

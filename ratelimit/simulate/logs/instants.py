@@ -56,16 +56,19 @@ def _instant(said: bytes | str | float, zone: tzinfo) -> int | None:
         clf = _CLF.fullmatch(text)
         if clf is None:
             at = datetime.fromisoformat(text.replace("/", "-"))
-            at = at if at.tzinfo else at.replace(tzinfo=zone)
-            return (at - _EPOCH) // timedelta(milliseconds=1)
+            return _since(at if at.tzinfo else at.replace(tzinfo=zone))
         day, month, year, hour, minute, second, fraction, sign, hours, minutes = clf.groups()
         at = datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), tzinfo=UTC if sign else zone)
         away = (int(hours) * 60 + int(minutes)) * (-60_000 if sign == "+" else 60_000) if sign else 0
         # a leap second is the second after it
         inside = int(second) * 1_000 + int(f"{fraction or 0:0<3}"[:3])
-        made = (at - _EPOCH) // timedelta(milliseconds=1) + away + inside
+        return _since(at + timedelta(milliseconds=away + inside))
     except (ValueError, KeyError, OverflowError):
         return None
+
+
+def _since(at: datetime) -> int | None:
+    made = (at - _EPOCH) // timedelta(milliseconds=1)
     return made if made >= 0 else None
 
 

@@ -70,10 +70,10 @@ class ByFields:
         self.timed = unit in roles
         self.facts: Counter[str] = Counter()
 
-    def read(self, lines: Sequence[bytes], file: int, number: int, unread: Unread) -> tuple[list[Event], int]:
+    def read(self, lines: Sequence[bytes], file: int, number: int, unread: Unread) -> list[Event]:
         events: list[Event] = []
         time_in, ip_in, user_in, method_in, path_in, call_in, status_in, took_in = self._roles
-        instants, durations, mapped, latest = self._instants, self._durations, self._mapped, -1
+        instants, durations, mapped = self._instants, self._durations, self._mapped
         for number, line in enumerate(lines, number):  # noqa: B020 - it goes on from there
             found = object_of(line, number, unread)
             if found is None:
@@ -97,8 +97,7 @@ class ByFields:
                 who = (ip, user)
             at = logged - took_ms if self._ends else logged
             events.append((at, file, number, took_ms, call, status_of(_first(found, status_in)), who, None))
-            latest = max(latest, logged)
-        return events, latest
+        return events
 
 
 TIMES = frozenset({str, int, float})

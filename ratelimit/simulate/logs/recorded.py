@@ -20,9 +20,8 @@ class Recorded:
     def __init__(self) -> None:
         self.facts: Counter[str] = Counter()
 
-    def read(self, lines: Sequence[bytes], file: int, number: int, unread: Unread) -> tuple[list[Event], int]:
+    def read(self, lines: Sequence[bytes], file: int, number: int, unread: Unread) -> list[Event]:
         events: list[Event] = []
-        latest = -1
         for number, line in enumerate(lines, number):  # noqa: B020
             found = object_of(line, number, unread)
             if found is None:
@@ -48,7 +47,5 @@ class Recorded:
             said = None
             if "operation" in found:
                 said = (operation if isinstance(operation, str) else None, units if type(units) is int else 1)
-            # written when the request was over
-            latest = max(latest, at + took)
             events.append((at, file, number, took, call, status_of(found.get("status")), who or b"", said))
-        return events, latest
+        return events

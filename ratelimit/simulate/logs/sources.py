@@ -41,9 +41,13 @@ class Source:
         self.size: int | None = None
         try:
             self._raw: IO[bytes] = sys.stdin.buffer if path == STDIN else Path(path).open("rb")  # noqa: SIM115
+        except (OSError, ValueError) as error:  # a ValueError of a name with a zero byte in it
+            raise LogError(f"{self.name} can't be read: {getattr(error, 'strerror', None) or error}") from None
+        try:
             self._file = self._opened()
-        except OSError as error:
-            raise LogError(f"{self.name} can't be read: {error.strerror or error}") from None
+        except BaseException:
+            self.close()
+            raise
         self.chunks = self._chunks()
 
     def close(self) -> None:

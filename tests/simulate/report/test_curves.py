@@ -131,6 +131,8 @@ def test_as_json() -> None:
         "2 requests of callers above the bound (--max-callers), not decided",
     ]
     assert "Holds are not known." in whole["fine_print"]
+    assert whole["log"]["unreadable"] == {"not of this format": 3}
+    assert (whole["log"]["files"], whole["log"]["lines"]) == (["access.log"], 550)
     assert "against" not in report(policy(THREE), []).as_json()
     assert report(policy(THREE), []).as_json()["first_denial"] is None
 

@@ -23,7 +23,16 @@ from ratelimit.model import (
 )
 from ratelimit.policy.keys import by_value, escaped, getter_of, memorable
 from ratelimit.policy.overrides import Elsewhere, Matched, Override
-from ratelimit.policy.settings import IN_MEMORY, ONLY_HANDSHAKES, RecordSettings, StoreSettings, Wait, WebSocketSettings
+from ratelimit.policy.settings import (
+    IN_MEMORY,
+    ONLY_HANDSHAKES,
+    RELOADED,
+    RecordSettings,
+    ReloadSettings,
+    StoreSettings,
+    Wait,
+    WebSocketSettings,
+)
 from ratelimit.policy.shadow import Shadows
 from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, counters_of, listed
 from ratelimit.policy.unknown import KnownOperations
@@ -54,6 +63,7 @@ class Policy:
     websocket: WebSocketSettings = ONLY_HANDSHAKES
     record: RecordSettings | None = None  # None: nothing is recorded
     elsewhere: tuple[Elsewhere, ...] = ()
+    reload: ReloadSettings = RELOADED
     all_in_shadow: bool = False  # whatever the limits say; one that is off stays off
     _compiled: Mapping[str, Tier] = field(init=False, repr=False)
     _matched: Matched = field(init=False, repr=False)
@@ -152,6 +162,8 @@ class Policy:
         if tier is None:
             return self._by_fields(self._instead.of(identity), operation)
         if isinstance(operation, Routed):
+            if operation.endpoint.own_usage and not identity.anonymous:
+                return ()
             self._operations.tell_of(operation.operations)
         return self._made(identity, counters_of(tier, operation))
 

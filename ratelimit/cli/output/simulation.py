@@ -84,7 +84,7 @@ def _limits(curves: Sequence[Curve]) -> RenderableType:
             _said(curve.marks["p99.9"], curve),
             _said(curve.values[-1], curve) if curve.values else "",
         )
-    return Padding(table, (1, 0, 0, 0))
+    return Padding(table, (1, 0, 0, 0), expand=False)
 
 
 def _curve(curve: Curve, *, utf8: bool) -> Iterator[RenderableType]:
@@ -111,7 +111,7 @@ def _hits(hits: Sequence[Hit], callers: int, *, utf8: bool) -> Iterator[Renderab
         needs = f"needs {hit.needs:,} of {hit.limit}, has {hit.max:,}"
         what = f"{hit.denied:,} of {counted(hit.requests, 'request')}, first {instant(hit.first_ms)}"
         said = f"{what}, blocked for up to {duration(hit.blocked_ms)}; {needs}; {hit.pattern}"
-        yield Padding(Text(printable(said)), (0, 0, 0, 2))
+        yield Padding(Text(printable(said)), (0, 0, 0, 2), expand=False)
         yield _week("  asked    ", hit.week, "blue", utf8=utf8)
         yield _week("  denied   ", hit.week_denied, "red", utf8=utf8)
     if callers > len(hits[:HITS]):
@@ -147,4 +147,4 @@ def _list(title: str, items: Sequence[str]) -> Iterator[RenderableType]:
     if items:
         yield _title(title)
         for item in items:
-            yield Padding(Text(printable(item)), (0, 0, 0, 2))
+            yield Padding(Text(printable(item)), (0, 0, 0, 2), expand=False)

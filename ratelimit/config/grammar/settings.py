@@ -1,4 +1,4 @@
-"""The tables of a policy file that are there once: [style], [store], [identity], [websocket] and [record]."""
+"""The tables of a policy file that are there once: [style], [store], [identity], [websocket], [record], [reload]."""
 
 from __future__ import annotations
 
@@ -118,6 +118,18 @@ class IdentityTable(Table):
     default_tier: Name | None = Field(default=None, description="Of an identity that names no tier.")
 
 
+class ReloadTable(Table):
+    """An edited file is in force within 2 s, in every process."""
+
+    watch: bool = Field(default=True, description="false: an edit waits for a restart.")
+    refuse_above: Annotated[float, PlainValidator(checks.part), WithJsonSchema(fields.PART)] = Field(
+        default=0.01,
+        description="An edit that would newly deny more than this part of the callers of the last 5 minutes is refused;"
+        ' "100%" lets any edit through.',
+        examples=["1%"],
+    )
+
+
 class WebSocketTable(Table):
     """Messages of WebSockets. Handshakes are requests: rules of the method WEBSOCKET take them."""
 
@@ -167,4 +179,5 @@ TABLES: Mapping[str, type[Table]] = {
     "identity": IdentityTable,
     "websocket": WebSocketTable,
     "record": RecordTable,
+    "reload": ReloadTable,
 }

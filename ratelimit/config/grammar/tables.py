@@ -10,7 +10,9 @@ from typing import Annotated
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from ratelimit.checks.values import LONGEST_QUEUE
-from ratelimit.config.grammar.settings import AnyStyle, IdentityTable, IetfStyle, RecordTable, StoreTable, StyleName
+from ratelimit.config.grammar.settings import AnyStyle, IdentityTable, IetfStyle, StoreTable, StyleName
+from ratelimit.config.grammar.settings import RecordTable as RecordTable
+from ratelimit.config.grammar.settings import ReloadTable as ReloadTable
 from ratelimit.config.grammar.settings import WebSocketTable as WebSocketTable
 from ratelimit.config.grammar.values import (
     AnchorDay,
@@ -201,6 +203,7 @@ class PolicyFile(Table):
     )
     websocket: WebSocketTable = WebSocketTable()
     record: RecordTable | None = None
+    reload: ReloadTable = ReloadTable()
     keys: list[KeyTable] = Field(default=[], description="Known API keys.")
     tiers: dict[Name, TierTable] = Field(
         description="Limits by tier; `anonymous` is for callers without a known key.",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heappop, heappush
 
+from ratelimit.control.outcomes import conditional
 from ratelimit.model import FOREVER, Quota
 from ratelimit.simulate.analysis.forks import Pairs, SlotForks, UnitForks, merged
 from ratelimit.simulate.analysis.found import OfLimit, share_of, thresholds_of
@@ -21,11 +22,14 @@ ALWAYS = -1  # a `quiet` that everything is above
 class Peak:
     """Of one counter. Up to `quiet` a `used` has only to be compared with `top`; above it, `see` is to be called."""
 
-    __slots__ = ("calls", "max", "of", "peak", "quiet", "share", "tariff", "thresholds", "top", "uncounted")
+    __slots__ = (
+        "calls", "conditional", "max", "of", "peak", "quiet", "share", "tariff", "thresholds", "top", "uncounted",
+    )  # fmt: skip
 
     def __init__(self, of: OfLimit, tariff: Tariff) -> None:
         self.of = of
         self.tariff = tariff
+        self.conditional = conditional(tariff.limit)
         self.calls = 0  # requests
         self.top = 0  # the peak under the present max,
         self.peak = 0  # under those before it,
@@ -74,16 +78,10 @@ class UnitPeak(Peak):
         super().turn()
         if self.forks is not None:
             self.quiet = ALWAYS
-            self.forks.unblock()
+            self.forks.turn(self.thresholds)
 
     def see(
-        self,
-        counter: Rates | Quotas,
-        cost: int,
-        now_ms: int,
-        may_fork: Callable[[Peak, int], bool],
-        *,
-        charged: bool,
+        self, counter: Rates | Quotas, cost: int, now_ms: int, may_fork: Callable[[Peak, int], bool], *, charged: bool
     ) -> None:
         """A request that costs units. `charged`: the counter has counted them."""
         denied = self.denied
@@ -107,24 +105,24 @@ class UnitPeak(Peak):
     def _fork(
         self, counter: Rates | Quotas, cost: int, used: int, now_ms: int, may_fork: Callable[[Peak, int], bool]
     ) -> None:
-        current, back = _now(counter)
+        # the sub-window that was last looked at, and how many before it count; of a quota its period, alone
+        current, back = (counter.newest, counter.tariff.second) if isinstance(counter, Rates) else (counter.start, 0)
         forks = self.forks
         if forks is not None:
-            forks.step(current, back, cost, self.thresholds, self.of.points)
+            forks.step(current, back, cost)
         elif may_fork(self, now_ms):
-            forks = self.forks = UnitForks()
+            forks = self.forks = UnitForks(self.thresholds, self.of.points)
             self.quiet = ALWAYS
         else:
             self.uncounted, self.quiet = True, FOREVER
             return
-
-        def before() -> Pairs:
-            pairs = pairs_of(counter)
-            return merged(merged(pairs, [current, -cost]), pairs_of(self.denied) if self.denied else [])
-
-        forks.begin(current, cost, used, self.thresholds, self.of.points, before)
+        if used > forks.next:
+            before = merged(pairs_of(counter), [current, -cost])
+            forks.begin(current, cost, used, merged(before, pairs_of(self.denied) if self.denied else []))
 
     def drop(self) -> None:
+        if self.forks is not None:
+            self.forks.flush()
         self.forks, self.quiet = None, self.thresholds[0]
 
     def is_over(self, now_ms: int) -> bool:
@@ -137,7 +135,7 @@ class UnitPeak(Peak):
 
 
 class SlotPeak(Peak):
-    """Of a concurrency cap: the requests that would run beside each other."""
+    """Of a concurrency cap: the requests that would run beside each other. It sees every one."""
 
     __slots__ = ("ends", "forks")
 
@@ -145,6 +143,10 @@ class SlotPeak(Peak):
         super().__init__(of, tariff)
         self.ends: list[int] = []  # a heap
         self.forks: SlotForks | None = None
+
+    def _take(self, maximum: int) -> None:
+        super()._take(maximum)
+        self.quiet = ALWAYS
 
     def see(self, now_ms: int, took_ms: int, may_fork: Callable[[Peak, int], bool]) -> None:
         """A request that takes a slot, or would."""
@@ -155,9 +157,9 @@ class SlotPeak(Peak):
         if used > self.top:
             self.top = used
         end_ms = now_ms + took_ms
-        if self.forks is not None and not ends:
-            self.drop()
-        if used > self.quiet or self.forks is not None:
+        if not ends:
+            self.forks = None
+        if self.forks is not None or used > self.thresholds[0]:
             self._fork(end_ms, now_ms, may_fork)
         heappush(ends, end_ms)
 
@@ -165,23 +167,18 @@ class SlotPeak(Peak):
         forks = self.forks
         if forks is not None:
             forks.step(now_ms, end_ms, self.thresholds, self.of.points)
-        elif may_fork(self, now_ms):
+        elif not self.uncounted and may_fork(self, now_ms):
             forks = self.forks = SlotForks()
         else:
-            self.uncounted, self.quiet = True, FOREVER
+            self.uncounted = True
             return
         forks.begin(self.ends, end_ms, self.thresholds, self.of.points)
 
     def drop(self) -> None:
-        self.forks, self.quiet = None, self.thresholds[0]
+        self.forks = None
 
     def is_over(self, now_ms: int) -> bool:
         return self.forks is None or self.forks.latest <= now_ms
-
-
-def _now(counter: Rates | Quotas) -> tuple[int, int]:
-    """The sub-window that was last looked at, and how many before it count; of a quota its period, alone."""
-    return (counter.newest, counter.tariff.second) if isinstance(counter, Rates) else (counter.start, 0)
 
 
 def pairs_of(counter: Rates | Quotas) -> Pairs:

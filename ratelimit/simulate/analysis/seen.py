@@ -58,6 +58,7 @@ def _peaks(seen: Seen) -> dict[str, Peak]:
         peak: Peak = counter.notes
         name = counter.tariff.limit.name
         peak.of.requests += peak.calls
+        peak.drop()
         before = highest.get(name)
         if before is None or before.total < peak.total:
             highest[name] = peak

@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 from heapq import heappop, heappush, heapreplace
 
-from ratelimit.control.outcomes import conditional, counts
+from ratelimit.control.outcomes import counts
 from ratelimit.model import Decision, Limit
 from ratelimit.policy import Policy
 from ratelimit.simulate.analysis.found import Found, OfLimit, Place, hour_of
@@ -78,7 +78,7 @@ class Watching:
     def _slowly(self, event: Event, seen: Seen, row: Row, decision: Decision | None) -> None:
         """Of a caller of whom something was denied."""
         seen.slow = True
-        at, _, _, _, call, *_ = event
+        at, call = event[0], event[4]
         denies = decision is not None and not decision.allowed
         exceeded = {state.limit.name for state in decision.states if state.exceeded} if decision is not None else ()
         for counter in row.counters:
@@ -105,16 +105,15 @@ class Watching:
             peak = counter.notes = self._new(counter, seen)
         elif counter.tariff.max != peak.max:
             peak.turn()
-        at, _, _, took, _, status, *_ = event
         peak.calls += called
         cost = row.plan.costs[row.counters.index(counter)]
-        if not cost or _goes_back(counter.tariff.limit, status):
+        if not cost or (peak.conditional and _goes_back(counter.tariff.limit, event[5])):
             if counter.used > peak.top and charged:
                 peak.top = counter.used
         elif isinstance(peak, SlotPeak):
-            peak.see(at, took, self._may_fork)
+            peak.see(event[0], event[3], self._may_fork)
         elif isinstance(peak, UnitPeak) and not isinstance(counter, InFlight):
-            peak.see(counter, cost, at, self._may_fork, charged=charged)
+            peak.see(counter, cost, event[0], self._may_fork, charged=charged)
 
     def _new(self, counter: Counter, seen: Seen) -> Peak:
         limit = counter.tariff.limit
@@ -143,4 +142,4 @@ class Watching:
 
 
 def _goes_back(limit: Limit, status: int) -> bool:
-    return conditional(limit) and status not in _UNKNOWN and not counts(limit, status)
+    return status not in _UNKNOWN and not counts(limit, status)

@@ -127,9 +127,11 @@ def thinned(values: Sequence[float], callers: Sequence[int], most: int) -> tuple
 def _up(value: float, digits: int) -> float:
     if value in {0, inf}:
         return value
-    exact = Decimal(value) if value == int(value) else Decimal(repr(value))
-    up = exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), ROUND_CEILING)
-    return int(up) if up == int(up) else float(up)
+    if type(value) is int:
+        unit: int = 10 ** max(0, len(str(value)) - digits)
+        return -(-value // unit) * unit
+    exact = Decimal(repr(value))
+    return float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), ROUND_CEILING))
 
 
 def _asset(name: str) -> str:

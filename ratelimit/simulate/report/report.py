@@ -14,6 +14,8 @@ from ratelimit.simulate.events import Replayed, Summary
 from ratelimit.simulate.report.curve import Curve, curve_of
 from ratelimit.simulate.report.words import counted, percent, verdict
 
+TOLD = 5  # lines of the limiter's log
+
 _ALONE = (
     "A curve is exact for its limit alone: it has those whom that max would deny if there were no other limit."
     " Where another limit denies too it is an upper bound, as a request that one denies is charged to none."
@@ -132,6 +134,7 @@ def _fine_print(found: Found, curves: Sequence[Curve], summary: Summary) -> list
     if not found.timed:
         said.append("The log does not say how long requests take: how many ran at a time is not known.")
     said += summary.unknown
+    said += [f"The limiter would have logged: {line}" for line in summary.told[:TOLD]]
     return [*said, "Instants are in UTC."]
 
 

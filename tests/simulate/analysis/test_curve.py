@@ -22,7 +22,9 @@ LIMITS = """
   { name = "odd", rate = "7/10 seconds", precision = 3, cost = { create = 3, detail_read = 0 } },
   { name = "writes", rate = "5/minute", operations = ["create"], per = ["identity", "seat"] },
   { name = "daily", quota = "60/day", cost = { create = 2 } },
-  { name = "at once", concurrency = 3 }
+  { name = "at once", concurrency = 3 },
+  { name = "many at once", concurrency = 25 },
+  { name = "high", rate = "400/minute" }
 """
 
 
@@ -92,7 +94,16 @@ def test_the_curve_is_exact() -> None:
 
 
 @pytest.mark.repeated
-@settings(max_examples=12, deadline=None)
+@pytest.mark.proof
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32))
+def test_at_fifty_thresholds_of_many_logs(seed: int) -> None:
+    """The same of more of them."""
+    held_against(seed, thresholds=50)
+
+
+@pytest.mark.repeated
+@settings(max_examples=2, deadline=None)
 @given(st.integers(0, 2**32))
 def test_at_fifty_thresholds(seed: int) -> None:
     """The same at random, and at fifty thresholds of each limit."""

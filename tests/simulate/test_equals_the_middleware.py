@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +121,11 @@ def differences(folder: Path, policy: str, name: str, count: int) -> tuple[list[
     made = [*written(requests(count, 60, seed=hash_of(policy, name), per_second=20.0), name)]
     log, out = folder / "access.log", folder / "verdicts.jsonl"
     log.write_text("".join(FORMATS[name](one) + "\n" for one in made))
-    source = Source(str(log))
-    task = Task(
-        PolicyText(text, "policy"), (str(log),), tuple(formats_of([source], mapped)), mapped=mapped, verdicts=str(out)
-    )
-    assert task.formats[0].name == name
-    summary = Share(task, sources=[source]).run().summary
+    with closing(Source(str(log))) as source:
+        formats = tuple(formats_of([source], mapped))
+        assert formats[0].name == name
+        task = Task(PolicyText(text, "policy"), (str(log),), formats, mapped=mapped, verdicts=str(out))
+        summary = Share(task, sources=[source]).run().summary
     assert (summary.understood, summary.late) == (count, 0)
     calls = [call(number, one, name, policy) for number, one in enumerate(made, 1)]
     identify = None if policy == "slots" and name != "json" else of_headers

@@ -3,7 +3,6 @@ middleware has it."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
@@ -14,7 +13,7 @@ from ratelimit.policy import Policy
 from ratelimit.simulate.deciding.callers import Identities, called
 from ratelimit.simulate.deciding.calls import Operations
 from ratelimit.simulate.events import Caller, Event
-from ratelimit.stores.replay import Counter, InFlight, Ledger, Plan, Row, Tariff, counter_of
+from ratelimit.stores.replay import Counter, InFlight, Ledger, Plan, Row, Tariff, counter_of, what
 
 MOST_CALLERS = 250_000  # unless it is told: about 300 MB
 _NOT_KNOWN = frozenset({0, 499})  # a status that the log does not have; a client who has hung up: nothing goes back
@@ -119,16 +118,9 @@ class Replay:
     def _row(self, asker: _Asker, operation: str, at: int) -> Row:
         """What requests of this operation of this caller are charged to. Operations share a counter by its key."""
         charges = self._policy.charges(asker.identity, operation)
-        counters = asker.caller.counters
-        ours: list[Counter] = []
         tariffs = [self._ledger.tariff(charge, at) for charge in charges]
-        for charge, tariff in zip(charges, tariffs, strict=True):
-            what = sys.intern(charge.key.partition("}")[2])
-            counter = counters.get(what)
-            if counter is None:
-                counter = counters[what] = counter_of(tariff)
-            ours.append(counter)
-        same = tuple(ours)
+        whose = asker.caller
+        same = tuple([_counter(whose, charge, tariff) for charge, tariff in zip(charges, tariffs, strict=True)])
         for other in asker.rows.values():  # most operations are counted in the same: half of the memory is rows
             if other.counters == same:
                 same = other.counters
@@ -179,6 +171,22 @@ class Replay:
                 if goes_back:
                     counter.give_back(cost, at)
         self._ends_at = ending[0][0] if ending else FOREVER
+
+
+def _counter(caller: Caller, charge: Charge, tariff: Tariff) -> Counter:
+    """The one of that key, of whatever tier. A dict of each caller would be a fifth of all memory."""
+    name = what(charge)
+    if name.count(":") > 2:  # behind those of the limit and of its period
+        caller.parted = caller.parted or {}
+        if name not in caller.parted:
+            caller.parted[name] = counter_of(tariff)
+        return caller.parted[name]
+    for counter in caller.counters:
+        if counter.tariff.what == name:
+            return counter
+    made = counter_of(tariff)
+    caller.counters += (made,)
+    return made
 
 
 def _goes_back(limit: Limit, status: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from ratelimit.model import Decision
-from ratelimit.stores.replay import Row
+from ratelimit.stores.replay import Counter, Row
 
 # A request as a line of a log tells it. A plain tuple, as there are millions, in order by their first three: instant
 # of its arrival in ms, the number of the file, the line in it from 1; how long it took in ms (0: not known); a call, as
@@ -21,12 +21,13 @@ class Caller:
     `organization=acme`, escaped and without API keys. `tier` is the one of its first request. `notes` is for the
     observer."""
 
-    __slots__ = ("counters", "denied", "name", "notes", "tier")
+    __slots__ = ("counters", "denied", "name", "notes", "parted", "tier")
 
     def __init__(self, name: str, tier: str) -> None:
         self.name = name
         self.tier = tier
-        self.counters: dict[str, Any] = {}  # by the part of the key behind the root
+        self.counters: tuple[Counter, ...] = ()  # those of its own
+        self.parted: dict[str, Counter] | None = None  # those of its users, addresses and so on, by their keys
         self.denied = False  # at least once, by an enforced limit
         self.notes: Any = None
 

@@ -10,13 +10,14 @@ from ratelimit.stores.counting.terms import Terms, terms_at
 
 class Tariff:
     """A limit for all who have the same max of it, as it is in force: `max`, `shadow`, and `first` and `second` as the
-    Terms have them. `turn` has it follow a clock that never goes back."""
+    Terms have them; `what` is that of who came first. `turn` has it follow a clock that never goes back."""
 
-    __slots__ = ("_charge", "first", "limit", "max", "second", "shadow", "terms")
+    __slots__ = ("_charge", "first", "limit", "max", "second", "shadow", "terms", "what")
 
     def __init__(self, charge: Charge, now_ms: int) -> None:
         self._charge = charge
         self.limit: Limit = charge.limit
+        self.what = what(charge)
         self.turn(now_ms)
 
     def turn(self, now_ms: int) -> None:
@@ -24,6 +25,11 @@ class Tariff:
         self.max = self.terms.max
         self.shadow = self.terms.shadow
         self.first, self.second = self.terms.first, self.terms.second
+
+
+def what(charge: Charge) -> str:
+    """The part of its key behind the root, `:requests:60000/60`, with what else it is counted per."""
+    return charge.key.partition("}")[2]
 
 
 class Plan:

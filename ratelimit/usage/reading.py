@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
+from operator import attrgetter
 from weakref import WeakKeyDictionary
 
 from ratelimit.control.account import Account
@@ -16,6 +17,9 @@ from ratelimit.styles import wire
 
 EVERY_MS = 1000
 CALLERS = 1024  # whose readings are kept: of many more than that in a second, some are read again
+
+# What of a charge makes it another one to read; limits go by the object, which a reading holds.
+_told_apart = attrgetter(*[one.name for one in fields(Charge) if one.name not in {"limit", "cost"}])
 
 Peek = Callable[..., Awaitable[Decision]]
 
@@ -66,7 +70,7 @@ class Reader:
         """StoreUnavailable where the store is out of reach."""
         store, now = account.store("peek"), wire.now_ms()
         peek = store.peek
-        whose = tuple([(charge.key, charge.maxes, id(charge.limit)) for charge in charges])
+        whose = tuple([(id(charge.limit), *_told_apart(charge)) for charge in charges])
         read = self._recent.get(whose)
         if read is None or not read.is_fresh(now, peek):
             read = Read(now, peek, charges)
@@ -94,7 +98,7 @@ async def _ask(read: Read) -> None:
 
 
 def _without_cost(charges: Sequence[Charge]) -> tuple[Charge, ...]:
-    return tuple([Charge(charge.limit, charge.key, 0, charge.maxes) for charge in charges])
+    return tuple([replace(charge, cost=0) for charge in charges])
 
 
 _readers: WeakKeyDictionary[Account, Reader] = WeakKeyDictionary()

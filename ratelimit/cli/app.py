@@ -13,9 +13,9 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from ratelimit.cli.commands import caller, check, diff, explain, schema
+from ratelimit.cli.commands import caller, check, diff, explain, init, schema
 from ratelimit.cli.output.console import say
-from ratelimit.cli.output.exits import FINDINGS, STORE, USAGE, Stopped
+from ratelimit.cli.output.exits import FINDINGS, INTERRUPTED, STORE, USAGE, Stopped
 from ratelimit.model import StoreUnavailable
 
 
@@ -39,6 +39,8 @@ class Commands(TyperGroup):
             if problems is None:
                 raise
             said, code = problems, FINDINGS
+        except typer.Abort:  # of a question that was not answered
+            said, code = ["interrupted"], INTERRUPTED
         for sentence in said:
             say(f"ratelimit: {sentence}", stderr=True)
         raise typer.Exit(code)
@@ -81,6 +83,7 @@ def _add(name: str, command: Callable[..., None], examples: str) -> None:
     app.command(name, help=escape(text))(command)
 
 
+_add("init", init.init, init.EXAMPLES)
 _add("check", check.check, check.EXAMPLES)
 _add("schema", schema.schema, schema.EXAMPLES)
 _add("diff", diff.diff, diff.EXAMPLES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ratelimit.model import Charge, Concurrency, Decision, State, Store
 
@@ -39,7 +39,7 @@ class Verdict:
 
 async def usage_of(store: Store, charges: Sequence[Charge]) -> Verdict:
     """What is used of each limit, whatever a call costs. StoreUnavailable."""
-    decision = await store.peek([replace(charge, cost=0) for charge in charges], 0)
+    decision = await store.peek([_at_cost(charge, 0) for charge in charges], 0)
     states = zip(charges, decision.states, strict=True)
     used = tuple([Usage(charge, s.max, s.used, s.reset_after_ms, shadow=s.shadow) for charge, s in states])
     return Verdict(decision.now_ms, allowed=True, usage=used)
@@ -47,7 +47,7 @@ async def usage_of(store: Store, charges: Sequence[Charge]) -> Verdict:
 
 async def verdict_of(store: Store, charges: Sequence[Charge]) -> Verdict:
     """What would be decided now. Slots are read, as none may be taken to see whether there is one. StoreUnavailable."""
-    read = [replace(c, cost=0) if isinstance(c.limit.kind, Concurrency) else c for c in charges]
+    read = [_at_cost(c, 0) if isinstance(c.limit.kind, Concurrency) else c for c in charges]
     decision = await store.peek(read)
     states = [_with_slot(state, charge) for state, charge in zip(decision.states, charges, strict=True)]
     allowed = not any(state.exceeded and not state.shadow for state in states)
@@ -60,6 +60,10 @@ async def verdict_of(store: Store, charges: Sequence[Charge]) -> Verdict:
         None if denying is None else denying.limit.name,
         0 if denying is None else denying.retry_after_ms,
     )
+
+
+def _at_cost(charge: Charge, cost: int) -> Charge:
+    return Charge(charge.limit, charge.key, cost, charge.maxes)
 
 
 def _with_slot(state: State, charge: Charge) -> State:

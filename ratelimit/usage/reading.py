@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from functools import partial
-from operator import attrgetter
 from weakref import WeakKeyDictionary
 
 from ratelimit.control.account import Account
@@ -17,9 +16,6 @@ from ratelimit.styles import wire
 
 EVERY_MS = 1000
 CALLERS = 1024  # whose readings are kept: of many more than that in a second, some are read again
-
-# What of a charge makes it another one to read; limits go by the object, which a reading holds.
-_told_apart = attrgetter(*[one.name for one in fields(Charge) if one.name not in {"limit", "cost"}])
 
 Peek = Callable[..., Awaitable[Decision]]
 
@@ -70,7 +66,7 @@ class Reader:
         """StoreUnavailable where the store is out of reach."""
         store, now = account.store("peek"), wire.now_ms()
         peek = store.peek
-        whose = tuple([(id(charge.limit), *_told_apart(charge)) for charge in charges])
+        whose = tuple([(charge.key, charge.maxes, id(charge.limit)) for charge in charges])
         read = self._recent.get(whose)
         if read is None or not read.is_fresh(now, peek):
             read = Read(now, peek, charges)
@@ -98,7 +94,7 @@ async def _ask(read: Read) -> None:
 
 
 def _without_cost(charges: Sequence[Charge]) -> tuple[Charge, ...]:
-    return tuple([replace(charge, cost=0) for charge in charges])
+    return tuple([Charge(charge.limit, charge.key, 0, charge.maxes) for charge in charges])
 
 
 _readers: WeakKeyDictionary[Account, Reader] = WeakKeyDictionary()

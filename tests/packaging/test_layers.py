@@ -15,6 +15,7 @@ from tests.packaging import ROOT
 LAYERS = (
     {"ground"},
     {"checks"},
+    {"launches/stages"},
     {"model"},
     {"routes"},
     {"identity", "operations", "formula", "policy", "styles", "answers", "stores/counting"},
@@ -49,7 +50,7 @@ LONGER = {
     "stores/routing/urls.py": 240,  # what each kind of URL says, and what is wrong with it, in one file
     "middleware.py": 230,  # the path of a request in one file, and what it is made of
     "checks/values.py": 230,  # each check of a value, in one file
-    "model.py": 390,  # seven nouns, four contracts and what a Decision says without States, to be read first
+    "model.py": 400,  # seven nouns, four contracts and what a Decision says without States, to be read first
 }
 
 FILES = {

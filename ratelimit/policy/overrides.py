@@ -48,7 +48,7 @@ class Elsewhere:
 
     where: str
     name: str
-    written: str | int
+    written: str | int | None  # None: it only has a mode of it
     window_ms: int | None
     period: str | None
 
@@ -58,6 +58,8 @@ class Elsewhere:
         if limit is None:
             return f"no tier has such a limit, and no endpoint declares one{one_of(self.name, declared)}"
         kind = limit.kind
+        if self.written is None:
+            return None
         if isinstance(kind, Rate):
             fits = self.window_ms == kind.window_ms
         elif isinstance(kind, Quota):

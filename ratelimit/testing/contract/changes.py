@@ -140,7 +140,7 @@ def test_the_wait_ends_with_a_brownout(subject: Subject, at: int, wait: int) -> 
 
 def test_a_wait_into_a_stage(subject: Subject) -> None:
     """Who waits for one limit waits for another, too, that is enforced by then, and not where it is in shadow again."""
-    waited, staged = quota(1, "day", key="daily"), rate(1, 3_600_000, stages=STAGES[:3] + ((2**53 - 1, False),))
+    waited, staged = quota(1, "day", key="daily"), rate(1, 3_600_000, stages=(*STAGES[:3], (2**53 - 1, False)))
     minute = rate(1, 15_000, 15, key="minute")
 
     async def test() -> None:

@@ -56,7 +56,7 @@ def check_launches(valid: Valid) -> Iterator[Problem]:
 
 def _check_cohorts(valid: Valid, where: Path, launch: LaunchTable) -> Iterator[Problem]:
     for path, cohort in valid.numbered((*where, "cohorts"), launch.cohorts):
-        if valid.given(path).isdisjoint(("share", *IN_COHORT)):
+        if valid.given(path) <= {"from"}:
             yield Problem(path, f"is for nobody; write share, or one or more of {listed(IN_COHORT)}")
         if cohort.share == 1 and valid.given(path).isdisjoint(IN_COHORT):
             yield Problem((*path, "share"), "is everybody; write shadow_until, from which on the limit is for all")

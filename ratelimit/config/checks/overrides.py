@@ -28,9 +28,9 @@ def check_overrides(valid: Valid) -> Iterator[Problem]:
     for path, override in valid.numbered(("overrides",), valid.file.overrides):
         yield from _check_match(valid, path, override)
         yield from _check_times(valid, path, override)
-        listed_only = isinstance(valid.at((*path, "limits")), list)
+        written = valid.at((*path, "limits"))
         for name, amount in override.limits.items():
-            where = (*path, "limits") if listed_only else (*path, "limits", name)
+            where = (*path, "limits", written.index(name) if isinstance(written, list) else name)
             changed = [(at, limit) for at, limit in limits.get(name, ()) if override.tier in (None, at[1])]
             yield from _check_name(names, where, name, override)
             if amount is None:

@@ -19,8 +19,8 @@ class Found(NamedTuple):
     odd: bool = False
 
     def said(self) -> str:
-        field, *number = self.at
-        return f"{field}{number}: {self.message}"
+        field, number, *part = self.at
+        return f"{field}[{number}]{''.join(f'.{one}' for one in part)}: {self.message}"
 
 
 class Window(Protocol):

@@ -17,6 +17,8 @@ from ratelimit.control.late import Late
 from ratelimit.endpoints.start import limiting, started
 from ratelimit.ground.loops import others_first
 from ratelimit.ground.tracebacks import without_locals
+from ratelimit.launches.running import running
+from ratelimit.launches.upcoming import telling
 from ratelimit.lifespan import Lifespan, as_it_is
 from ratelimit.log import lines as log
 from ratelimit.log.outage import Outage
@@ -76,7 +78,7 @@ class RateLimitMiddleware:
         self.app = self._exempted = app
         self.policy = switched(policy if isinstance(policy, Policy) else loaded(policy))
         self.store = opened(store, self.policy)
-        self.style = style or self.policy.style
+        self.style = telling(style or self.policy.style, self.policy)
         self._scoped = scoped(self.style)
         asked = asking(identify, self.policy) if identify else self.policy.identify
         self._identify = refusing_nobody(asked, self.policy)
@@ -86,6 +88,8 @@ class RateLimitMiddleware:
         at_exit(self._leases, self.store)
         self._local = local_of(self.store) if self.policy.store.on_failure == "local" else None
         self._denials = denials_of(self.policy)
+        self._launches = running(self.policy, self.store, self._denials)
+        self._identify = self._launches.watching(self._identify) if self._launches else self._identify
         self._cors = CorsInside(app)
         self._local_leases = Leases(GivenHere(self._local)) if self._local else self._leases
         self._outage = Outage(self.policy.store.on_failure)
@@ -167,7 +171,7 @@ class RateLimitMiddleware:
     def _other(self, scope: Scope, outer: tuple[Level, ...]) -> ASGIApp | None:
         """Who takes what is no request, or is limited already; None for a handshake that is spelled as a request."""
         if scope["type"] == "lifespan":
-            return self._lifespan.of(self.app, self._close)
+            return self._lifespan.of(self._launches.first(self.app) if self._launches else self.app, self._close)
         if scope["type"] != "websocket" or self._level.is_among(outer):
             return self.app
         return self._of_handshakes()
@@ -197,6 +201,8 @@ class RateLimitMiddleware:
         self._outage.close()
         self._denials.close()
         try:
+            if self._launches:
+                await self._launches.close()
             await self._account.close()
             await self._local_leases.close()
             await self._leases.close()

@@ -17,7 +17,7 @@ from ratelimit.identity.address import ClientAddress
 from ratelimit.model import FOREVER, Concurrency, Identity, Limit, Quota, Rate, Style
 from ratelimit.operations import ClassifyByRules, Rule
 from ratelimit.policy import Elsewhere, Override, Policy, StoreSettings, Wait, WebSocketSettings
-from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders
+from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders, WithJitter
 
 STYLES: Mapping[StyleName, Callable[..., Style]] = {
     "facturapi": Facturapi,
@@ -142,6 +142,7 @@ def _elsewhere(file: PolicyFile) -> Iterator[Elsewhere]:
 
 
 def _style(table: AnyStyle) -> Style:
-    options = table.model_dump(exclude={"name", "ietf_headers"}, exclude_none=True)
+    options = table.model_dump(exclude={"name", "ietf_headers", "jitter"}, exclude_none=True)
     style = STYLES[table.name](**options)
-    return WithIetfHeaders(style) if table.ietf_headers and table.name != "ietf" else style
+    style = WithIetfHeaders(style) if table.ietf_headers and table.name != "ietf" else style
+    return WithJitter(style, table.jitter) if table.jitter else style

@@ -29,7 +29,7 @@ LAYERS = (
     {"config/checks", "who", "nesting", "waiting"},
     {"config", "control"},
     {"opening", "endpoints", "websockets"},
-    {"switch", "lifespan"},
+    {"switch", "lifespan", "launches"},
     {"middleware"},
     {"fastapi", "testing"},
     {"testing/contract"},

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema
 from ratelimit.checks import values as checks
 from ratelimit.checks.values import LONGEST_QUEUE, PREFIX
 from ratelimit.config.grammar import fields
-from ratelimit.config.grammar.values import Duration, Name, Proxy, Source, StoreUrl, Table, Text, UpTo
+from ratelimit.config.grammar.values import Duration, Jitter, Name, Proxy, Source, StoreUrl, Table, Text, UpTo
 from ratelimit.identity import SOURCES
 from ratelimit.identity.address import MAX_HOPS
 from ratelimit.policy import OnExcess, OnFailure
@@ -23,6 +23,11 @@ class StyleTable(Table):
         ge=1,
         le=wire.LARGEST_MAX_RETRY_AFTER,
         description="A wait is told as so many seconds at most. Timers of JavaScript fire at once above 2147483.",
+    )
+    jitter: Jitter | None = Field(
+        default=None,
+        description="The wait for a rate is so much longer at most, drawn each time.",
+        examples=["3%"],
     )
     never: Literal[403, 429] | None = Field(default=None, description="The status of what can never pass.")
 

@@ -69,6 +69,8 @@ OfOverride = Annotated[  # None: the limit's own; a file has no such value
 Status = Annotated[
     str, PlainValidator(checks.status), WithJsonSchema({"type": "string", "pattern": f"^{checks.STATUS}$"})
 ]
+_JITTER = WithJsonSchema({"type": "string", "pattern": "^([0-2]([.][0-9]{1,4})?|3([.]0{1,4})?) *%$"})
+Jitter = Annotated[float, PlainValidator(fields.jitter), _JITTER]
 TimeZone = Annotated[str, PlainValidator(checks.timezone), WithJsonSchema({"type": "string"})]
 StoreUrl = Annotated[str, PlainValidator(fields.store_url), _URL]
 Proxy = Annotated[str, AfterValidator(fields.trusted_proxy)]

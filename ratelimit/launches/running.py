@@ -130,7 +130,7 @@ class Running:
                 self._adopt(found)
         except StoreUnavailable as error:
             self._tell(
-                "whether launches are paused can't be read: %s; what was known last holds. This is logged once.", error
+                "whether launches are paused can't be read, so what was known last holds (logged once): %s", error
             )
 
     async def write(self) -> None:
@@ -143,7 +143,7 @@ class Running:
         except StoreUnavailable as error:
             self.report.changed = True
             self._tell(
-                "the report of the launches can't be written: %s; it is kept here meanwhile. This is logged once.",
+                "the report of the launches can't be written, it is kept here meanwhile (logged once): %s",
                 error,
             )
 

@@ -52,7 +52,7 @@ class WithJitter:
         """The same denial with longer waits for its rates, if it is a rate that is waited for. All by one part: what
         denies for the longest time still does."""
         denying = decision.denying
-        if denying is None or not isinstance(denying.limit.kind, Rate):
+        if denying is None or denying.retry_after_ms is None or not isinstance(denying.limit.kind, Rate):
             return decision
         part = self.part * self.draw()
         states = tuple([_later(state, part) for state in decision.states])
@@ -61,7 +61,7 @@ class WithJitter:
 
 def _later(state: State, part: float) -> State:
     wait = state.retry_after_ms
-    if wait is None or not state.exceeded or state.shadow or not isinstance(state.limit.kind, Rate):
+    if not wait or state.shadow or not isinstance(state.limit.kind, Rate):  # 0 where nothing is exceeded
         return state
     return state._replace(retry_after_ms=wait + min(int(wait * part), LONGEST_MS))
 

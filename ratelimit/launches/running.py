@@ -85,6 +85,7 @@ class Running:
         self._policies: WeakSet[Policy] = WeakSet()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
+        self._chain: object = None
         self._asked_at = 0.0
         self._looks = 0
         self._once = Once()
@@ -149,7 +150,7 @@ class Running:
 
     async def close(self) -> None:
         """Of the loop that runs: its last word."""
-        self._loop = None
+        self._loop = self._chain = None
         if self._task is not None and self._task.get_loop() is asyncio.get_running_loop():
             self._task.cancel()
         await self.write()
@@ -172,18 +173,20 @@ class Running:
             loop = self._loop = asyncio.get_running_loop()
         except RuntimeError:
             return
-        loop.call_soon(self._tick, loop, context=Context())
+        self._chain = chain = object()
+        loop.call_soon(self._tick, loop, chain, context=Context())
 
-    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        if loop is not self._loop:
+    def _tick(self, loop: asyncio.AbstractEventLoop, chain: object) -> None:
+        """Of the chain that was begun last."""
+        if chain is not self._chain:
             return
         if monotonic() - self._asked_at > IDLE:
-            self._loop = None
+            self._loop = self._chain = None
             return
         if self._task is None or self._task.done():
             self._looks += 1
             self._task = loop.create_task(self._round(write=self._looks % WRITES == 0), context=Context())
-        loop.call_later(EVERY, self._tick, loop, context=Context())
+        loop.call_later(EVERY, self._tick, loop, chain, context=Context())
 
     async def _round(self, *, write: bool) -> None:
         await self.look()

@@ -301,23 +301,35 @@ def test_it_ends_when_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     that others have taken over are left. A look that lasts is not joined by another."""
     now = [1_000.0]
     monkeypatch.setattr(running_module, "monotonic", lambda: now[0])
-    here = Running(Said())
-    watched = here.watching(lambda scope: scope["x"])
+    said, went_on = Said(), asyncio.Event()
+    here = Running(said)
+    watched: Any = here.watching(lambda scope: scope["x"])
+
+    async def waiting() -> list[Word]:
+        await went_on.wait()
+        return []
 
     async def first() -> None:
+        said.words = waiting  # type: ignore[method-assign]
         assert watched({"x": 5}) == 5
-        loop = asyncio.get_running_loop()
+        loop, chain = asyncio.get_running_loop(), here._chain
         assert here._loop is loop
         await asyncio.sleep(0)
-        await asyncio.sleep(0)
         task = here._task
+        here._tick(loop, chain)
         assert task
-        here._tick(loop)
-        assert here._task is task or task.done()
+        assert here._task is task
+        went_on.set()
+        await task
+        here._tick(loop, object())
+        assert here._task is task
+        here._tick(loop, chain)
+        assert here._task is not task
         now[0] += IDLE + 1
-        here._tick(loop)
+        here._tick(loop, chain)
         assert here._loop is None
-        here._tick(loop)
+        here._tick(loop, chain)
+        assert here._chain is None
 
     async def second() -> None:
         watched({"x": 5})

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ratelimit.config import parse_policy
 from ratelimit.launches.stages.launch import Brownout, Cohort, Launch, position
 from ratelimit.launches.stages.timeline import edges, enforced_by, staged, timeline, value_at
 from ratelimit.model import FOREVER, Charge, Identity, Limit, Rate
@@ -117,6 +118,14 @@ def test_an_override_that_names_another_limit() -> None:
     """It changes nothing of this one."""
     override = Override({"organization": "acme"}, {}, mode="shadow", limits=frozenset({"monthly"}))
     assert charge_of(Identity("acme"), override, launch=None).stages == ()
+
+
+def test_a_mode_of_a_limit_in_code() -> None:
+    """Of a limit that an endpoint declares the mode alone can be said; if there is one is known with the routes."""
+    text = '[[overrides]]\norganization = "acme"\nlimits = ["exports"]\nmode = "shadow"\n[tiers]\nanonymous.limits = []'
+    (elsewhere,) = parse_policy(text).elsewhere
+    assert elsewhere.wrong({"exports": Limit("exports", Rate(60_000), lambda _: 1)}) is None
+    assert elsewhere.wrong({}) == "no tier has such a limit, and no endpoint declares one"
 
 
 def test_overrides_from_an_instant_on() -> None:

@@ -72,15 +72,15 @@ def _check_stages(where: Path, launch: LaunchTable) -> Iterator[Problem]:
     until_ms = FOREVER if launch.shadow_until is None else milliseconds(launch.shadow_until)
     cohorts = [_Stage(milliseconds(one.starts), _match(one), one.share or 1) for one in launch.cohorts]
     for found in together(_Stages(until_ms, launch.brownouts, cohorts)):
-        yield Problem((*where, *found.at), found.message, odd=found.odd)
+        yield Problem((*where, *found.at), found.message, odd="stage-without-effect" if found.odd else "")
     now = now_ms()
     if until_ms <= now:
         why = f"is over since {_told(until_ms)}: the limit is enforced for all; take launch out"
-        yield Problem(where, why, odd=True)
+        yield Problem(where, why, odd="stage-over")
         return
     for number, window in enumerate(launch.brownouts):
         if window.until_ms <= now:
-            yield Problem((*where, "brownouts", number), f"is over since {_told(window.until_ms)}", odd=True)
+            yield Problem((*where, "brownouts", number), f"is over since {_told(window.until_ms)}", odd="stage-over")
 
 
 def _match(cohort: CohortTable) -> dict[str, str | int]:

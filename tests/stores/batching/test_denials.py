@@ -225,7 +225,7 @@ def test_a_max_that_will_be_raised(world: World) -> None:
 
 
 def test_a_brownout_that_ends(world: World) -> None:
-    """A denial that is remembered does not outlive its stage, nor does the shadow before it: the store is asked then."""
+    """A denial that is remembered does not outlive its stage, nor does the shadow before it."""
     stages = ((T + 100, False), (T + 300, True), (FOREVER, False))
     charges = (rate(1, MINUTE, stages=stages),)
 

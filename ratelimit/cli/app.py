@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from ratelimit.cli.commands import schema
+from ratelimit.cli.commands import launch, schema
 from ratelimit.cli.output.console import say
 from ratelimit.cli.output.exits import FINDINGS, STORE, USAGE, Stopped
 from ratelimit.model import StoreUnavailable
@@ -73,10 +73,16 @@ def _about(
     """Choose the limits of an API, launch them, and run them."""
 
 
-def _add(name: str, command: Callable[..., None], examples: str) -> None:
+def _add(name: str, command: Callable[..., None], examples: str, to: typer.Typer = app) -> None:
     """Its help is its docstring, and its examples as they stand."""
     text = f"{cleandoc(command.__doc__ or '')}\n\nExamples:\n\n{cleandoc(examples)}"
-    app.command(name, help=escape(text))(command)
+    to.command(name, help=escape(text))(command)
 
 
 _add("schema", schema.schema, schema.EXAMPLES)
+_launch = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Limits in launch: where they are, and stop.")
+app.add_typer(_launch, name="launch")
+_add("status", launch.status, launch.STATUS_EXAMPLES, _launch)
+_add("report", launch.report, launch.REPORT_EXAMPLES, _launch)
+_add("pause", launch.pause, launch.PAUSE_EXAMPLES, _launch)
+_add("resume", launch.resume, launch.RESUME_EXAMPLES, _launch)

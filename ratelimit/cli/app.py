@@ -6,15 +6,16 @@ import errno
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from inspect import cleandoc
+from textwrap import indent
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from ratelimit.cli.commands import launch, schema
+from ratelimit.cli.commands import caller, check, diff, explain, init, launch, reload, schema
 from ratelimit.cli.output.console import say
-from ratelimit.cli.output.exits import FINDINGS, STORE, USAGE, Stopped
+from ratelimit.cli.output.exits import FINDINGS, INTERRUPTED, STORE, USAGE, Stopped
 from ratelimit.model import StoreUnavailable
 
 
@@ -38,6 +39,8 @@ class Commands(TyperGroup):
             if problems is None:
                 raise
             said, code = problems, FINDINGS
+        except typer.Abort:  # of a question that was not answered
+            said, code = ["interrupted"], INTERRUPTED
         for sentence in said:
             say(f"ratelimit: {sentence}", stderr=True)
         raise typer.Exit(code)
@@ -74,12 +77,21 @@ def _about(
 
 
 def _add(name: str, command: Callable[..., None], examples: str, to: typer.Typer = app) -> None:
-    """Its help is its docstring, and its examples as they stand."""
-    text = f"{cleandoc(command.__doc__ or '')}\n\nExamples:\n\n{cleandoc(examples)}"
+    """Its help is its docstring, whose lines the terminal breaks anew, and its examples as they stand."""
+    paragraphs = [" ".join(text.split()) for text in cleandoc(command.__doc__ or "").split("\n\n")]
+    text = "\n\n".join([*paragraphs, "Examples:", indent(cleandoc(examples), "  ")])
     to.command(name, help=escape(text))(command)
 
 
+_add("init", init.init, init.EXAMPLES)
+_add("check", check.check, check.EXAMPLES)
 _add("schema", schema.schema, schema.EXAMPLES)
+_add("reload", reload.reload, reload.EXAMPLES)
+_add("diff", diff.diff, diff.EXAMPLES)
+_add("explain", explain.explain, explain.EXAMPLES)
+_add("usage", caller.usage, caller.USAGE_EXAMPLES)
+_add("reset", caller.reset, caller.RESET_EXAMPLES)
+_add("watch", caller.watch, caller.WATCH_EXAMPLES)
 _launch = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Limits in launch: where they are, and stop.")
 app.add_typer(_launch, name="launch")
 _add("status", launch.status, launch.STATUS_EXAMPLES, _launch)

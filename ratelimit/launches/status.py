@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from ratelimit.launches.stages.launch import Cohort, Launch
+from ratelimit.launches.stages.launch import Launch
 from ratelimit.model import FOREVER, Limit
 from ratelimit.policy import Policy
 from ratelimit.policy.keys import escaped
@@ -77,16 +77,11 @@ def _status(tier: str, limit: Limit, launch: Launch, now_ms: int) -> LimitStatus
     stages += [
         Stage("brownout", one.since_ms, min(one.until_ms, end)) for one in launch.brownouts if one.since_ms < end
     ]
-    stages += [Stage("cohort", one.from_ms, end, _of(one)) for one in launch.cohorts if one.from_ms < end]
+    stages += [Stage("cohort", one.from_ms, end, one.who) for one in launch.cohorts if one.from_ms < end]
     stages += [Stage("enforced", end, FOREVER)] if end < FOREVER else []
     stages.sort(key=lambda stage: stage.since_ms)
     for_all = [stage.what for stage in stages if stage.what != "cohort" and stage.when(now_ms) == "now"]
     return LimitStatus(tier, limit.name, launch.warn, for_all[-1], stages)
-
-
-def _of(cohort: Cohort) -> str:
-    who = _who(cohort.match)
-    return who if cohort.share == 1 else f"{100 * cohort.share:.6g} % of {who or 'all callers'}"
 
 
 def _who(match: Mapping[str, str | int]) -> str:

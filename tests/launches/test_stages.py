@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -184,6 +185,20 @@ def test_edges() -> None:
     assert sorted(set(edges(LAUNCH))) == [T + DAY, T + DAY + 3, T + 5 * DAY, T + 5 * DAY + 3, T + 10 * DAY]
     everybody = timeline(edges(LAUNCH), enforced_by(LAUNCH, lambda _: True))
     assert everybody[-1] == (FOREVER, True)
+
+
+def test_in_words() -> None:
+    """What a launch is is told in words, as where two policies are compared, and no API key with it."""
+    key = {"api_key": "5e" * 32, "organization": "a\x1bb"}
+    launch = Launch(T, 0.8, (Brownout(T - 60_000, T - 30_000),), (Cohort(T - 9_000, share=0.125), Cohort(0, key, 0.5)))
+    words = str(launch)
+    assert re.sub("#[0-9a-f]{32}", "#…", words) == (
+        "in shadow until 2024-10-04T00:00:00Z, brownout 2024-10-03T23:59:00Z to 2024-10-03T23:59:30Z, enforced for"
+        " 12.5 % of all callers from 2024-10-03T23:59:51Z, enforced for 50 % of api_key=#… organization=a\\x1bb from"
+        " 1970-01-01T00:00:00Z, warns from 80 % on"
+    )
+    assert str(Launch(cohorts=(Cohort(FOREVER, {"user": "ana"}),))).endswith("for user=ana from 9999-12-31T23:59:59Z")
+    assert "5e5e" not in words + repr(launch)
 
 
 WINDOWS = (Brownout(T, T + 5), Brownout(T + 4, T + 9))

@@ -25,6 +25,8 @@ from ratelimit.styles.jitter import MOST as JITTER
 
 STORES = tuple(f"{scheme}://" for scheme in SCHEMES)
 
+PART = {"type": "string", "pattern": f"^{checks.PART}$"}
+
 RESERVED = (*checks.PER, "tier")
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from ratelimit.checks import made
 from ratelimit.checks.values import LARGEST
+from ratelimit.ground.printable import printable
 from ratelimit.launches.stages import wrong
 
 _PARTS = 2**64
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MS = 253_402_300_799_000  # the year 9999: no calendar goes beyond it here
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,9 @@ class Brownout:
     def __post_init__(self) -> None:
         wrong.check("Brownout", wrong.of_window(self.since_ms, self.until_ms))
 
+    def __str__(self) -> str:
+        return f"{_instant(self.since_ms)} to {_instant(self.until_ms)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
@@ -31,12 +38,21 @@ class Cohort:
     """
 
     from_ms: int
-    match: Mapping[str, str | int] = field(default_factory=dict, hash=False)
+    match: Mapping[str, str | int] = field(default_factory=dict, hash=False, repr=False)
     share: float = 1.0
 
     def __post_init__(self) -> None:
         wrong.check("Cohort", wrong.of_cohort(self.from_ms, self.match, self.share))
         object.__setattr__(self, "match", made.matched("Cohort", self.match))
+
+    def __str__(self) -> str:
+        return f"{self.who} from {_instant(self.from_ms)}"
+
+    @property
+    def who(self) -> str:
+        """`10 % of all callers`, `organization=acme`; an API key is only there as a hash of its hash."""
+        who = " ".join([f"{kind}={_named(kind, str(value))}" for kind, value in self.match.items()])
+        return who if self.share == 1 else f"{100 * self.share:.6g} % of {who or 'all callers'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +72,25 @@ class Launch:
             if not found.odd:
                 wrong.check("Launch", found.said())
 
+    def __str__(self) -> str:
+        """In words: `in shadow until 2027-02-01T00:00:00Z, brownouts …, enforced sooner for …, warns from 80 % on`."""
+        ever = self.shadow_until_ms == LARGEST
+        parts = ["in shadow for good" if ever else f"in shadow until {_instant(self.shadow_until_ms)}"]
+        parts += [f"brownout {one}" for one in self.brownouts]
+        parts += [f"enforced for {one}" for one in self.cohorts]
+        return ", ".join(parts if self.warn is None else [*parts, f"warns from {100 * self.warn:.6g} % on"])
+
 
 def position(kind: str, name: str) -> float:
     """Where a caller is between 0 and 1, by its root: it is in each share that is larger. The same in every process,
     and spread evenly, also over names that are made one after the other."""
     digest = sha256(f"{kind}={name}".encode(errors="surrogatepass")).digest()
     return int.from_bytes(digest[:8]) / _PARTS
+
+
+def _instant(at_ms: int) -> str:
+    return f"{_EPOCH + timedelta(milliseconds=min(at_ms, _LAST_MS)):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _named(kind: str, name: str) -> str:
+    return f"#{sha256(name.encode()).hexdigest()[:32]}" if kind == "api_key" else printable(name)

@@ -93,4 +93,6 @@ def _instant(at_ms: int) -> str:
 
 
 def _named(kind: str, name: str) -> str:
-    return f"#{sha256(name.encode(errors="surrogatepass")).hexdigest()[:32]}" if kind == "api_key" else printable(name)
+    if kind != "api_key":
+        return printable(name)
+    return f"#{sha256(name.encode(errors='surrogatepass')).hexdigest()[:32]}"

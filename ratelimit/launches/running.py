@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 from collections.abc import Callable
 from contextvars import Context
@@ -81,7 +82,7 @@ class Running:
         self.report = Report()
         self.word: Word | None = None
         self._shared = shared
-        self._process = secrets.token_hex(8)
+        self._name = secrets.token_hex(8)
         self._policies: WeakSet[Policy] = WeakSet()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -140,7 +141,8 @@ class Running:
             return
         self.report.changed = False
         try:
-            await self._shared.write(self._process, self.report.written(ROWS))
+            process = f"{self._name}-{os.getpid()}"  # one that was forked has the name of another one
+            await self._shared.write(process, self.report.written(ROWS))
         except StoreUnavailable as error:
             self.report.changed = True
             self._tell(

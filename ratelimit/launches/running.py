@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary, WeakSet, ref
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.repeats import Once
 from ratelimit.ground.words import listed
-from ratelimit.launches.report import Report
+from ratelimit.launches.report import Report, merged
 from ratelimit.launches.shared import ROWS, Shared, Word
 from ratelimit.launches.told import instant
 from ratelimit.model import Admitting, ASGIApp, Decision, Identity, Limit, Receive, Scope, Send, StoreUnavailable
@@ -27,6 +27,7 @@ logger = logging.getLogger("ratelimit")
 
 EVERY = 1.0  # seconds between two looks
 WRITES = 5  # looks between two reports
+TOLD = 5  # callers of a limit, in the log at the end of a process
 IDLE = 60.0  # seconds after the last request for which it goes on
 
 R = TypeVar("R")
@@ -153,9 +154,19 @@ class Running:
     async def close(self) -> None:
         """Of the loop that runs: its last word."""
         self._loop = self._chain = None
-        if self._task is not None and self._task.get_loop() is asyncio.get_running_loop():
+        if self._shared is None:
+            self._tell_report()
+        elif self._task is not None and self._task.get_loop() is asyncio.get_running_loop():
             self._task.cancel()
         await self.write()
+
+    def _tell_report(self) -> None:
+        """Of a process whose report nobody else can read: in the log, at its end."""
+        for one in merged([self.report.written()], TOLD) if self.report.changed else ():
+            most = [f"{row.caller} {row.denials} (needs a max of {row.needs or 'what is unknown'})" for row in one.rows]
+            what = "limit=%s would have denied %d requests while it was in shadow, the most: %s"
+            logger.info(what, in_a_line(one.name), one.denials, in_a_line(listed(most)))
+        self.report.changed = False
 
     def _adopt(self, word: Word) -> None:
         before, self.word = self.word, word

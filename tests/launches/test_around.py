@@ -14,6 +14,7 @@ from ratelimit.explanation.verdict import usage_of, verdict_of
 from ratelimit.explanation.words import mode_of
 from ratelimit.launches.stages.launch import Brownout, Cohort, Launch
 from ratelimit.model import Identity, Limit, Rate
+from ratelimit.nesting import Level
 from ratelimit.review.words import max_in_words
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.usage.reading import Reader
@@ -69,6 +70,18 @@ def test_what_changes() -> None:
     (limit,) = one.tiers["anonymous"]
     assert max_in_words(limit) == "9/minute, in launch"
     assert max_in_words(Limit("a", Rate(60_000), lambda _: 9, mode="shadow")).endswith(", in shadow")
+
+
+def test_a_policy_within_another() -> None:
+    """The counters of an inner policy that has a name of its own for them are in the same stages."""
+    text = (
+        'tiers.anonymous.limits = [{ name = "a", rate = "9/minute", launch = { shadow_until = 2127-01-01T00:00:00Z } }]'
+    )
+    outer, inner, store = parse_policy(text, "outer"), parse_policy(text, "inner"), MemoryStore()
+    charges = inner.charges(Identity(ip="192.0.2.7", tier="anonymous"), "search")
+    (own,) = Level(inner, store).own(charges, (Level(outer, store),))
+    assert own.key == f"{charges[0].key}@2"
+    assert own.stages == charges[0].stages != ()
 
 
 def test_a_shadow_stays_one() -> None:

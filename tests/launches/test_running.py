@@ -172,8 +172,8 @@ def test_a_store_out_of_reach(caplog: pytest.LogCaptureFixture) -> None:
     run(test())
 
 
-def test_a_store_of_one_process() -> None:
-    """It is asked for nothing; its report is in the process."""
+def test_a_store_of_one_process(caplog: pytest.LogCaptureFixture) -> None:
+    """It is asked for nothing; its report is in the process, and in its log when it ends."""
     policy, store, denials = policy_of(), MemoryStore(), Denials()
     here = running(policy, store, denials)
     assert here
@@ -181,15 +181,23 @@ def test_a_store_of_one_process() -> None:
     watched = len
     assert here.watching(watched) is watched  # type: ignore[arg-type]
     assert denials.also
-    denials.also(would_deny(charge()), Identity("acme"))
+    for _ in range(2):
+        denials.also(would_deny(charge()), Identity("acme"))
 
     async def test() -> None:
         await here.look()
         await here.write()
-        await here.close()
+        for _ in range(2):
+            await here.close()
 
-    run(test())
-    assert merged([here.report.written()], 5)[0].denials == 1
+    with caplog.at_level(logging.INFO, "ratelimit"):
+        run(test())
+    assert merged([here.report.written()], 5)[0].denials == 2
+    said = [record.getMessage() for record in caplog.records if "would have denied" in record.getMessage()]
+    assert said == [
+        "limit=requests would have denied 2 requests while it was in shadow, the most: organization=acme 2 (needs a max"
+        " of 5)"
+    ]
     assert running(policy_of("tiers.anonymous.limits = []"), store, denials) is None
 
 
@@ -337,6 +345,20 @@ def test_it_ends_when_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for test in (first, second, second):
         run(test())
+
+
+def test_an_edited_policy(valkey: Server) -> None:
+    """What takes the place of a policy while launches are paused is paused, too; one without a launch is left."""
+    app = RateLimitMiddleware(answering, policy_of(), store=RedisStore(valkey.unix_url, prefix=next(PREFIXES)))
+    assert app._launches
+    app._launches._adopt(PAUSED)
+    edited = app._under(policy_of(POLICY.replace("1/hour", "2/hour")))
+    assert edited._launches is app._launches
+    assert not enforced(edited.policy)
+    app._launches._adopt(RESUMED)
+    assert enforced(edited.policy)
+    without = app._under(policy_of("tiers.anonymous.limits = []"))
+    assert without._launches is None
 
 
 def test_on_trio() -> None:

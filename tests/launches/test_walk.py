@@ -9,11 +9,15 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
+from time import monotonic
 
 import pytest
 from redis import Redis
 
+from ratelimit.launches.running import shared_of
+from ratelimit.launches.shared import Word
 from ratelimit.launches.stages.launch import position
+from ratelimit.stores.redis import RedisStore
 from tests.launches.crew import MINUTE, NOW_MS, T, asked, limited, with_its_clock
 from tests.servers import Server
 
@@ -96,6 +100,36 @@ async def worker(url: str, prefix: str) -> AsyncIterator[Ask]:
     finally:
         process.stdin.close()
         assert await process.wait() == 0
+
+
+@pytest.mark.proof
+def test_a_pause_within_two_seconds(valkey: Server) -> None:
+    """Four processes that deny are in shadow two seconds after an operator said so, and enforce again as soon."""
+    prefix = next(PREFIXES)
+
+    async def test() -> None:
+        async with AsyncExitStack() as stack:
+            crew = [await stack.enter_async_context(worker(valkey.unix_url, prefix)) for _ in range(4)]
+            NOW_MS[0] = T + 75 * MINUTE
+            clock = stack.enter_context(valkey.client())
+            clock.set(f"{prefix}:clock", NOW_MS[0])
+            operator = RedisStore(valkey.unix_url, prefix=prefix, timeout=5)
+            shared = shared_of(operator)
+            assert shared
+            while (await crew[0]("acme"))[0] == 200:
+                pass
+            for paused, status in ((True, 200), (False, 429)):
+                await shared.say(Word(NOW_MS[0] + 1 + status, paused))
+                said = monotonic()
+                for ask in crew:
+                    while (await ask("acme"))[0] != status:
+                        NOW_MS[0] += 1_000  # a denial is remembered for a second
+                        clock.set(f"{prefix}:clock", NOW_MS[0])
+                        await asyncio.sleep(0.02)
+                assert monotonic() - said < 2
+            await operator.close()
+
+    asyncio.run(test())
 
 
 @pytest.mark.proof

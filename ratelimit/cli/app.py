@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from ratelimit.cli.commands import caller, check, diff, explain, init, reload, schema
+from ratelimit.cli.commands import caller, check, diff, explain, init, launch, reload, schema
 from ratelimit.cli.output.console import say
 from ratelimit.cli.output.exits import FINDINGS, INTERRUPTED, STORE, USAGE, Stopped
 from ratelimit.model import StoreUnavailable
@@ -85,11 +85,11 @@ def _about(
     """Choose the limits of an API, launch them, and run them."""
 
 
-def _add(name: str, command: Callable[..., None], examples: str) -> None:
+def _add(name: str, command: Callable[..., None], examples: str, to: typer.Typer = app) -> None:
     """Its help is its docstring, whose lines the terminal breaks anew, and its examples as they stand."""
     paragraphs = [" ".join(text.split()) for text in cleandoc(command.__doc__ or "").split("\n\n")]
     text = "\n\n".join([*paragraphs, "Examples:", indent(cleandoc(examples), "  ")])
-    app.command(name, help=escape(text))(command)
+    to.command(name, help=escape(text))(command)
 
 
 _add("init", init.init, init.EXAMPLES)
@@ -101,3 +101,9 @@ _add("explain", explain.explain, explain.EXAMPLES)
 _add("usage", caller.usage, caller.USAGE_EXAMPLES)
 _add("reset", caller.reset, caller.RESET_EXAMPLES)
 _add("watch", caller.watch, caller.WATCH_EXAMPLES)
+_launch = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Limits in launch: where they are, and stop.")
+app.add_typer(_launch, name="launch")
+_add("status", launch.status, launch.STATUS_EXAMPLES, _launch)
+_add("report", launch.report, launch.REPORT_EXAMPLES, _launch)
+_add("pause", launch.pause, launch.PAUSE_EXAMPLES, _launch)
+_add("resume", launch.resume, launch.RESUME_EXAMPLES, _launch)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ratelimit.comparison.changes import Effect, effect_of
-from ratelimit.explanation.words import amount, mode
+from ratelimit.explanation.words import amount, mode_of
 from ratelimit.identity import IdentifyByApiKey
 from ratelimit.model import ANONYMOUS, Identity
 from ratelimit.policy import Policy
@@ -87,7 +87,7 @@ def _has(policy: Policy, identity: Identity | None, at_ms: int) -> _Has:
     found = {}
     for charge in charges:
         most = next(most for until, most in charge.maxes if until > at_ms)
-        now = mode(charge.limit, at_ms)
+        now = mode_of(charge, at_ms)
         words = amount(charge.limit, most) + ("" if now == "enforced" else f" {now}")
         found[charge.limit.name] = most, words, charge.key
     return found

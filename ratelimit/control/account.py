@@ -98,11 +98,11 @@ class Account:
                 found += self.charges((name,), identity, decision, outer)
             elif name in there:
                 charge = there[name]
-                found.append(Charge(charge.limit, charge.key, 1, charge.maxes))
+                found.append(Charge(charge.limit, charge.key, 1, charge.maxes, charge.stages))
             else:
                 raise LookupError(_unknown(name, [*dict.fromkeys([*in_tier, *there])]))
         # The value holds the limits: their ids are not others' meanwhile.
-        same = tuple([(charge.key, id(charge.limit), charge.maxes) for charge in found])
+        same = tuple([(charge.key, id(charge.limit), charge.maxes, charge.stages) for charge in found])
         known_charges = self._mixed.get(same)
         if known_charges is None:
             known_charges = tuple(found)

@@ -19,6 +19,7 @@ from ratelimit.ground.loops import others_first
 from ratelimit.ground.tracebacks import without_locals
 from ratelimit.lifespan import Lifespan, as_it_is
 from ratelimit.log import lines as log
+from ratelimit.log.ids import under
 from ratelimit.log.outage import Outage
 from ratelimit.model import (
     Admitting,
@@ -41,6 +42,8 @@ from ratelimit.slots.holding import GivenHere, attended
 from ratelimit.slots.leases import Leases
 from ratelimit.stores import local_of
 from ratelimit.switch import lenient, refusing_nobody, switched, unless_off
+from ratelimit.telemetry.hook import Telemetry
+from ratelimit.telemetry.telling import telling
 from ratelimit.waiting.turns import Turns
 from ratelimit.websockets.handshake import handshake, spoken_to
 from ratelimit.websockets.messages import Messages
@@ -55,6 +58,7 @@ class RateLimitMiddleware:
     `identify` and `classify` take the place of the policy's. An `identify` that returns None leaves a request to it, a
     `classify` that returns None exempts a request from every limit; one that returns anything else than a text is a
     TypeError that names it. With `identify=deferred()` of ratelimit.fastapi the app says later who is calling.
+    `telemetry` is told what was decided: see ratelimit.telemetry.
 
     The app finds the Decision in `scope["ratelimit"]`, who was counted in `scope["ratelimit.identity"]`, and in
     `scope["ratelimit.control"]` the Control with which it charges, refunds and holds units by hand.
@@ -72,6 +76,7 @@ class RateLimitMiddleware:
         style: Style | None = None,
         identify: Identify | None = None,
         classify: Classify | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self.app = self._exempted = app
         self.policy = switched(policy if isinstance(policy, Policy) else loaded(policy))
@@ -89,8 +94,11 @@ class RateLimitMiddleware:
         self._cors = CorsInside(app)
         self._local_leases = Leases(GivenHere(self._local)) if self._local else self._leases
         self._outage = Outage(self.policy.store.on_failure)
+        leases = (self._leases, self._local_leases)
+        self._telling = tell = telling(telemetry, self.policy, self.store, [of.reclaimed for of in {*leases}])
         self._always_log_id = self.style.log_id_header is not None
         self._account = Account(self, deferred=isinstance(identify, Deferred))
+        self._decided = tell.of_request if tell and not self._account.deferred else None
         own = classify or self.policy.classify
         routed = limiting(own, app, self.policy, self._account.declared, lenient(self.policy))
         self._classify = unless_off(routed, self)
@@ -98,6 +106,7 @@ class RateLimitMiddleware:
         told = partial(started, classify=self._classify, policy=self.policy)
         self._lifespan = Lifespan(self.store, turns.closing if turns else as_it_is, told)
         self.store = turns.store if turns else self.store
+        self.store = tell.timed(self.store) if tell else self.store
         self._handshakes: ASGIApp | None = None  # made for the first: a copy costs this object 0.4 µs a request
         self._spelled = False
 
@@ -115,6 +124,8 @@ class RateLimitMiddleware:
             except Refused as why:
                 return await self._refuse(why, scope, send)
             if operation is None:
+                if self._telling:
+                    self._telling.undecided("exempt")
                 return await self._exempted(scope, receive, send)
         try:
             identity = self._identify(scope)
@@ -141,10 +152,14 @@ class RateLimitMiddleware:
             if not decision.allowed:
                 decision = self._account.pending.soon(decision) if self._account.conditional else decision
                 self._denials.report(decision, failure, operation, identity, log_id)
+                if self._telling:
+                    self._telling.of_request(operation, identity, decision)
                 denied = decision.states  # not so by a policy that denies without its store
                 whole = style.denied(decision, identity, log_id) if denied else style.unavailable(log_id)
                 self._cors.denied(scope)
                 return await answer(whole, scope, send, decision)
+        if self._decided:
+            self._decided(operation, identity, decision)
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
         control = new(Control, (self._account, decision, identity))
         if outer:
@@ -154,7 +169,10 @@ class RateLimitMiddleware:
             headers = style.headers(decision, identity, log_id)
             if self._leases.at_once:
                 await others_first()
-            return await self.app(scope, receive, with_headers(scope, send, headers, decision))
+            send = with_headers(scope, send, headers, decision)
+            if log_id:
+                return await under(log_id, self.app, scope, receive, send)
+            return await self.app(scope, receive, send)
         late = Late(self.app, control, operation, style, log_id) if self._account.late else None
         report = partial(self._denials.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)
@@ -186,6 +204,8 @@ class RateLimitMiddleware:
     async def _refuse(self, why: Refused, scope: Scope, send: Send) -> None:
         """A request of which it can't be said who asks: nothing is charged."""
         log_id = os.urandom(12).hex()
+        if self._telling:
+            self._telling.undecided("refused")
         self._denials.refused(why, self.policy.address(scope), log_id)
         await answer(refusal(self._style(scope), why, log_id), scope, send)
 
@@ -203,3 +223,6 @@ class RateLimitMiddleware:
             await self.store.close()
         except StoreUnavailable as error:
             log.not_closed(error)
+        finally:
+            if self._telling:
+                self._telling.close()

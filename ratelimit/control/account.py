@@ -22,6 +22,7 @@ from ratelimit.policy import Policy
 from ratelimit.slots.leases import Leases
 from ratelimit.stores import LocalLimiter
 from ratelimit.stores.memory import MemoryStore
+from ratelimit.telemetry.telling import Telling
 
 T = TypeVar("T")
 MIXES = 4096  # sets of charges by hand that are remembered
@@ -39,6 +40,7 @@ class Middleware(Protocol):
     _cors: CorsInside
     _outage: Outage
     _local_leases: Leases
+    _telling: Telling | None
 
 
 class Account:
@@ -47,20 +49,18 @@ class Account:
 
     def __init__(self, of: Middleware, *, deferred: bool = False) -> None:
         self.policy = of.policy
-        self.leases = of._leases
+        self.leases, self.local_leases = of._leases, of._local_leases
         self.local = of._local
-        self.denials = of._denials
-        self.cors = of._cors
+        self.denials, self.cors = of._denials, of._cors
         self.untold = Untold()
         self.pending = Pending()
         limits = [limit for tier in of.policy.tiers.values() for limit in tier if limit.mode != "off"]
         self.conditional = deferred or any(map(conditional, limits))
         self.deferred = deferred
         self.late = deferred or self.conditional or any(limit.hold for limit in limits)
-        self.local_leases = of._local_leases
+        self.telling = of._telling
         self._outage = of._outage
-        self._store = of.store
-        self._level = of._level
+        self._store, self._level = of.store, of._level
         self._waits = not isinstance(of.store, MemoryStore)
         self._tasks: dict[object, tuple[Loop, Task]] = {}
         self._mixed: Recent[tuple[object, ...], tuple[Charge, ...]] = Recent(MIXES)

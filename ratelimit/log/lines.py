@@ -102,3 +102,14 @@ def loaded_twice(origin: str) -> None:
 def not_closed(error: Exception) -> None:
     """At shutdown, when nobody asks any more."""
     logger.warning("the store was not closed: %s", error)
+
+
+def telemetry_failed(of: str, method: str, error: Exception) -> None:
+    """An error of the app's own telemetry. Once for each method."""
+    logger.error(
+        "%s.%s raised, and what it was told is not counted; requests go on, and this is logged once: %s",
+        in_a_line(of),
+        method,
+        in_a_line(repr(error)),
+        exc_info=error,
+    )

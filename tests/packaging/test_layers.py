@@ -24,7 +24,7 @@ LAYERS = (
     {"stores/routing"},
     {"stores/fallback"},
     {"stores"},
-    {"slots", "config/grammar"},
+    {"slots", "config/grammar", "telemetry"},
     {"config/checks", "who", "nesting", "waiting"},
     {"config", "control"},
     {"opening", "endpoints", "websockets"},
@@ -40,6 +40,8 @@ IN_A_ROOM = 8  # modules of a room of stores/, besides __init__
 ONLY_IN: dict[str, set[str]] = {
     "redis": {"stores/connection/dial.py"},
     "starlette": {"routes/units.py", "testing/client.py"},
+    "prometheus_client": {"telemetry/prometheus.py"},
+    "opentelemetry": {"telemetry/opentelemetry.py"},
     "fastapi": {"fastapi/control.py", "fastapi/deciding.py", "fastapi/document.py", "fastapi/limits.py"},
 }
 LONGEST = 215  # lines

@@ -1,0 +1,207 @@
+"""What a middleware tells its telemetry: kept for a moment, and counted a hundred at a time or once a second."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from time import monotonic
+from typing import Any
+from weakref import WeakSet
+
+from ratelimit.ground.loops import Loop, running
+from ratelimit.log import lines as log
+from ratelimit.model import Admitting, Decision, Identity
+from ratelimit.policy import Policy
+from ratelimit.telemetry.hook import Counts, Decided, Deciding, Kind, Outcome, Telemetry
+from ratelimit.telemetry.names import Names
+from ratelimit.telemetry.sources import Sources
+from ratelimit.telemetry.tally import Tally
+from ratelimit.telemetry.timed import timed
+
+EVERY = 1.0  # seconds
+LATE = 5.0  # seconds after which a loop is taken for one that does not run any more
+BATCH = 128  # decisions that are kept, at most: what they refer to is less than the garbage collector waits for
+WAIT = 1.0  # seconds that the end of a process waits for another thread that counts
+
+_all: WeakSet[Telling] = WeakSet()
+
+
+def telling(
+    telemetry: Telemetry | None, policy: Policy, store: Admitting, reclaimed: Sequence[Counter[str]]
+) -> Telling | None:
+    """Of a middleware that has a telemetry."""
+    return Telling(telemetry, policy, store, reclaimed) if telemetry is not None else None
+
+
+class Telling:
+    """Of one middleware. Several threads may tell; one at a time counts. Nothing that the telemetry raises gets out."""
+
+    def __init__(
+        self, telemetry: Telemetry, policy: Policy, store: Admitting, reclaimed: Sequence[Counter[str]]
+    ) -> None:
+        self._telemetry = telemetry
+        self._deciding: Deciding | None = telemetry if callable(getattr(telemetry, "decided", None)) else None  # type: ignore[assignment]
+        self._names = Names(policy)
+        self._sources = Sources(store, reclaimed)
+        self._failed: set[str] = set()
+        self._journal: list[Any] = []  # of requests: an operation, an identity, a decision, and so on
+        self._put = self._journal.extend  # one step, whatever other threads do
+        self._others: list[tuple[Decided, Decision | None]] = []
+        self._seconds: list[float] = []
+        self._reloads: list[str] = []
+        _all.add(self)
+        self.begin()
+
+    def begin(self) -> None:
+        """With nothing to tell: what a process was forked with is its parent's to tell."""
+        self._lock = threading.Lock()
+        for told in (self._journal, self._others, self._seconds, self._reloads):
+            told.clear()
+        self._full = -1  # the length of the journal above which there is something to do: any while no timer runs
+        self._due = 0.0  # when the timer should have rung, by time.monotonic
+        self._sources.begin()
+
+    def decided(self, operation: str, identity: Identity, decision: Decision) -> None:
+        """Of a request, in its path."""
+        self._put((operation, identity, decision))
+        if len(self._journal) > self._full:
+            self._work()
+
+    @property
+    def of_request(self) -> Callable[[str, Identity, Decision], None]:
+        """What is to be called with the decision of each request."""
+        return self.decided if self._deciding is None else self.decided_now
+
+    def decided_now(self, operation: str, identity: Identity, decision: Decision) -> None:
+        """The same where the telemetry hears it at once."""
+        self.decided(operation, identity, decision)
+        self._tell(self._names.decided("request", operation, identity.tier, decision), decision)
+
+    def decided_as(self, kind: Kind, operation: str, identity: Identity, decision: Decision) -> None:
+        """Of what is no request."""
+        decided = self._names.decided(kind, operation, identity.tier, decision)
+        self._others.append((decided, decision))
+        self._work()
+        if self._deciding is not None:
+            self._tell(decided, decision)
+
+    def decided_late(self, operation: str, identity: Identity, decision: Decision) -> None:
+        """The same where nothing more may be done, as a call may be closed in the middle of anything."""
+        self._put((operation, identity, decision))
+
+    def undecided(self, outcome: Outcome) -> None:
+        """A request over which no limit was asked: "exempt" or "refused"."""
+        self._others.append((Decided("request", "", "", "", outcome), None))
+        self._work()
+
+    def reloaded(self, outcome: str) -> None:
+        """The policy's file has changed, and this came of it: a word of the limiter's own, as there are few."""
+        self._reloads.append(outcome)
+        self._work()
+
+    def timed(self, store: Admitting) -> Admitting:
+        """The store, as the middleware is to ask it."""
+        return timed(store, self._seconds)
+
+    def close(self) -> None:
+        """Tell the rest, as there may be no more: of a server that is away, that nobody asks for it."""
+        if self._lock.acquire(timeout=WAIT):
+            self._count(ends=True)
+
+    def _tell(self, decided: Decided, decision: Decision) -> None:
+        try:
+            self._deciding.decided(decided, decision)  # type: ignore[union-attr]
+        except Exception as error:  # noqa: BLE001 - whatever it is, the request goes on
+            self._fails("decided", error)
+
+    def _work(self) -> None:
+        """Where there is enough, count it; have a loop count the rest within a second."""
+        if max(len(self._journal) // 3, len(self._others), len(self._seconds)) >= BATCH and self._lock.acquire(
+            blocking=False
+        ):
+            self._count()
+        if monotonic() <= self._due:
+            return
+        try:
+            loop = running()
+        except RuntimeError:  # neither asyncio nor trio: then the next hundred are counted, or the end tells
+            self._full = 3 * BATCH - 1
+            return
+        self._later(loop)
+
+    def _later(self, loop: Loop) -> None:
+        self._full = 3 * BATCH - 1
+        self._due = monotonic() + EVERY + LATE
+        loop.call_later(EVERY, self._tick, loop, self._due, context=Context())
+
+    def _tick(self, loop: Loop, due: float) -> None:
+        if due != self._due:
+            return  # its loop had paused, and another timer has taken its place
+        if not self._lock.acquire(blocking=False) or self._count():
+            self._later(loop)
+            return
+        self._due, self._full = 0.0, -1
+        if self._journal:  # of another thread, which took this timer for one that goes on
+            self._later(loop)
+
+    def _count(self, *, ends: bool = False) -> bool:
+        """With the lock, which it gives back. Whether there was anything, or may be though nobody asks."""
+        try:
+            counts = self._counts(ends=ends)
+            if counts is None:
+                return False
+            self._telemetry.count(counts)
+        except Exception as error:  # noqa: BLE001 - on a timer, or in a request that goes on
+            self._fails("count", error)
+        finally:
+            self._lock.release()
+        return True
+
+    def _counts(self, *, ends: bool) -> Counts | None:
+        journal, tally = _taken(self._journal, 3), Tally(self._names)
+        each = iter(journal)
+        tally.requests(zip(each, each, each, strict=True))
+        others, seconds, reloads = _taken(self._others), _taken(self._seconds), _taken(self._reloads)
+        for decided, decision in others:
+            if decision is None:
+                tally.decisions[decided] += 1
+            else:
+                tally.one(decided, decision)
+        slots, beyond, down = self._sources.news(ends=ends)
+        if not (journal or others or seconds or reloads or slots or beyond or down or self._sources.away):
+            return None
+        of_store = tally.without_store, seconds, slots, beyond, Counter(reloads), down
+        return Counts(tally.decisions, tally.near, tally.shadow_denials, *of_store)
+
+    def _fails(self, method: str, error: Exception) -> None:
+        if method not in self._failed:
+            self._failed.add(method)
+            log.telemetry_failed(type(self._telemetry).__name__, method, error)
+
+
+def _taken(entries: list[Any], step: int = 1) -> list[Any]:
+    """What is there by now, and no more: others may add to it meanwhile."""
+    number = len(entries) // step * step
+    taken = entries[:number]
+    del entries[:number]
+    return taken
+
+
+def _forked() -> None:
+    for telling in list(_all):
+        telling.begin()
+
+
+@atexit.register
+def tell_all() -> None:
+    """At the end of the process, where no lifespan said that it comes."""
+    for telling in list(_all):
+        telling.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

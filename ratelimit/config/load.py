@@ -9,11 +9,12 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path as FilePath
+from typing import NamedTuple
 
 from ratelimit.config.build import build
 from ratelimit.config.checks.whole import check
 from ratelimit.config.grammar.messages import Path, PolicyError, Problem
-from ratelimit.config.grammar.valid import read_valid
+from ratelimit.config.grammar.valid import Valid, read_valid
 from ratelimit.ground.tracebacks import without_locals
 from ratelimit.policy import Policy
 
@@ -27,22 +28,28 @@ TOO_DEEP = "has too many lists or tables within each other"
 _POSITION = re.compile(r"(.*) \(at (line \d+, column \d+|end of document)\)", re.DOTALL)
 
 
+class Examined(NamedTuple):
+    """A text in TOML as far as it is a policy. `valid` is None where nothing of it can be read, `policy` where
+    something is wrong."""
+
+    valid: Valid | None
+    policy: Policy | None
+    problems: list[Problem]  # those that are only odd, too
+
+
 @without_locals
 def load_policy(path: str | os.PathLike[str]) -> Policy:
     """The policy of a TOML file. PolicyError lists every problem, each with the path of the file; what is only odd is
     logged, a line each, as a warning."""
-    origin = os.fspath(path)
+    called = os.fspath(path)
     wrong = None
     try:
-        text = FilePath(path).read_bytes().decode("utf-8-sig")
+        data = FilePath(path).read_bytes()
     except OSError as error:
-        wrong = f"{origin}: can't be read: {error.strerror}"
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        wrong = f"{origin}: line {line}: is not UTF-8, which TOML is always written in"
+        wrong = f"{called}: can't be read: {error.strerror}"
     if wrong:
         raise PolicyError([wrong])
-    return _policy(text, origin, os.path.realpath(path))  # one file is one policy, by whatever path it is loaded
+    return _policy(decoded(data, called), called, os.path.realpath(path))  # one file is one policy, by whatever path
 
 
 @without_locals
@@ -51,18 +58,36 @@ def parse_policy(text: str, origin: str = "policy") -> Policy:
     return _policy(text, origin, origin)
 
 
-def _policy(text: str, called: str, origin: str) -> Policy:
+@without_locals
+def decoded(data: bytes, called: str) -> str:
+    """The text of a file. PolicyError where it is not UTF-8."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+    raise PolicyError([f"{called}: line {line}: is not UTF-8, which TOML is always written in"])
+
+
+@without_locals
+def examine(text: str, origin: str) -> Examined:
+    """Everything that there is to say of a text, and the policy if it is one. Nothing is logged."""
     tables, problems = _parse_toml(text)
     valid = None
     if tables is not None and not problems:
         valid, problems = read_valid(tables)
     if valid is not None:
         problems += check(valid)
-    if wrong := [problem for problem in problems if not problem.odd]:
-        raise PolicyError(f"{called}: {problem}" for problem in wrong)
-    assert valid is not None  # noqa: S101 - otherwise something is wrong
+    if valid is None or any(not problem.odd for problem in problems):
+        return Examined(valid, None, problems)
+    return Examined(valid, build(valid.file, f"{origin}#{sha256(text.encode()).hexdigest()}"), problems)
+
+
+def _policy(text: str, called: str, origin: str) -> Policy:
+    _, policy, problems = examine(text, origin)
+    if policy is None:
+        raise PolicyError(f"{called}: {problem}" for problem in problems if not problem.odd)
     _warn(called, problems)
-    return build(valid.file, f"{origin}#{sha256(text.encode()).hexdigest()}")
+    return policy
 
 
 def _warn(called: str, odd: Sequence[Problem]) -> None:

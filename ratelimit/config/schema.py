@@ -9,6 +9,8 @@ from pydantic_core import core_schema
 
 from ratelimit.config.grammar.tables import PolicyFile
 
+ID = "urn:ratelimit-asgi:policy"  # the same for every release: what a file may say is of the one that is installed
+
 
 class _AsToml(GenerateJsonSchema):
     """TOML has no null: a key is there or not. A default is shown as TOML would have it, or not at all."""
@@ -39,4 +41,4 @@ def json_schema() -> dict[str, Any]:
     It can't see what takes two places of a file to see, such as a key whose tier does not exist: `load_policy` does.
     """
     schema = PolicyFile.model_json_schema(by_alias=True, schema_generator=_AsToml)
-    return {"$schema": GenerateJsonSchema.schema_dialect, **schema}
+    return {"$schema": GenerateJsonSchema.schema_dialect, "$id": ID, **schema}

@@ -95,7 +95,7 @@ def test_wheel_holds_the_licence(wheel: ZipFile) -> None:
 
 
 def test_what_an_install_brings(metadata: Message) -> None:
-    """An install brings two packages; what Redis needs comes with the extra."""
+    """An install brings two packages; what Redis, the command and telemetry need comes with the extras."""
     requires = metadata.get_all("Requires-Dist", [])
     assert metadata["Name"] == "ratelimit-asgi"
     assert {re.sub("[<>=.0-9]+", "", line, count=1) for line in requires} == {
@@ -103,6 +103,11 @@ def test_what_an_install_brings(metadata: Message) -> None:
         "tzdata",
         "redis; extra == 'redis'",
         "hiredis; extra == 'redis'",
+        "typer; extra == 'cli'",
+        "rich; extra == 'cli'",
+        "zstandard; extra == 'cli'",
+        "prometheus-client; extra == 'prometheus'",
+        "opentelemetry-api; extra == 'otel'",
     }
 
 

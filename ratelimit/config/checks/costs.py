@@ -43,7 +43,7 @@ def check_cost_under(where: Path, amount: Amount, limits: Limits) -> Iterator[Pr
     if {path for path, _ in above} == {path for path, _ in limits}:
         yield Problem(where, f"{message}; {MEND}")
     else:
-        yield Problem(where, f"{message}; add the tier that the override is for, or {MEND}", odd=True)
+        yield Problem(where, f"{message}; add the tier that the override is for, or {MEND}", odd="override-below-cost")
 
 
 def _costs(limit: LimitTable) -> list[tuple[Path, int]]:

@@ -36,7 +36,7 @@ def _check_wait(valid: Valid, tier: str) -> Iterator[Problem]:
     table = valid.file.tiers[tier]
     if table.wait and not any(limit.mode == "enforce" and limit.concurrency is None for limit in table.limits):
         why = "has no effect: no rate and no quota of this tier denies anybody, and slots are not waited for"
-        yield Problem(("tiers", tier, "wait"), why, odd=True)
+        yield Problem(("tiers", tier, "wait"), why, odd="no-effect")
 
 
 def limits_of(valid: Valid) -> Iterator[tuple[Path, LimitTable]]:

@@ -28,4 +28,4 @@ def _nearly_the_same(named: list[tuple[Path, str]]) -> Iterator[Problem]:
         there, other = first.setdefault(name.lower(), (path, name))
         if name != other:
             what = f"{shown(name)} is another name than {shown(other)} at {place(there)}"
-            yield Problem(path, f"{what}; write both alike, or another word", odd=True)
+            yield Problem(path, f"{what}; write both alike, or another word", odd="names-nearly-alike")

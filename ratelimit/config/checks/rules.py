@@ -28,7 +28,7 @@ def check_rules(valid: Valid) -> Iterator[Problem]:
                 yield Problem(path, f"{shown(text)} never matches: {why}")
             elif covering := earlier.covering(rule):
                 why = f"{place(covering)} comes first and takes all of it; write it above that one, or leave it out"
-                yield Problem(path, f"{shown(text)} never matches: {why}", odd=True)
+                yield Problem(path, f"{shown(text)} never matches: {why}", odd="rule-never-matches")
             else:
                 earlier.add(rule, path)
 
@@ -51,4 +51,4 @@ def _check_method(path: Path, rule: Rule) -> Iterator[Problem]:
         yield Problem(path, f'{shown(rule.method)} is no HTTP method; did you mean "{near}"?')
     else:
         why = "is not among the HTTP methods that IANA registers, so only requests with just that word are meant"
-        yield Problem(path, f"{shown(rule.method)} {why}", odd=True)
+        yield Problem(path, f"{shown(rule.method)} {why}", odd="method-unknown")

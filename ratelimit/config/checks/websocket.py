@@ -19,12 +19,12 @@ def check_websocket(valid: Valid) -> Iterator[Problem]:
     if name is None:
         if "on_excess" in valid.given(("websocket",)):
             why = "has no effect without messages, the operation that they are charged as"
-            yield Problem(("websocket", "on_excess"), f'{why}: write messages = "message" there too', odd=True)
+            yield Problem(("websocket", "on_excess"), f'{why}: write messages = "message" there too', odd="no-effect")
     elif wrong := checks.wrong_operation(name, None):
         yield Problem(where, wrong)
     elif not any(_counts(limit, name) for _, limit in limits_of(valid)):
         why = f"no rate and no quota counts {shown(name)}, so that messages are not limited"
-        yield Problem(where, f"{why}; write a limit with operations = [{shown(name)}]", odd=True)
+        yield Problem(where, f"{why}; write a limit with operations = [{shown(name)}]", odd="messages-not-limited")
 
 
 def _counts(limit: LimitTable, name: str) -> bool:

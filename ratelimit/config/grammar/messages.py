@@ -15,6 +15,7 @@ from ratelimit.checks.values import BUILT_IN, EXEMPT, of_pattern
 from ratelimit.config.grammar.settings import STYLES, IdentityTable, StoreTable, WebSocketTable
 from ratelimit.config.grammar.tables import KeyTable, LimitTable, OverrideTable, PolicyFile, TierTable, WaitTable
 from ratelimit.config.grammar.values import SHA256, Table
+from ratelimit.ground.printable import printable
 from ratelimit.ground.words import did_you_mean, listed, not_known, one_of, shown, too_large, too_small
 
 Path = tuple[str | int, ...]
@@ -43,19 +44,16 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, or if it is only odd, what is there that can hardly be meant: that is no error, it is logged."""
+    """What is wrong, or if it is only odd, what is there that can hardly be meant: that is no error, it is logged. Then
+    `odd` is a word for it, such as "rule-never-matches"; of an error it is empty."""
 
     path: Path = field(repr=False)  # may have an API key in it, that stands in the wrong place
     message: str
-    odd: bool = False
+    odd: str = ""
 
     def __str__(self) -> str:
-        text = f"{place(self.path)}: {self.message}" if self.path else self.message
-        return text if text.isprintable() else "".join(map(_printable, text))  # it goes to a terminal and to the log
-
-
-def _printable(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode()
+        # it goes to a terminal and to the log
+        return printable(f"{place(self.path)}: {self.message}" if self.path else self.message)
 
 
 class PolicyError(ValueError):

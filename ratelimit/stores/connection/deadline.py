@@ -77,9 +77,15 @@ class DeadlineTimer:
         ended = standstill.ended
         until = ended + min(ended - deadline, self._grace())
         if until > now:
-            self.timer = self._loop.call_at(until, self._look, until, TURNS)
+            self.timer = self._loop.call_at(until, self._grace_is_over, until, ended)
         else:
             self._look(max(ended, deadline), TURNS)
+
+    def _grace_is_over(self, until: float, ended: float) -> None:
+        """Of the standstill that ended then. Late, the loop has stood still once more: for those whose time was not up
+        by then that is their first."""
+        again = self._loop.time() - until > BUSY
+        self._look(ended if again else until, TURNS)
 
     def _look(self, deadline: float, turns: int) -> None:
         """Who waits no longer than until then is told in so many turns, unless a reply comes in one of them."""

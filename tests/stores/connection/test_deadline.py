@@ -115,6 +115,43 @@ def test_a_process_that_was_busy(loop: Clocked, busy: float, told_after: float) 
     loop.run_until_complete(test())
 
 
+def test_who_comes_at_the_end_of_a_standstill_has_grace_of_its_own(loop: Clocked) -> None:
+    """Also in the same millisecond, which is as fine as some loops tell the time, and at the next standstill."""
+
+    async def test() -> None:
+        waiting = Waiting(loop, grace=1.0)
+        first = waiting.wait(1.0)
+
+        def answered_and_asked_again() -> None:
+            waiting.deadlines.remove(first)
+            waiting.wait(1.0)
+            loop.jumped += 2.0  # the app blocks its event loop again
+
+        loop.call_at(first + 1e-6, answered_and_asked_again)
+        loop.jumped += 3.0  # the app blocks its event loop
+        await asyncio.sleep(0)
+        await asyncio.sleep(20)
+        assert [told for _, told in waiting.rung] == [6.0]  # came at 3, was blocked until 5, has a second's grace
+
+    loop.run_until_complete(test())
+
+
+def test_a_second_standstill_in_the_grace_for_the_first(loop: Clocked) -> None:
+    """Whose time was up in the first is told; whose time is up in the second has grace for that."""
+
+    async def test() -> None:
+        waiting = Waiting(loop, grace=1.0)
+        waiting.wait(1.0)
+        waiting.wait(3.5)
+        loop.jumped += 3.0  # the app blocks its event loop
+        await asyncio.sleep(0.1)
+        loop.jumped += 1.9  # and again
+        await asyncio.sleep(20)
+        assert waiting.rung == [(3.0, 5.0), (6.0, 6.0)]
+
+    loop.run_until_complete(test())
+
+
 def test_grace_is_not_added_up(loop: Clocked) -> None:
     """All whose time is up while the loop stands still, or in the grace for that, have that one grace; who comes later
     has his own time."""

@@ -1,0 +1,1 @@
+"""The command `ratelimit`, of the extra `cli`."""

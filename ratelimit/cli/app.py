@@ -1,0 +1,82 @@
+"""The command line: each command in one line, and what becomes of errors that are nobody's fault here."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from inspect import cleandoc
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from ratelimit.cli.commands import schema
+from ratelimit.cli.output.console import say
+from ratelimit.cli.output.exits import FINDINGS, STORE, USAGE, Stopped
+from ratelimit.model import StoreUnavailable
+
+
+class Commands(TyperGroup):
+    """What stops a command is told in a sentence, and by its exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Stopped as error:
+            said, code = [str(error)], error.code
+        except StoreUnavailable as error:
+            said, code = [f"the store can't be reached: {error}"], STORE
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # who reads has seen enough
+            name = f"{error.filename}: " if error.filename else ""
+            said, code = [f"{name}{error.strerror or error}"], USAGE
+        except ValueError as error:
+            problems = getattr(error, "problems", None)  # a PolicyError, without the import of pydantic
+            if problems is None:
+                raise
+            said, code = problems, FINDINGS
+        for sentence in said:
+            say(f"ratelimit: {sentence}", stderr=True)
+        raise typer.Exit(code)
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="ratelimit",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        try:
+            say(f"ratelimit {version('ratelimit-asgi')}")
+        except PackageNotFoundError:
+            say("ratelimit, from sources that are not installed")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="Exit codes: 0 fine, 1 findings, 2 wrong usage or a file that can't be read, 3 the store is out of reach."
+)
+def _about(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Choose the limits of an API, launch them, and run them."""
+
+
+def _add(name: str, command: Callable[..., None], examples: str) -> None:
+    """Its help is its docstring, and its examples as they stand."""
+    text = f"{cleandoc(command.__doc__ or '')}\n\nExamples:\n\n{cleandoc(examples)}"
+    app.command(name, help=escape(text))(command)
+
+
+_add("schema", schema.schema, schema.EXAMPLES)

@@ -1,0 +1,31 @@
+"""A console for texts that others have made up: nothing in them is markup, or a sequence that a terminal obeys."""
+
+from __future__ import annotations
+
+import os
+import sys
+from io import TextIOWrapper
+
+from rich.console import Console
+from rich.text import Text
+
+from ratelimit.ground.printable import printable
+
+WIDTH = 80  # of what goes into a pipe or a file; COLUMNS says otherwise
+
+
+def console(*, stderr: bool = False) -> Console:
+    """As wide as the terminal, else 80 columns; without colours where NO_COLOR says so, or there is no terminal."""
+    stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, TextIOWrapper):  # ours are UTF-8; a terminal may be of the last century
+        stream.reconfigure(errors="backslashreplace")
+    made = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    if not made.is_terminal and not os.environ.get("COLUMNS", "").isdecimal():
+        made.width = WIDTH
+    return made
+
+
+def say(text: object, style: str = "", *, stderr: bool = False) -> None:
+    """A line; what is not printable is escaped. On a terminal it is wrapped, in a pipe it stays whole, for grep."""
+    out = console(stderr=stderr)
+    out.print(Text(printable(text), style), soft_wrap=not out.is_terminal)

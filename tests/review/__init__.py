@@ -1,0 +1,1 @@
+"""What is odd in a policy, and what of an app is unlimited."""

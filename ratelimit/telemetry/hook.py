@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -60,20 +60,17 @@ class Counts:
     stores_down: int = 0  # connections to servers over which nobody is decided for, at the moment
 
 
-class Telemetry(Protocol):
-    """Given as `RateLimitMiddleware(…, telemetry=…)`. It may have one method more,
-    `decided(self, decided: Decided, decision: Decision) -> None`, called with each decision at once, in the context of
-    the request that it is of, before the app or the answer: that is the time of a request, so be quick.
+Watcher = Callable[[Decided, Decision], object]
 
-    Called on the event loop, or on the thread that ends the process; by one thread at a time, but for `decided`. What
+
+class Telemetry(Protocol):
+    """Given as `RateLimitMiddleware(…, telemetry=…)`. It may have one method more, `watcher(self) -> Watcher | None`,
+    which is asked at each decision, in the context of the request that it is of, before the app or the answer: who is to
+    hear of it at once, or None. That is the time of a request, so be quick.
+
+    Called on the event loop, or on the thread that ends the process; by one thread at a time, but for `watcher`. What
     it raises is logged once, and goes no further.
     """
 
     def count(self, counts: Counts) -> None:
         """Add these up: each second, with each hundred decisions where there are more, and the rest at the end."""
-
-
-class Deciding(Protocol):
-    """A Telemetry with that method."""
-
-    def decided(self, decided: Decided, decision: Decision) -> None: ...

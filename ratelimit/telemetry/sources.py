@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, ref
 
 from ratelimit.model import Admitting
 
 _watching: WeakKeyDictionary[Admitting, ref[Sources]] = WeakKeyDictionary()
+
+
+class News(NamedTuple):
+    """Slots by limit, callers by what was done, how many servers more are away."""
+
+    slots: Counter[str]
+    callers: Counter[str]
+    away: int
+
+
+NO_NEWS = News(Counter(), Counter(), 0)
 
 
 class Sources:
@@ -25,12 +36,12 @@ class Sources:
         """What there is by now is not news."""
         self._slots, self._callers, self.away = self._now()
 
-    def news(self, *, ends: bool) -> tuple[Counter[str], Counter[str], int]:
-        """Since the last look: slots, callers, and how many servers more are away. At the end none is any more."""
+    def news(self, *, ends: bool) -> News:
+        """Since the last look. At the end no server is away any more."""
         slots, callers, away = self._slots, self._callers, self.away
         self._slots, self._callers, now = self._now()
         self.away = now if self._ours() and not ends else 0
-        return self._slots - slots, self._callers - callers if self._ours() else Counter(), self.away - away
+        return News(self._slots - slots, self._callers - callers if self._ours() else Counter(), self.away - away)
 
     def _now(self) -> tuple[Counter[str], Counter[str], int]:
         slots: Counter[str] = sum(self._reclaimed, Counter())

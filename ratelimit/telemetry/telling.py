@@ -16,11 +16,11 @@ from ratelimit.ground.loops import Loop, running
 from ratelimit.log import lines as log
 from ratelimit.model import Admitting, Decision, Identity
 from ratelimit.policy import Policy
-from ratelimit.telemetry.hook import Counts, Decided, Deciding, Kind, Outcome, Telemetry
+from ratelimit.telemetry.hook import Counts, Decided, Kind, Outcome, Telemetry, Watcher
 from ratelimit.telemetry.names import Names
-from ratelimit.telemetry.sources import Sources
+from ratelimit.telemetry.sources import NO_NEWS, News, Sources
 from ratelimit.telemetry.tally import Tally
-from ratelimit.telemetry.timed import timed
+from ratelimit.telemetry.timed import Seconds, timed
 
 EVERY = 1.0  # seconds
 LATE = 5.0  # seconds after which a loop is taken for one that does not run any more
@@ -44,14 +44,14 @@ class Telling:
         self, telemetry: Telemetry, policy: Policy, store: Admitting, reclaimed: Sequence[Counter[str]]
     ) -> None:
         self._telemetry = telemetry
-        self._deciding: Deciding | None = telemetry if callable(getattr(telemetry, "decided", None)) else None  # type: ignore[assignment]
+        self._watcher: Callable[[], Watcher | None] | None = getattr(telemetry, "watcher", None)
         self._names = Names(policy)
         self._sources = Sources(store, reclaimed)
         self._failed: set[str] = set()
         self._journal: list[Any] = []  # of requests: an operation, an identity, a decision, and so on
         self._put = self._journal.extend  # one step, whatever other threads do
         self._others: list[tuple[Decided, Decision | None]] = []
-        self._seconds: list[float] = []
+        self._seconds = Seconds()
         self._reloads: list[str] = []
         _all.add(self)
         self.begin()
@@ -59,7 +59,7 @@ class Telling:
     def begin(self) -> None:
         """With nothing to tell: what a process was forked with is its parent's to tell."""
         self._lock = threading.Lock()
-        for told in (self._journal, self._others, self._seconds, self._reloads):
+        for told in (self._journal, self._others, self._seconds.measured, self._reloads):
             told.clear()
         self._full = -1  # the length of the journal above which there is something to do: any while no timer runs
         self._due = 0.0  # when the timer should have rung, by time.monotonic
@@ -74,20 +74,18 @@ class Telling:
     @property
     def of_request(self) -> Callable[[str, Identity, Decision], None]:
         """What is to be called with the decision of each request."""
-        return self.decided if self._deciding is None else self.decided_now
+        return self.decided if self._watcher is None else self.decided_now
 
     def decided_now(self, operation: str, identity: Identity, decision: Decision) -> None:
         """The same where the telemetry hears it at once."""
         self.decided(operation, identity, decision)
-        self._tell(self._names.decided("request", operation, identity.tier, decision), decision)
+        self._watched("request", operation, identity, decision)
 
     def decided_as(self, kind: Kind, operation: str, identity: Identity, decision: Decision) -> None:
         """Of what is no request."""
-        decided = self._names.decided(kind, operation, identity.tier, decision)
-        self._others.append((decided, decision))
+        self._others.append((self._names.decided(kind, operation, identity.tier, decision), decision))
         self._work()
-        if self._deciding is not None:
-            self._tell(decided, decision)
+        self._watched(kind, operation, identity, decision)
 
     def decided_late(self, operation: str, identity: Identity, decision: Decision) -> None:
         """The same where nothing more may be done, as a call may be closed in the middle of anything."""
@@ -110,19 +108,20 @@ class Telling:
     def close(self) -> None:
         """Tell the rest, as there may be no more: of a server that is away, that nobody asks for it."""
         if self._lock.acquire(timeout=WAIT):
-            self._count(ends=True)
+            self._count(look=True, ends=True)
 
-    def _tell(self, decided: Decided, decision: Decision) -> None:
+    def _watched(self, kind: Kind, operation: str, identity: Identity, decision: Decision) -> None:
         try:
-            self._deciding.decided(decided, decision)  # type: ignore[union-attr]
+            watcher = self._watcher and self._watcher()
+            if watcher:
+                watcher(self._names.decided(kind, operation, identity.tier, decision), decision)
         except Exception as error:  # noqa: BLE001 - whatever it is, the request goes on
-            self._fails("decided", error)
+            self._fails("watcher", error)
 
     def _work(self) -> None:
         """Where there is enough, count it; have a loop count the rest within a second."""
-        if max(len(self._journal) // 3, len(self._others), len(self._seconds)) >= BATCH and self._lock.acquire(
-            blocking=False
-        ):
+        enough = len(self._journal) >= 3 * BATCH or len(self._others) >= BATCH
+        if enough and self._lock.acquire(blocking=False):
             self._count()
         if monotonic() <= self._due:
             return
@@ -141,17 +140,18 @@ class Telling:
     def _tick(self, loop: Loop, due: float) -> None:
         if due != self._due:
             return  # its loop had paused, and another timer has taken its place
-        if not self._lock.acquire(blocking=False) or self._count():
+        if not self._lock.acquire(blocking=False) or self._count(look=True):
             self._later(loop)
             return
         self._due, self._full = 0.0, -1
         if self._journal:  # of another thread, which took this timer for one that goes on
             self._later(loop)
 
-    def _count(self, *, ends: bool = False) -> bool:
-        """With the lock, which it gives back. Whether there was anything, or may be though nobody asks."""
+    def _count(self, *, look: bool = False, ends: bool = False) -> bool:
+        """With the lock, which it gives back, and perhaps a `look` at what others count. Whether there was anything, or
+        may be though nobody asks."""
         try:
-            counts = self._counts(ends=ends)
+            counts = self._counts(self._sources.news(ends=ends) if look else NO_NEWS)
             if counts is None:
                 return False
             self._telemetry.count(counts)
@@ -161,20 +161,19 @@ class Telling:
             self._lock.release()
         return True
 
-    def _counts(self, *, ends: bool) -> Counts | None:
+    def _counts(self, news: News) -> Counts | None:
         journal, tally = _taken(self._journal, 3), Tally(self._names)
         each = iter(journal)
         tally.requests(zip(each, each, each, strict=True))
-        others, seconds, reloads = _taken(self._others), _taken(self._seconds), _taken(self._reloads)
+        others, seconds, reloads = _taken(self._others), self._seconds.taken(), _taken(self._reloads)
         for decided, decision in others:
             if decision is None:
                 tally.decisions[decided] += 1
             else:
                 tally.one(decided, decision)
-        slots, beyond, down = self._sources.news(ends=ends)
-        if not (journal or others or seconds or reloads or slots or beyond or down or self._sources.away):
+        if not (journal or others or seconds or reloads or any(news) or self._sources.away):
             return None
-        of_store = tally.without_store, seconds, slots, beyond, Counter(reloads), down
+        of_store = tally.without_store, seconds, news.slots, news.callers, Counter(reloads), news.away
         return Counts(tally.decisions, tally.near, tally.shadow_denials, *of_store)
 
     def _fails(self, method: str, error: Exception) -> None:

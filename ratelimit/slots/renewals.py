@@ -15,6 +15,7 @@ from contextvars import Context
 from types import FrameType
 from typing import Any, Protocol
 
+from ratelimit.ground.fields import fields
 from ratelimit.ground.loops import Task, hand_over, interrupted, running, runs, stopped
 from ratelimit.ground.trio_loop import TrioTask
 from ratelimit.model import Lease, StoreUnavailable
@@ -186,5 +187,6 @@ class Renewals:
                 "at http.disconnect (in Starlette: request.is_disconnected())",
                 limit,
                 "1 slot" if count == 1 else f"{count} slots",
+                extra=fields("slots_reclaimed", limit=limit, count=count),
             )
         return self.discard(list(over))

@@ -65,8 +65,8 @@ Watcher = Callable[[Decided, Decision], object]
 
 class Telemetry(Protocol):
     """Given as `RateLimitMiddleware(…, telemetry=…)`. It may have one method more, `watcher(self) -> Watcher | None`,
-    which is asked at each decision, in the context of the request that it is of, before the app or the answer: who is to
-    hear of it at once, or None. That is the time of a request, so be quick.
+    which is asked at each decision, in the context of its request, before the app or the answer: who is to hear of it
+    at once, or None. That is the time of a request, so be quick.
 
     Called on the event loop, or on the thread that ends the process; by one thread at a time, but for `watcher`. What
     it raises is logged once, and goes no further.

@@ -45,9 +45,14 @@ class OpenTelemetry:
 
     def count(self, counts: Counts) -> None:
         for one, count in counts.decisions.items():
-            self._decisions.add(count, _said(one) | {f"{NAME}.kind": one.kind})
+            kind: str = one.kind
+            self._decisions.add(count, {f"{NAME}.kind": kind, **_said(one)})
         for near, count in counts.near.items():
-            of = {f"{NAME}.tier": near.tier, f"{NAME}.limit": near.limit, f"{NAME}.threshold": near.threshold}
+            of: dict[str, str | float] = {
+                f"{NAME}.tier": near.tier,
+                f"{NAME}.limit": near.limit,
+                f"{NAME}.threshold": near.threshold,
+            }
             self._near.add(count, of)
         for (tier, limit), count in counts.shadow_denials.items():
             self._shadow.add(count, {f"{NAME}.tier": tier, f"{NAME}.limit": limit})

@@ -15,7 +15,7 @@ from ratelimit.identity import IdentifyByApiKey
 from ratelimit.identity.address import ClientAddress
 from ratelimit.model import FOREVER, Concurrency, Identity, Limit, Quota, Rate, Style
 from ratelimit.operations import ClassifyByRules, Rule
-from ratelimit.policy import Elsewhere, Override, Policy, StoreSettings, Wait, WebSocketSettings
+from ratelimit.policy import Elsewhere, Override, Policy, ReloadSettings, StoreSettings, Wait, WebSocketSettings
 from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,7 +35,7 @@ def build(file: PolicyFile, origin: str) -> Policy:
     return Policy(
         tiers={name: tuple(limit_of(limit) for limit in tier.limits) for name, tier in file.tiers.items()},
         identify=IdentifyByApiKey(
-            keys={key.sha256: _identity(key) for key in file.keys}, address=address, sources=tuple(identity.api_key)
+            keys={key.sha256: identity_of(key) for key in file.keys}, address=address, sources=tuple(identity.api_key)
         ),
         classify=ClassifyByRules([Rule.parse(text, name) for name, texts in file.operations.items() for text in texts]),
         style=_style(file.style),
@@ -55,10 +55,11 @@ def build(file: PolicyFile, origin: str) -> Policy:
         elsewhere=tuple(_elsewhere(file)),
         waits={name: Wait(tier.wait.up_to, tier.wait.queue) for name, tier in file.tiers.items() if tier.wait},
         websocket=WebSocketSettings(file.websocket.messages, file.websocket.on_excess),
+        reload=ReloadSettings(file.reload.watch, file.reload.refuse_above),
     )
 
 
-def _identity(key: KeyTable) -> Identity:
+def identity_of(key: KeyTable) -> Identity:
     return Identity(
         organization=key.organization,
         user=key.user,

@@ -47,13 +47,13 @@ class Account:
     """Of one middleware. `late`: a request may cost another number than it was charged, so that its end matters.
     `conditional`: what it was charged may go back; `deferred`: all of it, as who is calling is known later."""
 
-    def __init__(self, of: Middleware, *, deferred: bool = False) -> None:
+    def __init__(self, of: Middleware, *, deferred: bool = False, before: Account | None = None) -> None:
         self.policy = of.policy
         self.leases, self.local_leases = of._leases, of._local_leases
         self.local = of._local
         self.denials, self.cors = of._denials, of._cors
-        self.untold = Untold()
-        self.pending = Pending()
+        self.untold: Untold = before.untold if before else Untold()  # before an edit of the policy
+        self.pending: Pending = before.pending if before else Pending()
         limits = [limit for tier in of.policy.tiers.values() for limit in tier if limit.mode != "off"]
         self.conditional = deferred or any(map(conditional, limits))
         self.deferred = deferred
@@ -62,7 +62,7 @@ class Account:
         self._outage = of._outage
         self._store, self._level = of.store, of._level
         self._waits = not isinstance(of.store, MemoryStore)
-        self._tasks: dict[object, tuple[Loop, Task]] = {}
+        self._tasks: dict[object, tuple[Loop, Task]] = before._tasks if before else {}
         self._mixed: Recent[tuple[object, ...], tuple[Charge, ...]] = Recent(MIXES)
 
     def declared(self, limit: Limit) -> None:

@@ -141,7 +141,7 @@ class Late:
         waiting, self._waiting = self._waiting, None
         if self._telling:
             telling, self._telling = self._telling, None
-            telling.of_request(self._operation, identity, decision)
+            telling.decided(identity, self._operation, decision)
         account.begin(partial(self._go_back, of_address, waiting))
         if decision.allowed and not self._inside.begun:
             self._waiting = self._control.waiting = account.pending.add(decision)
@@ -162,7 +162,7 @@ class Late:
     def _end(self, *, closed: bool) -> None:
         if self._telling:  # nobody has said who is calling
             telling, self._telling = self._telling, None
-            telling.decided_late(self._operation, self._control.identity, self._control.decision)
+            telling.decided_late(self._control.identity, self._operation, self._control.decision)
         if self._undecided is not None:
             self._undecided.on_decided = None
         self._over()

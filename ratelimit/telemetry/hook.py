@@ -53,10 +53,10 @@ class Counts:
     near: Mapping[Near, int] = field(default_factory=dict)  # who is at 0.95 is in 0.8 too
     shadow_denials: Mapping[tuple[str, str], int] = field(default_factory=dict)  # by tier and limit: all of them
     without_store: Mapping[str, int] = field(default_factory=dict)  # the degraded: "allowed", "refused", "local"
-    store_seconds: Sequence[float] = ()  # of each time that the store was asked, also in vain
+    store_seconds: Sequence[float] = ()  # of a sample of the times that it was asked, also in vain
     slots_reclaimed: Mapping[str, int] = field(default_factory=dict)  # by limit: their callers had hung up a lease ago
     beyond_max: Mapping[str, int] = field(default_factory=dict)  # as MemoryStore.beyond_max: "dropped" are forgotten
-    reloads: Mapping[str, int] = field(default_factory=dict)  # by outcome
+    reloads: Mapping[str, int] = field(default_factory=dict)  # edits of policy files: "taken", "refused", "invalid"
     stores_down: int = 0  # connections to servers over which nobody is decided for, at the moment
 
 

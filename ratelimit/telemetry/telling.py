@@ -6,7 +6,7 @@ import atexit
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from time import monotonic
 from typing import Any
@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from ratelimit.ground.loops import Loop, running
 from ratelimit.log import lines as log
-from ratelimit.model import Admitting, Decision, Identity
+from ratelimit.model import Admitting, Charge, Decision, Identity
 from ratelimit.policy import Policy
 from ratelimit.telemetry.hook import Counts, Decided, Kind, Outcome, Telemetry, Watcher
 from ratelimit.telemetry.names import Names
@@ -27,78 +27,106 @@ LATE = 5.0  # seconds after which a loop is taken for one that does not run any 
 BATCH = 128  # decisions that are kept, at most: what they refer to is less than the garbage collector waits for
 WAIT = 1.0  # seconds that the end of a process waits for another thread that counts
 
+Noted = Callable[[Identity, str, Sequence[Charge], Decision], None]
+
 _all: WeakSet[Telling] = WeakSet()
 
 
 def telling(
-    telemetry: Telemetry | None, policy: Policy, store: Admitting, reclaimed: Sequence[Counter[str]]
+    telemetry: Telemetry | None,
+    policy: Policy,
+    store: Admitting,
+    reclaimed: Sequence[Counter[str]],
+    reloads: Callable[[], Mapping[str, int]],
 ) -> Telling | None:
     """Of a middleware that has a telemetry."""
-    return Telling(telemetry, policy, store, reclaimed) if telemetry is not None else None
+    return Telling(telemetry, policy, Sources(store, reclaimed, reloads)) if telemetry is not None else None
+
+
+def heard(telling: Telling | None, *, at_the_door: bool) -> Callable[[Noted | None], Noted | None]:
+    """What makes one of all who hear of each decision, so that the middleware asks once whether there is anybody.
+    `at_the_door`: a decision that is made there counts."""
+    return telling.beside if telling is not None and at_the_door else _alone
+
+
+def _alone(noted: Noted | None) -> Noted | None:
+    return noted
 
 
 class Telling:
     """Of one middleware. Several threads may tell; one at a time counts. Nothing that the telemetry raises gets out."""
 
-    def __init__(
-        self, telemetry: Telemetry, policy: Policy, store: Admitting, reclaimed: Sequence[Counter[str]]
-    ) -> None:
+    def __init__(self, telemetry: Telemetry, policy: Policy, sources: Sources) -> None:
         self._telemetry = telemetry
         self._watcher: Callable[[], Watcher | None] | None = getattr(telemetry, "watcher", None)
         self._names = Names(policy)
-        self._sources = Sources(store, reclaimed)
+        self._sources = sources
         self._failed: set[str] = set()
         self._journal: list[Any] = []  # of requests: an operation, an identity, a decision, and so on
         self._put = self._journal.extend  # one step, whatever other threads do
         self._others: list[tuple[Decided, Decision | None]] = []
         self._seconds = Seconds()
-        self._reloads: list[str] = []
         _all.add(self)
         self.begin()
 
     def begin(self) -> None:
         """With nothing to tell: what a process was forked with is its parent's to tell."""
         self._lock = threading.Lock()
-        for told in (self._journal, self._others, self._seconds.measured, self._reloads):
+        for told in (self._journal, self._others, self._seconds.measured):
             told.clear()
         self._full = -1  # the length of the journal above which there is something to do: any while no timer runs
         self._due = 0.0  # when the timer should have rung, by time.monotonic
         self._sources.begin()
 
-    def decided(self, operation: str, identity: Identity, decision: Decision) -> None:
-        """Of a request, in its path."""
+    def under(self, policy: Policy) -> None:
+        """An edited one, which is in force from now on."""
+        self._names = Names(policy)
+
+    def noted(self, identity: Identity, operation: str, charges: Sequence[Charge], decision: Decision) -> None:
+        """Of a request, in its path. Of what is denied it is told later: perhaps it waits."""
+        if decision.allowed:
+            self._put((operation, identity, decision))
+            if len(self._journal) > self._full:
+                self._work()
+            if self._watcher is not None:
+                self._watched("request", operation, identity, decision)
+
+    def beside(self, noted: Noted | None) -> Noted:
+        """The same, and somebody else who wants to hear of it."""
+        if noted is None:
+            return self.noted
+
+        def both(identity: Identity, operation: str, charges: Sequence[Charge], decision: Decision) -> None:
+            noted(identity, operation, charges, decision)
+            self.noted(identity, operation, charges, decision)
+
+        return both
+
+    def denied(self, identity: Identity, operation: str, decision: Decision, *, deferred: bool) -> None:
+        """What became of a request that was denied: perhaps it has waited, and is not. Then, where who asks is known
+        later, that is told later."""
+        if not (decision.allowed and deferred):
+            self.decided(identity, operation, decision)
+
+    def decided(self, identity: Identity, operation: str, decision: Decision) -> None:
+        """What became of a request."""
         self._put((operation, identity, decision))
-        if len(self._journal) > self._full:
-            self._work()
-
-    @property
-    def of_request(self) -> Callable[[str, Identity, Decision], None]:
-        """What is to be called with the decision of each request."""
-        return self.decided if self._watcher is None else self.decided_now
-
-    def decided_now(self, operation: str, identity: Identity, decision: Decision) -> None:
-        """The same where the telemetry hears it at once."""
-        self.decided(operation, identity, decision)
+        self._work()
         self._watched("request", operation, identity, decision)
 
-    def decided_as(self, kind: Kind, operation: str, identity: Identity, decision: Decision) -> None:
+    def decided_as(self, kind: Kind, identity: Identity, operation: str, decision: Decision) -> None:
         """Of what is no request."""
         self._others.append((self._names.decided(kind, operation, identity.tier, decision), decision))
         self._work()
         self._watched(kind, operation, identity, decision)
 
-    def decided_late(self, operation: str, identity: Identity, decision: Decision) -> None:
+    def decided_late(self, identity: Identity, operation: str, decision: Decision) -> None:
         """The same where nothing more may be done, as a call may be closed in the middle of anything."""
         self._put((operation, identity, decision))
 
     def undecided(self, outcome: Outcome) -> None:
         """A request over which no limit was asked: "exempt" or "refused"."""
         self._others.append((Decided("request", "", "", "", outcome), None))
-        self._work()
-
-    def reloaded(self, outcome: str) -> None:
-        """The policy's file has changed, and this came of it: a word of the limiter's own, as there are few."""
-        self._reloads.append(outcome)
         self._work()
 
     def timed(self, store: Admitting) -> Admitting:
@@ -165,16 +193,15 @@ class Telling:
         journal, tally = _taken(self._journal, 3), Tally(self._names)
         each = iter(journal)
         tally.requests(zip(each, each, each, strict=True))
-        others, seconds, reloads = _taken(self._others), self._seconds.taken(), _taken(self._reloads)
+        others, seconds = _taken(self._others), self._seconds.taken()
         for decided, decision in others:
             if decision is None:
                 tally.decisions[decided] += 1
             else:
                 tally.one(decided, decision)
-        if not (journal or others or seconds or reloads or any(news) or self._sources.away):
+        if not (journal or others or seconds or any(news) or self._sources.away):
             return None
-        of_store = tally.without_store, seconds, news.slots, news.callers, Counter(reloads), news.away
-        return Counts(tally.decisions, tally.near, tally.shadow_denials, *of_store)
+        return Counts(tally.decisions, tally.near, tally.shadow_denials, tally.without_store, seconds, *news)
 
     def _fails(self, method: str, error: Exception) -> None:
         if method not in self._failed:

@@ -93,7 +93,7 @@ class Messages:
     def counted(self, identity: Identity, decision: Decision) -> None:
         """What became of a message."""
         if telling := self._account.telling:
-            telling.decided_as("message", self.operation or "", identity, decision)
+            telling.decided_as("message", identity, self.operation or "", decision)
 
     async def decided(self, charges: Charges) -> tuple[Decision, StoreUnavailable | None]:
         """As on a request."""

@@ -6,12 +6,15 @@ do not, and without it in one process.
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, make_asgi_app
+from prometheus_client.multiprocess import MultiProcessCollector
 
+from ratelimit.model import ASGIApp
 from ratelimit.telemetry.hook import Counts
 
 BUCKETS = (0.000025, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)  # seconds
@@ -69,6 +72,15 @@ class Prometheus:
             self._down.inc(counts.stores_down)
         if counts.store_seconds:
             _observe(self._seconds, counts.store_seconds)
+
+
+def metrics_app(registry: CollectorRegistry = REGISTRY) -> ASGIApp:
+    """What Prometheus scrapes, to be mounted: of all processes with PROMETHEUS_MULTIPROC_DIR, else of this one."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    app: ASGIApp = make_asgi_app(registry)
+    return app
 
 
 def _add(counter: Counter, counts: Mapping[str, int]) -> None:

@@ -229,5 +229,4 @@ def tell_all() -> None:
         telling.close()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+getattr(os, "register_at_fork", dict)(after_in_child=_forked)  # where there is no fork, nothing

@@ -10,7 +10,7 @@ import pytest
 from fastapi import Depends, FastAPI
 from starlette.testclient import TestClient
 
-from ratelimit import Identity, MemoryStore, RateLimitMiddleware, operation
+from ratelimit import Identity, MemoryStore, RateLimitMiddleware, operation, parse_policy
 from ratelimit.control.control import Control
 from ratelimit.fastapi import deferred, limit
 from ratelimit.model import Classify, Readings, Scope
@@ -319,6 +319,28 @@ def test_callers_who_are_known_later() -> None:
         }
 
     run(test())
+
+
+def test_who_waits_and_is_known_later() -> None:
+    """An address that has waited is no decision yet: the one for its caller counts."""
+
+    async def inside(scope: Scope, receive: Any, send: Any) -> None:
+        await scope["ratelimit.control"].decide(Identity(user="ana", tier="basic"))
+        await plain(scope, receive, send)
+
+    async def test() -> None:
+        made = parse_policy(
+            'style = "ietf"\n[tiers.basic]\nlimits = [ { name = "requests", rate = "9/minute" } ]\n[tiers.anonymous]\n'
+            'limits = [ { name = "ip", rate = "1/second", precision = 1 } ]\nwait = { up_to = "3s", queue = 20 }\n',
+            "patient",
+        )
+        limiter = RateLimitMiddleware(inside, made, store=Asked(), identify=deferred(), telemetry=Told())
+        answers = await asyncio.gather(*(ask(limiter, api_key=None) for _ in range(2)))
+        assert [sent[0]["status"] for sent in answers] == [200, 200]
+        assert told(limiter).outcomes() == {ALLOWED: 2}
+
+    with asyncio.Runner(loop_factory=SteppedLoop) as runner:
+        runner.run(test())
 
 
 def test_off() -> None:

@@ -22,6 +22,7 @@ from ratelimit.policy import Policy
 from ratelimit.slots.leases import Leases
 from ratelimit.stores import LocalLimiter
 from ratelimit.stores.memory import MemoryStore
+from ratelimit.telemetry.telling import Telling
 
 T = TypeVar("T")
 MIXES = 4096  # sets of charges by hand that are remembered
@@ -41,6 +42,7 @@ class Middleware(Protocol):
     _cors: CorsInside
     _outage: Outage
     _local_leases: Leases
+    _telling: Telling | None
 
 
 class Account:
@@ -59,6 +61,7 @@ class Account:
         self.conditional = deferred or any(map(conditional, limits))
         self.deferred = deferred
         self.late = deferred or self.conditional or any(limit.hold for limit in limits)
+        self.telling = of._telling
         self._outage, self._store, self._level = of._outage, of.store, of._level
         self._waits = not isinstance(of.store, MemoryStore)
         self._tasks: dict[object, tuple[Loop, Task]] = before._tasks if before else {}

@@ -18,7 +18,7 @@ from ratelimit.endpoints.start import limiting, started
 from ratelimit.ground.loops import others_first
 from ratelimit.ground.tracebacks import without_locals
 from ratelimit.launches.running import running
-from ratelimit.launches.upcoming import telling
+from ratelimit.launches.upcoming import with_upcoming
 from ratelimit.lifespan import Lifespan, as_it_is
 from ratelimit.log import lines as log
 from ratelimit.log.ids import under
@@ -111,7 +111,7 @@ class RateLimitMiddleware:
         """All that comes of the policy; under an edited one, of the same middleware as it was `before`."""
         style, identify, classify = self._own
         self.policy, self.store = policy, self._opened
-        self.style = telling(style or policy.style, policy)
+        self.style = with_upcoming(style or policy.style, policy)
         self._scoped = scoped(self.style)
         self._identify = refusing_nobody(asking(identify, policy) if identify else policy.identify, policy)
         self._launches = running(policy, self._opened, self._denials)

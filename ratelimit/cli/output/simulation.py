@@ -99,8 +99,7 @@ def _curve(curve: Curve, *, utf8: bool) -> Iterator[RenderableType]:
         known = "" if requests is None else f"{requests:,} ({percent(requests, curve.requests)})"
         table.add_row(_said(threshold, curve), f"{callers:,}", known, Text(bar, "red" if callers else ""), style=style)
     yield table
-    if curve.marks["p99.9"] > curve.present:
-        yield Text(f"99.9 % of its callers fit in:  {printable(toml_at(curve, curve.marks['p99.9']))}")
+    yield Text(f"99.9 % of its callers fit in:  {printable(toml_at(curve, curve.marks['p99.9']))}")
 
 
 def _hits(hits: Sequence[Hit], callers: int, width: int, *, utf8: bool) -> Iterator[RenderableType]:

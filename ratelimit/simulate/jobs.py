@@ -90,7 +90,7 @@ class Peers:
                 return
 
 
-def agreed(policy: Policy, other: Policy | None) -> bool:
+def agreed(policy: Policy, other: Policy | None = None) -> bool:
     """Whether two policies have the same callers: only then both can be simulated by several processes."""
     return other is None or (policy.identify == other.identify and policy.address == other.address)
 
@@ -182,7 +182,7 @@ def _work(task: Task, part: int, pipes: Sequence[Connection | None], tell: Conne
 
     try:
         share = Share(task, progress=tell_progress if progress else None)
-        share.others = peers = Peers(part, pipes, share.identities)
+        share.others = peers = Peers(part, pipes, Identities(share.policies[0], task.mapped))
         replayed = share.run()
         peers.close()
         tell.send(replayed)

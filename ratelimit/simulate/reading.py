@@ -136,7 +136,7 @@ class Reading:
         summary, name = self._summary, self.sources[file].name
 
         def unread(number: int, why: str, line: bytes) -> None:
-            summary.unreadable[why] += 1
+            summary.unreadable[why] = summary.unreadable.get(why, 0) + 1
             if len(summary.samples) < SAMPLES:
                 shown = in_a_line(line[:SHOWN].decode("utf-8", "backslashreplace"))
                 summary.samples.append((name, number, why, shown))

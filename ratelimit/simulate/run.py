@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -89,7 +90,6 @@ class Share:
         app = None if task.app is None else task.app()
         self._operations = [Operations(policy, app) for policy in self.policies]
         self._identities = [Identities(policy, task.mapped) for policy in self.policies]
-        self.identities = self._identities[0]
         self._observers = [task.observer_of(policy) for policy in self.policies] if task.observer_of else []
         self._pair = task.pair_of(*self.policies) if task.pair_of and task.other else None
 
@@ -115,10 +115,9 @@ class Share:
         first = replays[0]
         summary.requests, summary.denied, summary.exempt = first.requests, first.denied, first.exempt
         summary.callers, summary.beyond = len(first.callers), first.beyond
-        summary.facts.update(self._operations[0].facts(), **self._identities[0].facts())
-        for reader in readers:
-            summary.facts.update(reader.facts)
-        summary.facts["timed"] = any(reader.timed for reader in readers)
+        facts = sum([reader.facts for reader in readers], Counter[str]())
+        summary.facts = {**self._operations[0].facts(), **self._identities[0].facts(), **facts}
+        summary.timed = any(reader.timed for reader in readers)
         summary.told = [*told]
         summary.seconds = time.perf_counter() - began
         return Replayed(summary, [results], pairs)

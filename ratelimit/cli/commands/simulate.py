@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ratelimit.cli.input.apps import AppOption, app_of
+from ratelimit.cli.input.logs import LogFormat, opened
 from ratelimit.cli.input.policies import STDIN, FileArgument, called, text_of
 from ratelimit.cli.output.console import console
 from ratelimit.cli.output.exits import FINDINGS, FINE, Stopped
@@ -38,18 +36,6 @@ Lines that are written in another way, as nginx's log_format has it:
     --pattern '$http_x_org [$msec] "$request" $status $request_time' \\
     --map 'organization=$http_x_org'
 """
-
-
-class LogFormat(StrEnum):
-    NGINX = "nginx"
-    CADDY = "caddy"
-    TRAEFIK = "traefik"
-    UVICORN = "uvicorn"
-    GUNICORN = "gunicorn"
-    ALB = "alb"
-    CLOUDFRONT = "cloudfront"
-    JSON = "json"
-    RATELIMIT = "ratelimit"
 
 
 def simulate(
@@ -91,10 +77,10 @@ def simulate(
 
     Exit 1 is that somebody would be denied.
     """
+    from ratelimit.simulate.analysis.pair import Comparing
+    from ratelimit.simulate.analysis.watching import Watching
     from ratelimit.simulate.deciding.replay import MOST_CALLERS
-    from ratelimit.simulate.logs.own import MapError, PatternError
-    from ratelimit.simulate.logs.sources import LogError
-    from ratelimit.simulate.run import PolicyText
+    from ratelimit.simulate.run import PolicyText, Task
 
     if [file, *logs, against].count(STDIN) > 1:
         raise Stopped("standard input is only there once: name a file for the others")
@@ -104,57 +90,23 @@ def simulate(
         app_of(app)  # now, where it can be told what is wrong with it
     for path in (verdicts, html):
         _check_writable(path)
-    with ExitStack() as opened:
-        try:
-            sources, task = _opened(opened, logs, log_format, pattern, mapping or (), timezone)
-            task = replace(
-                task,
-                policy=rules[0],
-                other=rules[1] if against is not None else None,
-                app=None if app is None else partial(app_of, app),
-                most_callers=max_callers or MOST_CALLERS,
-                verdicts=verdicts,
-            )
-            replayed = _run(task, sources, jobs, policies)
-        except (LogError, MapError, PatternError) as error:
-            raise Stopped(str(error)) from None
+    with opened(logs, log_format, pattern, mapping or (), timezone) as read:
+        task = Task(
+            policy=rules[0],
+            files=tuple(logs),
+            formats=read.formats,
+            guessed=read.guessed,
+            mapped=read.mapped,
+            zone=timezone,
+            app=None if app is None else partial(app_of, app),
+            most_callers=max_callers or MOST_CALLERS,
+            verdicts=verdicts,
+            observer_of=Watching,
+            other=rules[1] if against is not None else None,
+            pair_of=Comparing if against is not None else None,
+        )
+        replayed = _run(task, read.sources, jobs, policies)
     _answer(file, against, policies[0], replayed, html, format, with_app=app is not None)
-
-
-def _opened(
-    opened: ExitStack,
-    logs: Sequence[str],
-    log_format: LogFormat | None,
-    own: str | None,
-    mapping: Sequence[str],
-    timezone: str,
-) -> tuple[list[Source], Task]:
-    """The files, and how they are to be read."""
-    from ratelimit.simulate.analysis.pair import Comparing
-    from ratelimit.simulate.analysis.watching import Watching
-    from ratelimit.simulate.logs.guess import formats_of, reader_of
-    from ratelimit.simulate.logs.own import mapping_of, pattern
-    from ratelimit.simulate.logs.sources import Source
-    from ratelimit.simulate.run import PolicyText, Task, zone_of
-
-    if own is not None and log_format is not None:
-        raise Stopped("--log-format and --pattern are two ways to say how the lines are written; give one of them")
-    try:
-        zone = zone_of(timezone)
-    except (ValueError, OSError, KeyError):  # a KeyError of a zone that is not there
-        raise Stopped(f"--timezone {timezone}: is no time zone; write a name such as Europe/Madrid") from None
-    mapped = mapping_of([text for texts in mapping for text in texts.split()])
-    sources = []
-    for log in logs:
-        source = Source(log)
-        opened.callback(source.close)
-        sources.append(source)
-    formats = [pattern(own)] * len(logs) if own is not None else formats_of(sources, mapped, log_format)
-    for one in formats:
-        reader_of(one, mapped, zone)  # which says what can't be mapped
-    guessed = own is None and log_format is None
-    made = PolicyText("", ""), tuple(logs), tuple(formats), guessed, mapped, timezone
-    return sources, Task(*made, observer_of=Watching, pair_of=Comparing)
 
 
 def _run(task: Task, sources: Sequence[Source], jobs: int, policies: Sequence[Policy]) -> Replayed:
@@ -168,7 +120,7 @@ def _run(task: Task, sources: Sequence[Source], jobs: int, policies: Sequence[Po
     with progress(size) as tell:
         replayed = in_parallel(task, jobs, tell) if jobs > 1 else Share(task, tell, sources).run()
     if not replayed.summary.understood:
-        why = ", ".join(f"{count:,} {reason}" for reason, count in replayed.summary.unreadable.most_common())
+        why = ", ".join(f"{count:,} {reason}" for reason, count in replayed.summary.unreadable.items())
         raise Stopped(f"no line of {', '.join(replayed.summary.files)} was understood: {why}")
     return replayed
 

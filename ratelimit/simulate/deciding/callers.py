@@ -18,6 +18,7 @@ from ratelimit.policy.keys import caller, escaped
 from ratelimit.simulate.logs.own import Mapped
 
 Value = str | int
+MOST_BITS = 64  # of a number that is one; an Identity takes some more, and JSON any
 _SHA256 = regex(r"[0-9a-fA-F]{64}").fullmatch
 _NAMES = frozenset({*IDENTITY_KINDS, "tier", ":user"})
 _NONE = Identity().attributes  # the same for all who have none: a dict of each would be a tenth of all memory
@@ -78,9 +79,13 @@ class Identities:
 
     def _recorded(self, said: dict[str, Any]) -> Identity:
         """As the limiter itself had it; of an API key it has written what stands in its log."""
+        said = {name: _plain(name, value) for name, value in said.items()}
         names = {kind: said.pop(kind, None) for kind in (*IDENTITY_KINDS, "tier")}
         if (escaped_key := names["api_key"]) is not None:
             names["api_key"] = self._by_escaped.get(escaped_key, escaped_key)
+        known = any(names[kind] for kind in IDENTITY_KINDS if kind != "ip")
+        names["ip"] = names["ip"] or self._address(None)
+        names["tier"] = names["tier"] or (self._tier(None) if known else ANONYMOUS)
         return Identity(**names, attributes=said or _NONE)
 
     def _said(self, who: Any) -> dict[str, Any]:
@@ -91,9 +96,9 @@ class Identities:
             pairs = zip(("ip", ":user", *self._fields), who, strict=True)
         said: dict[str, Any] = {**self._constants}
         for name, value in pairs:
-            text = value.decode("utf-8", "backslashreplace") if type(value) is bytes else value
-            if text is not None and text not in _NOBODY:
-                said[name] = text if name in _NAMES else _attribute(text)
+            plain = None if value is None else _plain(name, value)
+            if plain is not None and (type(plain) is not str or plain.strip() not in _NOBODY):
+                said[name] = plain if name in _NAMES else _attribute(plain)
         return said
 
     def _address(self, said: Any) -> str:
@@ -130,6 +135,14 @@ def called(identity: Identity) -> str:
 
 def _hashed(api_key: str) -> str:
     return api_key.lower() if _SHA256(api_key) else hash_api_key(api_key)
+
+
+def _plain(name: str, value: bytes | Value) -> Value:
+    """What an Identity takes under a name."""
+    if type(value) is bytes:
+        return value.decode("utf-8", "backslashreplace")
+    too_long = type(value) is int and value.bit_length() > MOST_BITS
+    return str(value) if too_long or name in _NAMES else value  # type: ignore[return-value] # no bytes any more
 
 
 def _attribute(text: Value) -> Value:

@@ -99,10 +99,6 @@ class Replay:
         self._saw(event, caller, row, decision)
         return not allowed
 
-    def finish(self) -> None:
-        """The log is over: what still runs ends."""
-        self._end(FOREVER)
-
     def _asker(self, who: Any) -> _Asker | None:
         """Whoever that is; None where there are as many callers as there may be."""
         identity = self._identities(who)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.words import listed, shown
@@ -19,7 +18,7 @@ def unknown(policy: Policy, summary: Summary, *, with_app: bool) -> list[str]:
     limits = [limit for of in policy.tiers.values() for limit in of if limit.mode != "off"]
     return [
         *_of_the_logs(summary),
-        *_of_limits(limits, summary.facts),
+        *_of_limits(limits, summary),
         *_of_the_policy(policy, summary.facts, with_app=with_app),
         *[f"the limiter would have logged: {line}" for line in summary.told],
     ]
@@ -37,24 +36,24 @@ def _of_the_logs(summary: Summary) -> Iterator[str]:
         yield f"{in_a_line(file)} ends before its end, as a compressed file; what came before it counted"
 
 
-def _of_limits(limits: list[Limit], facts: Counter[str]) -> Iterator[str]:
+def _of_limits(limits: list[Limit], summary: Summary) -> Iterator[str]:
     if held := [limit for limit in limits if limit.hold]:
         yield f"{_names(held)}: what the app holds and settles is in no log; only what is taken at the door counted"
     by_hand = [limit for limit in limits if limit.operations is not None and not limit.operations]
     if by_hand:
         yield f"{_names(by_hand)}: charged by hand alone, which is in no log; nothing counted"
-    if (slots := [limit for limit in limits if isinstance(limit.kind, Concurrency)]) and not facts["timed"]:
+    if (slots := [limit for limit in limits if isinstance(limit.kind, Concurrency)]) and not summary.timed:
         yield f"{_names(slots)}: the log has no durations, so that no request was there at the time of another"
     if statuses := [limit for limit in limits if limit.charge_on or limit.refund_on]:
         yield f"{_names(statuses)}: by the status in the log; units went back when a request was over"
 
 
-def _of_the_policy(policy: Policy, facts: Counter[str], *, with_app: bool) -> Iterator[str]:
+def _of_the_policy(policy: Policy, facts: Mapping[str, int], *, with_app: bool) -> Iterator[str]:
     if not with_app:
         yield "units and limits that endpoints declare in code are not known without --app; each request counted once"
     if facts["computed"]:
         yield "some endpoints compute how many units a request takes; each counted as one"
-    if facts["declared"]:
+    if facts.get("declared"):
         yield f"{facts['declared']:,} requests were charged to limits that their endpoints declare; say --app"
     if policy.waits:
         tiers = listed(shown(name) for name in policy.waits)
@@ -68,7 +67,7 @@ def _of_the_policy(policy: Policy, facts: Counter[str], *, with_app: bool) -> It
             f"{facts['untiered']:,} callers name no tier, and the policy has no default_tier: they counted as"
             " anonymous; say --map tier=…"
         )
-    if facts["lost"]:
+    if facts.get("lost"):
         yield f"{facts['lost']:,} requests could not be written when the log was recorded, and are missing"
 
 

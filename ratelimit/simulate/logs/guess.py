@@ -16,9 +16,10 @@ from ratelimit.simulate.logs.json_lines import ByFields, guessed_roles, object_o
 from ratelimit.simulate.logs.own import MapError, Mapped
 from ratelimit.simulate.logs.presets import PRESETS, UNTIMED
 from ratelimit.simulate.logs.recorded import Recorded
-from ratelimit.simulate.logs.sources import LONGEST, LogError, Source
+from ratelimit.simulate.logs.sources import LogError, Source
 
-LOOKED_AT = 200  # lines
+LOOKED_AT = 200  # lines,
+LONGEST = 16_384  # bytes of each
 
 
 def format_of(called: str, lines: Sequence[bytes], mapped: Mapped, among: str | None = None) -> Format | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
 
+EARLIEST_MS, LATEST_MS = 10**11, 10**13  # of 1973 and 2286: what else a number may be, it is no instant of a log
+LONGEST_MS = 40 * 86_400_000  # that a request takes
 REMEMBERED = 8_192  # texts; then it begins anew
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _JANUARY_ON = "JanFebMarAprMayJunJulAugSepOctNovDec"
@@ -41,7 +43,7 @@ class Durations(dict[bytes | str | float, int]):
         if len(self) >= REMEMBERED:
             self.clear()
         try:
-            made = max(0, min(round(float(said) / self._per_ms), 10**12))
+            made = max(0, min(round(float(said) / self._per_ms), LONGEST_MS))
         except (ValueError, TypeError, OverflowError):
             made = 0
         self[said] = made
@@ -69,10 +71,11 @@ def _instant(said: bytes | str | float, zone: tzinfo) -> int | None:
 
 def _since(at: datetime) -> int | None:
     made = (at - _EPOCH) // timedelta(milliseconds=1)
-    return made if made >= 0 else None
+    return made if EARLIEST_MS <= made < LATEST_MS else None
 
 
 def _of_number(number: float) -> int | None:
     """Seconds, milliseconds, microseconds or nanoseconds since 1970."""
     times = next(times for below, times in _UNITS if number < below)
-    return round(number * times) if number > 0 else None
+    made = round(number * times)
+    return made if EARLIEST_MS <= made < LATEST_MS else None

@@ -10,7 +10,7 @@ _TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'  # alternatives inside would take ten ti
 _AGENT = b" " + _TEXT + b" " + _TEXT
 _SECONDS = rb"(?P<duration_s>\d+\.\d{3})"
 _STAMP = rb"(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|[+-]\d\d:?\d\d))?)"
-_UVICORN = rb"(?P<ip>\S*?)(?::\d+)? - " + _CALL + rb" (?P<status>\d{3})"
+_UVICORN = rb"(?P<ip>[^\s\"]{0,64}?)(?::\d+)? - " + _CALL + rb" (?P<status>\d{3})"
 
 UNTIMED = rb"[A-Z]+:?\s+" + _UVICORN  # what uvicorn writes unless it is told
 
@@ -54,7 +54,7 @@ PRESETS: dict[str, tuple[Format, ...]] = {
             rb"\t(?P<path>[^\t]+)\t(?P<status>\d{3})(?:\t[^\t]*){9}\t(?P<duration_s>[\d.]+)",
         ),
     ),
-    "uvicorn": (Format("uvicorn", rb".*?" + _STAMP + rb".*?(?:^|[\s\])])" + _UVICORN),),
+    "uvicorn": (Format("uvicorn", rb'[^"]{0,100}?' + _STAMP + rb'[^"]{0,100}?[\s\])]' + _UVICORN),),
     "caddy": (
         Format(
             "caddy",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ratelimit.model import IDENTITY_KINDS
+from ratelimit.model import FOREVER, IDENTITY_KINDS
 from ratelimit.simulate.events import Event
 from ratelimit.simulate.logs.formats import NO_REQUEST, NO_TIME, Unread
+from ratelimit.simulate.logs.instants import EARLIEST_MS, LATEST_MS, LONGEST_MS
 from ratelimit.simulate.logs.json_lines import NAMES, joined, object_of, status_of
 
 
@@ -31,7 +32,7 @@ class Recorded:
                 continue
             self.facts["declared"] += bool(found.get("declared"))
             at = found.get("at")
-            if type(at) is not int or not 0 <= at < 2**53:
+            if type(at) is not int or not EARLIEST_MS <= at < LATEST_MS:
                 unread(number, NO_TIME, line)
                 continue
             call = joined(found.get("method"), found.get("path"))
@@ -41,11 +42,14 @@ class Recorded:
             attributes = found.get("attributes")
             pairs = [(kind, found.get(kind)) for kind in (*IDENTITY_KINDS, "tier")]
             pairs += attributes.items() if isinstance(attributes, dict) else ()
-            who = tuple([(name, value) for name, value in pairs if type(value) in NAMES])
+            who = tuple([(name, value) for name, value in pairs if type(value) in NAMES and value != ""])
             took, units, operation = found.get("took"), found.get("units", 1), found.get("operation")
-            took = took if type(took) is int and took > 0 else 0
+            took = min(took, LONGEST_MS) if type(took) is int and took > 0 else 0
             said = None
             if "operation" in found:
-                said = (operation if isinstance(operation, str) else None, units if type(units) is int else 1)
+                said = (
+                    operation if isinstance(operation, str) else None,
+                    units if type(units) is int and 0 <= units <= FOREVER else 1,
+                )
             events.append((at, file, number, took, call, status_of(found.get("status")), who or b"", said))
         return events

@@ -47,5 +47,4 @@ def watched(of: Policy, asked: Sequence[Asked]) -> Found:
     replay = Replay(of, identities.__getitem__, _Operations(), watching.saw)  # type: ignore[arg-type]
     for line, one in enumerate(sorted(asked, key=lambda one: one.at), 1):
         replay.step((one.at, 0, line, one.took, one.call, one.status, repr(one.who), (one.operation, 1)))
-    replay.finish()
     return watching.result()

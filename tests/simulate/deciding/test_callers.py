@@ -124,4 +124,19 @@ def test_recorded() -> None:
     unknown = identity((("api_key", "#12"), ("tier", "gold")), keys=KEYS)
     assert (called(unknown), called(known)) == ("api_key=#12", f"api_key={shown}")
     assert called(Identity(organization="acme", api_key="#12")) == "organization=acme"
-    assert identity((("user", "ana"), ("tier", "basic"))).attributes == {}
+    assert identity((("user", "ana"),)) == Identity(user="ana", ip="unix", tier="basic")
+    assert identity((("shop", 7),)) == Identity(ip="unix", tier="anonymous", attributes={"shop": 7})
+
+
+def test_values_of_other_types() -> None:
+    """Whatever a log has, it is a name or an attribute, or nothing: no line of it is an error."""
+    maps = ("organization=$a", "user=$b", "shop=$c", "flag=$d", "api_key=$e")
+    who = (b"", b"", True, 2**70, 10**4_000, False, " ")
+    found = identity(who, *maps, keys=KEYS)
+    assert (found.organization, found.user, found.attributes) == (
+        "True",
+        str(2**70),
+        {"shop": "1" + 4_000 * "0", "flag": False},
+    )
+    recorded = identity((("organization", True), ("user", 7), ("shop", 10**4_000)))
+    assert (recorded.organization, recorded.user) == ("True", "7")

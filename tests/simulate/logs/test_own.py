@@ -109,7 +109,7 @@ def test_what_a_format_does_not_have() -> None:
     with pytest.raises(MapError, match="--map status: pattern is no JSON; write a --pattern that has this group"):
         reader_of(nginx, mapping_of(["status=$.code"]))
     with pytest.raises(MapError, match="a log of the limiter itself says who was calling"):
-        read(['{"at": 1, "method": "GET", "path": "/"}'], "ratelimit", organization="$.org")
+        read(['{"at": 1772445600000, "method": "GET", "path": "/"}'], "ratelimit", organization="$.org")
 
 
 def test_constants() -> None:

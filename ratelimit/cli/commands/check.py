@@ -10,7 +10,7 @@ import typer
 
 from ratelimit.checks.values import EXEMPT
 from ratelimit.cli.input.apps import AppOption, app_of
-from ratelimit.cli.input.policies import FileArgument, called, text_of
+from ratelimit.cli.input.policies import USUAL, FileArgument, called, text_of
 from ratelimit.cli.output.console import say, show_table
 from ratelimit.cli.output.exits import FINDINGS, FINE
 from ratelimit.cli.output.formats import Format, FormatOption, annotate, emit_json
@@ -20,7 +20,7 @@ from ratelimit.review.policy import Review
 from ratelimit.review.words import amount_of, max_in_words
 
 EXAMPLES = """
-  ratelimit check ratelimit.toml
+  ratelimit check
   ratelimit check ratelimit.toml --app main:app
   ratelimit check ratelimit.toml --strict --format github
   ratelimit check - < ratelimit.toml
@@ -36,7 +36,7 @@ class Found(NamedTuple):
 
 
 def check(
-    file: FileArgument,
+    file: FileArgument = USUAL,
     app: AppOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="What is only odd ends in exit 1 too.")] = False,
     format: FormatOption = Format.TEXT,  # noqa: A002
@@ -115,21 +115,27 @@ def _called(row: RouteLimits) -> tuple[str, str]:
 
 def _by_operation(routes: Sequence[RouteLimits]) -> Iterator[tuple[str, str, str, str]]:
     """Once for all operations that are limited alike; a route that declares limits of its own stands by itself."""
-    known: dict[str, object] = {}
+    usual: dict[str, tuple[object, ...]] = {}
+    for row in routes:
+        if row.operation is not None:
+            usual[row.operation] = min(usual.get(row.operation, _all(row)), _all(row), key=len)
     alike: dict[object, tuple[RouteLimits, list[str]]] = {}
     for row in routes:
         if row.operation is not None:
-            limits = tuple((tier, *map(id, of)) for tier, of in row.limits.items())
-            usual = known.setdefault(row.operation, limits) == limits
-            names = alike.setdefault(limits, (row, []))[1]
-            name = row.operation if usual else " ".join(_called(row))
+            name = row.operation if usual[row.operation] == _all(row) else " ".join(_called(row))
+            names = alike.setdefault(_all(row), (row, []))[1]
             names += [name] if name not in names else []
     for row, names in alike.values():
         name = ", ".join(names)
-        for tier, of in row.limits.items():
-            for limit in of or (None,):
+        for tier, limits in row.limits.items():
+            for limit in limits or (None,):
                 yield (name, tier, *((limit.name, max_in_words(limit)) if limit else ("none", "")))
                 name = tier = ""
+
+
+def _all(row: RouteLimits) -> tuple[object, ...]:
+    """Its limits, to be told apart by."""
+    return tuple((tier, id(limit)) for tier, limits in row.limits.items() for limit in limits)
 
 
 def _in_json(

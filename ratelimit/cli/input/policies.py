@@ -13,6 +13,7 @@ from ratelimit.policy import Policy
 
 MOST = 64 << 20  # bytes of a file: /dev/zero has no end; 100,000 keys take 20 MB
 STDIN = "-"
+USUAL = "ratelimit.toml"  # where no file is named
 
 FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="The policy file; - is standard input.")]
 

@@ -20,10 +20,11 @@ class Level:
     """A policy and where it counts. A scope carries those of the middlewares that its request came through, the
     outermost first: copies of the scope have them too."""
 
-    __slots__ = ("_names", "_policy", "_where", "_within")
+    __slots__ = ("_file", "_names", "_policy", "_where", "_within")
 
-    def __init__(self, policy: Policy, store: Admitting) -> None:
+    def __init__(self, policy: Policy, store: Admitting, file: object = None) -> None:
         self._policy = policy
+        self._file = file  # a watched one: of a request that is on its way, an outer policy may be of before an edit
         # Counters with the same key are different ones in another memory, or under another prefix.
         self._where: object = store if isinstance(store, MemoryStore) else getattr(store, "prefix", None)
         limits = [limit for tier in policy.tiers.values() for limit in tier]
@@ -32,8 +33,11 @@ class Level:
 
     def is_among(self, outer: Sequence[Level]) -> bool:
         """Whether this policy limits the request already: mounted twice, it would charge twice."""
-        own, origin = self._policy, self._policy.origin
-        return any(level._policy is own or (origin and level._policy.origin == origin) for level in outer)
+        own, origin, file = self._policy, self._policy.origin, self._file
+        return any(
+            level._policy is own or (origin and level._policy.origin == origin) or (file and level._file is file)
+            for level in outer
+        )
 
     def own(self, charges: Charges, outer: tuple[Level, ...]) -> Charges:
         """The charges with counters of this policy's own, where an outer one has a limit of the same name and period:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from ratelimit.ground.loops import needs_asyncio, running
@@ -45,7 +46,7 @@ def opened(store: Admitting | str | None, policy: Policy) -> Admitting:
     chosen = of_environment or policy.store.url if store is None else store
     try:
         made = _made(chosen, policy.store) if isinstance(chosen, str) else _checked(chosen)
-        _check_holds(policy, made)
+        check_holds(policy, made)
     except (ValueError, TypeError, ImportError) as error:
         log.no_store(named_by, error)  # as a wrong file
         raise
@@ -69,7 +70,17 @@ def _checked(given: Admitting) -> Admitting:
     )
 
 
-def _check_holds(policy: Policy, store: Admitting) -> None:
+def in_place_of(policy: Policy, old: Policy) -> Policy:
+    """One that was edited, on the store of the one before: counters and lines in the log go on. What it says of its
+    store waits for a restart."""
+    new = replace(policy, store=old.store)  # an object of its own, as each middleware of a path has
+    _denials[new] = denials_of(old)
+    if old in _memories:
+        _memories[new] = _memories[old]
+    return new
+
+
+def check_holds(policy: Policy, store: Admitting) -> None:
     """Of a limit with `hold` the app would find that out when it holds units; of others, with the first response."""
     limits = [limit for limits in policy.tiers.values() for limit in limits]
     held = next((limit.name for limit in limits if limit.hold), None)

@@ -101,6 +101,14 @@ def websocket_settings(messages: Any, on_excess: Any) -> None:
     _at("WebSocketSettings: on_excess", checks.on_excess, on_excess)
 
 
+def reload_settings(watch: Any, refuse_above: Any) -> None:
+    _at("ReloadSettings: watch", checks.boolean, watch)
+    if isinstance(refuse_above, bool) or not isinstance(refuse_above, int | float) or not 0 <= refuse_above <= 1:
+        raise ValueError(
+            f"ReloadSettings: refuse_above: {shown(refuse_above)} is not a part of all; write 0.01 for 1 %"
+        )
+
+
 def store_bound(of: str, max_callers: Any) -> None:
     _at(f"{of}: max_callers", checks.whole, max_callers, 1, checks.LARGEST)
 

@@ -32,6 +32,7 @@ ON_EXCESS = ("close", "drop", "wait")
 NAME = "^[ -~]+$"
 PREFIX = "^[!-z|~]+$"
 STATUS = "[2-5]([0-9][0-9]|xx)"
+PART = "(100|[0-9]{1,2}([.][0-9]{1,6})?)%"
 PATTERNS = {  # what they mean, for messages
     NAME: "a name is made of printable ASCII characters, at least one",
     PREFIX: "a prefix is made of printable ASCII characters other than the space, { and }, at least one",
@@ -122,6 +123,13 @@ def status(value: Any) -> str:
     if isinstance(value, str) and _STATUS.fullmatch(value):
         return value
     raise ValueError(f'{shown(value)} is not a status; write three digits or a class in quotes: "401", "304", "5xx"')
+
+
+def part(value: Any) -> float:
+    """`1%`, `0.5%`: of all"""
+    if isinstance(value, str) and re.fullmatch(PART, value):
+        return float(value[:-1]) / 100
+    raise ValueError(f'{shown(value)} is not a part of all; write from "0%" to "100%", as "1%" or "0.5%"')
 
 
 def on_excess(value: Any) -> str:

@@ -15,7 +15,7 @@ from ratelimit.identity import IdentifyByApiKey
 from ratelimit.identity.address import ClientAddress
 from ratelimit.model import FOREVER, Concurrency, Identity, Limit, Quota, Rate, Style
 from ratelimit.operations import ClassifyByRules, Rule
-from ratelimit.policy import Elsewhere, Override, Policy, StoreSettings, Wait, WebSocketSettings
+from ratelimit.policy import Elsewhere, Override, Policy, ReloadSettings, StoreSettings, Wait, WebSocketSettings
 from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -55,6 +55,7 @@ def build(file: PolicyFile, origin: str) -> Policy:
         elsewhere=tuple(_elsewhere(file)),
         waits={name: Wait(tier.wait.up_to, tier.wait.queue) for name, tier in file.tiers.items() if tier.wait},
         websocket=WebSocketSettings(file.websocket.messages, file.websocket.on_excess),
+        reload=ReloadSettings(file.reload.watch, file.reload.refuse_above),
     )
 
 

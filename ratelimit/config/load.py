@@ -49,6 +49,13 @@ def load_policy(path: str | os.PathLike[str]) -> Policy:
         wrong = f"{called}: can't be read: {error.strerror}"
     if wrong:
         raise PolicyError([wrong])
+    return policy_of(data, path)
+
+
+@without_locals
+def policy_of(data: bytes, path: str | os.PathLike[str]) -> Policy:
+    """The same of what was read of a file, which may be another one meanwhile."""
+    called = os.fspath(path)
     return _policy(decoded(data, called), called, os.path.realpath(path))  # one file is one policy, by whatever path
 
 

@@ -32,12 +32,18 @@ def started(message: Message, classify: Classify, policy: Policy) -> Message:
     """What an app tells the server when it has started. Raises where limits that are declared contradict each other:
     from the app's own `send`, so that it ends in order, and says itself that it did not start.
     """
+    if message["type"] == "lifespan.startup.complete":
+        ready(classify, policy)
+    return message
+
+
+def ready(classify: Classify, policy: Policy) -> None:
+    """The same, before a policy is in force."""
     routes = getattr(classify, "routes", None)  # None: all is switched off
-    if message["type"] == "lifespan.startup.complete" and isinstance(routes, AppRoutes):
+    if isinstance(routes, AppRoutes):
         _first(policy, routes)
         if wrong := wrong_in(routes):
             raise WrongLimits("\n".join(wrong))
-    return message
 
 
 def _first(policy: Policy, routes: AppRoutes) -> None:

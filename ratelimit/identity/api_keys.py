@@ -180,5 +180,6 @@ def _normalised(keys: Mapping[str, Identity]) -> dict[bytes, Identity]:
             raise ValueError(f"keys[{index}] is there twice, once in upper and once in lower case")
         if digest.lower() in OF_NOTHING:
             raise ValueError(f"keys[{index}] is the SHA-256 of an empty text; hash the API key itself")
-        known[bytes.fromhex(digest)] = identity._replace(api_key=digest.lower(), ip=None)
+        as_it_is = identity.api_key == digest.lower() and identity.ip is None  # of a file: 10,000 objects less
+        known[bytes.fromhex(digest)] = identity if as_it_is else identity._replace(api_key=digest.lower(), ip=None)
     return known

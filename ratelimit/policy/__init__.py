@@ -2,6 +2,16 @@
 
 from ratelimit.policy.charges import Policy
 from ratelimit.policy.overrides import Elsewhere, Override
-from ratelimit.policy.settings import OnExcess, OnFailure, StoreSettings, Wait, WebSocketSettings
+from ratelimit.policy.settings import OnExcess, OnFailure, ReloadSettings, StoreSettings, Wait, WebSocketSettings
 
-__all__ = ["Elsewhere", "OnExcess", "OnFailure", "Override", "Policy", "StoreSettings", "Wait", "WebSocketSettings"]
+__all__ = [
+    "Elsewhere",
+    "OnExcess",
+    "OnFailure",
+    "Override",
+    "Policy",
+    "ReloadSettings",
+    "StoreSettings",
+    "Wait",
+    "WebSocketSettings",
+]

@@ -23,7 +23,15 @@ from ratelimit.model import (
 )
 from ratelimit.policy.keys import by_value, escaped, getter_of, memorable
 from ratelimit.policy.overrides import Elsewhere, Matched, Override
-from ratelimit.policy.settings import IN_MEMORY, ONLY_HANDSHAKES, StoreSettings, Wait, WebSocketSettings
+from ratelimit.policy.settings import (
+    IN_MEMORY,
+    ONLY_HANDSHAKES,
+    RELOADED,
+    ReloadSettings,
+    StoreSettings,
+    Wait,
+    WebSocketSettings,
+)
 from ratelimit.policy.shadow import Shadows
 from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, counters_of, listed
 from ratelimit.policy.unknown import KnownOperations
@@ -53,6 +61,7 @@ class Policy:
     waits: Mapping[str, Wait] = field(default_factory=dict)  # by tier; of the others a denial is told at once
     websocket: WebSocketSettings = ONLY_HANDSHAKES
     elsewhere: tuple[Elsewhere, ...] = ()
+    reload: ReloadSettings = RELOADED
     all_in_shadow: bool = False  # whatever the limits say; one that is off stays off
     _compiled: Mapping[str, Tier] = field(init=False, repr=False)
     _matched: Matched = field(init=False, repr=False)
@@ -151,6 +160,8 @@ class Policy:
         if tier is None:
             return self._by_fields(self._instead.of(identity), operation)
         if isinstance(operation, Routed):
+            if operation.endpoint.own_usage and not identity.anonymous:
+                return ()
             self._operations.tell_of(operation.operations)
         return self._made(identity, counters_of(tier, operation))
 

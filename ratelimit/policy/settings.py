@@ -55,5 +55,18 @@ class WebSocketSettings:
         made.websocket_settings(self.messages, self.on_excess)
 
 
+@dataclass(frozen=True, slots=True)
+class ReloadSettings:
+    """Of a policy that is a file: whether an edit of it is taken while the process runs. An edit that would newly deny
+    more than the part `refuse_above` of the callers of late is refused."""
+
+    watch: bool = True
+    refuse_above: float = 0.01  # from 0 to 1; of 1 nothing is refused
+
+    def __post_init__(self) -> None:
+        made.reload_settings(self.watch, self.refuse_above)
+
+
 IN_MEMORY = StoreSettings()
+RELOADED = ReloadSettings()
 ONLY_HANDSHAKES = WebSocketSettings()

@@ -23,7 +23,7 @@ Start = Clock | int | str | datetime
 
 _VERBS = ("acquire", "peek", "charge", "refund", "hold", "settle", "reset", "renew", "release", "close")
 # Where Starlette and FastAPI keep what they wrap, and a limiter the one that decides on its handshakes.
-_INSIDE = ("app", "middleware_stack", "router", "original_router", "_handshakes")
+_INSIDE = ("app", "middleware_stack", "router", "original_router", "_handshakes", "_renewed")
 
 
 @overload

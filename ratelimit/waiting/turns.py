@@ -40,12 +40,15 @@ _all: WeakKeyDictionary[Policy, PerLoop[_Here]] = WeakKeyDictionary()
 class Turns:
     """Of one middleware whose policy has a tier with `wait`."""
 
-    def __init__(self, policy: Policy, store: Admitting, without_store: WithoutStore) -> None:
+    def __init__(
+        self, policy: Policy, store: Admitting, without_store: WithoutStore, before: Turns | None = None
+    ) -> None:
         self.inner = store
         self.store: Any = _InLine(store, self)  # what the middleware asks
         self._policy = policy
         self._without_store = without_store
-        self._here = _all.setdefault(policy, PerLoop(_Here))
+        # Who waits goes on to, under an edited policy: in the same lines.
+        self._here: PerLoop[_Here] = _all.setdefault(policy, before._here if before else PerLoop(_Here))
 
     def told(self, charges: Sequence[Charge]) -> Decision | None:
         """The denial of who comes while others stand in line before it; None where none do."""
@@ -126,13 +129,17 @@ class Turns:
         async def received() -> Message:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
-                here = self._here.pop(running(), None)
-                for line in here.lines.values() if here else ():
-                    for waiter in line.waiters:
-                        waiter.leave()
+                self.leave()
             return message
 
         return received
+
+    def leave(self) -> None:
+        """Who waits on the loop that runs waits no longer."""
+        here = self._here.pop(running(), None)
+        for line in here.lines.values() if here else ():
+            for waiter in line.waiters:
+                waiter.leave()
 
 
 class _InLine:

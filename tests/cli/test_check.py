@@ -129,10 +129,10 @@ def test_an_app() -> None:
         "GET        /health      exempt               rule",
         "",
         "operation                         tier       limit          max",
-        "search, detail_read, heavy_write  anonymous  ip             60/minute",
+        "detail_read, heavy_write, search  anonymous  ip             60/minute",
+        "connect                           anonymous  none",
         "GET /loans                        anonymous  ip             60/minute",
         "                                             loans of mine  5/hour",
-        "connect                           anonymous  none",
         "",
         "ratelimit.toml: 1 warning; 6 routes of myapp:app.",
     ]

@@ -9,7 +9,7 @@ import pytest
 from tests.packaging import ROOT
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
-PATHS = re.compile(r"(?<![\w/.])(?:tests|docs|examples|benchmarks|ratelimit|stores|config)/[\w./]*\w")
+PATHS = re.compile(r"(?<![\w/.])(?:tests|docs|examples|benchmarks|ratelimit|stores|config)/[\w./-]*\w")
 LINKS = re.compile(r"\]\(([^)\s]+)\)")
 
 

@@ -1,7 +1,10 @@
-"""`ratelimit check`: what is wrong with a policy file, what is odd in it, and what of an app it limits."""
+"""`ratelimit check`: what is wrong with a policy file, what is odd in it, and what of an app it limits; and `ratelimit
+schema`, by which an editor tells a part of it."""
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
@@ -25,7 +28,21 @@ EXAMPLES = """
   ratelimit check ratelimit.toml --strict --format github
   ratelimit check - < ratelimit.toml
 """
+SCHEMA_EXAMPLES = """
+  ratelimit schema > ratelimit.schema.json
+"""
 STYLES = {"error": "bold red", "warning": "yellow"}
+
+
+def schema() -> None:
+    """Print the JSON Schema of a policy file, for editors that complete and check TOML.
+
+    An editor that knows TOML (Taplo, Even Better TOML) looks for it where the first line of the file says:
+    #:schema ./ratelimit.schema.json
+    """
+    from ratelimit.config import json_schema
+
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
 
 
 class Found(NamedTuple):
@@ -115,16 +132,15 @@ def _called(row: RouteLimits) -> tuple[str, str]:
 
 def _by_operation(routes: Sequence[RouteLimits]) -> Iterator[tuple[str, str, str, str]]:
     """Once for all operations that are limited alike; a route that declares limits of its own stands by itself."""
+    charged = [(row.operation, row) for row in routes if row.operation is not None]
     usual: dict[str, tuple[object, ...]] = {}
-    for row in routes:
-        if row.operation is not None:
-            usual[row.operation] = min(usual.get(row.operation, _all(row)), _all(row), key=len)
+    for operation, row in charged:
+        usual[operation] = min(usual.get(operation, _all(row)), _all(row), key=len)
     alike: dict[object, tuple[RouteLimits, list[str]]] = {}
-    for row in routes:
-        if row.operation is not None:
-            name = row.operation if usual[row.operation] == _all(row) else " ".join(_called(row))
-            names = alike.setdefault(_all(row), (row, []))[1]
-            names += [name] if name not in names else []
+    for operation, row in sorted(charged, key=lambda one: usual[one[0]] != _all(one[1])):
+        name = operation if usual[operation] == _all(row) else " ".join(_called(row))
+        names = alike.setdefault(_all(row), (row, []))[1]
+        names += [name] if name not in names else []
     for row, names in alike.values():
         name = ", ".join(names)
         for tier, limits in row.limits.items():

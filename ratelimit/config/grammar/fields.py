@@ -24,6 +24,8 @@ from ratelimit.stores import SCHEMES, problem_of, split_url
 
 STORES = tuple(f"{scheme}://" for scheme in SCHEMES)
 
+PART = {"type": "string", "pattern": f"^{checks.PART}$"}
+
 RESERVED = (*checks.PER, "tier")
 
 

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ratelimit.checks.values import BUILT_IN, EXEMPT, of_pattern
-from ratelimit.config.grammar.settings import STYLES, IdentityTable, StoreTable, WebSocketTable
+from ratelimit.config.grammar.settings import STYLES, TABLES, WebSocketTable
 from ratelimit.config.grammar.tables import KeyTable, LimitTable, OverrideTable, PolicyFile, TierTable, WaitTable
 from ratelimit.config.grammar.values import SHA256, Table
 from ratelimit.ground.printable import printable
@@ -135,9 +135,7 @@ _WORDS: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
 _PLACES: tuple[tuple[str, type[Table]], ...] = (
     ("at the top, above every [table]", PolicyFile),
     *((f'in [style] with name = "{name}"', style) for name, style in STYLES.items()),
-    ("in [store]", StoreTable),
-    ("in [identity]", IdentityTable),
-    ("in [websocket]", WebSocketTable),
+    *((f"in [{name}]", table) for name, table in TABLES.items()),
     ("in [[keys]]", KeyTable),
     ("in [tiers.NAME]", TierTable),
     ('in a limit of a tier: limits = [{ name = "requests", … }]', LimitTable),
@@ -186,12 +184,8 @@ def _table(loc: Path) -> type[Table]:
     match loc:
         case ("style", name):
             return next(table for known, table in STYLES.items() if known == name)
-        case ("store",):
-            return StoreTable
-        case ("identity",):
-            return IdentityTable
-        case ("websocket",):
-            return WebSocketTable
+        case (str(name),) if name in TABLES:
+            return TABLES[name]
         case ("keys", _):
             return KeyTable
         case ("tiers", _):

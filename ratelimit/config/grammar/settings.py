@@ -1,7 +1,8 @@
-"""The tables of a policy file that are there once: [style], [store], [identity] and [websocket]."""
+"""The tables of a policy file that are there once: [style], [store], [identity], [websocket] and [reload]."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema
@@ -116,6 +117,18 @@ class IdentityTable(Table):
     default_tier: Name | None = Field(default=None, description="Of an identity that names no tier.")
 
 
+class ReloadTable(Table):
+    """An edited file is in force within 2 s, in every process."""
+
+    watch: bool = Field(default=True, description="false: an edit waits for a restart.")
+    refuse_above: Annotated[float, PlainValidator(checks.part), WithJsonSchema(fields.PART)] = Field(
+        default=0.01,
+        description="An edit that would newly deny more than this part of the callers of the last 5 minutes is refused;"
+        ' "100%" lets any edit through.',
+        examples=["1%"],
+    )
+
+
 class WebSocketTable(Table):
     """Messages of WebSockets. Handshakes are requests: rules of the method WEBSOCKET take them."""
 
@@ -131,3 +144,11 @@ class WebSocketTable(Table):
         description="What becomes of a message that is too much: the connection is closed (1008), the message is"
         " dropped, or it waits, 10 s at most.",
     )
+
+
+TABLES: Mapping[str, type[Table]] = {
+    "store": StoreTable,
+    "identity": IdentityTable,
+    "websocket": WebSocketTable,
+    "reload": ReloadTable,
+}

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from ratelimit.checks.values import LONGEST_QUEUE
-from ratelimit.config.grammar.settings import AnyStyle, IdentityTable, IetfStyle, StoreTable, StyleName
+from ratelimit.config.grammar.settings import AnyStyle, IdentityTable, IetfStyle, ReloadTable, StoreTable, StyleName
 from ratelimit.config.grammar.settings import WebSocketTable as WebSocketTable
 from ratelimit.config.grammar.values import (
     AnchorDay,
@@ -200,6 +200,7 @@ class PolicyFile(Table):
         examples=[{"exempt": ["GET /health"], "search": ["GET /v2/catalogs/*"]}],
     )
     websocket: WebSocketTable = WebSocketTable()
+    reload: ReloadTable = ReloadTable()
     keys: list[KeyTable] = Field(default=[], description="Known API keys.")
     tiers: dict[Name, TierTable] = Field(
         description="Limits by tier; `anonymous` is for callers without a known key.",

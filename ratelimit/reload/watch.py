@@ -1,0 +1,210 @@
+"""A policy file that is watched: seen to change, read when it stands still, held against the callers of late, put in
+force. One watch a file, for all middlewares of a process that were given its path."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+from weakref import WeakSet, WeakValueDictionary
+
+from ratelimit.model import Store
+from ratelimit.policy import Policy
+from ratelimit.reload import file, telling, verdicts
+from ratelimit.reload.callers import Callers
+from ratelimit.reload.effect import Effect, effect
+from ratelimit.reload.file import Looks, Seen, digest_of, no_long_pauses, policy_in
+from ratelimit.reload.following import Follower, Limiter
+from ratelimit.reload.telling import Lately
+from ratelimit.reload.ticking import Ticking
+from ratelimit.reload.verdicts import Verdict, answer
+from ratelimit.routes.routed import WrongLimits
+from ratelimit.switch import mode
+
+ASKED = 1.0  # seconds between two looks whether a refused file was accepted
+
+Prepared = tuple[Follower, Any]
+Ask = Callable[[Store], Coroutine[Any, Any, Verdict | None]]
+
+
+@dataclass(slots=True)
+class Edit:
+    """A content that is valid, and not in force. `own` is what this process says of it; None while it knows nobody."""
+
+    digest: str
+    policy: Policy
+    prepared: Sequence[Prepared]
+    effect: Effect
+    own: Verdict | None
+    refused: bool = False
+    ask_at: float = 0.0
+    asked: int = 0
+
+    @property
+    def refuse_above(self) -> float:  # the new file says itself how much it may deny
+        return self.policy.reload.refuse_above
+
+
+class Watch:
+    """`look` and `read` are those of file.py, `clock` is in seconds."""
+
+    def __init__(
+        self,
+        path: str,
+        look: Callable[[str], Seen | None] = file.look,
+        read: Callable[[str], tuple[bytes, Seen | None]] = file.read,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.path = path
+        self.callers = Callers(clock)
+        self._looks = Looks(path, look, read, clock)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._followers: WeakSet[Follower] = WeakSet()
+        self._known = ""  # the digest of what was read last, and was dealt with
+        self._told = Lately()  # what is wrong, once for each content
+        self._edit: Edit | None = None
+
+    def follow(self, limiter: Limiter, digest: str) -> Follower:
+        follower = Follower(limiter, self, digest)
+        with self._lock:
+            self._followers.add(follower)
+        self._looks.again()  # it may have loaded another content than what was read last
+        self._known = ""
+        return follower
+
+    def begin(self) -> None:
+        _ticking.add(self)
+
+    def forked(self) -> None:
+        self._lock, self.callers = threading.Lock(), Callers(self._clock)
+        for follower in self._all():
+            follower.forked()
+
+    def wanted(self) -> bool:
+        return bool([one for one in self._all() if one.wanted()])
+
+    def step(self) -> None:
+        """Twice a second, on a thread of its own. What goes wrong here costs no request."""
+        try:
+            for follower in self._all():
+                follower.tick()
+            self.callers.forget()
+            was_gone = self._looks.gone
+            raw = self._looks.next()
+            if was_gone != self._looks.gone:
+                (telling.gone if self._looks.gone else telling.back)(self.path)
+            if raw is not None:
+                self._content(raw, digest_of(raw))
+            if self._edit:
+                self._decide(self._edit)
+        except Exception as error:  # noqa: BLE001 - the thread is that of all files
+            if self._told.first(str(type(error))):
+                telling.failed(self.path)
+
+    def _content(self, raw: bytes, digest: str) -> None:
+        if digest == self._known:
+            return
+        begins, self._known = not self._known, digest
+        behind = [follower for follower in self._all() if follower.digest != digest]
+        edit, self._edit = self._edit, None
+        if not behind:
+            telling.in_force(self.path, digest)
+            if edit:
+                telling.as_before(self.path)
+            elif begins and self._asked(lambda store: verdicts.known(store, digest)) == "refused":
+                telling.began_with_refused(self.path, digest)
+            return
+        try:
+            with no_long_pauses():
+                policy = policy_in(raw, self.path)
+                prepared = [(one, made) for one in behind if (made := one.prepared(policy)) is not None]
+            if prepared:
+                self._edit = self._judged(digest, policy, prepared)
+        except (ValueError, TypeError, WrongLimits) as error:
+            if self._told.first(digest):
+                telling.invalid(self.path, digest, error)
+
+    def _judged(self, digest: str, policy: Policy, prepared: Sequence[Prepared]) -> Edit:
+        edit = Edit(digest, policy, prepared, Effect(), "taken")
+        if edit.refuse_above < 1 and mode() != "off":
+            follower, made = prepared[0]
+            found = effect(self.callers.of_late(), follower.limiter.policy, made.policy, self.callers.now_ms)
+            edit.effect = found
+            edit.own = None if not found.callers else "refused" if found.share > edit.refuse_above else "taken"
+        return edit
+
+    def _decide(self, edit: Edit) -> None:
+        now = self._clock()
+        if now < edit.ask_at:
+            return
+        edit.asked += 1
+        if edit.refused:
+            edit.ask_at = now + ASKED
+            if self._asked(lambda store: verdicts.known(store, edit.digest)) == "taken":
+                self._put(edit, ", as it was accepted")
+            return
+        shared = self._asked(lambda store: verdicts.first(store, edit.digest, edit.own), edit)
+        if shared is None and edit.own is None and edit.asked == 1 and self._store() is not None:
+            return  # who knows no callers leaves the first word to others
+        if (shared or edit.own or "taken") == "taken":
+            self._put(edit)
+            return
+        edit.refused = True
+        if self._told.first(edit.digest):
+            telling.refused(self.path, edit.digest, edit.effect, edit.refuse_above, by_others=edit.own != "refused")
+
+    def _all(self) -> list[Follower]:
+        with self._lock:  # another thread may add one meanwhile
+            return list(self._followers)
+
+    def _put(self, edit: Edit, why: str = "") -> None:
+        self._edit = None
+        for follower, limiter in edit.prepared:
+            follower.put(limiter, edit.digest)
+        telling.in_force(self.path, edit.digest)
+        telling.taken(self.path, edit.digest, edit.effect, why)
+        telling.what_waits(self.path, edit.prepared[0][1].policy, edit.policy)
+
+    def _store(self) -> tuple[Store, Any] | None:
+        """One that other processes have too, and a loop on which it can be asked."""
+        for follower in self._all():
+            store = verdicts.shared_by(follower.limiter._opened) if follower.limiter else None
+            if store is not None and follower.loop is not None:
+                return store, follower.loop
+        return None
+
+    def _asked(self, ask: Ask, edit: Edit | None = None) -> Verdict | None:
+        """What the processes of one store have said. Where it is out of reach each goes by itself."""
+        if found := self._store():
+            try:
+                return answer(ask(found[0]), found[1])
+            except Exception as error:  # noqa: BLE001 - a store may be of the user's making
+                if edit is not None:
+                    telling.not_shared(error)
+        return None
+
+
+def follow(limiter: Limiter, policy: Policy, path: Any) -> Follower | None:
+    """Of a middleware that was given the path of a file; None where that does not want to be watched."""
+    if not policy.reload.watch:
+        return None
+    where = os.path.abspath(os.fspath(path))  # noqa: PTH100 - of the links in it, any may lead elsewhere later
+    watch = _watches.get(where)
+    if watch is None:
+        watch = _watches[where] = Watch(where)
+    return watch.follow(limiter, policy.origin.rpartition("#")[2])
+
+
+def _forked() -> None:
+    _ticking.forked()
+    for watch in list(_watches.values()):
+        watch.forked()
+
+
+_ticking = Ticking()
+_watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
+os.register_at_fork(after_in_child=_forked)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from ratelimit.model import Concurrency, Limit, Quota
 
 _UNITS = (("day", 86_400_000), ("hour", 3_600_000), ("minute", 60_000), ("second", 1000))
@@ -23,6 +25,16 @@ def window_of(window_ms: int) -> str:
     return f"{window_ms} ms"
 
 
-def max_in_words(limit: Limit) -> str:
-    """`100/minute, in shadow`"""
-    return amount_of(limit) if limit.mode == "enforce" else f"{amount_of(limit)}, in shadow"
+def max_in_words(limit: Limit, now_ms: int) -> str:
+    """`100/minute, in shadow`, `100/minute, from 2027-01-01T00:00:00Z`"""
+    if limit.mode != "enforce":
+        return f"{amount_of(limit)}, in shadow"
+    return f"{amount_of(limit)}, from {instant_of(limit)}" if limit.enforce_from_ms > now_ms else amount_of(limit)
+
+
+def instant_of(limit: Limit) -> str | None:
+    """From when on it is enforced; None where that is always."""
+    if not limit.enforce_from_ms:
+        return None
+    moment = datetime.fromtimestamp(limit.enforce_from_ms / 1000, UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

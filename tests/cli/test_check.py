@@ -180,7 +180,9 @@ def test_json() -> None:
         "name": "loans of mine",
         "amount": "5/hour",
         "per": ["identity"],
+        "cost": 1,
         "mode": "enforce",
+        "from": None,
     }
     bad = json.loads(run("check", "bad.toml", "--format", "json").out)
     assert [(one["severity"], one["line"], one["of"]) for one in bad["findings"]] == [
@@ -194,6 +196,7 @@ def test_standard_input() -> None:
     ran = run("check", "-", typed=ODD)
     assert ran.code == FINE
     assert ran.out.startswith("standard input:4: warning: ")
+    assert run("check", "-", "--format", "github", typed=ODD).out.startswith("::warning line=4::tiers")
     assert policy_of(policy("lendworks")).tiers.keys() == {"anonymous", "basic", "standard", "premium"}
 
 
@@ -305,6 +308,21 @@ def test_hostile_names() -> None:
     for ran in (run("check", "odd.toml"), run("check", "ratelimit.toml", "--app", "hostile:app")):
         assert "\x1b" not in ran.out
         assert "1b[" in ran.out
+
+
+def test_what_is_not_enforced_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit in shadow, and one that is enforced from a date on, are told as such."""
+    monkeypatch.setenv("COLUMNS", "120")
+    later = 'name = "later", rate = "5/hour", from = 2099-01-01T00:00:00Z, cost = { search = 2 }'
+    past = 'name = "past", quota = "5/day", from = 2020-01-01T00:00:00Z'
+    shadow = 'name = "shadow", concurrency = 5, mode = "shadow"'
+    Path("ratelimit.toml").write_text(f"[tiers.anonymous]\nlimits = [{{ {later} }}, {{ {past} }}, {{ {shadow} }}]")
+    lines = run("check", "--app", "myapp:app").out.splitlines()
+    shown = [line.split("  ")[-1] for line in lines if " later " in line or " past " in line or " shadow " in line]
+    assert shown[:3] == ["5/hour, from 2099-01-01T00:00:00Z", "5/day", "5 at a time, in shadow"]
+    data = json.loads(run("check", "--app", "myapp:app", "--format", "json").out)
+    [first, *_] = data["routes"][0]["limits"]["anonymous"]
+    assert (first["from"], first["cost"]) == ("2099-01-01T00:00:00Z", {"search": 2})
 
 
 def test_windows_in_words() -> None:

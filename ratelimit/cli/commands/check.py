@@ -13,14 +13,15 @@ import typer
 
 from ratelimit.checks.values import EXEMPT
 from ratelimit.cli.input.apps import AppOption, app_of
-from ratelimit.cli.input.policies import USUAL, FileArgument, called, text_of
+from ratelimit.cli.input.policies import STDIN, USUAL, FileArgument, called, text_of
 from ratelimit.cli.output.console import say, show_table
 from ratelimit.cli.output.exits import FINDINGS, FINE
 from ratelimit.cli.output.formats import Format, FormatOption, annotate, emit_json
 from ratelimit.endpoints.listing import RouteLimits
+from ratelimit.model import Limit
 from ratelimit.review.findings import Finding
 from ratelimit.review.policy import Review
-from ratelimit.review.words import amount_of, max_in_words
+from ratelimit.review.words import amount_of, instant_of, max_in_words
 
 EXAMPLES = """
   ratelimit check
@@ -117,7 +118,7 @@ def _show_routes(routes: Sequence[RouteLimits]) -> None:
     rows = [(*_called(row), f"{row.operation or EXEMPT}{' x units' if row.units else ''}", row.why) for row in routes]
     show_table(("method", "route", "operation", "by"), rows)
     say("")
-    show_table(("operation", "tier", "limit", "max"), _by_operation(routes))
+    show_table(("operation", "tier", "limit", "max"), _by_operation(routes, int(time.time() * 1000)))
     say("")
 
 
@@ -130,7 +131,7 @@ def _called(row: RouteLimits) -> tuple[str, str]:
     return methods, f"{row.host or ''}{row.path}"
 
 
-def _by_operation(routes: Sequence[RouteLimits]) -> Iterator[tuple[str, str, str, str]]:
+def _by_operation(routes: Sequence[RouteLimits], now: int) -> Iterator[tuple[str, str, str, str]]:
     """Once for all operations that are limited alike; a route that declares limits of its own stands by itself."""
     charged = [(row.operation, row) for row in routes if row.operation is not None]
     usual: dict[str, tuple[object, ...]] = {}
@@ -145,7 +146,7 @@ def _by_operation(routes: Sequence[RouteLimits]) -> Iterator[tuple[str, str, str
         name = ", ".join(names)
         for tier, limits in row.limits.items():
             for limit in limits or (None,):
-                yield (name, tier, *((limit.name, max_in_words(limit)) if limit else ("none", "")))
+                yield (name, tier, *((limit.name, max_in_words(limit, now)) if limit else ("none", "")))
                 name = tier = ""
 
 
@@ -175,18 +176,21 @@ def _as_data(row: RouteLimits) -> Mapping[str, Any]:
         "operation": row.operation,
         "why": row.why,
         "units": row.units,
-        "limits": {
-            tier: [{"name": one.name, "amount": amount_of(one), "per": one.per, "mode": one.mode} for one in limits]
-            for tier, limits in row.limits.items()
-        },
+        "limits": {tier: [_limit_as_data(limit) for limit in limits] for tier, limits in row.limits.items()},
     }
+
+
+def _limit_as_data(limit: Limit) -> Mapping[str, Any]:
+    cost = limit.cost if isinstance(limit.cost, int) else dict(limit.cost)
+    said = {"name": limit.name, "amount": amount_of(limit), "per": limit.per, "cost": cost}
+    return {**said, "mode": limit.mode, "from": instant_of(limit)}
 
 
 def _in_github(
     file: str, app: str | None, reviewed: Review, routes: Sequence[RouteLimits], found: Sequence[Found]
 ) -> None:
     for of, one in found:
-        annotate(one.severity, f"{one} [{one.code}]", file=of if of == file else None, line=one.line)
+        annotate(one.severity, f"{one} [{one.code}]", file=of if of == file != called(STDIN) else None, line=one.line)
 
 
 _SHOWN = {Format.TEXT: _in_text, Format.JSON: _in_json, Format.GITHUB: _in_github}

@@ -318,7 +318,9 @@ def test_what_is_not_enforced_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     shadow = 'name = "shadow", concurrency = 5, mode = "shadow"'
     Path("ratelimit.toml").write_text(f"[tiers.anonymous]\nlimits = [{{ {later} }}, {{ {past} }}, {{ {shadow} }}]")
     lines = run("check", "--app", "myapp:app").out.splitlines()
-    shown = [line.split("  ")[-1].strip() for line in lines if " later " in line or " past " in line or " shadow " in line]
+    shown = [
+        line.split("  ")[-1].strip() for line in lines if " later " in line or " past " in line or " shadow " in line
+    ]
     assert shown[:3] == ["5/hour, from 2099-01-01T00:00:00Z", "5/day", "5 at a time, in shadow"]
     data = json.loads(run("check", "--app", "myapp:app", "--format", "json").out)
     [first, *_] = data["routes"][0]["limits"]["anonymous"]

@@ -41,7 +41,7 @@ def _around(app: Any, below: str, host: str | None, depth: int) -> Iterator[Limi
             given = getattr(told, "kwargs", None) or getattr(told, "options", {})  # as an older Starlette has them
             made = told.cls
             if isinstance(made, partial):
-                made, given = made.func, {**made.keywords, **given}
+                given, made = {**made.keywords, **given}, made.func
             if isinstance(made, type) and issubclass(made, RateLimitMiddleware):
                 yield Limiter(below, host, *(given.get(name) is not None for name in ("identify", "classify")))
         if hasattr(app, "routes") or not hasattr(app, "app"):

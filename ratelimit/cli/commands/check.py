@@ -18,10 +18,10 @@ from ratelimit.cli.output.console import say, show_table
 from ratelimit.cli.output.exits import FINDINGS, FINE
 from ratelimit.cli.output.formats import Format, FormatOption, annotate, emit_json
 from ratelimit.endpoints.listing import RouteLimits
+from ratelimit.explanation.words import amount, instant, mode
 from ratelimit.model import Limit
 from ratelimit.review.findings import Finding
 from ratelimit.review.policy import Review
-from ratelimit.review.words import amount_of, instant_of, max_in_words
 
 EXAMPLES = """
   ratelimit check
@@ -146,8 +146,14 @@ def _by_operation(routes: Sequence[RouteLimits], now: int) -> Iterator[tuple[str
         name = ", ".join(names)
         for tier, limits in row.limits.items():
             for limit in limits or (None,):
-                yield (name, tier, *((limit.name, max_in_words(limit, now)) if limit else ("none", "")))
+                yield (name, tier, *((limit.name, _max(limit, now)) if limit else ("none", "")))
                 name = tier = ""
+
+
+def _max(limit: Limit, now: int) -> str:
+    """`100/minute`, `100/minute, in shadow until 2027-01-01T00:00:00Z`"""
+    told = mode(limit, now)
+    return amount(limit) if told == "enforced" else f"{amount(limit)}, {told}"
 
 
 def _all(row: RouteLimits) -> tuple[object, ...]:
@@ -182,8 +188,8 @@ def _as_data(row: RouteLimits) -> Mapping[str, Any]:
 
 def _limit_as_data(limit: Limit) -> Mapping[str, Any]:
     cost = limit.cost if isinstance(limit.cost, int) else dict(limit.cost)
-    said = {"name": limit.name, "amount": amount_of(limit), "per": limit.per, "cost": cost}
-    return {**said, "mode": limit.mode, "from": instant_of(limit)}
+    said = {"name": limit.name, "amount": amount(limit), "per": limit.per, "cost": cost}
+    return {**said, "mode": limit.mode, "from": instant(limit.enforce_from_ms) if limit.enforce_from_ms else None}
 
 
 def _in_github(

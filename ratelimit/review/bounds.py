@@ -42,10 +42,8 @@ def pointless(valid: Valid, now: int) -> Iterator[Odd]:
 
 
 def _counts(limit: LimitTable) -> bool:
-    """Whether what it denies is known from the file: the app holds units by hand, or charges what has no operations;
-    and what is launched in stages denies some before others."""
-    in_stages = getattr(limit, "launch", None) is not None
-    return limit.mode == "enforce" and not in_stages and not limit.hold and limit.operations != []
+    """Whether what it denies is known from the file: the app holds units by hand, or charges what has no operations."""
+    return limit.mode == "enforce" and limit.launch is None and not limit.hold and limit.operations != []
 
 
 def _let_through(sooner: LimitTable, limit: LimitTable, tier: str, now: int) -> int | None:

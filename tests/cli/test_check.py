@@ -217,13 +217,11 @@ def test_a_policy_for_other_commands() -> None:
         ("", USAGE, ": can't be read: No such file or directory"),
         ("\x1b[2J\n", USAGE, "\\x1b[2J\\n: can't be read: No such file or directory"),
         ("huge.toml", USAGE, "huge.toml: is larger than 64 MB, which no policy file is"),
-        ("binary.toml", FINDINGS, "binary.toml: line 2: is not UTF-8, which TOML is always written in"),
     ],
 )
 def test_what_can_t_be_read(file: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One sentence each on standard error, and no traceback."""
     Path("folder").mkdir()
-    Path("binary.toml").write_bytes(b"a = 1\n\xff\x00\x80")
     with Path("huge.toml").open("wb") as huge:
         huge.truncate(MOST + 1)
     if os.geteuid() == 0:  # who may read everything
@@ -239,6 +237,18 @@ def test_what_can_t_be_read(file: str, code: int, said: str, monkeypatch: pytest
         Path("secret.toml").touch(mode=0)
     ran = run("check", file)
     assert (ran.code, ran.out, ran.err) == (code, "", f"ratelimit: {said}\n")
+
+
+def test_a_binary_file() -> None:
+    """What is no text is a finding as any other, in each format; to a command that needs a policy it is one error."""
+    Path("odd.toml").write_bytes(b"a = 1\n\xff\x00\x80")
+    said = "line 2: is not UTF-8, which TOML is always written in"
+    ran = run("check", "odd.toml")
+    assert (ran.code, ran.out) == (FINDINGS, f"odd.toml:2: error: {said} [mistake]\nodd.toml: 1 mistake.\n")
+    assert run("check", "odd.toml", "--format", "github").out == f"::error file=odd.toml,line=2::{said} [mistake]\n"
+    assert json.loads(run("check", "odd.toml", "--format", "json").out)["findings"][0]["line"] == 2
+    with pytest.raises(PolicyError, match=r"odd\.toml: line 2"):
+        policy_of("odd.toml")
 
 
 @pytest.mark.parametrize(("text", "line"), [("", None), ("\0", 1), ("x" * 10_000, None), ("[" * 5_000, 1)])

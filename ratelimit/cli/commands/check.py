@@ -13,7 +13,7 @@ import typer
 
 from ratelimit.checks.values import EXEMPT
 from ratelimit.cli.input.apps import AppOption, app_of
-from ratelimit.cli.input.policies import STDIN, USUAL, FileArgument, called, text_of
+from ratelimit.cli.input.policies import STDIN, USUAL, FileArgument, bytes_of, called
 from ratelimit.cli.output.console import say, show_table
 from ratelimit.cli.output.exits import FINDINGS, FINE
 from ratelimit.cli.output.formats import Format, FormatOption, annotate, emit_json
@@ -68,18 +68,18 @@ def check(
     """
     from ratelimit.review.policy import review
 
-    text, now = text_of(file), int(time.time() * 1000)
-    reviewed = review(text, file, now)
+    data, now = bytes_of(file), int(time.time() * 1000)
+    reviewed = review(data, file, now)
     routes: Sequence[RouteLimits] = ()
     found = [Found(called(file), one) for one in reviewed.findings]
     if app is not None and reviewed.policy is not None:
-        reviewed, routes, found = _with_app(text, file, now, app)
+        reviewed, routes, found = _with_app(data, file, now, app)
     _SHOWN[format](called(file), app, reviewed, routes, found)
     wrong = any(one.finding.severity == "error" for one in found)
     raise typer.Exit(FINDINGS if wrong or (strict and found) else FINE)
 
 
-def _with_app(text: str, file: str, now: int, named: str) -> tuple[Review, Sequence[RouteLimits], list[Found]]:
+def _with_app(data: bytes, file: str, now: int, named: str) -> tuple[Review, Sequence[RouteLimits], list[Found]]:
     from ratelimit.review.app import review_app
     from ratelimit.review.limiters import limiters_of
     from ratelimit.review.policy import review
@@ -87,7 +87,7 @@ def _with_app(text: str, file: str, now: int, named: str) -> tuple[Review, Seque
     app = app_of(named)
     limiters = limiters_of(app)
     identifies = any(limiter.identifies for limiter in limiters) if limiters else None
-    reviewed = review(text, file, now, identifies=identifies)
+    reviewed = review(data, file, now, identifies=identifies)
     assert reviewed.policy is not None and reviewed.valid is not None  # noqa: S101, PT018 - it was there before
     routes, of_app = review_app(app, reviewed.policy, reviewed.valid, reviewed.lines)
     found = [Found(called(file), one) for one in reviewed.findings]

@@ -22,7 +22,7 @@ def text_of(file: str) -> str:
     """Stopped where it can't be read, PolicyError where it is no text."""
     from ratelimit.config.load import decoded
 
-    return decoded(_read(file), called(file))
+    return decoded(bytes_of(file), called(file))
 
 
 def policy_of(file: str) -> Policy:
@@ -40,7 +40,8 @@ def called(file: str) -> str:
     return "standard input" if file == STDIN else file
 
 
-def _read(file: str) -> bytes:
+def bytes_of(file: str) -> bytes:
+    """Stopped where it can't be read."""
     try:
         if file == STDIN:
             data = sys.stdin.buffer.read(MOST + 1)

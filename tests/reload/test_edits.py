@@ -44,8 +44,8 @@ def test_in_force(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert reloads() == {"taken": 1, "refused": 0, "invalid": 0}
     assert policies_in_force() == {str(path): digest}
     assert messages(caplog.records) == [
-        f"{path} was edited, and is in force (sha256 {digest[:12]}); it would newly deny 0 of the 1 callers of the last"
-        " 5 minutes (0 %)"
+        f"{path} was edited, and is in force (sha256 {digest[:12]}); it newly denies 0 of the 1 callers of the last 5"
+        " minutes (0 %)"
     ]
 
 

@@ -6,15 +6,16 @@ import errno
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from inspect import cleandoc
+from textwrap import indent
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from ratelimit.cli.commands import reload, schema
+from ratelimit.cli.commands import check, init, reload, schema
 from ratelimit.cli.output.console import say
-from ratelimit.cli.output.exits import FINDINGS, STORE, USAGE, Stopped
+from ratelimit.cli.output.exits import FINDINGS, INTERRUPTED, STORE, USAGE, Stopped
 from ratelimit.model import StoreUnavailable
 
 
@@ -38,6 +39,8 @@ class Commands(TyperGroup):
             if problems is None:
                 raise
             said, code = problems, FINDINGS
+        except typer.Abort:  # of a question that was not answered
+            said, code = ["interrupted"], INTERRUPTED
         for sentence in said:
             say(f"ratelimit: {sentence}", stderr=True)
         raise typer.Exit(code)
@@ -74,10 +77,13 @@ def _about(
 
 
 def _add(name: str, command: Callable[..., None], examples: str) -> None:
-    """Its help is its docstring, and its examples as they stand."""
-    text = f"{cleandoc(command.__doc__ or '')}\n\nExamples:\n\n{cleandoc(examples)}"
+    """Its help is its docstring, whose lines the terminal breaks anew, and its examples as they stand."""
+    paragraphs = [" ".join(text.split()) for text in cleandoc(command.__doc__ or "").split("\n\n")]
+    text = "\n\n".join([*paragraphs, "Examples:", indent(cleandoc(examples), "  ")])
     app.command(name, help=escape(text))(command)
 
 
+_add("init", init.init, init.EXAMPLES)
+_add("check", check.check, check.EXAMPLES)
 _add("schema", schema.schema, schema.EXAMPLES)
 _add("reload", reload.reload, reload.EXAMPLES)

@@ -35,7 +35,7 @@ def build(file: PolicyFile, origin: str) -> Policy:
     return Policy(
         tiers={name: tuple(limit_of(limit) for limit in tier.limits) for name, tier in file.tiers.items()},
         identify=IdentifyByApiKey(
-            keys={key.sha256: _identity(key) for key in file.keys}, address=address, sources=tuple(identity.api_key)
+            keys={key.sha256: identity_of(key) for key in file.keys}, address=address, sources=tuple(identity.api_key)
         ),
         classify=ClassifyByRules([Rule.parse(text, name) for name, texts in file.operations.items() for text in texts]),
         style=_style(file.style),
@@ -59,7 +59,7 @@ def build(file: PolicyFile, origin: str) -> Policy:
     )
 
 
-def _identity(key: KeyTable) -> Identity:
+def identity_of(key: KeyTable) -> Identity:
     return Identity(
         organization=key.organization,
         user=key.user,

@@ -70,7 +70,7 @@ def tell(routes: AppRoutes, policy: Policy) -> None:
             if row.operation is None and node.limits:
                 names = listed(shown(one.limit.name) for one in node.limits)
                 _log.warning(
-                    "%s is exempt by a rule: the limits that it declares are not charged: %s", _called(row), names
+                    "%s is exempt by a rule: the limits that it declares are not charged: %s", called(row), names
                 )
         declared.update({one.limit.name: one.limit for one in node.limits})
     for wrong in wrong_in(routes):
@@ -83,14 +83,14 @@ def tell(routes: AppRoutes, policy: Policy) -> None:
 def _tell_of(row: RouteLimits) -> None:
     if row.why == "guess":
         what = "%s goes by a guess at the path: a rule of [operations], or operation(...) around what is served, tells"
-        _log.warning(what, _called(row))
+        _log.warning(what, called(row))
     if _log.isEnabledFor(logging.DEBUG):
         limits = "; ".join(f"{tier}: {listed(limit.name for limit in of)}" for tier, of in row.limits.items())
         units = " with units" if row.units else ""
-        _log.debug("%s is %s by %s%s: %s", _called(row), row.operation or EXEMPT, row.why, units, limits)
+        _log.debug("%s is %s by %s%s: %s", called(row), row.operation or EXEMPT, row.why, units, limits)
 
 
-def _called(row: RouteLimits) -> str:
+def called(row: RouteLimits) -> str:
     """`GET,HEAD /v2/invoices/{id} of api.example.com`"""
     methods = "WEBSOCKET" if row.websocket else ",".join(row.methods or ("*",))
     return f"{methods} {row.path}{f' of {row.host}' if row.host else ''}"

@@ -25,14 +25,20 @@ _log = logging.getLogger("ratelimit")
 
 def say_idle(rules: Sequence[Rule], routes: Routes, root_path: str) -> None:
     """One warning that names them; none where a mounted app or a route may take any path that they take."""
+    if idle := idle_of(rules, routes, root_path):
+        _log.warning(
+            "[operations] has rules that match no route of the app: %s%s",
+            ", ".join(f'"{rule.method} {rule.path}" ({rule.operation or EXEMPT}{near})' for rule, near in idle[:TOLD]),
+            f" and {len(idle) - TOLD} more" if len(idle) > TOLD else "",
+        )
+
+
+def idle_of(rules: Sequence[Rule], routes: Routes, root_path: str = "") -> list[tuple[Rule, str]]:
+    """Each with `, did you mean "/v2/invoices"?` where that is near."""
     if not routes.whole or not (idle := _idle(rules, routes, tuple(split_path(root_path)))):
-        return
+        return []
     shown = sorted({_shown(route.segments) for route in routes.declared})
-    _log.warning(
-        "[operations] has rules that match no route of the app: %s%s",
-        ", ".join(_told(rule, shown) for rule in idle[:TOLD]),
-        f" and {len(idle) - TOLD} more" if len(idle) > TOLD else "",
-    )
+    return [(rule, _near(rule, shown)) for rule in idle]
 
 
 def _idle(rules: Sequence[Rule], routes: Routes, root: tuple[str, ...]) -> list[Rule]:
@@ -53,10 +59,9 @@ def _idle(rules: Sequence[Rule], routes: Routes, root: tuple[str, ...]) -> list[
     return idle
 
 
-def _told(rule: Rule, shown: Sequence[str]) -> str:
+def _near(rule: Rule, shown: Sequence[str]) -> str:
     near = get_close_matches(_shown(rule.segments), shown, n=1, cutoff=0.8)
-    hint = f', did you mean "{near[0]}"?' if near and near[0] != _shown(rule.segments) else ""
-    return f'"{rule.method} {rule.path}" ({rule.operation or EXEMPT}{hint})'
+    return f', did you mean "{near[0]}"?' if near and near[0] != _shown(rule.segments) else ""
 
 
 def _shown(segments: Sequence[Segment]) -> str:

@@ -6,15 +6,15 @@ import sys
 
 EXAMPLES = """
   ratelimit schema > ratelimit.schema.json
-
-For an editor that knows TOML (Taplo, Even Better TOML), in the first line of a policy file:
-
-  #:schema ./ratelimit.schema.json
 """
 
 
 def schema() -> None:
-    """Print the JSON Schema of a policy file, for editors that complete and check TOML."""
+    """Print the JSON Schema of a policy file, for editors that complete and check TOML.
+
+    An editor that knows TOML (Taplo, Even Better TOML) looks for it where the first line of the file says:
+    #:schema ./ratelimit.schema.json
+    """
     import json
 
     from ratelimit.config import json_schema

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from io import TextIOWrapper
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from ratelimit.ground.printable import printable
@@ -29,3 +31,13 @@ def say(text: object, style: str = "", *, stderr: bool = False) -> None:
     """A line; what is not printable is escaped. On a terminal it is wrapped, in a pipe it stays whole, for grep."""
     out = console(stderr=stderr)
     out.print(Text(printable(text), style), soft_wrap=not out.is_terminal)
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """In 80 columns, or those of the terminal: what is longer goes on in the next line of its cell."""
+    shown = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*[Text(printable(cell)) for cell in row])
+    console().print(shown)

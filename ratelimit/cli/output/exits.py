@@ -6,6 +6,7 @@ FINE = 0
 FINDINGS = 1  # something is wrong, or would be denied: the answer is on standard output
 USAGE = 2  # what was asked for can't be done: an option, or a file that can't be read. typer's own errors have it too
 STORE = 3  # the store can't be reached
+INTERRUPTED = 130  # by Ctrl-C, as shells have it
 
 
 class Stopped(Exception):

@@ -1,0 +1,52 @@
+"""Everything that there is to say of a policy file: mistakes first, then what is only odd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import NamedTuple
+
+from ratelimit.config.grammar.messages import Path
+from ratelimit.config.grammar.valid import Valid
+from ratelimit.config.load import examine
+from ratelimit.policy import Policy
+from ratelimit.review.bounds import pointless
+from ratelimit.review.callers import ending, shared, typed
+from ratelimit.review.findings import Finding, Odd, of_odd, of_problem
+from ratelimit.review.lines import lines_of
+from ratelimit.review.tiers import anonymous_wider, unused
+
+
+class Review(NamedTuple):
+    """Of a file. `policy` is None where there are mistakes, `valid` and `lines` say where in the file something is."""
+
+    policy: Policy | None
+    findings: tuple[Finding, ...]
+    valid: Valid | None
+    lines: Mapping[Path, int]
+
+
+def review(text: str, called: str, now_ms: int, *, identifies: bool | None = None) -> Review:
+    """What is wrong with a policy file, or odd in it. `identifies`: whether the app that it is for says itself who
+    calls; None where that is not known. In the order of the file, what is wrong before all."""
+    valid, policy, problems = examine(text, called)
+    lines = lines_of(text) if valid is not None else {}
+    found = [of_problem(problem, lines) for problem in problems]
+    if valid is not None and policy is not None:
+        found += [of_odd(odd, lines) for odd in _odd(valid, policy, now_ms, identifies)]
+    return Review(policy, in_order(found), valid, lines)
+
+
+def _odd(valid: Valid, policy: Policy, now_ms: int, identifies: bool | None) -> Iterator[Odd]:
+    return chain(
+        pointless(valid, now_ms),
+        unused(valid, identifies=identifies),
+        anonymous_wider(valid),
+        shared(valid, policy),
+        typed(valid),
+        ending(valid, now_ms),
+    )
+
+
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda one: (one.severity != "error", one.line or 0)))

@@ -71,7 +71,8 @@ def refused(path: str, digest: str, effect: Effect, refuse_above: float, *, by_o
     if by_others or effect.example is None:
         why = "another process on this store has refused it"
     else:
-        why = f"it would newly deny {_of_callers(effect)}, refuse_above is {_percent(refuse_above)}; {_most(effect.example)}"
+        why = f"it would newly deny {_of_callers(effect)}, refuse_above is {_percent(refuse_above)}; "
+        why += _most(effect.example)
     logger.critical(
         "%s was edited, and is REFUSED (sha256 %s): %s. The policy before stays in force. If it is meant, run ratelimit"
         ' reload --accept %s, or write refuse_above = "100%%" under [reload] in it',

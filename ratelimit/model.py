@@ -328,7 +328,8 @@ class Store(Admitting, Protocol):
     """
 
     async def peek(self, charges: Sequence[Charge], units: int = 1) -> Decision:
-        """What `acquire` would say now: `used` with these units. Writes nothing, and always asks the store."""
+        """What `acquire` would say now: `used` with these units. Writes nothing, and always asks the store. Of a
+        concurrency limit, which may be there at a cost of 0, `used` is how many slots are held."""
 
     async def charge(self, charges: Sequence[Charge], units: int = 1) -> Decision:
         """Count what was used already, in each limit and also above its max, which the next requests pay for. Allowed

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from ratelimit.cli.commands import check, init, reload, schema
+from ratelimit.cli.commands import caller, check, diff, explain, init, reload, schema
 from ratelimit.cli.output.console import say
 from ratelimit.cli.output.exits import FINDINGS, INTERRUPTED, STORE, USAGE, Stopped
 from ratelimit.model import StoreUnavailable
@@ -87,3 +87,8 @@ _add("init", init.init, init.EXAMPLES)
 _add("check", check.check, check.EXAMPLES)
 _add("schema", schema.schema, schema.EXAMPLES)
 _add("reload", reload.reload, reload.EXAMPLES)
+_add("diff", diff.diff, diff.EXAMPLES)
+_add("explain", explain.explain, explain.EXAMPLES)
+_add("usage", caller.usage, caller.USAGE_EXAMPLES)
+_add("reset", caller.reset, caller.RESET_EXAMPLES)
+_add("watch", caller.watch, caller.WATCH_EXAMPLES)

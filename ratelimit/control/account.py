@@ -16,7 +16,7 @@ from ratelimit.ground.words import did_you_mean, kind_of, listed
 from ratelimit.log.denials import Denials
 from ratelimit.log.outage import Outage, Verdict
 from ratelimit.log.units import Untold
-from ratelimit.model import Admitting, Charge, Decision, Identity, Limit, Store, StoreUnavailable
+from ratelimit.model import Admitting, Charge, Decision, Identity, Limit, Scope, Store, StoreUnavailable, Style
 from ratelimit.nesting import Level
 from ratelimit.policy import Policy
 from ratelimit.slots.leases import Leases
@@ -32,6 +32,8 @@ class Middleware(Protocol):
 
     policy: Policy
     store: Admitting
+    style: Style
+    _scoped: Callable[[Scope], Style] | None
     _level: Level
     _leases: Leases
     _local: Callable[[], LocalLimiter] | None
@@ -47,17 +49,16 @@ class Account:
 
     def __init__(self, of: Middleware, *, deferred: bool = False, before: Account | None = None) -> None:
         self.policy = of.policy
-        self.leases = of._leases
+        self.style, self.scoped = of.style, of._scoped
+        self.leases, self.local_leases = of._leases, of._local_leases
         self.local = of._local
-        self.denials = of._denials
-        self.cors = of._cors
+        self.denials, self.cors = of._denials, of._cors
         self.untold: Untold = before.untold if before else Untold()  # before an edit of the policy
         self.pending: Pending = before.pending if before else Pending()
         limits = [limit for tier in of.policy.tiers.values() for limit in tier if limit.mode != "off"]
         self.conditional = deferred or any(map(conditional, limits))
         self.deferred = deferred
         self.late = deferred or self.conditional or any(limit.hold for limit in limits)
-        self.local_leases = of._local_leases
         self._outage = of._outage
         self._store = of.store
         self._level = of._level

@@ -119,7 +119,8 @@ def _operation(classify: Classify, scope: dict[str, Any]) -> str | None:
     except Exception:  # noqa: BLE001 - it is made for requests, and this is none
         return None
     if said is None or isinstance(said, str):
-        return EXEMPT if said is None else said if isinstance(said, Readings) else str(said)
+        exempt = said is None or (isinstance(said, Readings) and not said.operations)
+        return EXEMPT if exempt else said if isinstance(said, Readings) else str(said)
     if iscoroutine(said):
         said.close()
     return None

@@ -160,6 +160,8 @@ class Policy:
         if tier is None:
             return self._by_fields(self._instead.of(identity), operation)
         if isinstance(operation, Routed):
+            if operation.endpoint.own_usage and not identity.anonymous:
+                return ()
             self._operations.tell_of(operation.operations)
         return self._made(identity, counters_of(tier, operation))
 

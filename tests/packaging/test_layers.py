@@ -31,7 +31,8 @@ LAYERS = (
     {"switch", "lifespan"},
     {"reload"},
     {"middleware"},
-    {"fastapi", "testing", "review"},
+    {"usage", "explanation"},
+    {"fastapi", "testing", "review", "comparison"},
     {"testing/contract"},
     {"cli/output"},
     {"cli/input"},
@@ -47,7 +48,13 @@ ONLY_IN: dict[str, set[str]] = {  # files, and folders that end in "/"
     "rich": {"cli/"},
     "redis": {"stores/connection/dial.py"},
     "starlette": {"routes/units.py", "testing/client.py"},
-    "fastapi": {"fastapi/control.py", "fastapi/deciding.py", "fastapi/document.py", "fastapi/limits.py"},
+    "fastapi": {
+        "fastapi/control.py",
+        "fastapi/deciding.py",
+        "fastapi/document.py",
+        "fastapi/limits.py",
+        "fastapi/usage.py",
+    },
 }
 LONGEST = 215  # lines
 LONGER = {

@@ -60,8 +60,7 @@ class Account:
         self.deferred = deferred
         self.late = deferred or self.conditional or any(limit.hold for limit in limits)
         self._outage = of._outage
-        self._store = of.store
-        self._level = of._level
+        self._store, self._level = of.store, of._level
         self._waits = not isinstance(of.store, MemoryStore)
         self._tasks: dict[object, tuple[Loop, Task]] = before._tasks if before else {}
         self._mixed: Recent[tuple[object, ...], tuple[Charge, ...]] = Recent(MIXES)

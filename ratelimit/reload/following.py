@@ -82,7 +82,9 @@ class Follower:
         self._loops.discard(running())
 
     def wanted(self) -> bool:
-        self._loops = {loop for loop in list(self._loops) if not loop.is_closed()}
+        for loop in list(self._loops):  # another thread may add one meanwhile
+            if loop.is_closed():
+                self._loops.discard(loop)
         limiter = self.limiter
         return bool(self._loops) and limiter is not None and limiter.policy.reload.watch
 

@@ -8,7 +8,6 @@ from collections import Counter
 from shlex import quote
 from typing import Literal, get_args
 
-from ratelimit.ground.memo import Recent
 from ratelimit.ground.printable import in_a_line
 from ratelimit.policy import Policy
 from ratelimit.reload.effect import Effect, Example
@@ -35,19 +34,6 @@ def policies_in_force() -> dict[str, str]:
     """The SHA-256 of the content that is in force, by path, of the policy files that this process watches."""
     with _lock:
         return dict(_in_force)
-
-
-class Lately:
-    """What was said, so that it is not said again; of the last hundred things that were."""
-
-    def __init__(self, most: int = 100) -> None:
-        self._said: Recent[str, bool] = Recent(most)
-
-    def first(self, about: str) -> bool:
-        if self._said.get(about):
-            return False
-        self._said.put(about, True)
-        return True
 
 
 def in_force(path: str, digest: str) -> None:

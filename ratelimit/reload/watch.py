@@ -18,7 +18,6 @@ from ratelimit.reload.callers import Callers
 from ratelimit.reload.effect import Effect, effect
 from ratelimit.reload.file import Looks, Seen, digest_of, no_long_pauses, policy_in
 from ratelimit.reload.following import Follower, Limiter
-from ratelimit.reload.telling import Lately
 from ratelimit.reload.ticking import Ticking
 from ratelimit.reload.verdicts import Verdict, answer
 from ratelimit.routes.routed import WrongLimits
@@ -65,7 +64,7 @@ class Watch:
         self._lock = threading.Lock()
         self._followers: WeakSet[Follower] = WeakSet()
         self._known = ""  # the digest of what was read last, and was dealt with
-        self._told = Lately()  # what is wrong, once for each content
+        self._said = ""  # what is wrong, or the digest of the content with which something is
         self._edit: Edit | None = None
 
     def follow(self, limiter: Limiter, digest: str) -> Follower:
@@ -102,7 +101,7 @@ class Watch:
             if self._edit:
                 self._decide(self._edit)
         except Exception as error:  # noqa: BLE001 - the thread is that of all files
-            if self._told.first(str(type(error))):
+            if self._is_news(str(type(error))):
                 telling.failed(self.path)
 
     def _content(self, raw: bytes, digest: str) -> None:
@@ -112,6 +111,7 @@ class Watch:
         behind = [follower for follower in self._all() if follower.digest != digest]
         edit, self._edit = self._edit, None
         if not behind:
+            self._said = ""
             telling.in_force(self.path, digest)
             if edit:
                 telling.as_before(self.path)
@@ -122,10 +122,10 @@ class Watch:
             with no_long_pauses():
                 policy = policy_in(raw, self.path)
                 prepared = [(one, made) for one in behind if (made := one.prepared(policy)) is not None]
-            if prepared:
-                self._edit = self._judged(digest, policy, prepared)
+                if prepared:
+                    self._edit = self._judged(digest, policy, prepared)
         except (ValueError, TypeError, WrongLimits) as error:
-            if self._told.first(digest):
+            if self._is_news(digest):
                 telling.invalid(self.path, digest, error)
 
     def _judged(self, digest: str, policy: Policy, prepared: Sequence[Prepared]) -> Edit:
@@ -154,15 +154,20 @@ class Watch:
             self._put(edit)
             return
         edit.refused = True
-        if self._told.first(edit.digest):
+        if self._is_news(edit.digest):
             telling.refused(self.path, edit.digest, edit.effect, edit.refuse_above, by_others=edit.own != "refused")
+
+    def _is_news(self, digest: str) -> bool:
+        """What is wrong with a content is told once, until it is another one."""
+        before, self._said = self._said, digest
+        return before != digest
 
     def _all(self) -> list[Follower]:
         with self._lock:  # another thread may add one meanwhile
             return list(self._followers)
 
     def _put(self, edit: Edit, why: str = "") -> None:
-        self._edit = None
+        self._edit, self._said = None, ""
         for follower, limiter in edit.prepared:
             follower.put(limiter, edit.digest)
         telling.in_force(self.path, edit.digest)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -17,6 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ratelimit import Identity, RateLimitMiddleware
 from ratelimit.fastapi import deferred
 from ratelimit.model import Message, Receive, Scope, Send
+from ratelimit.reload import verdicts
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.testing import assert_left, limited_client
 from tests.acceptance import T, header, plain, run, scope_of
@@ -270,6 +273,49 @@ def test_a_lifespan(path: Path) -> None:
     assert not watch.wanted()
     run(test())
     assert not watch.wanted()
+
+
+def test_several_event_loops(path: Path) -> None:
+    """In as many threads: an edit is in force for all of them, and it is watched until the last has ended."""
+    limiter = limited(written(path, rate(100)))
+    watch, edit_is_there, seen = watch_of(limiter), threading.Event(), []
+    began = threading.Barrier(3)
+
+    async def serve(number: int) -> None:
+        before = limit_of(await called(limiter, number))
+        await asyncio.to_thread(began.wait)
+        await asyncio.to_thread(edit_is_there.wait)
+        seen.append((before, limit_of(await called(limiter, number))))
+
+    threads = [threading.Thread(target=run, args=(serve(number),)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    began.wait()
+    written(path, rate(99))
+    stepped(limiter)
+    assert watch.wanted()
+    edit_is_there.set()
+    for thread in threads:
+        thread.join()
+    assert seen == 2 * [("100", "99")]
+    assert not watch.wanted()
+
+
+def test_on_trio(path: Path) -> None:
+    """It is watched while trio runs, and whoever would share a verdict does without."""
+    limiter = limited(written(path, rate(100)))
+
+    async def test() -> None:
+        await called(limiter)
+        assert watch_of(limiter).wanted()
+        written(path, rate(99))
+        await trio.to_thread.run_sync(stepped, limiter)
+        assert limit_of(await called(limiter)) == "99"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verdicts, "shared_by", lambda store: store)
+        trio.run(test)
+    assert not watch_of(limiter).wanted()
 
 
 def test_in_a_test_of_a_user(path: Path) -> None:

@@ -35,7 +35,7 @@ class Note:
 
     def demands(self, since: int) -> Demands:
         """The highest from a slot on; () where there are none."""
-        return tuple(map(max, zip(*[d for slot, d in self._demands.items() if slot >= since], strict=True)))
+        return tuple(map(max, zip(*[d for slot, d in self._demands.items() if slot >= since], strict=False)))
 
     def is_of_late(self, since: int) -> bool:
         """It forgets what was before."""

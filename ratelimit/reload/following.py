@@ -72,7 +72,10 @@ class Follower:
 
     def begin(self) -> None:
         """On the loop that runs."""
-        loop = running()
+        try:
+            loop = running()
+        except RuntimeError:  # neither asyncio nor trio: who knows when that ends
+            return
         if loop not in self._loops:
             self._loops.add(loop)
             self.watch.begin()

@@ -24,6 +24,7 @@ from ratelimit.stores.memory import MemoryStore
 from ratelimit.testing import assert_left, limited_client
 from tests.acceptance import T, header, plain, run, scope_of
 from tests.reload import called, edited, limit_of, limited, rate, stepped, text, watch_of, written
+from tests.reload.conftest import ByHand
 
 
 def test_an_edit_between_the_steps_of_a_request(path: Path) -> None:
@@ -316,6 +317,17 @@ def test_on_trio(path: Path) -> None:
         patch.setattr(verdicts, "shared_by", lambda store: store)
         trio.run(test)
     assert not watch_of(limiter).wanted()
+
+
+def test_without_an_event_loop(path: Path, by_hand: ByHand) -> None:
+    """A request that is driven by hand is decided, and nothing is watched."""
+    limiter = limited(written(path, rate(100)))
+    call = called(limiter)
+    with pytest.raises(StopIteration) as done:
+        call.send(None)  # type: ignore[attr-defined]
+    assert limit_of(done.value.value) == "100"
+    assert by_hand.added == []
+    assert len(watch_of(limiter).callers) == 1
 
 
 def test_in_a_test_of_a_user(path: Path) -> None:

@@ -36,7 +36,6 @@ from ratelimit.model import (
 from ratelimit.nesting import Level
 from ratelimit.opening import check_holds, denials_of, in_place_of, loaded, opened
 from ratelimit.policy import Policy
-from ratelimit.reload.following import twin
 from ratelimit.reload.watch import follow
 from ratelimit.slots.ending import at_exit
 from ratelimit.slots.holding import GivenHere, attended
@@ -92,7 +91,7 @@ class RateLimitMiddleware:
         self._noted = self._follower.note if self._follower else None
         self._govern(made)
         if self._follower:
-            self._renewed = twin(self)  # it decides: what is seen here may be another one in the middle of a request
+            self._renewed = self._twin()  # it decides: what is seen here may be another one in the middle of a request
 
     def _govern(self, policy: Policy, before: RateLimitMiddleware | None = None) -> None:
         """All that comes of the policy; under an edited one, of the same middleware as it was `before`."""
@@ -121,8 +120,22 @@ class RateLimitMiddleware:
     def _under(self, policy: Policy) -> RateLimitMiddleware:
         """The same under an edited policy. ValueError where the store can't count what it limits."""
         check_holds(policy, self._opened)
-        made = twin(self)
+        made = self._twin()
         made._govern(in_place_of(switched(policy), self.policy), self)
+        return made
+
+    def _put(self, made: RateLimitMiddleware) -> None:
+        """Whom `_under` has made decides from now on."""
+        self._renewed = made
+        for name in vars(self).keys() - {"_renewed"}:
+            setattr(self, name, getattr(made, name))
+
+    def _twin(self) -> RateLimitMiddleware:
+        """A copy: one attribute after the other, or each of them would be found more slowly, 0.4 µs a request."""
+        made = object.__new__(RateLimitMiddleware)
+        for name, value in vars(self).items():
+            setattr(made, name, value)
+        made._renewed = None
         return made
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901 - a request, in its steps
@@ -226,8 +239,8 @@ class RateLimitMiddleware:
     async def _close(self) -> None:
         if self._follower:
             self._follower.end()
-        now = self._follower.limiter if self._follower else self
-        if now and now._turns:
+        now = (self._follower.limiter if self._follower else None) or self  # under the policy that is in force
+        if now._turns:
             now._turns.leave()
         self._outage.close()
         self._denials.close()

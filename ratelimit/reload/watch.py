@@ -6,11 +6,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
+from ratelimit.ground.tracebacks import without_locals
 from ratelimit.model import Store
 from ratelimit.policy import Policy
 from ratelimit.reload import file, telling, verdicts
@@ -19,32 +19,13 @@ from ratelimit.reload.effect import Effect, effect
 from ratelimit.reload.file import Looks, Seen, digest_of, no_long_pauses, policy_in
 from ratelimit.reload.following import Follower, Limiter
 from ratelimit.reload.ticking import Ticking
-from ratelimit.reload.verdicts import Verdict, answer
+from ratelimit.reload.verdicts import Edit, Prepared, Verdict, answer
 from ratelimit.routes.routed import WrongLimits
 from ratelimit.switch import mode
 
 ASKED = 1.0  # seconds between two looks whether a refused file was accepted
 
-Prepared = tuple[Follower, Any]
 Ask = Callable[[Store], Coroutine[Any, Any, Verdict | None]]
-
-
-@dataclass(slots=True)
-class Edit:
-    """A content that is valid, and not in force. `own` is what this process says of it; None while it knows nobody."""
-
-    digest: str
-    policy: Policy
-    prepared: Sequence[Prepared]
-    effect: Effect
-    own: Verdict | None
-    refused: bool = False
-    ask_at: float = 0.0
-    asked: int = 0
-
-    @property
-    def refuse_above(self) -> float:  # the new file says itself how much it may deny
-        return self.policy.reload.refuse_above
 
 
 class Watch:
@@ -92,17 +73,21 @@ class Watch:
             for follower in self._all():
                 follower.tick()
             self.callers.forget()
-            was_gone = self._looks.gone
-            raw = self._looks.next()
-            if was_gone != self._looks.gone:
-                (telling.gone if self._looks.gone else telling.back)(self.path)
-            if raw is not None:
-                self._content(raw, digest_of(raw))
+            self._look()
             if self._edit:
                 self._decide(self._edit)
         except Exception as error:  # noqa: BLE001 - the thread is that of all files
             if self._is_news(str(type(error))):
                 telling.failed(self.path)
+
+    @without_locals
+    def _look(self) -> None:
+        was_gone = self._looks.gone
+        raw = self._looks.next()
+        if was_gone != self._looks.gone:
+            (telling.gone if self._looks.gone else telling.back)(self.path)
+        if raw is not None:
+            self._content(raw, digest_of(raw))
 
     def _content(self, raw: bytes, digest: str) -> None:
         if digest == self._known:

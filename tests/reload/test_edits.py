@@ -18,6 +18,7 @@ from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import T, plain, run
 from tests.reload import called, edited, limit_of, limited, messages, rate, stepped, text, watch_of, written
 from tests.reload.conftest import ByHand
+from tests.secrets_shown import in_frames
 
 MILD = '[reload]\nrefuse_above = "100%"\n'
 
@@ -321,6 +322,18 @@ def test_what_goes_wrong_here(path: Path, caplog: pytest.LogCaptureFixture, monk
     written(path, rate(98))
     stepped(limiter)
     assert edited(limiter)
+
+
+def test_a_password_in_an_error(path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reports errors with the locals of their frames sees nothing of what was read."""
+    limiter = limited(written(path, rate(100)))
+    monkeypatch.setattr(RateLimitMiddleware, "_under", lambda *_: 1 / 0)
+    written(path, rate(99, '[store]\nurl = "redis://me:s3cret@127.0.0.1:1/0"\n'))
+    stepped(limiter)
+    (record,) = caplog.records
+    assert record.exc_info
+    assert isinstance(record.exc_info[1], ZeroDivisionError)
+    assert in_frames(record.exc_info[1], "s3cret") == []
 
 
 def test_relative_paths(path: Path, monkeypatch: pytest.MonkeyPatch, by_hand: ByHand) -> None:

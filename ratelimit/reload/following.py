@@ -26,6 +26,7 @@ class Limiter(Protocol):
     _classify: Classify
     _renewed: Any
     _noted: Noted | None
+    _heard: Callable[[Noted | None], Noted | None]
 
     def _under(self, policy: Policy) -> Any: ...
 
@@ -78,6 +79,8 @@ class Follower:
         for loop in list(self._loops):  # another thread may add one meanwhile
             if loop.is_closed():
                 self._loops.discard(loop)
+        if not self._loops:
+            self.tick()  # so that the first request of another loop has it watched again
         limiter = self.limiter
         return bool(self._loops) and limiter is not None and limiter.policy.reload.watch
 
@@ -120,4 +123,4 @@ class Follower:
     def _arm(self, noted: Noted | None) -> None:
         limiter = self.limiter
         if limiter is not None:
-            limiter._noted = noted
+            limiter._noted = limiter._heard(noted)

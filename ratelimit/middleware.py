@@ -70,6 +70,8 @@ class RateLimitMiddleware:
     and for a RATELIMIT_MODE (off, shadow) that is none.
     """
 
+    _spelled = False  # of the class: with more than 30 attributes of its own each is found more slowly
+
     @without_locals
     def __init__(
         self,
@@ -129,7 +131,6 @@ class RateLimitMiddleware:
         self.store = turns.store if turns else self.store
         self.store = self._telling.timed(self.store) if self._telling else self.store
         self._handshakes: ASGIApp | None = None  # made for the first: a copy costs this object 0.4 µs a request
-        self._spelled = False
 
     def _under(self, policy: Policy) -> RateLimitMiddleware:
         """The same under an edited policy. ValueError where the store can't count what it limits."""
@@ -272,8 +273,8 @@ class RateLimitMiddleware:
         self._outage.close()
         self._denials.close()
         try:
-            if self._launches:
-                await self._launches.close()
+            if launches := now._launches or self._launches:
+                await launches.close()
             await self._account.close()
             await self._local_leases.close()
             await self._leases.close()

@@ -224,6 +224,13 @@ def test_who_is_known_later(path: Path) -> None:
     run(test())
 
 
+def test_attributes_are_few(path: Path) -> None:
+    """CPython finds those of an object fast while it has at most 30, and each request asks for most of them."""
+    limiter = limited(written(path, rate(1000)))
+    assert limiter._renewed
+    assert len(vars(limiter._renewed)) <= 30
+
+
 def test_noted(path: Path) -> None:
     """So many requests of half a second are looked at, and then none until the next: a middleware pays for no more."""
     limiter = limited(written(path, rate(1000)))

@@ -118,12 +118,11 @@ class RateLimitMiddleware:
         self._level = Level(policy, self.store, self._follower and self._follower.watch)
         self._only = (self._level,)  # of all requests: to add it to no others makes no tuple anew
         self._always_log_id = self.style.log_id_header is not None
-        account = before._account if before else None
+        account, lines = (before._account, before._turns) if before else (None, None)
         self._account: Account = Account(self, deferred=isinstance(identify, Deferred), before=account)
         own = classify or policy.classify
         routed = limiting(own, self._exempted, policy, self._account.declared, lenient(policy))
         self._classify = unless_off(routed, self)
-        lines = before._turns if before else None
         turns = Turns(policy, self.store, self._account.without_store, lines) if policy.waits else None
         self._turns: Turns | None = turns
         told = partial(started, classify=self._classify, policy=policy)

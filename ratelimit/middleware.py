@@ -17,6 +17,8 @@ from ratelimit.control.late import Late
 from ratelimit.endpoints.start import limiting, started
 from ratelimit.ground.loops import others_first
 from ratelimit.ground.tracebacks import without_locals
+from ratelimit.launches.running import running
+from ratelimit.launches.upcoming import with_upcoming
 from ratelimit.lifespan import Lifespan, as_it_is
 from ratelimit.log import lines as log
 from ratelimit.log.ids import under
@@ -106,9 +108,11 @@ class RateLimitMiddleware:
         """All that comes of the policy; under an edited one, of the same middleware as it was `before`."""
         style, identify, classify = self._own
         self.policy, self.store = policy, self._opened
-        self.style = style or policy.style
+        self.style = with_upcoming(style or policy.style, policy)
         self._scoped = scoped(self.style)
         self._identify = refusing_nobody(asking(identify, policy) if identify else policy.identify, policy)
+        self._launches = running(policy, self._opened, self._denials)
+        self._identify = self._launches.watching(self._identify) if self._launches else self._identify
         self._level = Level(policy, self.store, self._follower and self._follower.watch)
         self._only = (self._level,)  # of all requests: to add it to no others makes no tuple anew
         self._always_log_id = self.style.log_id_header is not None
@@ -231,7 +235,7 @@ class RateLimitMiddleware:
         if scope["type"] == "lifespan":
             if self._follower:
                 self._follower.begin()
-            return self._lifespan.of(self.app, self._close)
+            return self._lifespan.of(self._launches.first(self.app) if self._launches else self.app, self._close)
         if scope["type"] != "websocket" or self._level.is_among(outer):
             return self.app
         return self._of_handshakes()
@@ -268,6 +272,8 @@ class RateLimitMiddleware:
         self._outage.close()
         self._denials.close()
         try:
+            if self._launches:
+                await self._launches.close()
             await self._account.close()
             await self._local_leases.close()
             await self._leases.close()

@@ -16,7 +16,7 @@ from ratelimit.ground.words import did_you_mean, kind_of, listed
 from ratelimit.log.denials import Denials
 from ratelimit.log.outage import Outage, Verdict
 from ratelimit.log.units import Untold
-from ratelimit.model import Admitting, Charge, Decision, Identity, Limit, Store, StoreUnavailable
+from ratelimit.model import Admitting, Charge, Decision, Identity, Limit, Scope, Store, StoreUnavailable, Style
 from ratelimit.nesting import Level
 from ratelimit.policy import Policy
 from ratelimit.slots.leases import Leases
@@ -33,6 +33,8 @@ class Middleware(Protocol):
 
     policy: Policy
     store: Admitting
+    style: Style
+    _scoped: Callable[[Scope], Style] | None
     _level: Level
     _leases: Leases
     _local: Callable[[], LocalLimiter] | None
@@ -49,6 +51,7 @@ class Account:
 
     def __init__(self, of: Middleware, *, deferred: bool = False, before: Account | None = None) -> None:
         self.policy = of.policy
+        self.style, self.scoped = of.style, of._scoped
         self.leases, self.local_leases = of._leases, of._local_leases
         self.local = of._local
         self.denials, self.cors = of._denials, of._cors
@@ -59,8 +62,7 @@ class Account:
         self.deferred = deferred
         self.late = deferred or self.conditional or any(limit.hold for limit in limits)
         self.telling = of._telling
-        self._outage = of._outage
-        self._store, self._level = of.store, of._level
+        self._outage, self._store, self._level = of._outage, of.store, of._level
         self._waits = not isinstance(of.store, MemoryStore)
         self._tasks: dict[object, tuple[Loop, Task]] = before._tasks if before else {}
         self._mixed: Recent[tuple[object, ...], tuple[Charge, ...]] = Recent(MIXES)
@@ -99,11 +101,11 @@ class Account:
                 found += self.charges((name,), identity, decision, outer)
             elif name in there:
                 charge = there[name]
-                found.append(Charge(charge.limit, charge.key, 1, charge.maxes))
+                found.append(Charge(charge.limit, charge.key, 1, charge.maxes, charge.stages))
             else:
                 raise LookupError(_unknown(name, [*dict.fromkeys([*in_tier, *there])]))
         # The value holds the limits: their ids are not others' meanwhile.
-        same = tuple([(charge.key, id(charge.limit), charge.maxes) for charge in found])
+        same = tuple([(charge.key, id(charge.limit), charge.maxes, charge.stages) for charge in found])
         known_charges = self._mixed.get(same)
         if known_charges is None:
             known_charges = tuple(found)

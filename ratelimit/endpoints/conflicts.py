@@ -14,6 +14,11 @@ from ratelimit.routes.marks import Declares
 _declared: WeakKeyDictionary[Policy, dict[str, Declares]] = WeakKeyDictionary()  # of its middlewares, by name
 
 
+def declared(policy: Policy) -> tuple[Limit, ...]:
+    """The limits that endpoints declare, as far as they were looked at, under a policy."""
+    return tuple([one.limit for one in _declared.get(policy, {}).values()])
+
+
 def _unseen(limit: Limit) -> None:
     pass
 

@@ -5,5 +5,6 @@ from ratelimit.fastapi.control import RateLimit, control
 from ratelimit.fastapi.deciding import decide
 from ratelimit.fastapi.document import document
 from ratelimit.fastapi.limits import limit
+from ratelimit.fastapi.usage import usage_router
 
-__all__ = ["RateLimit", "control", "decide", "deferred", "document", "limit"]
+__all__ = ["RateLimit", "control", "decide", "deferred", "document", "limit", "usage_router"]

@@ -49,6 +49,7 @@ class Denials:
         self._known: Repeats[Whose] = Repeats(clock=clock)
         self._by_address: Repeats[Whose] = Repeats(clock=clock)
         self._loop: Loop | None = None  # that tells of those who went quiet
+        self.also: Callable[[Decision, Identity], None] | None = None  # who counts what limits in shadow would deny
         _all.add(self)
 
     def report(
@@ -62,6 +63,8 @@ class Denials:
             if state.retry_after_ms is None:
                 log.can_never_pass(state, operation)
         else:
+            if self.also is not None:
+                self.also(decision, identity)
             for state in decision.states:
                 if state.shadow and state.exceeded:
                     self._report("would deny", state, operation, identity, log_id)

@@ -131,7 +131,9 @@ class ClassifyByRules:
             operation = self._items.operation(scope, scope.get("root_path"), path, segments, folded)
         else:
             operation = _BY_METHOD.get(method, "search")
-        return operation if operation is None or endpoint is None else endpoint.named(operation)
+        if endpoint is None:
+            return operation
+        return endpoint.exempt if operation is None else endpoint.named(operation)
 
     def shape_of(self, method: str) -> str | None:
         """Of a method that reads nothing."""

@@ -35,5 +35,7 @@ class ClassifyByOwn:
 
     def _at_endpoint(self, said: Any, scope: Scope) -> Any:
         """What is no text is for others to complain of."""
-        endpoint = self.routes.endpoint(scope) if isinstance(said, str) else None
-        return said if endpoint is None else endpoint.named(said)
+        endpoint = self.routes.endpoint(scope) if said is None or isinstance(said, str) else None
+        if endpoint is None:
+            return said
+        return endpoint.exempt if said is None else endpoint.named(said)

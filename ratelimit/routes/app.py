@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -137,6 +137,8 @@ class AppRoutes:
     def _endpoint(self, node: Node, handler: str) -> Endpoint | None:
         own = None if node.websocket is None else mark_of(node.endpoint, handler)
         mark = own or node.mark
+        if own is not None and own.own_usage and node.mark is not None:  # what is around it says the operation
+            own, mark = None, replace(node.mark, own_usage=True)
         if mark is None and not node.limits:
             return None
 
@@ -149,7 +151,9 @@ class AppRoutes:
         units_of: Callable[[Scope], int] | None = None if mark is None else of_mark(mark.units, path_params, name)
         if (lenient := self._manner.lenient) is not None:
             units_of = partial(lenient.units, units_of) if units_of else None
-        return Endpoint(mark, why, limits, name=name, units_of=units_of, wrong=self._manner.checked(name, node.limits))
+        own_usage = mark is not None and mark.own_usage and handler in {"get", "head"}
+        wrong = self._manner.checked(name, node.limits)
+        return Endpoint(mark, why, limits, name=name, units_of=units_of, wrong=wrong, own_usage=own_usage)
 
 
 def asked_of(scope: Scope, path: str | None) -> Asked:

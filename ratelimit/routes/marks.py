@@ -37,8 +37,9 @@ _ASGI = ("scope", "receive", "send")
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    operation: str
+    operation: str | None
     units: Units = 1
+    own_usage: bool = False  # callers read there what they have used: known ones are charged nothing for it
 
 
 class MarkedApp:
@@ -114,6 +115,14 @@ def as_operation(name: str) -> AsOperation:
     "search"))])`. What is nearer to an endpoint comes before it, and its own `@operation` before all of them."""
     _made()
     return AsOperation(Mark(_named(name)))
+
+
+def own_usage(target: _T) -> _T:
+    """Mark an endpoint at which callers read their own usage: known ones are charged nothing for a GET of it, others by
+    its shape as for any other, and whatever a rule exempts, it is looked who asks."""
+    setattr(target, _NAME, Mark(None, own_usage=True))
+    _made()
+    return target
 
 
 def declares(made: Declares) -> None:

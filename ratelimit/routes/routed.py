@@ -17,7 +17,7 @@ _COUNTED = 256  # numbers of units that are kept of an endpoint
 class Endpoint:
     """What one endpoint says, and how often a request of it counts. Not to be changed."""
 
-    __slots__ = ("_named", "limits", "name", "operation", "units", "units_of", "why", "wrong")
+    __slots__ = ("_named", "exempt", "limits", "name", "operation", "own_usage", "units", "units_of", "why", "wrong")
 
     def __init__(
         self,
@@ -28,6 +28,7 @@ class Endpoint:
         name: str = "",
         units_of: Callable[[Scope], int] | None = None,
         wrong: str | None = None,
+        own_usage: bool = False,
     ) -> None:
         self.operation = None if mark is None else mark.operation
         self.why = why  # "decorator", "dependency" or "shape"
@@ -36,6 +37,9 @@ class Endpoint:
         self.limits = limits
         self.name = name  # for the log: "POST /invoices"
         self.wrong = wrong  # what is wrong with its limits: none of its requests is served
+        self.own_usage = own_usage  # of this request no known caller is charged
+        # What it is where a rule exempts it: there nobody is charged, but it is asked who that is.
+        self.exempt: str | None = Routed((), self, 1, ()) if own_usage else None
         self._named: dict[tuple[str, ...], str] = {}
 
     def named(self, operation: str) -> str:
@@ -46,7 +50,7 @@ class Endpoint:
         names = operation.operations if isinstance(operation, Readings) else (operation,)
         known = self._named.get(names)
         if known is None:
-            plain = self.units == 1 and self.units_of is None and not self.limits
+            plain = self.units == 1 and self.units_of is None and not (self.limits or self.own_usage)
             known = operation if plain else Routed(names, self)
             if len(self._named) < _COUNTED:  # a classify of the user's own may give names without number
                 self._named[names] = known
@@ -72,7 +76,8 @@ class Routed(Readings):
         units = endpoint.units if units is None else units
         limits = endpoint.limits if limits is None else limits
         declared = "·".join([limit.name for limit in limits])  # no name has one
-        made = str.__new__(cls, f"{'·'.join(operations)}×{units}{'+' * bool(limits)}{declared}")  # noqa: RUF001 - nor it
+        asked = "own usage" if endpoint.own_usage else units
+        made = str.__new__(cls, f"{'·'.join(operations)}×{asked}{'+' * bool(limits)}{declared}")  # noqa: RUF001 - nor it
         made.operations = operations
         made.endpoint = endpoint
         made.units = units

@@ -61,7 +61,7 @@ class MemoryStore:
             return self._acquired(charges, now)
 
     async def peek(self, charges: Sequence[Charge], units: int = 1) -> Decision:
-        asked.countable(charges, units)
+        asked.readable(charges, units)
         with self._lock:
             now = self._clock()
             views = [self._copied(charge, now, units) for charge in charges]

@@ -18,6 +18,11 @@ def countable(charges: Sequence[Charge], units: int, *, least: int = 0) -> None:
         _check_product("units", charge, units)
 
 
+def readable(charges: Sequence[Charge], units: int) -> None:
+    """As countable, of a peek, which also reads how many slots are held: by a charge that costs nothing."""
+    countable([c for c in charges if c.cost or not isinstance(c.limit.kind, Concurrency)], units)
+
+
 def holdable(charges: Sequence[Charge], units: int, lease_ms: int) -> None:
     countable(charges, units, least=1)
     _at("lease_ms", checks.whole, lease_ms, -checks.LARGEST, checks.LARGEST)

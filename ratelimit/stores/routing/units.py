@@ -29,7 +29,7 @@ class Units:
         self.forgot: Callable[[Sequence[str]], None] = lambda _: None  # told of counters that were reset
 
     async def peek(self, charges: Sequence[Charge], units: int) -> Decision:
-        asked.countable(charges, units)
+        asked.readable(charges, units)
         decision = _plain(await self._router.acquire(charges, "peek", (bulk(units),)), 0)
         decision.counted_ms = ()
         return decision

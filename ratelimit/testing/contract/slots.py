@@ -33,6 +33,25 @@ def test_concurrency(subject: Subject) -> None:
     subject.run(test())
 
 
+def test_slots_are_read(subject: Subject) -> None:
+    """A peek at a cost of 0 says how many slots are held now, beside what is used of rates: and takes none."""
+    cap, limit = concurrency(2, lease_ms=10_000), rate(5, 60_000)
+    read = [concurrency(2, lease_ms=10_000, cost=0), limit]
+
+    async def test() -> None:
+        one = await subject.at(T).acquire(cap, limit)
+        await subject.at(T + 5_000).acquire(cap, limit)
+        for _ in range(2):
+            seen = await subject.store.peek(read, 0)
+            assert [(state.used, state.max, state.exceeded) for state in seen.states] == [(2, 2, False), (2, 5, False)]
+        assert (await subject.store.peek(read)).allowed  # nothing of the slots is asked for
+        await subject.release(*one.leases)
+        assert (await subject.store.peek(read, 0)).states[0].used == 1
+        assert (await subject.at(T + 15_000).store.peek(read, 0)).states[0].used == 0
+
+    subject.run(test())
+
+
 def test_renewal(subject: Subject) -> None:
     """A renewed lease lives on, also an expired one whose slot nobody wanted; one that was dropped is taken again, and
     told where there is no room for it."""

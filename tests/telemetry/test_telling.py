@@ -22,8 +22,9 @@ from ratelimit import Decision, Identity, MemoryStore, RateLimitMiddleware, Redi
 from ratelimit.fastapi import deferred
 from ratelimit.telemetry import telling
 from ratelimit.telemetry.hook import Counts, Decided, Watcher
+from ratelimit.telemetry.journal import BATCH
 from ratelimit.telemetry.sources import Sources
-from ratelimit.telemetry.telling import BATCH, Telling
+from ratelimit.telemetry.telling import Telling
 from ratelimit.telemetry.timed import SAMPLE
 from tests.acceptance import T, ask, driven, limited, plain, policy, run, scope_of
 from tests.control import Away
@@ -246,7 +247,7 @@ def test_what_comes_while_a_timer_ends() -> None:
 
         def between(**how: bool) -> bool:
             found: bool = counted(**how)
-            of._put(("search", ANA, Decision(True, 0)))
+            of._journal.request(ANA, "search", Decision(True, 0))
             of._count = counted
             return found
 

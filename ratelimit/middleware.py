@@ -200,7 +200,8 @@ class RateLimitMiddleware:
             if self._telling:
                 self._telling.denied(identity, operation, decision, deferred=self._account.deferred)
             if not decision.allowed:
-                decision = self._account.pending.soon(decision) if self._account.conditional else decision
+                if self._account.conditional:
+                    decision = self._account.pending.soon(decision)
                 self._denials.report(decision, failure, operation, identity, log_id)
                 denied = decision.states  # not so by a policy that denies without its store
                 whole = style.denied(decision, identity, log_id) if denied else style.unavailable(log_id)

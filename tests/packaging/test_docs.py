@@ -16,6 +16,7 @@ DOCUMENTS = (
     "docs/scaling.md",
     "docs/usage.md",
     "docs/reload.md",
+    "docs/telemetry.md",
 )
 PATHS = re.compile(r"(?<![\w/.])(?:tests|docs|examples|benchmarks|ratelimit|stores|config)/[\w./]*\w")
 LINKS = re.compile(r"\]\(([^)\s]+)\)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from inspect import cleandoc
@@ -18,11 +19,15 @@ from ratelimit.cli.output.console import say
 from ratelimit.cli.output.exits import FINDINGS, INTERRUPTED, STORE, USAGE, Stopped
 from ratelimit.model import StoreUnavailable
 
+# What stands where nothing should may be an API key, which typer would repeat.
+MAY_REPEAT_A_KEY = re.compile(r"extra argument|(?<![a-z0-9])(?:sk|pk|rk|ghp|gho|xox[a-z])[_-]", re.IGNORECASE).search
+NOT_REPEATED = "there is an argument that can't be understood; it is not repeated, as it may be an API key: see --help"
+
 
 class Commands(TyperGroup):
     """What stops a command is told in a sentence, and by its exit code."""
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: Any) -> Any:  # noqa: C901 - a clause for each thing that may stop it
         try:
             return super().invoke(ctx)
         except Stopped as error:
@@ -41,6 +46,10 @@ class Commands(TyperGroup):
             said, code = problems, FINDINGS
         except typer.Abort:  # of a question that was not answered
             said, code = ["interrupted"], INTERRUPTED
+        except Exception as error:
+            if not MAY_REPEAT_A_KEY(str(getattr(error, "message", ""))):  # of a usage error of typer's
+                raise
+            said, code = [NOT_REPEATED], USAGE
         for sentence in said:
             say(f"ratelimit: {sentence}", stderr=True)
         raise typer.Exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -60,10 +61,9 @@ def affected(old: Policy, new: Policy, at_ms: int) -> tuple[Affected, ...]:
     return tuple(found)
 
 
-def key_count(old: Policy, new: Policy, tier: str) -> int:
-    """How many API keys are of a tier, before or after."""
-    both = ((policy, digest, one) for policy in (old, new) for digest, one in _keys(policy).items())
-    return len({digest for policy, digest, one in both if _tier(policy, one) == tier})
+def key_counts(old: Policy, new: Policy) -> Counter[str | None]:
+    """How many API keys are of each tier, before or after."""
+    return Counter(tier for _, tier in {(key, _tier(of, one)) for of in (old, new) for key, one in _keys(of).items()})
 
 
 def _keys(policy: Policy) -> dict[str, Identity]:

@@ -22,6 +22,7 @@ from ratelimit.policy import Policy
 from ratelimit.slots.leases import Leases
 from ratelimit.stores import LocalLimiter
 from ratelimit.stores.memory import MemoryStore
+from ratelimit.telemetry.telling import Telling
 
 T = TypeVar("T")
 MIXES = 4096  # sets of charges by hand that are remembered
@@ -41,6 +42,7 @@ class Middleware(Protocol):
     _cors: CorsInside
     _outage: Outage
     _local_leases: Leases
+    _telling: Telling | None
 
 
 class Account:
@@ -50,18 +52,15 @@ class Account:
     def __init__(self, of: Middleware, *, deferred: bool = False, before: Account | None = None) -> None:
         self.policy = of.policy
         self.style, self.scoped = of.style, of._scoped
-        self.leases, self.local_leases = of._leases, of._local_leases
-        self.local = of._local
+        self.leases, self.local_leases, self.local = of._leases, of._local_leases, of._local
         self.denials, self.cors = of._denials, of._cors
         self.untold: Untold = before.untold if before else Untold()  # before an edit of the policy
         self.pending: Pending = before.pending if before else Pending()
         limits = [limit for tier in of.policy.tiers.values() for limit in tier if limit.mode != "off"]
-        self.conditional = deferred or any(map(conditional, limits))
-        self.deferred = deferred
+        self.deferred, self.conditional = deferred, deferred or any(map(conditional, limits))
         self.late = deferred or self.conditional or any(limit.hold for limit in limits)
-        self._outage = of._outage
-        self._store = of.store
-        self._level = of._level
+        self.telling = of._telling
+        self._outage, self._store, self._level = of._outage, of.store, of._level
         self._waits = not isinstance(of.store, MemoryStore)
         self._tasks: dict[object, tuple[Loop, Task]] = before._tasks if before else {}
         self._mixed: Recent[tuple[object, ...], tuple[Charge, ...]] = Recent(MIXES)

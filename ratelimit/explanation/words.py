@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from ratelimit.checks.durations import UNITS_MS
@@ -26,7 +26,16 @@ def amount(limit: Limit, most: object | None = None) -> str:
 
 def formula(limit: Limit) -> str:
     """Its max as it is written; of one that a program made, what it comes to without attributes."""
-    return limit.max.text if isinstance(limit.max, Formula) else str(limit.max({}))
+    return written(limit.max)
+
+
+def written(most: Callable[[Mapping[str, str | int]], int]) -> str:
+    if isinstance(most, Formula):
+        return most.text
+    try:
+        return str(most({}))
+    except Exception:  # noqa: BLE001 - of a program, which may need attributes
+        return "computed"
 
 
 def window(length_ms: int) -> str:

@@ -21,7 +21,7 @@ from ratelimit.styles.fields import sf_string
 HEADER = b"upcoming-ratelimit"
 
 
-def telling(style: Style, policy: Policy) -> Style:
+def with_upcoming(style: Style, policy: Policy) -> Style:
     """The style, with the header where a launch of the policy has `warn`."""
     warns = any(limit.launch and limit.launch.warn is not None for limit in launched(policy))
     return WithUpcoming(style) if warns else style

@@ -141,6 +141,11 @@ class RedisStore:
         assert owed  # noqa: S101 - account is kept
         return owed.local
 
+    def out_of_reach(self) -> int:
+        """Over how many connections of this process nobody is decided for at the moment."""
+        queues = [queue for side in list(self._sides.values()) for queue in list(side.router.nodes.queues())]
+        return sum([queue.link.breaker.down is not None for queue in queues])
+
     def _side(self) -> _Side:
         return self._sides[asyncio.get_running_loop()]
 

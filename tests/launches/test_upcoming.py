@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ratelimit.launches.upcoming import WithUpcoming, telling, upcoming
+from ratelimit.launches.upcoming import WithUpcoming, upcoming, with_upcoming
 from ratelimit.model import FOREVER, Charge, Decision, Identity, Launch, Limit, Rate, State
 from ratelimit.policy import Policy
 from ratelimit.stores.memory import MemoryStore
@@ -105,6 +105,6 @@ def test_only_who_asks_for_it() -> None:
         return Policy({"basic": (limit,)}, nothing, nothing, nothing, nothing)
 
     style = Ietf()
-    assert telling(style, policy(None)) is style
-    assert telling(style, policy(Launch())) is style
-    assert telling(style, policy(Launch(warn=0.5))) == WithUpcoming(style)
+    assert with_upcoming(style, policy(None)) is style
+    assert with_upcoming(style, policy(Launch())) is style
+    assert with_upcoming(style, policy(Launch(warn=0.5))) == WithUpcoming(style)

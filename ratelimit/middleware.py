@@ -39,6 +39,7 @@ from ratelimit.model import (
 from ratelimit.nesting import Level
 from ratelimit.opening import check_holds, denials_of, in_place_of, loaded, opened
 from ratelimit.policy import Policy
+from ratelimit.recording.recording import RecordedApp, recording_of
 from ratelimit.reload.telling import reloads
 from ratelimit.reload.watch import follow
 from ratelimit.slots.ending import at_exit
@@ -93,6 +94,8 @@ class RateLimitMiddleware:
         at_exit(self._leases, self._opened)
         self._local = local_of(self._opened) if made.store.on_failure == "local" else None
         self._denials = denials_of(made)
+        self._recording = recording_of(made)
+        self.app = RecordedApp(app) if self._recording else app
         self._cors = CorsInside(app)
         self._local_leases = Leases(GivenHere(self._local)) if self._local else self._leases
         self._outage = Outage(made.store.on_failure)
@@ -194,6 +197,8 @@ class RateLimitMiddleware:
         notable = not decision.allowed or decision.unavailable or decision.exceeded
         log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
         style = self._style(scope) if self._scoped else self.style
+        if self._recording is not None:
+            send = self._recording.noted(scope, send, operation, identity, decision)
         if not decision.allowed:
             if self._turns and failure is None:
                 decision, failure, receive = await self._turns.waited(decision, charges, identity, scope, receive)
@@ -272,6 +277,8 @@ class RateLimitMiddleware:
             now._turns.leave()
         self._outage.close()
         self._denials.close()
+        if self._recording:
+            self._recording.close()
         try:
             if launches := now._launches or self._launches:
                 await launches.close()

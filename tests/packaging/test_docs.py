@@ -17,6 +17,7 @@ DOCUMENTS = (
     "docs/usage.md",
     "docs/reload.md",
     "docs/telemetry.md",
+    "docs/simulate.md",
 )
 PATHS = re.compile(r"(?<![\w/.])(?:tests|docs|examples|benchmarks|ratelimit|stores|config)/[\w./]*\w")
 LINKS = re.compile(r"\]\(([^)\s]+)\)")

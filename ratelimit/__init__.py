@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ratelimit.control.control import Control
 from ratelimit.endpoints.listing import RouteLimits, routes_of
 from ratelimit.identity import hash_api_key, identify_user
+from ratelimit.log.ids import log_id
 from ratelimit.log.outage import requests_without_store
 from ratelimit.middleware import RateLimitMiddleware
 from ratelimit.model import (
@@ -62,6 +63,7 @@ __all__ = [
     "identify_user",
     "json_schema",
     "load_policy",
+    "log_id",
     "open_store",
     "operation",
     "parse_policy",

@@ -17,8 +17,11 @@ from ratelimit.control.late import Late
 from ratelimit.endpoints.start import limiting, started
 from ratelimit.ground.loops import others_first
 from ratelimit.ground.tracebacks import without_locals
+from ratelimit.launches.running import running
+from ratelimit.launches.upcoming import with_upcoming
 from ratelimit.lifespan import Lifespan, as_it_is
 from ratelimit.log import lines as log
+from ratelimit.log.ids import under
 from ratelimit.log.outage import Outage
 from ratelimit.model import (
     Admitting,
@@ -37,12 +40,15 @@ from ratelimit.nesting import Level
 from ratelimit.opening import check_holds, denials_of, in_place_of, loaded, opened
 from ratelimit.policy import Policy
 from ratelimit.recording.recording import RecordedApp, recording_of
+from ratelimit.reload.telling import reloads
 from ratelimit.reload.watch import follow
 from ratelimit.slots.ending import at_exit
 from ratelimit.slots.holding import GivenHere, attended
 from ratelimit.slots.leases import Leases
 from ratelimit.stores import local_of
 from ratelimit.switch import lenient, refusing_nobody, switched, unless_off
+from ratelimit.telemetry.hook import Telemetry
+from ratelimit.telemetry.telling import heard, telling
 from ratelimit.waiting.turns import Turns
 from ratelimit.websockets.handshake import handshake, spoken_to
 from ratelimit.websockets.messages import Messages
@@ -57,6 +63,7 @@ class RateLimitMiddleware:
     `identify` and `classify` take the place of the policy's. An `identify` that returns None leaves a request to it, a
     `classify` that returns None exempts a request from every limit; one that returns anything else than a text is a
     TypeError that names it. With `identify=deferred()` of ratelimit.fastapi the app says later who is calling.
+    `telemetry` is told what was decided: Prometheus() or OpenTelemetry() of ratelimit.telemetry, or one of yours.
 
     The app finds the Decision in `scope["ratelimit"]`, who was counted in `scope["ratelimit.identity"]`, and in
     `scope["ratelimit.control"]` the Control with which it charges, refunds and holds units by hand.
@@ -75,6 +82,7 @@ class RateLimitMiddleware:
         identify: Identify | None = None,
         classify: Classify | None = None,
         watch: bool = True,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self.app = self._exempted = app
         self._own = style, identify, classify
@@ -89,9 +97,12 @@ class RateLimitMiddleware:
         self._cors = CorsInside(app)
         self._local_leases = Leases(GivenHere(self._local)) if self._local else self._leases
         self._outage = Outage(made.store.on_failure)
+        reclaimed = [leases.reclaimed for leases in {self._leases, self._local_leases}]
+        self._telling = telling(telemetry, made, self._opened, reclaimed, reloads)
         self._renewed: RateLimitMiddleware | None = None  # of a file that is watched: the same, under what is in force
         self._follower = None if isinstance(policy, Policy) or not watch else follow(self, made, policy)
-        self._noted = self._follower.note if self._follower else None
+        self._heard = heard(self._telling, at_the_door=not isinstance(identify, Deferred))
+        self._noted = self._heard(self._follower.note if self._follower else None)
         self._govern(made)
         if self._follower:
             self._renewed = self._twin()  # it decides: what is seen here may be another one in the middle of a request
@@ -100,9 +111,11 @@ class RateLimitMiddleware:
         """All that comes of the policy; under an edited one, of the same middleware as it was `before`."""
         style, identify, classify = self._own
         self.policy, self.store = policy, self._opened
-        self.style = style or policy.style
+        self.style = with_upcoming(style or policy.style, policy)
         self._scoped = scoped(self.style)
         self._identify = refusing_nobody(asking(identify, policy) if identify else policy.identify, policy)
+        self._launches = running(policy, self._opened, self._denials)
+        self._identify = self._launches.watching(self._identify) if self._launches else self._identify
         self._level = Level(policy, self.store, self._follower and self._follower.watch)
         self._only = (self._level,)  # of all requests: to add it to no others makes no tuple anew
         self._always_log_id = self.style.log_id_header is not None
@@ -117,6 +130,7 @@ class RateLimitMiddleware:
         told = partial(started, classify=self._classify, policy=policy)
         self._lifespan = Lifespan(self.store, turns.closing if turns else as_it_is, told)
         self.store = turns.store if turns else self.store
+        self.store = self._telling.timed(self.store) if self._telling else self.store
         self._handshakes: ASGIApp | None = None  # made for the first: a copy costs this object 0.4 µs a request
         self._spelled = False
 
@@ -130,6 +144,8 @@ class RateLimitMiddleware:
     def _put(self, made: RateLimitMiddleware) -> None:
         """Whom `_under` has made decides from now on."""
         self._renewed = made
+        if self._telling:
+            self._telling.under(made.policy)
         for name in vars(self).keys() - {"_renewed"}:
             setattr(self, name, getattr(made, name))
 
@@ -157,6 +173,8 @@ class RateLimitMiddleware:
             except Refused as why:
                 return await self._refuse(why, scope, send)
             if operation is None:
+                if self._telling:
+                    self._telling.undecided("exempt")
                 return await self._exempted(scope, receive, send)
         try:
             identity = self._identify(scope)
@@ -184,6 +202,8 @@ class RateLimitMiddleware:
         if not decision.allowed:
             if self._turns and failure is None:
                 decision, failure, receive = await self._turns.waited(decision, charges, identity, scope, receive)
+            if self._telling:
+                self._telling.denied(identity, operation, decision, deferred=self._account.deferred)
             if not decision.allowed:
                 decision = self._account.pending.soon(decision) if self._account.conditional else decision
                 self._denials.report(decision, failure, operation, identity, log_id)
@@ -196,11 +216,16 @@ class RateLimitMiddleware:
         if outer:
             control.outer, control.around = outer, scope.get("ratelimit.control")
         scope["ratelimit.control"] = control
-        if not (notable or decision.leases or self._account.late):
+        if not (log_id or decision.leases or self._account.late):
             headers = style.headers(decision, identity, log_id)
             if self._leases.at_once:
                 await others_first()
             return await self.app(scope, receive, with_headers(scope, send, headers, decision))
+        if not (notable or decision.leases or self._account.late):  # the same, under its log id
+            headers = style.headers(decision, identity, log_id)
+            if self._leases.at_once:
+                await others_first()
+            return await under(log_id, self.app, scope, receive, with_headers(scope, send, headers, decision))
         late = Late(self.app, control, operation, style, log_id) if self._account.late else None
         report = partial(self._denials.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)
@@ -215,7 +240,7 @@ class RateLimitMiddleware:
         if scope["type"] == "lifespan":
             if self._follower:
                 self._follower.begin()
-            return self._lifespan.of(self.app, self._close)
+            return self._lifespan.of(self._launches.first(self.app) if self._launches else self.app, self._close)
         if scope["type"] != "websocket" or self._level.is_among(outer):
             return self.app
         return self._of_handshakes()
@@ -234,6 +259,8 @@ class RateLimitMiddleware:
     async def _refuse(self, why: Refused, scope: Scope, send: Send) -> None:
         """A request of which it can't be said who asks: nothing is charged."""
         log_id = os.urandom(12).hex()
+        if self._telling:
+            self._telling.undecided("refused")
         self._denials.refused(why, self.policy.address(scope), log_id)
         await answer(refusal(self._style(scope), why, log_id), scope, send)
 
@@ -252,9 +279,14 @@ class RateLimitMiddleware:
         if self._recording:
             self._recording.close()
         try:
+            if self._launches:
+                await self._launches.close()
             await self._account.close()
             await self._local_leases.close()
             await self._leases.close()
             await self.store.close()
         except StoreUnavailable as error:
             log.not_closed(error)
+        finally:
+            if self._telling:
+                self._telling.close()

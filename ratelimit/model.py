@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from ratelimit.checks import made
 from ratelimit.checks import values as checks
 from ratelimit.checks.caller import Identity as Identity  # the first noun has a file of its own: it checks its values
+from ratelimit.launches.stages.launch import Launch as Launch
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -82,9 +83,10 @@ class Limit:
     counts: Literal["units", "requests"] = "units"  # units: the cost times those that the endpoint computes
     refund_on: tuple[str, ...] = ()  # statuses, "304", or classes of them, "5xx": a request that comes to one is free
     charge_on: tuple[str, ...] = ()  # only a request that comes to one of these counts
+    launch: Launch | None = None  # instead of mode and enforce_from_ms: from when on it is enforced, and for whom
 
     def __post_init__(self) -> None:
-        made.limit(self, (Rate, Quota, Concurrency), slots=isinstance(self.kind, Concurrency))
+        made.limit(self, (Rate, Quota, Concurrency), Launch, slots=isinstance(self.kind, Concurrency))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +94,15 @@ class Charge:
     """A limit that applies to one request, and what the request takes from it.
 
     `key` names the counter, without the store's prefix: `{organization=acme}:requests:60000/60`. `maxes` holds the max
-    until each of some instants, in their order; the last of them is FOREVER.
+    until each of some instants, in their order; the last of them is FOREVER. `stages`, likewise, whether the limit is
+    enforced for this caller; (): as its `mode` and `enforce_from_ms` say.
     """
 
     limit: Limit
     key: str
     cost: int
     maxes: tuple[tuple[int, int], ...]
+    stages: tuple[tuple[int, bool], ...] = ()
 
 
 class Readings(str):

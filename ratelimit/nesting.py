@@ -82,4 +82,4 @@ class _Within:
         number = self.numbers.get((charge.limit.name, period_of(charge.limit.kind)))
         if number is None:
             return charge
-        return Charge(charge.limit, marked(charge.key, number), charge.cost, charge.maxes)
+        return Charge(charge.limit, marked(charge.key, number), charge.cost, charge.maxes, charge.stages)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+
 import pytest
 
 import ratelimit
@@ -11,7 +13,8 @@ def test_every_public_name_is_there() -> None:
     """Each name of `__all__` can be imported, those that need pydantic or redis when they are asked for."""
     assert sorted(ratelimit.__all__) == ratelimit.__all__
     for name in ratelimit.__all__:
-        assert getattr(ratelimit, name).__name__ == name
+        public = getattr(ratelimit, name)
+        assert (public.name if isinstance(public, ContextVar) else public.__name__) == name
 
 
 def test_an_unknown_name() -> None:

@@ -11,12 +11,12 @@ from ratelimit.model import Headers, Message, Send
 class Reported:
     """A `send` that calls `report` once, if there is one, with the log id that goes out, which may be the app's own."""
 
-    __slots__ = ("_header", "_log_id", "_report", "_send")
+    __slots__ = ("_header", "_report", "_send", "log_id")
 
     def __init__(self, send: Send, header: bytes | None, log_id: str, report: Callable[[str], None] | None) -> None:
         self._send = send
         self._header = header
-        self._log_id = log_id
+        self.log_id = log_id
         self._report = report
 
     @awaited
@@ -25,7 +25,7 @@ class Reported:
             message = _listed(message)
             own = _value(message["headers"], self._header)
             if own is not None:
-                self._log_id = own.decode("latin-1")
+                self.log_id = own.decode("latin-1")
             self.end()
         return self._send(message)
 
@@ -33,7 +33,7 @@ class Reported:
         """The app call has returned or raised, perhaps without a response."""
         if self._report:
             report, self._report = self._report, None
-            report(self._log_id)
+            report(self.log_id)
 
     def drop(self) -> None:
         """There is nothing to say."""

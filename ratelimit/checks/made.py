@@ -35,8 +35,8 @@ def concurrency(lease_ms: Any) -> None:
     _at("Concurrency: lease_ms", _whole_lease, lease_ms)
 
 
-def limit(made: Any, kinds: tuple[type, ...], *, slots: bool) -> None:
-    """A Limit. `kinds` are what it may be, `slots` says whether it is one of concurrency."""
+def limit(made: Any, kinds: tuple[type, ...], launch: type, *, slots: bool) -> None:
+    """A Limit. `kinds` are what it may be, `launch` what its launch is; `slots`: whether it is one of concurrency."""
     _at("Limit: name", checks.text, made.name)
     place = f"Limit {shown(made.name)}"
     if not isinstance(made.kind, kinds):
@@ -66,19 +66,41 @@ def limit(made: Any, kinds: tuple[type, ...], *, slots: bool) -> None:
         raise ValueError(f"{place}: {on}: {checks.NO_OUTCOME_OF_A_SLOT if slots else checks.NO_OUTCOME_AHEAD}")
     if made.refund_on and made.charge_on:
         raise ValueError(f"{place}: refund_on: {checks.NO_TWO_OUTCOMES}")
+    _launch(place, made, launch)
 
 
-def override(match: Mapping[str, Any], maxes: Any, until_ms: Any) -> Mapping[str, str | int]:
-    """Returns what it matches, numbers of names as an Identity has them."""
+def _launch(place: str, made: Any, launch: type) -> None:
+    if made.launch is None:
+        return
+    if not isinstance(made.launch, launch):
+        raise ValueError(f"{place}: launch: {shown(made.launch)} is no Launch")  # noqa: TRY004 - as all here
+    if made.mode != "enforce" or made.enforce_from_ms:
+        field = "enforce_from_ms" if made.enforce_from_ms else "mode"
+        raise ValueError(f"{place}: {field}: {checks.BESIDE_LAUNCH}")
+
+
+def matched(of: str, match: Mapping[str, Any]) -> Mapping[str, str | int]:
+    """What callers have to have, numbers of names as an Identity has them."""
     for kind in match:
-        _at(f"Override: {kind}", _value, match[kind])
+        _at(f"{of}: {kind}", _value, match[kind])
+    numbers = [kind for kind in (*checks.KINDS, "tier") if type(match.get(kind)) is int]
+    return {**match, **{kind: str(match[kind]) for kind in numbers}} if numbers else match
+
+
+def override(made: Any) -> None:
+    """An Override, but for whom it is."""
+    maxes = made.maxes
     if not isinstance(maxes, Mapping):
         raise ValueError(f"Override: maxes: {shown(maxes)} is not a table of maxes by name of limit")  # noqa: TRY004
     for name, max_ in maxes.items():
         _at(f"Override: maxes: {name}", _formula, max_)
-    _at("Override: until_ms", checks.whole, until_ms, -checks.LARGEST, 2 * checks.LARGEST)  # the store knows no later
-    numbers = [kind for kind in (*checks.KINDS, "tier") if type(match.get(kind)) is int]
-    return {**match, **{kind: str(match[kind]) for kind in numbers}} if numbers else match
+    # the store knows no later instant
+    _at("Override: until_ms", checks.whole, made.until_ms, -checks.LARGEST, 2 * checks.LARGEST)
+    _at("Override: from_ms", checks.whole, made.from_ms, 0, checks.LARGEST)
+    if made.mode is not None:
+        _at("Override: mode", checks.mode_of_override, made.mode)
+    if made.limits and made.mode is None:
+        raise ValueError("Override: limits: are those that a mode is for; write one, or a max of each in maxes")
 
 
 def store_settings(prefix: Any, timeout_ms: Any, on_failure: Any, max_callers: Any) -> None:

@@ -46,6 +46,7 @@ NO_OUTCOME_OF_A_SLOT = "is not for concurrency: a slot comes back when its reque
 NO_TWO_OUTCOMES = "is there beside charge_on, which says all that counts; write one of the two"
 NO_HOLD_AHEAD = "is not for a limit with reserve: units ahead are spent without asking the store; write one of the two"
 NO_OUTCOME_AHEAD = NO_HOLD_AHEAD
+BESIDE_LAUNCH = "is there beside launch, which says from when on the limit is enforced; write one of the two"
 
 
 _STATUS = re.compile(STATUS)
@@ -112,6 +113,12 @@ def one_of_these(value: Any, allowed: Sequence[str]) -> str:
 
 def mode(value: Any) -> str:
     return one_of_these(value, MODES)
+
+
+def mode_of_override(value: Any) -> str:
+    if value == "off":
+        raise ValueError('"off" is not for an override; write "shadow": the limit counts then, and denies nobody')
+    return one_of_these(value, MODES[:2])
 
 
 def on_failure(value: Any) -> str:

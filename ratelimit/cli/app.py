@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from inspect import cleandoc
@@ -13,16 +14,20 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from ratelimit.cli.commands import caller, check, diff, explain, init, reload, schema, simulate
+from ratelimit.cli.commands import caller, check, diff, explain, init, launch, reload, schema, simulate
 from ratelimit.cli.output.console import say
 from ratelimit.cli.output.exits import FINDINGS, INTERRUPTED, STORE, USAGE, Stopped
 from ratelimit.model import StoreUnavailable
+
+# What stands where nothing should may be an API key, which typer would repeat.
+MAY_REPEAT_A_KEY = re.compile(r"extra argument|(?<![a-z0-9])(?:sk|pk|rk|ghp|gho|xox[a-z])[_-]", re.IGNORECASE).search
+NOT_REPEATED = "there is an argument that can't be understood; it is not repeated, as it may be an API key: see --help"
 
 
 class Commands(TyperGroup):
     """What stops a command is told in a sentence, and by its exit code."""
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: Any) -> Any:  # noqa: C901 - a clause for each thing that may stop it
         try:
             return super().invoke(ctx)
         except Stopped as error:
@@ -41,6 +46,10 @@ class Commands(TyperGroup):
             said, code = problems, FINDINGS
         except typer.Abort:  # of a question that was not answered
             said, code = ["interrupted"], INTERRUPTED
+        except Exception as error:
+            if not MAY_REPEAT_A_KEY(str(getattr(error, "message", ""))):  # of a usage error of typer's
+                raise
+            said, code = [NOT_REPEATED], USAGE
         for sentence in said:
             say(f"ratelimit: {sentence}", stderr=True)
         raise typer.Exit(code)
@@ -76,11 +85,11 @@ def _about(
     """Choose the limits of an API, launch them, and run them."""
 
 
-def _add(name: str, command: Callable[..., None], examples: str) -> None:
+def _add(name: str, command: Callable[..., None], examples: str, to: typer.Typer = app) -> None:
     """Its help is its docstring, whose lines the terminal breaks anew, and its examples as they stand."""
     paragraphs = [" ".join(text.split()) for text in cleandoc(command.__doc__ or "").split("\n\n")]
     text = "\n\n".join([*paragraphs, "Examples:", indent(cleandoc(examples), "  ")])
-    app.command(name, help=escape(text))(command)
+    to.command(name, help=escape(text))(command)
 
 
 _add("init", init.init, init.EXAMPLES)
@@ -93,3 +102,9 @@ _add("explain", explain.explain, explain.EXAMPLES)
 _add("usage", caller.usage, caller.USAGE_EXAMPLES)
 _add("reset", caller.reset, caller.RESET_EXAMPLES)
 _add("watch", caller.watch, caller.WATCH_EXAMPLES)
+_launch = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Limits in launch: where they are, and stop.")
+app.add_typer(_launch, name="launch")
+_add("status", launch.status, launch.STATUS_EXAMPLES, _launch)
+_add("report", launch.report, launch.REPORT_EXAMPLES, _launch)
+_add("pause", launch.pause, launch.PAUSE_EXAMPLES, _launch)
+_add("resume", launch.resume, launch.RESUME_EXAMPLES, _launch)

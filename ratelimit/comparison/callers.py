@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ratelimit.comparison.changes import Effect, effect_of
-from ratelimit.explanation.words import amount, mode
+from ratelimit.explanation.words import amount, mode_of
 from ratelimit.identity import IdentifyByApiKey
 from ratelimit.model import ANONYMOUS, Identity
 from ratelimit.policy import Policy
@@ -60,10 +61,9 @@ def affected(old: Policy, new: Policy, at_ms: int) -> tuple[Affected, ...]:
     return tuple(found)
 
 
-def key_count(old: Policy, new: Policy, tier: str) -> int:
-    """How many API keys are of a tier, before or after."""
-    both = ((policy, digest, one) for policy in (old, new) for digest, one in _keys(policy).items())
-    return len({digest for policy, digest, one in both if _tier(policy, one) == tier})
+def key_counts(old: Policy, new: Policy) -> Counter[str | None]:
+    """How many API keys are of each tier, before or after."""
+    return Counter(tier for _, tier in {(key, _tier(of, one)) for of in (old, new) for key, one in _keys(of).items()})
 
 
 def _keys(policy: Policy) -> dict[str, Identity]:
@@ -87,7 +87,7 @@ def _has(policy: Policy, identity: Identity | None, at_ms: int) -> _Has:
     found = {}
     for charge in charges:
         most = next(most for until, most in charge.maxes if until > at_ms)
-        now = mode(charge.limit, at_ms)
+        now = mode_of(charge, at_ms)
         words = amount(charge.limit, most) + ("" if now == "enforced" else f" {now}")
         found[charge.limit.name] = most, words, charge.key
     return found

@@ -33,6 +33,11 @@ def effect_of(before: object, after: object) -> Effect:
     return "changed"
 
 
+def number(text: str | None) -> int | str | None:
+    """A max, where it is the same for all."""
+    return int(text) if text is not None and text.isdecimal() else text
+
+
 def said(value: Any) -> str:
     """A value of a policy, in words: no password, and no API key."""
     if isinstance(value, bool) or value is None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ratelimit.comparison.changes import Change, differing, effect_of, said
+from ratelimit.comparison.changes import Change, differing, effect_of, number, said
 from ratelimit.explanation.words import amount, formula, instant, window
-from ratelimit.formula import Formula
 from ratelimit.model import Concurrency, Limit, Quota, Rate
 from ratelimit.policy import Policy
 from ratelimit.policy.keys import period_of
@@ -64,7 +63,7 @@ def _compare(where: str, who: str, old: Limit, new: Limit) -> Iterator[Change]:
     anew = period_of(old.kind) != period_of(new.kind)
     if formula(old) != formula(new) or anew:
         before, after = amount(old), amount(new)
-        effect = "changed" if anew else effect_of(_constant(old), _constant(new))
+        effect = "changed" if anew else effect_of(number(formula(old)), number(formula(new)))
         more = f": {_ANEW}" if anew and before != after else ""
         if before != after:
             sentence = f"{called} is {effect} from {before} to {after}{more}"
@@ -103,13 +102,6 @@ def _field(name: str, value: object) -> str:
     if name == "operations":
         return "all" if value is None else said(value)
     return said(value)
-
-
-def _constant(limit: Limit) -> int | str:
-    """Its max, where that is the same for all."""
-    if isinstance(limit.max, Formula) and limit.max.names:
-        return limit.max.text
-    return limit.max({})
 
 
 def _told(limit: Limit) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ratelimit.comparison.changes import Change, differing, effect_of, said
-from ratelimit.explanation.words import end, instant, matched
-from ratelimit.formula import Formula
+from ratelimit.comparison.changes import Change, differing, effect_of, number, said
+from ratelimit.explanation.words import end, instant, matched, written
 from ratelimit.model import FOREVER
 from ratelimit.policy import Override, Policy
 
@@ -18,9 +17,9 @@ def compare_overrides(old: Policy, new: Policy) -> Iterator[Change]:
     olds, news = _by_whom(old.overrides), _by_whom(new.overrides)
     for whom in dict.fromkeys([*olds, *news]):
         before, after = olds.get(whom, []), news.get(whom, [])
-        for number in range(max(len(before), len(after))):
-            one = before[-1 - number] if number < len(before) else None
-            other = after[-1 - number] if number < len(after) else None
+        for at in range(max(len(before), len(after))):
+            one = before[-1 - at] if at < len(before) else None
+            other = after[-1 - at] if at < len(after) else None
             yield from _compare(whom, one, other)
 
 
@@ -44,7 +43,7 @@ def _compare(whom: _Whom, old: Override | None, new: Override | None) -> Iterato
     for name in dict.fromkeys([*old.maxes, *new.maxes]):
         before, after = _max(old, name), _max(new, name)
         if before != after:
-            effect = effect_of(_number(before), _number(after))
+            effect = effect_of(number(before), number(after))
             sentence = (
                 f"the override for {who}: {name} is {effect} from {before or 'the tier'} to {after or 'the tier'}"
             )
@@ -65,11 +64,7 @@ def _told(override: Override) -> str:
 
 def _max(override: Override, name: str) -> str | None:
     own = override.maxes.get(name)
-    return None if own is None else own.text if isinstance(own, Formula) else str(own({}))
-
-
-def _number(text: str | None) -> int | str | None:
-    return int(text) if text is not None and text.isdecimal() else text
+    return None if own is None else written(own)
 
 
 def _until(override: Override) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ratelimit.comparison.callers import Affected, affected, key_count
+from ratelimit.comparison.callers import Affected, affected, key_counts
 from ratelimit.comparison.changes import Change
 from ratelimit.comparison.limits import compare_tiers
 from ratelimit.comparison.overrides import compare_overrides
@@ -32,11 +32,12 @@ def compare(old: Policy, new: Policy, at_ms: int, app: Any = None) -> Comparison
     With `app` operations are compared route by route, else rule by rule. ValueError where the limits that its endpoints
     declare contradict one of the policies.
     """
+    counts = key_counts(old, new)
 
     def who(tier: str) -> str:
         if tier == ANONYMOUS:
             return "anonymous callers"
-        count = key_count(old, new, tier)
+        count = counts[tier]
         return f"tier {tier} ({count} key{'' if count == 1 else 's'})"
 
     changes = (

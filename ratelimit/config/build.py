@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ratelimit.config.grammar.amounts import Amount
 from ratelimit.config.grammar.fields import client_ip
+from ratelimit.config.grammar.launches import milliseconds
 from ratelimit.config.grammar.messages import place
 from ratelimit.config.grammar.settings import AnyStyle, StyleName
 from ratelimit.config.grammar.tables import KeyTable, LimitTable, OverrideTable, PolicyFile
+from ratelimit.config.launches import launch_of
 from ratelimit.identity import IdentifyByApiKey
 from ratelimit.identity.address import ClientAddress
 from ratelimit.model import FOREVER, Concurrency, Identity, Limit, Quota, Rate, Style
@@ -25,9 +26,8 @@ from ratelimit.policy import (
     Wait,
     WebSocketSettings,
 )
-from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders
+from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders, WithJitter
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 STYLES: Mapping[StyleName, Callable[..., Style]] = {
     "facturapi": Facturapi,
     "lightspeed": Lightspeed,
@@ -42,7 +42,10 @@ def build(file: PolicyFile, origin: str) -> Policy:
         tuple(identity.trusted_proxies), identity.forwarded, identity.ipv6_prefix, identity.trusted_hops
     )
     return Policy(
-        tiers={name: tuple(limit_of(limit) for limit in tier.limits) for name, tier in file.tiers.items()},
+        tiers={
+            name: tuple(limit_of(limit, identity.ipv6_prefix) for limit in tier.limits)
+            for name, tier in file.tiers.items()
+        },
         identify=IdentifyByApiKey(
             keys={key.sha256: identity_of(key) for key in file.keys}, address=address, sources=tuple(identity.api_key)
         ),
@@ -80,7 +83,7 @@ def identity_of(key: KeyTable) -> Identity:
     )
 
 
-def limit_of(limit: LimitTable) -> Limit:
+def limit_of(limit: LimitTable, ipv6_prefix: int = 64) -> Limit:
     [(kind, amount)] = _kinds(limit)  # the checks have seen to it that there is one
     made = Limit(
         name=limit.name,
@@ -89,12 +92,13 @@ def limit_of(limit: LimitTable) -> Limit:
         operations=None if limit.operations is None else frozenset(limit.operations),
         cost=limit.cost,
         mode=limit.mode,
-        enforce_from_ms=0 if limit.enforce_from is None else max(0, _milliseconds(limit.enforce_from)),
+        enforce_from_ms=0 if limit.enforce_from is None else milliseconds(limit.enforce_from),
         reserve=limit.reserve,
         hold=limit.hold,
         counts=limit.counts,
         refund_on=tuple(limit.refund_on or ()),
         charge_on=tuple(limit.charge_on or ()),
+        launch=None if limit.launch is None else launch_of(limit.launch, ipv6_prefix),
     )
     object.__setattr__(made, "per", tuple(limit.per))  # checked: an attribute of a key may be named nearly as a kind
     return made
@@ -115,10 +119,6 @@ def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _milliseconds(instant: datetime) -> int:
-    return (instant - EPOCH) // timedelta(milliseconds=1)
-
-
 def _override(override: OverrideTable, ipv6_prefix: int) -> Override:
     values = {
         "organization": override.organization,
@@ -131,8 +131,12 @@ def _override(override: OverrideTable, ipv6_prefix: int) -> Override:
     match: dict[str, str | int] = {kind: value for kind, value in values.items() if value is not None}
     return Override(
         match={**match, **override.attributes},
-        maxes={name: amount.max for name, amount in override.limits.items()},
-        until_ms=FOREVER if override.until is None else _milliseconds(override.until),
+        maxes={name: amount.max for name, amount in override.limits.items() if amount is not None},
+        until_ms=FOREVER if override.until is None else milliseconds(override.until),
+        from_ms=0 if override.starts is None else milliseconds(override.starts),
+        mode=override.mode,
+        limits=frozenset(name for name, amount in override.limits.items() if amount is None),
+        reason=override.reason or "",
     )
 
 
@@ -142,10 +146,14 @@ def _elsewhere(file: PolicyFile) -> Iterator[Elsewhere]:
         for name, amount in override.limits.items():
             if name not in known:
                 where = place(("overrides", number, "limits", name))
-                yield Elsewhere(where, name, amount.written, amount.window_ms, amount.period)
+                if amount is None:
+                    yield Elsewhere(where, name, None, None, None)
+                else:
+                    yield Elsewhere(where, name, amount.written, amount.window_ms, amount.period)
 
 
 def _style(table: AnyStyle) -> Style:
-    options = table.model_dump(exclude={"name", "ietf_headers"}, exclude_none=True)
+    options = table.model_dump(exclude={"name", "ietf_headers", "jitter"}, exclude_none=True)
     style = STYLES[table.name](**options)
-    return WithIetfHeaders(style) if table.ietf_headers and table.name != "ietf" else style
+    style = WithIetfHeaders(style) if table.ietf_headers and table.name != "ietf" else style
+    return WithJitter(style, table.jitter) if table.jitter else style

@@ -22,6 +22,7 @@ from ratelimit.policy import Policy
 from ratelimit.slots.leases import Leases
 from ratelimit.stores import LocalLimiter
 from ratelimit.stores.memory import MemoryStore
+from ratelimit.telemetry.telling import Telling
 
 T = TypeVar("T")
 MIXES = 4096  # sets of charges by hand that are remembered
@@ -41,6 +42,7 @@ class Middleware(Protocol):
     _cors: CorsInside
     _outage: Outage
     _local_leases: Leases
+    _telling: Telling | None
 
 
 class Account:
@@ -59,9 +61,8 @@ class Account:
         self.conditional = deferred or any(map(conditional, limits))
         self.deferred = deferred
         self.late = deferred or self.conditional or any(limit.hold for limit in limits)
-        self._outage = of._outage
-        self._store = of.store
-        self._level = of._level
+        self.telling = of._telling
+        self._outage, self._store, self._level = of._outage, of.store, of._level
         self._waits = not isinstance(of.store, MemoryStore)
         self._tasks: dict[object, tuple[Loop, Task]] = before._tasks if before else {}
         self._mixed: Recent[tuple[object, ...], tuple[Charge, ...]] = Recent(MIXES)
@@ -100,11 +101,11 @@ class Account:
                 found += self.charges((name,), identity, decision, outer)
             elif name in there:
                 charge = there[name]
-                found.append(Charge(charge.limit, charge.key, 1, charge.maxes))
+                found.append(Charge(charge.limit, charge.key, 1, charge.maxes, charge.stages))
             else:
                 raise LookupError(_unknown(name, [*dict.fromkeys([*in_tier, *there])]))
         # The value holds the limits: their ids are not others' meanwhile.
-        same = tuple([(charge.key, id(charge.limit), charge.maxes) for charge in found])
+        same = tuple([(charge.key, id(charge.limit), charge.maxes, charge.stages) for charge in found])
         known_charges = self._mixed.get(same)
         if known_charges is None:
             known_charges = tuple(found)

@@ -168,6 +168,8 @@ class Control(_Of):
     def took(self, decision: Decision) -> None:
         """Of a hold, or tried to. What limits in shadow would deny is told in the log, as at the door."""
         self.saw(decision.states)
+        if self.account.telling:
+            self.account.telling.decided_as("hold", self.identity, self.operation, decision)
         if decision.allowed and decision.exceeded:
             of = self.operation, self.identity, self.log_id or os.urandom(12).hex()
             self.account.denials.report(decision, None, *of)

@@ -43,6 +43,7 @@ class Late:
         self._hung_up = False
         may_go_back = any_units if account.deferred else conditional
         self._waiting = account.pending.add(control.decision, may_go_back) if account.conditional else None
+        self._telling = account.telling if account.deferred else None  # of the one decision that counts
         self._undecided: Undecided | None = None
         self._door: Door | None = None
         if account.deferred:
@@ -138,6 +139,9 @@ class Late:
         """For who it is, who holds from now on what that gave. What the address gave goes back meanwhile."""
         account, decision, identity = self._account, self._control.decision, self._control.identity
         waiting, self._waiting = self._waiting, None
+        if self._telling:
+            telling, self._telling = self._telling, None
+            telling.decided(identity, self._operation, decision)
         account.begin(partial(self._go_back, of_address, waiting))
         if decision.allowed and not self._inside.begun:
             self._waiting = self._control.waiting = account.pending.add(decision)
@@ -156,6 +160,9 @@ class Late:
                 waiting.over()
 
     def _end(self, *, closed: bool) -> None:
+        if self._telling:  # nobody has said who is calling
+            telling, self._telling = self._telling, None
+            telling.decided_late(self._control.identity, self._operation, self._control.decision)
         if self._undecided is not None:
             self._undecided.on_decided = None
         self._over()

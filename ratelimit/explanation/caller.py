@@ -14,7 +14,10 @@ from ratelimit.model import ANONYMOUS, IDENTITY_KINDS, Identity
 from ratelimit.policy import Policy
 
 NOWHERE = "127.0.0.1"  # an address for who has given none
-_LIKE_A_KEY = re.compile(r"(?:sk|pk|rk|ghp|gho|xox[a-z]|api[_-]?key|secret|token|bearer)[_\- ]", re.IGNORECASE)
+# Of Stripe's kind, of GitHub, of Slack; or what stands in a header. An organization may be called pk-logistics.
+_LIKE_A_KEY = re.compile(
+    r"[spr]k[_-](?:(?:live|test|prod)[_-]|(?=[\w-]*\d)[\w-]{16,})|gh[opsu]_\w{8}|xox[a-z]-\w|bearer\s", re.IGNORECASE
+)
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _NOT_SHOWN = (

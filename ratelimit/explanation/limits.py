@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ratelimit.explanation.words import amount, end, formula, matched, mode
+from ratelimit.explanation.words import amount, end, formula, matched, mode_of
 from ratelimit.formula import Formula
 from ratelimit.ground.words import listed
 from ratelimit.model import FOREVER, Charge, Identity, Limit
@@ -63,7 +63,7 @@ def _explained(
     now, *later = [(until, most) for until, most in charge.maxes if until > at_ms] or [charge.maxes[-1]]
     since = [now[0], *[until for until, _ in later]]
     following = tuple((start, most) for start, (_, most) in zip(since, later, strict=False))
-    own = next((one for one in overrides if limit.name in one.maxes and one.until_ms > at_ms), None)
+    own = next((one for one in overrides if limit.name in one.maxes and one.from_ms <= at_ms < one.until_ms), None)
     if own is None:
         why = _of_formula(limit, identity) or "as its tier has it"
     else:
@@ -71,7 +71,7 @@ def _explained(
         instead = f"overrides[{number}], for {matched(own.match)}{end(own.until_ms)}"
         why = f"by {instead}, instead of {amount(limit)}"
     without = tuple([kind for kind in limit.per if kind != "identity" and value_of(identity, kind) is None])
-    return Explained(limit, charge, now[1], amount(limit, now[1]), why, following, mode(limit, at_ms), without)
+    return Explained(limit, charge, now[1], amount(limit, now[1]), why, following, mode_of(charge, at_ms), without)
 
 
 def _of_formula(limit: Limit, identity: Identity) -> str | None:

@@ -63,7 +63,7 @@ async def verdict_of(store: Store, charges: Sequence[Charge]) -> Verdict:
 
 
 def _at_cost(charge: Charge, cost: int) -> Charge:
-    return Charge(charge.limit, charge.key, cost, charge.maxes)
+    return Charge(charge.limit, charge.key, cost, charge.maxes, charge.stages)
 
 
 def _with_slot(state: State, charge: Charge) -> State:

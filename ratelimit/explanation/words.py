@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from ratelimit.checks.durations import UNITS_MS
 from ratelimit.formula import Formula
-from ratelimit.model import FOREVER, Concurrency, Limit, Quota
+from ratelimit.model import FOREVER, Charge, Concurrency, Limit, Quota
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MS = 253_402_300_799_000  # 9999-12-31T23:59:59Z
@@ -26,7 +26,16 @@ def amount(limit: Limit, most: object | None = None) -> str:
 
 def formula(limit: Limit) -> str:
     """Its max as it is written; of one that a program made, what it comes to without attributes."""
-    return limit.max.text if isinstance(limit.max, Formula) else str(limit.max({}))
+    return written(limit.max)
+
+
+def written(most: Callable[[Mapping[str, str | int]], int]) -> str:
+    if isinstance(most, Formula):
+        return most.text
+    try:
+        return str(most({}))
+    except Exception:  # noqa: BLE001 - of a program, which may need attributes
+        return "computed"
 
 
 def window(length_ms: int) -> str:
@@ -61,6 +70,14 @@ def mode(limit: Limit, at_ms: int) -> str:
         since = limit.enforce_from_ms
         return "enforced" if at_ms >= since else f"in shadow until {instant(since)}"
     return "in shadow" if limit.mode == "shadow" else "off"
+
+
+def mode_of(charge: Charge, at_ms: int) -> str:
+    """The same for one caller, by launch and overrides: `enforced until …`, in a brownout."""
+    if not charge.stages:
+        return mode(charge.limit, at_ms)
+    until, enforced = next((step for step in charge.stages if at_ms < step[0]), charge.stages[-1])
+    return f"{'enforced' if enforced else 'in shadow'}{end(until)}"
 
 
 def matched(match: Mapping[str, str | int]) -> str:

@@ -20,6 +20,7 @@ from ratelimit.opening import loaded
 from ratelimit.operations import classify_for
 from ratelimit.policy import Policy
 from ratelimit.routes.declared import included
+from ratelimit.styles.jitter import steady
 
 _METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
 _PARAMETER = re.compile(r"\{[^{}]*\}")
@@ -87,7 +88,7 @@ def _add(made: dict[str, Any], limiter: _Limiter, app: FastAPI) -> None:
                 continue
             what = operation, (method.upper(), path) in holding
             if what not in by_operation:
-                by_operation[what] = answers(limiter.policy, limiter.style, operation, holds=what[1])
+                by_operation[what] = answers(limiter.policy, steady(limiter.style), operation, holds=what[1])
             responses = methods[method].setdefault("responses", {})
             for status, of_status in sorted(by_operation[what].items()):
                 if str(status) not in responses:

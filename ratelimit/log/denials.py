@@ -12,6 +12,7 @@ from time import monotonic
 from typing import NamedTuple
 from weakref import WeakSet
 
+from ratelimit.ground.fields import fields
 from ratelimit.ground.loops import Loop, running
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.repeats import EVERY, Repeats
@@ -48,6 +49,7 @@ class Denials:
         self._known: Repeats[Whose] = Repeats(clock=clock)
         self._by_address: Repeats[Whose] = Repeats(clock=clock)
         self._loop: Loop | None = None  # that tells of those who went quiet
+        self.also: Callable[[Decision, Identity], None] | None = None  # who counts what limits in shadow would deny
         _all.add(self)
 
     def report(
@@ -61,6 +63,8 @@ class Denials:
             if state.retry_after_ms is None:
                 log.can_never_pass(state, operation)
         else:
+            if self.also is not None:
+                self.also(decision, identity)
             for state in decision.states:
                 if state.shadow and state.exceeded:
                     self._report("would deny", state, operation, identity, log_id)
@@ -70,9 +74,11 @@ class Denials:
         if not logger.isEnabledFor(logging.INFO):
             return
         whose = Whose(verdict, f"code={in_a_line(why.code)}", caller(Identity(ip=ip or "unknown")))
-        level, others = self._counted(whose, self._by_address)
+        level, others, count = self._counted(whose, self._by_address)
         what = "%s status=%d %s log_id=%s caller=%s%s: %s"
-        logger.log(level, what, verdict, why.status, whose.why, log_id, whose.caller, others, in_a_line(why.message))
+        code, said = in_a_line(why.code), in_a_line(why.message)
+        extra = _fields(whose, status=why.status, code=code, log_id=log_id, more=count, reason=said)
+        logger.log(level, what, verdict, why.status, whose.why, log_id, whose.caller, others, said, extra=extra)
 
     def close(self) -> None:
         """Tell what is untold, as there may be no more."""
@@ -84,30 +90,33 @@ class Denials:
         if not logger.isEnabledFor(logging.INFO):
             return
         whose = Whose(verdict, f"limit={state.limit.name}", caller(identity))
-        level, others = self._counted(whose, self._by_address if identity.root[0] == "ip" else self._known)
+        level, others, count = self._counted(whose, self._by_address if identity.root[0] == "ip" else self._known)
         if logger.isEnabledFor(level):
             wait = "never" if state.retry_after_ms is None else f"{state.retry_after_ms / 1000:.3f}s"
+            wait_s = None if state.retry_after_ms is None else state.retry_after_ms / 1000
+            asked, named = in_a_line(operation), in_a_line(log_id)
             logger.log(
                 level,
                 "%s operation=%s %s wait=%s log_id=%s caller=%s%s",
                 verdict,
-                in_a_line(operation),
+                asked,
                 whose.why,
                 wait,
-                in_a_line(log_id),
+                named,
                 whose.caller,
                 others,
+                extra=_fields(whose, operation=asked, limit=state.limit.name, wait_s=wait_s, log_id=named, more=count),
             )
 
-    def _counted(self, whose: Whose, repeats: Repeats[Whose]) -> tuple[int, str]:
-        """At which level to tell of one, and with how many others."""
+    def _counted(self, whose: Whose, repeats: Repeats[Whose]) -> tuple[int, str, int]:
+        """At which level to tell of one, and with how many others, in words and as a number."""
         with self._lock:
             due = repeats.due(SWEPT, but=whose)
             before = repeats.told(whose, whose._replace(caller="others"))
             if before is None:
                 self._tell_later()
         _tell(due)
-        return logging.DEBUG if before is None else logging.INFO, f" and {before:,} more" if before else ""
+        return logging.DEBUG if before is None else logging.INFO, f" and {before:,} more" if before else "", before or 0
 
     def _tell_later(self) -> None:
         if self._loop is None or self._loop.is_closed():
@@ -131,8 +140,15 @@ class Denials:
 
 
 def _tell(counts: list[tuple[Whose, int]]) -> None:
-    for (verdict, why, whose), count in counts:
-        logger.info("%s %s caller=%s and %s more", verdict, why, whose, f"{count:,}")
+    for whose, count in counts:
+        verdict, why, of = whose
+        name, _, value = why.partition("=")
+        extra = _fields(whose, more=count, **{name: value})
+        logger.info("%s %s caller=%s and %s more", verdict, why, of, f"{count:,}", extra=extra)
+
+
+def _fields(whose: Whose, **values: object) -> dict[str, object]:
+    return fields(whose.verdict.replace(" ", "_"), caller=whose.caller, **values)
 
 
 @atexit.register

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
+from ratelimit.ground.fields import fields
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.repeats import Once
 from ratelimit.model import Readings, State
@@ -21,12 +22,15 @@ def can_never_pass(state: State, operation: str) -> None:
     named = "·".join(operation.operations) if isinstance(operation, Readings) else operation  # whatever its units
     if not _never.first(f"{state.limit.name} {in_a_line(named)}"):
         return
+    of = in_a_line(operation)
+    extra = fields("can_never_pass", limit=state.limit.name, operation=of, cost=state.charge.cost, max=state.max)
     if state.charge.cost <= state.max:
         logger.warning(
             "limit %s has no room for an operation %s before a limit is lowered for good (from, an override's until) "
             "below what it costs: it can never pass; raise that max or lower the cost",
             state.limit.name,
             in_a_line(operation),
+            extra=extra,
         )
     else:
         logger.warning(
@@ -35,6 +39,7 @@ def can_never_pass(state: State, operation: str) -> None:
             in_a_line(operation),
             state.charge.cost,
             state.max,
+            extra=extra,
         )
 
 
@@ -43,28 +48,32 @@ def without_store(reason: object, operation: str, caller: Callable[[], str], log
     if logger.isEnabledFor(logging.DEBUG):
         verdict = "allowed" if allowed else "refused"
         what = "%s without the store operation=%s log_id=%s caller=%s: %s"
-        logger.debug(what, verdict, in_a_line(operation), in_a_line(log_id), caller(), in_a_line(reason))
+        said = verdict, in_a_line(operation), in_a_line(log_id), caller(), in_a_line(reason)
+        names = ("verdict", "operation", "log_id", "caller", "reason")
+        extra = fields("without_store", **dict(zip(names, said, strict=True)))
+        logger.debug(what, *said, extra=extra)
 
 
 def bad_policy(error: Exception) -> None:
     """Every problem of a policy file, a line each."""
-    logger.critical("%s", error)
+    logger.critical("%s", error, extra=fields("bad_policy"))
 
 
 def no_store(where: str, error: Exception) -> None:
     """A store that can't be opened, and who names it."""
-    logger.critical("%s: %s", where, error)
+    logger.critical("%s: %s", where, error, extra=fields("no_store"))
 
 
 def bad_mode(error: Exception) -> None:
     """A RATELIMIT_MODE that is none."""
-    logger.critical("%s", error)
+    logger.critical("%s", error, extra=fields("bad_mode"))
 
 
 def switched(policy: str, mode: str) -> None:
     """What the environment has done to a policy, at each middleware that is built."""
     does = "counts and logs, and denies nobody" if mode == "shadow" else "is off: nothing is counted, nobody is denied"
-    logger.warning("RATELIMIT_MODE=%s in the environment: %s %s", mode, policy, does)
+    extra = fields("switched", mode=mode)
+    logger.warning("RATELIMIT_MODE=%s in the environment: %s %s", mode, policy, does, extra=extra)
 
 
 def unused_settings(origin: str, settings: Mapping[str, object], used: str) -> None:
@@ -87,6 +96,7 @@ def unused_settings(origin: str, settings: Mapping[str, object], used: str) -> N
         f"{' and '.join(told)} {'is' if len(told) == 1 else 'are'}",
         f"that of {used}" if by_url else f"a {used}",
         instead if by_url else of_object,
+        extra=fields("unused_settings"),
     )
 
 
@@ -96,6 +106,7 @@ def loaded_twice(origin: str) -> None:
         "%s is loaded more than once in this process, and each load counts by itself in memory: a caller of both has"
         " every limit twice; load it once, with load_policy, and pass that object to each RateLimitMiddleware",
         in_a_line(origin.rpartition("#")[0]),
+        extra=fields("loaded_twice"),
     )
 
 
@@ -114,4 +125,16 @@ def recorded_again(file: str, lost: int) -> None:
 
 def not_closed(error: Exception) -> None:
     """At shutdown, when nobody asks any more."""
-    logger.warning("the store was not closed: %s", error)
+    logger.warning("the store was not closed: %s", error, extra=fields("not_closed", reason=str(error)))
+
+
+def telemetry_failed(of: str, method: str, error: Exception) -> None:
+    """An error of the app's own telemetry. Once for each method."""
+    logger.error(
+        "%s.%s raised, and what it was told is not counted; requests go on, and this is logged once: %s",
+        in_a_line(of),
+        method,
+        in_a_line(repr(error)),
+        exc_info=error,
+        extra=fields("telemetry_failed", method=method),
+    )

@@ -8,8 +8,9 @@ import threading
 from collections import Counter
 from contextvars import Context
 from time import monotonic
-from typing import Literal
+from typing import Literal, get_args
 
+from ratelimit.ground.fields import fields
 from ratelimit.ground.loops import Loop, running
 from ratelimit.ground.trio_loop import TrioTask
 
@@ -55,7 +56,9 @@ class Outage:
             self._why, self._back = str(why), None
             if self.began is None:
                 self.began = monotonic()
-                logger.warning('the store is out of reach, on_failure = "%s" decides: %s', self._on_failure, why)
+                what = 'the store is out of reach, on_failure = "%s" decides: %s'
+                extra = fields("store_out_of_reach", on_failure=self._on_failure, reason=self._why)
+                logger.warning(what, self._on_failure, why, extra=extra)
             if self._loop is None or self._loop.is_closed():
                 self._loop = running()
                 self._tick_later(self._loop)
@@ -83,18 +86,24 @@ class Outage:
             if self._untold:
                 self._tell()
             elif self._back is not None and self.began is not None:
-                logger.warning(
-                    "the store is back after %.1f s: %s without it", self._back - self.began, _listed(self._told)
-                )
+                took, extra = self._back - self.began, fields("store_back", after_s=self._back - self.began)
+                what = "the store is back after %.1f s: %s without it"
+                logger.warning(what, took, _listed(self._told), extra=extra | _counted(self._told))
                 self._told.clear()
                 self.began = self._loop = self._timer = None
                 return
             self._tick_later(loop)
 
     def _tell(self) -> None:
-        logger.warning("without the store: %s: %s", _listed(self._untold), self._why)
+        extra = fields("requests_without_store", reason=self._why) | _counted(self._untold)
+        logger.warning("without the store: %s: %s", _listed(self._untold), self._why, extra=extra)
         self._told += self._untold
         self._untold.clear()
+
+
+def _counted(counts: Counter[str]) -> dict[str, object]:
+    """`ratelimit_allowed`, `ratelimit_refused`, `ratelimit_decided_locally`."""
+    return {f"ratelimit_{verdict.replace(' ', '_')}": counts[verdict] for verdict in get_args(Verdict)}
 
 
 def _listed(counts: Counter[str]) -> str:

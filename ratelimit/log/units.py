@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from ratelimit.ground.fields import fields
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.repeats import Repeats
 
@@ -29,4 +30,6 @@ class Untold:
         before = self._repeats.told(verb, verb)
         if before is not None:
             more = f", and {before:,} times since the last line" if before else ""
-            logger.warning("%s of %s: %s%s: %s", verb, in_a_line(limits), LINES[verb], more, in_a_line(error))
+            of, why = in_a_line(limits), in_a_line(error)
+            extra = fields("units_untold", verb=verb, limit=of, more=before, reason=why)
+            logger.warning("%s of %s: %s%s: %s", verb, of, LINES[verb], more, why, extra=extra)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from ratelimit.ground.memo import Returning
 from ratelimit.model import (
-    FOREVER,
     Charge,
     Classify,
     Identify,
@@ -35,6 +34,7 @@ from ratelimit.policy.settings import (
 )
 from ratelimit.policy.shadow import Shadows
 from ratelimit.policy.tiers import Counter, Instead, Tier, compile_tier, counters_of, listed
+from ratelimit.policy.timelines import looked_at, maxes_of, stages_of
 from ratelimit.policy.unknown import KnownOperations
 from ratelimit.routes.routed import Routed
 
@@ -74,6 +74,7 @@ class Policy:
     _by_object: Returning[tuple[int, str], tuple[Identity, tuple[Charge, ...]]] = field(init=False, repr=False)
     _instead: Instead = field(init=False, repr=False)
     _shadows: Shadows | None = field(init=False, repr=False)
+    _paused: bool = field(init=False, repr=False, default=False)
 
     def __post_init__(self) -> None:
         if self.default_tier is not None and self.default_tier not in self.tiers:
@@ -106,10 +107,18 @@ class Policy:
         known = self._by_object.young.get((id(identity), operation))
         if known is not None and known[0] is identity:
             return known[1]
+        by_object = self._by_object  # of before it is asked whether launches are paused
         charges = self._by_fields(identity, operation)
         if self._is_memorable(identity, operation):
-            self._by_object.put((id(identity), operation), (identity, charges), who=(identity.root, operation))
+            by_object.put((id(identity), operation), (identity, charges), who=(identity.root, operation))
         return charges
+
+    def pause(self, *, paused: bool) -> None:
+        """Put all that have a launch back in shadow, or have their stages go on. What was made before is forgotten,
+        and what is being made meanwhile goes into what is forgotten."""
+        object.__setattr__(self, "_paused", paused)
+        object.__setattr__(self, "_recent", Returning())
+        object.__setattr__(self, "_by_object", Returning())
 
     def limits_of(self, identity: Identity) -> tuple[str, ...]:
         """The names of the limits of a caller's tier, whatever operations they are for. LookupError as `charges`."""
@@ -121,11 +130,12 @@ class Policy:
         tier, identity = self._tier_of(identity)
         attributes = by_value(identity.attributes) if identity.attributes else ()
         asked = names, identity.root, self._telling(identity), attributes
-        charges = self._recent.get(asked) if attributes is not None else None
+        recent = self._recent
+        charges = recent.get(asked) if attributes is not None else None
         if charges is None:
             charges = self._made(identity, [tier.by_name[name] for name in names if name in tier.by_name])
             if attributes is not None and memorable(identity, "".join(names)):
-                self._recent.put(asked, charges)
+                recent.put(asked, charges)
         return charges
 
     def _tier_of(self, identity: Identity) -> tuple[Tier, Identity]:
@@ -149,11 +159,12 @@ class Policy:
             return self._charges(identity, operation)
         told_apart = identity[:-1] if type(operation) is Routed else self._telling(identity)
         asked = named, identity.root, told_apart, attributes
-        charges = self._recent.get(asked)
+        recent = self._recent
+        charges = recent.get(asked)
         if charges is None:
             charges = self._charges(identity, operation)
             if self._is_memorable(identity, operation):
-                self._recent.put(asked, charges)
+                recent.put(asked, charges)
         return charges
 
     def _charges(self, identity: Identity, operation: str) -> tuple[Charge, ...]:
@@ -173,7 +184,13 @@ class Policy:
         tier_name = self.default_tier if identity.tier is None else identity.tier
         overrides = self._matched(identity, tier_name) if self.overrides else ()
         charges = tuple(
-            Charge(c.limit, c.key(root, root_kind, identity), c.cost, _maxes(c.limit, overrides, identity.attributes))
+            Charge(
+                c.limit,
+                c.key(root, root_kind, identity),
+                c.cost,
+                maxes_of(c.limit, overrides, identity.attributes),
+                stages_of(c.limit, identity, tier_name, overrides, paused=self._paused),
+            )
             for c in counters
         )
         return self._shadows.of(charges) if self._shadows else charges
@@ -184,23 +201,8 @@ class Policy:
         return (identity.tier is None or identity.tier in self._compiled) and memorable(identity, operation)
 
 
-def _maxes(
-    limit: Limit, overrides: Sequence[Override], attributes: Mapping[str, str | int]
-) -> tuple[tuple[int, int], ...]:
-    """The max until each of some instants: the last override first, and after its end the one before it."""
-    steps = []
-    covered = 0
-    for override in overrides:
-        own = override.maxes.get(limit.name)
-        if own is not None and override.until_ms > covered:
-            covered = min(override.until_ms, FOREVER)
-            steps.append((covered, own(attributes)))
-    if covered < FOREVER:
-        steps.append((FOREVER, limit.max(attributes)))
-    return tuple(steps)
-
-
 def _told_apart_by(tiers: Mapping[str, tuple[Limit, ...]], overrides: Sequence[Override]) -> set[str]:
     """What limits and overrides look at of a caller besides its root and its attributes."""
     per = {kind for limits in tiers.values() for limit in limits for kind in limit.per}
-    return {"tier"}.union(per, *[override.match for override in overrides])
+    of_launches = looked_at([limit for limits in tiers.values() for limit in limits])
+    return {"tier"}.union(per, of_launches, *[override.match for override in overrides])

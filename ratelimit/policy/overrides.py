@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ratelimit.checks import made
 from ratelimit.ground.words import one_of, shown
@@ -17,20 +18,27 @@ _Max = Callable[[Mapping[str, str | int]], int]
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """Other maxes for the callers that have every value of `match`.
+    """Other maxes for the callers that have every value of `match`, or another mode.
 
     `match` goes by organization, user, api_key (its SHA-256 in hexadecimal), application, ip, tier, and by attributes
-    under their own names. `maxes` are by name of limit. The store's clock ends an override at `until_ms`.
+    under their own names. `maxes` are by name of limit. With a `mode` these limits, and those that `limits` names, are
+    enforced or in shadow whatever they and their launch say. The store's clock begins an override at `from_ms` and ends
+    it at `until_ms`. `reason` is for people.
     """
 
     match: Mapping[str, str | int] = field(repr=False)
     maxes: Mapping[str, _Max]
     until_ms: int = FOREVER
+    from_ms: int = 0
+    mode: Literal["enforce", "shadow"] | None = None
+    limits: frozenset[str] = frozenset()  # besides those of `maxes`
+    reason: str = ""
 
     def __post_init__(self) -> None:
         if not self.match:
             raise ValueError("an override needs something to match; to change a limit for everybody, change the limit")
-        object.__setattr__(self, "match", made.override(self.match, self.maxes, self.until_ms))
+        object.__setattr__(self, "match", made.matched("Override", self.match))
+        made.override(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +48,7 @@ class Elsewhere:
 
     where: str
     name: str
-    written: str | int
+    written: str | int | None  # None: it only has a mode of it
     window_ms: int | None
     period: str | None
 
@@ -50,6 +58,8 @@ class Elsewhere:
         if limit is None:
             return f"no tier has such a limit, and no endpoint declares one{one_of(self.name, declared)}"
         kind = limit.kind
+        if self.written is None:
+            return None
         if isinstance(kind, Rate):
             fits = self.window_ms == kind.window_ms
         elif isinstance(kind, Quota):

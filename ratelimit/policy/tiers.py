@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from time import monotonic
 
+from ratelimit.ground.fields import fields
 from ratelimit.ground.printable import in_a_line
 from ratelimit.model import ANONYMOUS, FOREVER, Concurrency, Identity, Limit, Readings
 from ratelimit.policy.keys import caller, ended, escaped, label_of, period_of, value_of
@@ -126,7 +127,9 @@ class Instead:
         now = monotonic()
         if now - self._told_at >= TOLD_EVERY:
             self._told_at = now
-            logger.warning('%s; until it does, "%s" counts instead', self._missing(identity), self._tier)
+            what = '%s; until it does, "%s" counts instead'
+            extra = fields("unknown_tier", tier=in_a_line(identity.tier), caller=caller(identity))
+            logger.warning(what, self._missing(identity), self._tier, extra=extra)
         *names, _, attributes = identity
         return Identity.of_checked((*names, self._tier, attributes))
 

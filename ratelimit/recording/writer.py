@@ -124,5 +124,4 @@ def _forked() -> None:
         writer.after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_forked)  # on Windows nothing is

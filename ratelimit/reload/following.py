@@ -26,6 +26,7 @@ class Limiter(Protocol):
     _classify: Classify
     _renewed: Any
     _noted: Noted | None
+    _heard: Callable[[Noted | None], Noted | None]
 
     def _under(self, policy: Policy) -> Any: ...
 
@@ -115,4 +116,4 @@ class Follower:
     def _arm(self, noted: Noted | None) -> None:
         limiter = self.limiter
         if limiter is not None:
-            limiter._noted = noted
+            limiter._noted = limiter._heard(noted)

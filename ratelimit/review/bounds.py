@@ -43,7 +43,7 @@ def pointless(valid: Valid, now: int) -> Iterator[Odd]:
 
 def _counts(limit: LimitTable) -> bool:
     """Whether what it denies is known from the file: the app holds units by hand, or charges what has no operations."""
-    return limit.mode == "enforce" and not limit.hold and limit.operations != []
+    return limit.mode == "enforce" and limit.launch is None and not limit.hold and limit.operations != []
 
 
 def _let_through(sooner: LimitTable, limit: LimitTable, tier: str, now: int) -> int | None:

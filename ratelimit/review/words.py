@@ -25,4 +25,5 @@ def window_of(window_ms: int) -> str:
 
 def max_in_words(limit: Limit) -> str:
     """`100/minute, in shadow`"""
-    return amount_of(limit) if limit.mode == "enforce" else f"{amount_of(limit)}, in shadow"
+    mode = "in launch" if limit.launch else "" if limit.mode == "enforce" else "in shadow"
+    return f"{amount_of(limit)}, {mode}" if mode else amount_of(limit)

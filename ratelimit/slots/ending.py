@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
+from ratelimit.ground.fields import fields
+
 logger = logging.getLogger("ratelimit")
 
 PATIENCE = 2.0  # seconds that the end of a process waits for a store, at most
@@ -45,7 +47,8 @@ def _end() -> None:
                 runner.run(asyncio.wait_for(_give_back(holding, store), PATIENCE))
         except Exception as error:  # noqa: BLE001 - a traceback at the end of a process helps nobody
             why = error if str(error) else f"no answer within {PATIENCE:.0f} s"
-            logger.warning("slots were not given back at the end of the process, each frees with its lease: %s", why)
+            what = "slots were not given back at the end of the process, each frees with its lease: %s"
+            logger.warning(what, why, extra=fields("slots_not_given_back", reason=str(why)))
 
 
 async def _give_back(holding: Holding, store: Closing) -> None:

@@ -11,6 +11,7 @@ from types import FrameType
 from ratelimit.answers.headers import has_body, with_headers
 from ratelimit.answers.response import Reported
 from ratelimit.ground.loops import Loop, Task, ended, hand_over, interrupted, others_first, running, stopped
+from ratelimit.log.ids import under
 from ratelimit.model import ASGIApp, Decision, Headers, Lease, Message, Receive, Scope, Send
 from ratelimit.slots.leases import Leases
 from ratelimit.stores import LocalLimiter
@@ -32,7 +33,8 @@ async def attended(
         ours = headers()
         if leases.at_once:
             await others_first()
-        await app(scope, receive, with_headers(scope, send, ours, decision))
+        sending, log_id = with_headers(scope, send, ours, decision), reported.log_id
+        await (under(log_id, app, scope, receive, sending) if log_id else app(scope, receive, sending))
     except GeneratorExit:
         closer = sys._getframe().f_back
         if held:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from types import FrameType
 
@@ -16,7 +17,8 @@ class Leases:
     def __init__(self, store: Slots) -> None:
         self._store = store
         self.at_once = getattr(store, "at_once", False)
-        self._held = PerLoop(lambda: Renewals(store, self._left_behind()))
+        self.reclaimed: Counter[str] = Counter()  # slots whose callers had hung up a lease ago, by limit
+        self._held = PerLoop(lambda: Renewals(store, self._left_behind(), self.reclaimed))
 
     def hold(self, leases: Sequence[Lease], look: Callable[[], None] | None = None) -> None:
         """`look` is called at each renewal, from when half of the first lease has passed."""

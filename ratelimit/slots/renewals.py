@@ -15,6 +15,7 @@ from contextvars import Context
 from types import FrameType
 from typing import Any, Protocol
 
+from ratelimit.ground.fields import fields
 from ratelimit.ground.loops import Task, hand_over, interrupted, running, runs, stopped
 from ratelimit.ground.trio_loop import TrioTask
 from ratelimit.model import Lease, StoreUnavailable
@@ -37,8 +38,9 @@ class Slots(Protocol):
 class Renewals:
     """There is a timer while anything is held, and a task only while a renewal is under way."""
 
-    def __init__(self, store: Slots, left_behind: Sequence[Lease]) -> None:
+    def __init__(self, store: Slots, left_behind: Sequence[Lease], reclaimed: Counter[str]) -> None:
         self._store = store
+        self._reclaimed = reclaimed
         self._loop = running()
         self._process = os.getpid()
         self._due: dict[Lease, float] = {}  # when to renew, by the loop's clock
@@ -179,10 +181,12 @@ class Renewals:
         """Slots of callers who hung up a lease ago: not held any more."""
         over = {lease: limit for lease, (end, limit) in self._orphans.items() if end <= now}
         for limit, count in Counter(over.values()).items():
+            self._reclaimed[limit] += count
             logger.warning(
                 "limit %s: %s given back, as the caller hung up a lease ago and the endpoint still runs; have it end "
                 "at http.disconnect (in Starlette: request.is_disconnected())",
                 limit,
                 "1 slot" if count == 1 else f"{count} slots",
+                extra=fields("slots_reclaimed", limit=limit, count=count),
             )
         return self.discard(list(over))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 
+from ratelimit.ground.fields import fields
 from ratelimit.model import Lease
 
 logger = logging.getLogger("ratelimit")
@@ -26,35 +27,42 @@ class Report:
             logger.warning(
                 "slots of concurrency limits may not have been given back; then each frees when its lease ends: %s",
                 error,
+                extra=fields("slots_not_given_back", reason=str(error)),
             )
 
     def not_renewed(self, leases: Sequence[Lease], now: float, error: Exception) -> None:
         if self._failing_since is None:  # once, not twenty times a lease
             self._failing_since = now
             what, count = _what(leases), len(leases)
-            logger.warning("%s not renewed, tried again until they are: %d (%s)", what, count, error)
+            extra = fields("leases_not_renewed", count=count, reason=str(error))
+            logger.warning("%s not renewed, tried again until they are: %d (%s)", what, count, error, extra=extra)
 
     def renewed(self, leases: Sequence[Lease], now: float) -> None:
         if self._failing_since is not None:
             seconds = now - self._failing_since
-            logger.warning("%s are renewed again, after %.0f s without the store", _what(leases), seconds)
+            extra = fields("leases_renewed_again", after_s=seconds)
+            logger.warning("%s are renewed again, after %.0f s without the store", _what(leases), seconds, extra=extra)
             self._failing_since = None
 
     def crowding(self, leases: Sequence[Lease], now: float, late: float) -> None:
         """Slots that were taken again above the max."""
+        why = self._why(leases[0], now, late)
         logger.warning(
             "concurrency limits are exceeded by %d: slots of running requests had expired, others have come in, and "
             "they are counted again until they end: %s",
             len(leases),
-            self._why(leases[0], now, late),
+            why,
+            extra=fields("slots_above_max", count=len(leases), reason=why),
         )
 
     def gone(self, leases: Sequence[Lease], now: float, late: float) -> None:
         """Units that are not taken again."""
+        why = self._why(leases[0], now, late)
         logger.warning(
             "holds whose units went back, while their work goes on and is charged in the end: %d: %s",
             len(leases),
-            self._why(leases[0], now, late),
+            why,
+            extra=fields("holds_gone", count=len(leases), reason=why),
         )
 
     def _why(self, lease: Lease, now: float, late: float) -> str:

@@ -17,6 +17,8 @@ from ratelimit.stores.batching.queue import DecisionQueue
 from ratelimit.stores.connection.breaker import OF_A_MASTER
 from ratelimit.stores.connection.dial import ConnectionPool, connections, connections_to_master
 from ratelimit.stores.connection.link import GOODBYE
+from ratelimit.stores.connection.socket import Part, Reply
+from ratelimit.stores.connection.socket import command as command_of
 from ratelimit.stores.fallback.gate import NodeGate
 from ratelimit.stores.fallback.idempotency import IdempotencyKeys
 from ratelimit.stores.fallback.local import LocalLimiter
@@ -113,6 +115,12 @@ class RedisStore:
     async def release(self, leases: Sequence[Lease]) -> None:
         await self._side().leases.release(leases)
 
+    async def ask(self, key: str, *command: Part) -> Reply:
+        """What the server says to a command about `key`, which is without the prefix here and with it in the command:
+        for what processes have in common beside counters. Sent once. Raises StoreUnavailable."""
+        router = self._side().router
+        return await router.call(router.nodes.slot_of(key), lambda **_: command_of(*command))
+
     async def close(self) -> None:
         if side := self._sides.pop(asyncio.get_running_loop(), None):
             nodes = side.router.nodes
@@ -132,6 +140,11 @@ class RedisStore:
         owed = self._side().owed
         assert owed  # noqa: S101 - account is kept
         return owed.local
+
+    def out_of_reach(self) -> int:
+        """Over how many connections of this process nobody is decided for at the moment."""
+        queues = [queue for side in list(self._sides.values()) for queue in list(side.router.nodes.queues())]
+        return sum([queue.link.breaker.down is not None for queue in queues])
 
     def _side(self) -> _Side:
         return self._sides[asyncio.get_running_loop()]

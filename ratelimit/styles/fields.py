@@ -102,7 +102,7 @@ def _timed(limit: Limit) -> bool:
 @lru_cache(maxsize=4096)
 def _with_room(name: str, time: int | None) -> bytes:
     """What tells of a limit, with room for what remains."""
-    named = _sf_string(name).replace(b"%", b"%%")
+    named = sf_string(name).replace(b"%", b"%%")
     return named + (b";r=%d" if time is None else b";r=%%d;t=%d" % time)
 
 
@@ -111,8 +111,8 @@ def _policy(name: str, maximum: int, window_ms: int | None) -> bytes:
     """Without a window: so many requests at a time."""
     quota = min(maximum, LARGEST_INTEGER)
     if window_ms is None:
-        return b'%b;q=%d;qu="concurrent-requests"' % (_sf_string(name), quota)
-    return b"%b;q=%d;w=%d" % (_sf_string(name), quota, _sf_seconds(window_ms))
+        return b'%b;q=%d;qu="concurrent-requests"' % (sf_string(name), quota)
+    return b"%b;q=%d;w=%d" % (sf_string(name), quota, _sf_seconds(window_ms))
 
 
 def _service_limit(name: str, state: State, most: int, *, timed: bool) -> bytes:
@@ -124,9 +124,9 @@ def _service_limit(name: str, state: State, most: int, *, timed: bool) -> bytes:
     """
     remaining = min(state.remaining, LARGEST_INTEGER)
     if not timed:
-        return b"%b;r=%d" % (_sf_string(name), remaining)
+        return b"%b;r=%d" % (sf_string(name), remaining)
     time = wire.wait(state.retry_after_ms or 0, most) if state.exceeded else _sf_seconds(state.reset_after_ms)
-    return b"%b;r=%d;t=%d" % (_sf_string(name), remaining, time)
+    return b"%b;r=%d;t=%d" % (sf_string(name), remaining, time)
 
 
 def _sf_seconds(duration_ms: int) -> int:
@@ -134,7 +134,7 @@ def _sf_seconds(duration_ms: int) -> int:
 
 
 @lru_cache(maxsize=1024)  # the names of a policy's limits, not anything a caller sends
-def _sf_string(text: str) -> bytes:
+def sf_string(text: str) -> bytes:
     """RFC 9651 section 4.1.6. A policy file has printable names only; in a Limit made by hand the rest becomes "?"."""
     printable = "".join(c if " " <= c <= "~" else "?" for c in text)
     return b'"%b"' % printable.replace("\\", "\\\\").replace('"', '\\"').encode("ascii")

@@ -64,7 +64,9 @@ def now_ms() -> int:
 
 def most_of(style: object) -> int:
     """The seconds that a style tells as a wait at most; of one that adds to another's headers, that one's."""
-    most: int = getattr(getattr(style, "style", style), "max_retry_after", MAX_RETRY_AFTER)
+    while (inner := getattr(style, "style", None)) is not None:
+        style = inner
+    most: int = getattr(style, "max_retry_after", MAX_RETRY_AFTER)
     return most
 
 

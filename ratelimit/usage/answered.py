@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 
 from ratelimit.answers.telling import refusal
 from ratelimit.control.account import Account
 from ratelimit.control.control import Control, OfExempt
 from ratelimit.endpoints.conflicts import declared
 from ratelimit.identity import IdentifyByApiKey
+from ratelimit.log import lines as log
 from ratelimit.model import Answer, Charge, Headers, Refused, Scope, StoreUnavailable, Style
+from ratelimit.policy.keys import caller
 from ratelimit.routes.routed import Endpoint, Routed
 from ratelimit.usage.reading import Read, read
 from ratelimit.usage.told import JSON, document, is_known
@@ -39,8 +42,10 @@ async def answered(scope: Scope) -> Answer:
     try:
         for one, charges in _charges(known):
             reads.append(await read(one.account, charges))
-    except StoreUnavailable:
-        return style.unavailable(os.urandom(12).hex())
+    except StoreUnavailable as why:
+        log_id = os.urandom(12).hex()
+        log.without_store(why, "usage", partial(caller, known[0].identity), log_id, allowed=False)
+        return style.unavailable(log_id)
     return _told(reads, scope)
 
 

@@ -66,7 +66,7 @@ class Reader:
         """StoreUnavailable where the store is out of reach."""
         store, now = account.store("peek"), wire.now_ms()
         peek = store.peek
-        whose = tuple([(charge.key, charge.maxes, id(charge.limit)) for charge in charges])
+        whose = tuple([(charge.key, charge.maxes, charge.stages, id(charge.limit)) for charge in charges])
         read = self._recent.get(whose)
         if read is None or not read.is_fresh(now, peek):
             read = Read(now, peek, charges)
@@ -94,7 +94,7 @@ async def _ask(read: Read) -> None:
 
 
 def _without_cost(charges: Sequence[Charge]) -> tuple[Charge, ...]:
-    return tuple([Charge(charge.limit, charge.key, 0, charge.maxes) for charge in charges])
+    return tuple([Charge(charge.limit, charge.key, 0, charge.maxes, charge.stages) for charge in charges])
 
 
 _readers: WeakKeyDictionary[Account, Reader] = WeakKeyDictionary()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ratelimit.model import Decision, Style
 from ratelimit.styles import wire
+from ratelimit.styles.jitter import jittered
 
 AGAIN_MS = 1_000  # until a store out of reach is found back
 
@@ -22,7 +23,7 @@ class Close(NamedTuple):
 
 def closing(decision: Decision, style: Style) -> Close:
     """`1008 rate limit exceeded, retry after 45 s`."""
-    denying = decision.denying
+    denying = jittered(decision, style).denying
     if denying is None:
         return Close(TRY_AGAIN_LATER, f"rate limits are unavailable, retry after {AGAIN_MS // 1_000} s")
     if denying.retry_after_ms is None:

@@ -90,6 +90,11 @@ class Messages:
             self._recent.put(id(charges), known)
         return self._level.own(known[1], outer) if outer else known[1]
 
+    def counted(self, identity: Identity, decision: Decision) -> None:
+        """What became of a message."""
+        if telling := self._account.telling:
+            telling.decided_as("message", identity, self.operation or "", decision)
+
     async def decided(self, charges: Charges) -> tuple[Decision, StoreUnavailable | None]:
         """As on a request."""
         return await self._account.decided(self._store, charges)
@@ -163,13 +168,16 @@ class Counted:
             if not waited and (decision.exceeded or decision.unavailable):
                 self._report(decision, failure, identity)
             if decision.allowed:
+                self._messages.counted(identity, decision)
                 return True
             if self._messages.on_excess == "drop":
                 self._dropped.count += 1
+                self._messages.counted(identity, decision)
                 return False
             denying = decision.denying  # none of a policy that denies without its store
             wait = denying.retry_after_ms if denying else AGAIN_MS
             if self._messages.on_excess == "close" or wait is None or waited + wait > LONGEST_MS:
+                self._messages.counted(identity, decision)
                 await self._close(closing(decision, self._messages.style))
                 return False
             waited += max(1, wait)

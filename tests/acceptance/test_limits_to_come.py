@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -147,7 +148,12 @@ def requests(draw: st.DrawFn) -> list[Charge]:
         }
         made = {"a": rate(1, 60, 7, **rest), "b": rate(1, 120, 60, **rest), "q": quota(1, "day", **rest)}[key]
         untils = sorted(draw(st.sets(instants, max_size=3)))
-        charges.append(then(made, *[(until, draw(st.integers(0, 6))) for until in (*untils, FOREVER)]))
+        charge = then(made, *[(until, draw(st.integers(0, 6))) for until in (*untils, FOREVER)])
+        if draw(st.booleans()):  # stages of a launch, of which each is another than the one before
+            ends, first = sorted(draw(st.sets(instants, max_size=4))), draw(st.booleans())
+            stages = [(T + end, (number % 2 == 0) is first) for number, end in enumerate(ends)]
+            charge = replace(charge, stages=(*stages, (FOREVER, (len(ends) % 2 == 0) is first)))
+        charges.append(charge)
     return charges
 
 

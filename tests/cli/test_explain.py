@@ -13,7 +13,7 @@ import pytest
 from ratelimit import RedisStore
 from ratelimit.cli.input import callers
 from ratelimit.cli.input.callers import LONGEST
-from ratelimit.cli.output.exits import FINDINGS, FINE, STORE, USAGE, Stopped
+from ratelimit.cli.output.exits import FINDINGS, FINE, STORE, USAGE
 from tests.cli import THREE, policy, run, run_in_terminal
 from tests.explanation import TEXT
 from tests.servers import Server
@@ -136,6 +136,8 @@ SECRET = "sk_live_4eC39HqLyjWDarjtT1zdp7dc"
         ("GET", "/x", "--identity", "ip=192.0.2.7", "--at", SECRET),
         ("GET", SECRET, "--identity", "ip=192.0.2.7"),
         (SECRET, "/x", "--identity", "ip=192.0.2.7"),
+        ("GET", "/x", f"--{SECRET}"),
+        ("GET", "/x", "--format", SECRET),
         ("GET", "one", "--identity", "ip=192.0.2.7"),
         ("GET", "/x", "--identity", "user=one"),
     ],
@@ -263,10 +265,3 @@ def test_wrong_files(tmp_path: Path) -> None:
     assert run("explain", str(tmp_path / "gone.toml"), *asked).code == USAGE
     wrong = run("explain", file_of(tmp_path, "style = 3"), *asked)
     assert (wrong.code, wrong.out) == (FINDINGS, "")
-
-
-def test_stopped_is_no_traceback() -> None:
-    """What stops is a sentence."""
-    with pytest.raises(Stopped, match="there is an argument too many"):
-        callers.nothing_more(["x"])
-    callers.nothing_more(None)

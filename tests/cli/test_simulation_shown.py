@@ -72,6 +72,13 @@ def test_nobody() -> None:
     assert "\nWho is denied\n" not in text
 
 
+def test_few() -> None:
+    """Where all who are denied are shown, nothing is said of others."""
+    text = shown(report(policy('{ name = "requests", rate = "1/minute" }'), asked(callers=3)))
+    assert "organization=c0" in text
+    assert "callers more" not in text
+
+
 def test_nothing() -> None:
     """Of a log in which nothing is limited that is all there is to say."""
     text = shown(report(OF, []))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from ratelimit.config import PolicyError, load_policy, parse_policy
 from ratelimit.identity import IdentifyByApiKey, hash_api_key
 from ratelimit.identity.address import ClientAddress
+from ratelimit.launches.stages.launch import Brownout, Cohort, Launch
 from ratelimit.model import FOREVER, Concurrency, Identity, Quota, Rate
 from ratelimit.operations import ClassifyByRules
 from ratelimit.policy import Policy, RecordSettings, StoreSettings, Wait, WebSocketSettings
@@ -149,6 +151,42 @@ def test_hold() -> None:
     acme = Identity("acme", tier="basic")
     keys = [charge.key for charge in good("hold").charges(acme, "completion")]
     assert [charge.key for charge in without.charges(acme, "completion")] == keys
+
+
+def _ms(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def test_launch() -> None:
+    """A launch is as its file has it: an instant without one is never, an address as callers are counted by it."""
+    requests, monthly, in_flight = good("launch").tiers["basic"]
+    acme = {"organization": "acme", "user": "ana", "api_key": SHA256, "application": "till", "mode": "test"}
+    assert requests.launch == Launch(
+        shadow_until_ms=_ms("2127-02-01T00:00Z"),
+        warn=0.8,
+        brownouts=(
+            Brownout(_ms("2127-01-12T09:00Z"), _ms("2127-01-12T12:00Z")),
+            Brownout(_ms("2127-01-19T08:00Z"), _ms("2127-01-19T08:30Z")),
+        ),
+        cohorts=(
+            Cohort(_ms("2127-01-20T00:00Z"), share=0.1),
+            Cohort(_ms("2127-01-25T00:00Z"), share=0.25),
+            Cohort(_ms("2127-01-10T00:00Z"), acme),
+            Cohort(_ms("2127-01-10T00:00Z"), {"ip": "2001:db8:1:2::/64"}, 0.005),
+        ),
+    )
+    assert monthly.launch == Launch()
+    assert in_flight.launch == Launch(_ms("2127-02-01T00:00Z"), 1.0)
+    assert not any(limit.launch for limits in good("everything").tiers.values() for limit in limits)
+
+
+def test_modes_of_overrides() -> None:
+    """An override has the mode, the instants and the reason of its file, and may name limits without a max of them."""
+    shadow, wider, early = good("launch").overrides
+    assert (shadow.mode, shadow.limits, dict(shadow.maxes)) == ("shadow", {"requests", "monthly"}, {})
+    assert shadow.reason == "their batch jobs move in February, ticket 4711"
+    assert (wider.mode, wider.from_ms, wider.until_ms) == (None, _ms("2127-01-15T00:00Z"), _ms("2127-02-15T00:00Z"))
+    assert (early.mode, list(early.maxes), early.until_ms) == ("enforce", ["requests"], FOREVER)
 
 
 def test_outcomes() -> None:

@@ -151,7 +151,17 @@ def test_wrong_keys() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["one", "organization=one", "two", "sk_live_51H", "SK-test-x", "user=ghp_abc", "Bearer x", "api_key_123", "xoxb-1"],
+    [
+        "one",
+        "organization=one",
+        "two",
+        "sk_live_51H",
+        "SK-test-x",
+        "user=ghp_abcdefgh",
+        "Bearer x",
+        "rk-0123456789abcdef",
+        "xoxb-1",
+    ],
 )
 def test_keys_are_refused(text: str) -> None:
     """What is an API key of the file, or looks like one, may not stand on the command line; it is not repeated."""
@@ -161,7 +171,15 @@ def test_keys_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["organization=acme", "skating", "user=550e8400-e29b-41d4-a716-446655440000", "/a/one"]
+    "text",
+    [
+        "organization=acme",
+        "skating",
+        "organization=pk-logistics",
+        "user=token-service",
+        "user=550e8400-e29b-41d4-a716-446655440000",
+        "/a/one",
+    ],
 )
 def test_what_is_no_key(text: str) -> None:
     """Names, paths and identifiers are none."""

@@ -45,3 +45,9 @@ def test_instants() -> None:
 def test_matched() -> None:
     """Whom an override is for; of an API key the first digits of its hash."""
     assert words.matched({"api_key": "0123456789abcdef", "seats": 3}) == "api_key = 01234567…, seats = 3"
+
+
+def test_maxes_of_a_program() -> None:
+    """A max that a program computes is told where it comes out without attributes."""
+    assert words.written(lambda attributes: 7) == "7"
+    assert words.written(lambda attributes: int(attributes["seats"])) == "computed"

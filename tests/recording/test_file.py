@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import gc
+import importlib.util
 import json
 import multiprocessing
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -235,3 +237,32 @@ def test_after_a_fork(tmp_path: Path) -> None:
     assert writer._thread is not thread
     writer.close()
     assert not (tmp_path / "log").exists() or json.loads((tmp_path / "log").read_bytes())
+
+
+def test_two_requests_that_begin_at_once(tmp_path: Path) -> None:
+    """There is one thread, whoever of them was first."""
+    writer = Writer(LogFile(str(tmp_path / "log"), 1_000_000, keep=2))
+    other = threading.Thread()
+
+    class Lost:
+        def __enter__(self) -> None:
+            writer._thread = other  # which had the lock meanwhile
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    writer._starting = Lost()  # type: ignore[assignment]
+    writer.begin()
+    assert writer._thread is other
+    writer._thread = None
+
+
+def test_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system without fcntl has the module all the same."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    spec = importlib.util.spec_from_file_location("without_locks", files.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.fcntl is None

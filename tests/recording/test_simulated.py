@@ -108,6 +108,7 @@ def test_a_recorded_log_is_simulated_exactly(tmp_path: Path, monkeypatch: pytest
     formats = formats_of([source], mapping_of(()))
     task = Task(PolicyText(text, "test.toml"), (str(log),), tuple(formats), verdicts=str(verdicts))
     summary = Share(task, sources=[source]).run().summary
+    source.close()
     said = {one["line"]: one["allowed"] for one in map(json.loads, verdicts.read_text().splitlines())}
     assert [said[number] for number in range(1, len(lines) + 1)] == [line["status"] != 429 for line in lines]
     assert summary.understood == len(lines) > 1_400

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +17,7 @@ T = 1_772_359_200_000  # 2026-03-01T10:00:00Z
 MODES = st.sampled_from(["enforce", "enforce", "enforce", "shadow"])
 COSTS = st.sampled_from([0, 1, 1, 1, 2, 5])
 MAXES = st.integers(0, 12)
+STAGES = [T + 1, T + 2_000, T + 9_000, T + 30_000, T + 50_000, T + 90_000, T + 86_400_000]
 ENFORCE_FROM = st.sampled_from([0, 0, T + 5_000])
 
 
@@ -42,6 +43,12 @@ def limits(draw: st.DrawFn) -> list[Charge]:
         if draw(st.booleans()):
             steps = ((T + 9_000, draw(MAXES)), (T + 50_000, draw(MAXES)), *charge.maxes)[-draw(st.integers(1, 3)) :]
             charge = Charge(charge.limit, charge.key, charge.cost, steps)
+        if draw(st.booleans()):
+            instants = sorted(draw(st.lists(st.sampled_from(STAGES), max_size=4, unique=True)))
+            enforced = draw(st.booleans())
+            ends = enumerate((*instants, 2**53 - 1))
+            stages = tuple((until, (number % 2 == 0) is enforced) for number, until in ends)
+            charge = replace(charge, stages=stages)
         charges.append(charge)
     return charges
 

@@ -160,6 +160,19 @@ def test_other_methods_are_charged(monkeypatch: Any) -> None:
     assert asked.store.charged[-1] == ()
 
 
+def test_log_ids(monkeypatch: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """The id that a client is told, of a 401 and of a 503, is in the log; no API key is."""
+    caplog.set_level("DEBUG", "ratelimit")
+    asked = Asked(monkeypatch, policy(LIMITS, style="facturapi"))
+    asked.store.fails = StoreUnavailable("nobody answers")
+    for response, status in ((asked.get(), 503), (asked.get(key=None), 401)):
+        assert response.status_code == status
+        told = [value for name, value in response.headers.items() if "log" in name or "request-id" in name]
+        assert len(told) == 1
+        assert told[0] in caplog.text
+    assert ANA not in caplog.text
+
+
 def test_out_of_reach(monkeypatch: Any) -> None:
     """Without the store it is the style's 503, whatever on_failure says; it is not asked again within the second."""
     asked = Asked(monkeypatch)

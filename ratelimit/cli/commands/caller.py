@@ -11,7 +11,7 @@ import typer
 from rich.console import Console, Group
 from rich.live import Live
 
-from ratelimit.cli.input.callers import ExtraArguments, IdentityOption, KeyOption, caller_of, nothing_more
+from ratelimit.cli.input.callers import IdentityOption, KeyOption, caller_of
 from ratelimit.cli.input.instants import at_ms
 from ratelimit.cli.input.policies import FileArgument, called, policy_of
 from ratelimit.cli.input.stores import StoreOption, with_store
@@ -35,15 +35,15 @@ from ratelimit.policy.keys import caller as called_by
 USAGE_EXAMPLES = """
   ratelimit usage ratelimit.toml --identity organization=acme
   ratelimit usage ratelimit.toml --key - < key.txt
-  RATELIMIT_STORE_URL=redis://… ratelimit usage ratelimit.toml --identity ip=192.0.2.7
+  ratelimit usage ratelimit.toml --identity ip=192.0.2.7 --store redis://…
 """
 RESET_EXAMPLES = """
   ratelimit reset ratelimit.toml --identity organization=acme
-  ratelimit reset ratelimit.toml --identity organization=acme --limit monthly --yes
+  ratelimit reset ratelimit.toml --identity user=ana --limit monthly --yes
 """
 WATCH_EXAMPLES = """
   ratelimit watch ratelimit.toml --identity organization=acme
-  ratelimit watch ratelimit.toml --identity organization=acme --once --format json
+  ratelimit watch ratelimit.toml --identity user=ana --once --format json
 """
 LEAST_EVERY, MOST_EVERY = 0.2, 3600  # seconds
 
@@ -76,20 +76,21 @@ class Asked(NamedTuple):
 
 def usage(
     file: FileArgument,
-    extra: ExtraArguments = None,
     key: KeyOption = None,
     identity: IdentityOption = None,
     store: StoreOption = None,
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """Show what one caller has used of each of its limits. Nothing is charged."""
-    asked = _asked(file, key, identity, extra)
+    """Show what one caller has used of each of its limits.
+
+    Nothing is charged. The caller is named by --key or --identity.
+    """
+    asked = _asked(file, key, identity)
     _show(output, "usage", asked, with_store(asked.policy, store, asked.used))
 
 
 def reset(
     file: FileArgument,
-    extra: ExtraArguments = None,
     key: KeyOption = None,
     identity: IdentityOption = None,
     limit: LimitOption = None,
@@ -97,8 +98,11 @@ def reset(
     store: StoreOption = None,
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """Forget what one caller has used, of all its limits or of some. Asks first on a terminal."""
-    asked = _asked(file, key, identity, extra)
+    """Forget what one caller has used, of all its limits or of some.
+
+    Asks first on a terminal; elsewhere it needs --yes.
+    """
+    asked = _asked(file, key, identity)
     names = [one.limit.name for one in asked.limits]
     if unknown := [name for name in limit or () if name not in names]:
         raise Stopped(f"this caller has no limit {printable(unknown[0])}{one_of(unknown[0], names)}")
@@ -120,7 +124,6 @@ def reset(
 
 def watch(
     file: FileArgument,
-    extra: ExtraArguments = None,
     key: KeyOption = None,
     identity: IdentityOption = None,
     every: EveryOption = 1.0,
@@ -128,11 +131,14 @@ def watch(
     store: StoreOption = None,
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """Watch what one caller uses, until Ctrl-C. Nothing is charged."""
+    """Watch what one caller uses, until Ctrl-C.
+
+    Nothing is charged.
+    """
     if not LEAST_EVERY <= every <= MOST_EVERY:
         range_of = f"the shortest is {LEAST_EVERY} seconds, the longest {MOST_EVERY}"
         raise Stopped(f"--every: is out of range; {range_of}")
-    asked = _asked(file, key, identity, extra)
+    asked = _asked(file, key, identity)
     if once:
         _show(output, "watch", asked, with_store(asked.policy, store, asked.used))
         return
@@ -168,8 +174,7 @@ def _is_attended() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _asked(file: str, key: str | None, identity: list[str] | None, extra: list[str] | None) -> Asked:
-    nothing_more(extra)
+def _asked(file: str, key: str | None, identity: list[str] | None) -> Asked:
     policy = policy_of(file)
     caller = caller_of(policy, key, identity)
     if not caller.placed and caller.identity.root[0] == "ip":

@@ -20,8 +20,6 @@ EXAMPLES = """
   ratelimit diff ratelimit.toml new.toml
   git show HEAD:ratelimit.toml | ratelimit diff - ratelimit.toml
   ratelimit diff ratelimit.toml new.toml --app main:app
-
-The exit code is 0 where nothing changes for anybody, and 1 where something does, as diff(1) has it.
 """
 
 OldArgument = Annotated[str, typer.Argument(metavar="OLD", help="The policy that is in force; - is standard input.")]
@@ -35,7 +33,10 @@ def diff(
     at: AtOption = None,
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """Compare two policies: what changes, for whom, and which counters begin at 0."""
+    """Compare two policies: what changes, for whom, and which counters begin at 0.
+
+    Exit 0 is that nothing changes for anybody, 1 that something does, as of diff(1).
+    """
     if old == new == STDIN:
         raise Stopped("both policies can't be standard input; name a file")
     before, after = policy_of(old), policy_of(new)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ratelimit.cli.input.apps import AppOption, app_of
-from ratelimit.cli.input.callers import ExtraArguments, IdentityOption, KeyOption, caller_of, nothing_more
+from ratelimit.cli.input.callers import IdentityOption, KeyOption, caller_of
 from ratelimit.cli.input.instants import AtOption, at_ms
 from ratelimit.cli.input.policies import FileArgument, called, policy_of
 from ratelimit.cli.input.stores import ReadOption, with_store
@@ -27,10 +27,8 @@ from ratelimit.policy.keys import caller as called_by
 
 EXAMPLES = """
   ratelimit explain ratelimit.toml --key - GET /v2/invoices/7 < key.txt
-  ratelimit explain ratelimit.toml --identity organization=acme POST /v2/invoices
-  ratelimit explain ratelimit.toml --identity ip=192.0.2.7 GET / --store redis://127.0.0.1:6379/0
-
-With --store it is said what is left, and what would be decided now; the exit code is 1 where that is a denial.
+  ratelimit explain ratelimit.toml --identity user=ana POST /v2/invoices
+  ratelimit explain ratelimit.toml --identity ip=192.0.2.7 GET / --store default
 """
 
 MethodArgument = Annotated[str, typer.Argument(metavar="METHOD", help="GET, POST, …, or WEBSOCKET for a handshake.")]
@@ -41,7 +39,6 @@ def explain(
     file: FileArgument,
     method: MethodArgument,
     path: PathArgument,
-    extra: ExtraArguments = None,
     key: KeyOption = None,
     identity: IdentityOption = None,
     at: AtOption = None,
@@ -49,8 +46,10 @@ def explain(
     store: ReadOption = None,
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """Explain one call: who its caller is taken for, what it is, and each limit that counts it. Nothing is charged."""
-    nothing_more(extra)
+    """Explain one call: who its caller is taken for, what it is, and each limit that counts it.
+
+    Nothing is charged. With --store it is said what is left, and what would be decided now: exit 1 is a denial.
+    """
     policy = policy_of(file)
     now = at_ms(at)
     caller = caller_of(policy, key, identity, method, path)

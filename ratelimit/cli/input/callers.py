@@ -23,8 +23,6 @@ IdentityOption = Annotated[
     list[str] | None,
     typer.Option("--identity", metavar="NAME=VALUE", help="organization=acme, tier=basic, ip=192.0.2.7, seats=3, …"),
 ]
-# What stands where nothing should may be an API key, which typer would repeat.
-ExtraArguments = Annotated[list[str] | None, typer.Argument(hidden=True, metavar="")]
 
 
 def caller_of(policy: Policy, key: str | None, identity: list[str] | None, *arguments: str) -> Caller:
@@ -39,11 +37,6 @@ def caller_of(policy: Policy, key: str | None, identity: list[str] | None, *argu
         return by_key(policy, _read(), pairs)
     except WrongCaller as error:
         raise Stopped(str(error)) from None
-
-
-def nothing_more(extra: list[str] | None) -> None:
-    if extra:
-        raise Stopped("there is an argument too many; it is not repeated, as it may be an API key: see --help")
 
 
 def _read() -> bytes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import inf, log1p
+from textwrap import wrap
 
 from rich.console import Console, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -28,11 +28,11 @@ DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 def show(report: Report, out: Console) -> None:
     """All of it but what only fits into JSON or HTML."""
-    for part in _parts(report, utf8=out.encoding.lower().startswith("utf")):
+    for part in _parts(report, out.width, utf8=out.encoding.lower().startswith("utf")):
         out.print(part)
 
 
-def _parts(report: Report, *, utf8: bool) -> Iterator[RenderableType]:
+def _parts(report: Report, width: int, *, utf8: bool) -> Iterator[RenderableType]:
     summary, found = report.summary, report.found
     yield Text(printable(report.verdict), "bold")
     if summary.first_ms is not None and summary.last_ms is not None:
@@ -42,13 +42,14 @@ def _parts(report: Report, *, utf8: bool) -> Iterator[RenderableType]:
     if report.against is not None:
         yield from _against(report.other or "", report.against)
     if report.curves:
+        yield Text()
         yield _limits(report.curves)
     for curve in [curve for curve in report.curves if curve.denied_at(curve.present)][:CURVES]:
         yield from _curve(curve, utf8=utf8)
     if found.hits:
-        yield from _hits(found.hits, found.callers_denied, utf8=utf8)
-    yield from _list("Not understood", [*report.lacks, *_samples(report)])
-    yield from _list("Fine print", report.fine_print)
+        yield from _hits(found.hits, found.callers_denied, width, utf8=utf8)
+    yield from _list("Not understood", [*report.lacks, *_samples(report)], width)
+    yield from _list("Fine print", report.fine_print, width)
 
 
 def _title(text: str) -> Text:
@@ -84,7 +85,7 @@ def _limits(curves: Sequence[Curve]) -> RenderableType:
             _said(curve.marks["p99.9"], curve),
             _said(curve.values[-1], curve) if curve.values else "",
         )
-    return Padding(table, (1, 0, 0, 0), expand=False)
+    return table
 
 
 def _curve(curve: Curve, *, utf8: bool) -> Iterator[RenderableType]:
@@ -98,11 +99,10 @@ def _curve(curve: Curve, *, utf8: bool) -> Iterator[RenderableType]:
         known = "" if requests is None else f"{requests:,} ({percent(requests, curve.requests)})"
         table.add_row(_said(threshold, curve), f"{callers:,}", known, Text(bar, "red" if callers else ""), style=style)
     yield table
-    if curve.marks["p99.9"] > curve.present:
-        yield Text(f"99.9 % of its callers fit in:  {printable(toml_at(curve, curve.marks['p99.9']))}")
+    yield Text(f"99.9 % of its callers fit in:  {printable(toml_at(curve, curve.marks['p99.9']))}")
 
 
-def _hits(hits: Sequence[Hit], callers: int, *, utf8: bool) -> Iterator[RenderableType]:
+def _hits(hits: Sequence[Hit], callers: int, width: int, *, utf8: bool) -> Iterator[RenderableType]:
     yield _title("Who is denied")
     yield Text(f"  {'':9}{' '.join(f'{day:<{24 // HOURS}}' for day in DAYS)}".rstrip(), "dim")
     for hit in hits[:HITS]:
@@ -111,7 +111,7 @@ def _hits(hits: Sequence[Hit], callers: int, *, utf8: bool) -> Iterator[Renderab
         needs = f"needs {hit.needs:,} of {hit.limit}, has {hit.max:,}"
         what = f"{hit.denied:,} of {counted(hit.requests, 'request')}, first {instant(hit.first_ms)}"
         said = f"{what}, blocked for up to {duration(hit.blocked_ms)}; {needs}; {hit.pattern}"
-        yield Padding(Text(printable(said)), (0, 0, 0, 2), expand=False)
+        yield _indented(said, width)
         yield _week("  asked    ", hit.week, "blue", utf8=utf8)
         yield _week("  denied   ", hit.week_denied, "red", utf8=utf8)
     if callers > len(hits[:HITS]):
@@ -143,8 +143,12 @@ def _samples(report: Report) -> list[str]:
     return [f"{file}, line {line}, {reason}: {start}" for file, line, reason, start in report.summary.samples]
 
 
-def _list(title: str, items: Sequence[str]) -> Iterator[RenderableType]:
+def _list(title: str, items: Sequence[str], width: int) -> Iterator[RenderableType]:
     if items:
         yield _title(title)
-        for item in items:
-            yield Padding(Text(printable(item)), (0, 0, 0, 2), expand=False)
+        yield from (_indented(item, width) for item in items)
+
+
+def _indented(text: str, width: int) -> Text:
+    """Wrapped without spaces at the ends of its lines, as a table or a box has them."""
+    return Text("\n".join(wrap(printable(text), width, initial_indent="  ", subsequent_indent="  ")))

@@ -27,10 +27,14 @@ def check_overrides(valid: Valid) -> Iterator[Problem]:
     in_part = {dropped[:2] for dropped in valid.dropped}
     for path, override in valid.numbered(("overrides",), valid.file.overrides):
         yield from _check_match(valid, path, override)
+        yield from _check_times(valid, path, override)
+        written = valid.at((*path, "limits"))
         for name, amount in override.limits.items():
-            where = (*path, "limits", name)
+            where = (*path, "limits", written.index(name) if isinstance(written, list) else name)
             changed = [(at, limit) for at, limit in limits.get(name, ()) if override.tier in (None, at[1])]
             yield from _check_name(names, where, name, override)
+            if amount is None:
+                continue
             yield from _check_kind(valid, where, amount, changed)
             if path not in in_part:  # of one that is read in part it can't be said whom it matches
                 yield from _check_attributes(valid, where, amount, override, changed, callers)
@@ -66,6 +70,13 @@ def _check_match(valid: Valid, path: Path, override: OverrideTable) -> Iterator[
             client_ip(override.ip, valid.file.identity.ipv6_prefix)
         except ValueError as error:
             yield Problem((*path, "ip"), str(error))
+
+
+def _check_times(valid: Valid, path: Path, override: OverrideTable) -> Iterator[Problem]:
+    if override.starts is not None and override.until is not None and override.starts >= override.until:
+        yield Problem((*path, "from"), f"{shown(override.starts)} is not before until, so that it never holds")
+    if None in override.limits.values() and "mode" not in valid.given(path):
+        yield Problem((*path, "limits"), "names limits and no max of them; write mode there too, or a table of maxes")
 
 
 def _check_name(names: _Names, where: Path, name: str, override: OverrideTable) -> Iterator[Problem]:
@@ -117,5 +128,5 @@ def _met(limits: Limits, override: OverrideTable, callers: Callers) -> Limits:
     tiers = {tier for _, _, tier in callers.matched(override)}
     if tiers and override.ip is None:
         return [(path, limit) for path, limit in limits if path[1] in tiers]
-    by_address = override.model_fields_set <= {"ip", "limits", "until"}
+    by_address = override.model_fields_set.isdisjoint({*MATCHED} - {"ip"})
     return [(path, limit) for path, limit in limits if by_address or path[1] != ANONYMOUS]

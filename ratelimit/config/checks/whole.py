@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ratelimit.config.checks.costs import check_costs
+from ratelimit.config.checks.launches import check_launches
 from ratelimit.config.checks.limits import check_limits, limits_of
 from ratelimit.config.checks.names import check_names
 from ratelimit.config.checks.overrides import check_overrides
@@ -30,6 +31,7 @@ def check(valid: Valid) -> list[Problem]:
         *check_rules(valid),
         *check_names(valid),
         *check_limits(valid),
+        *check_launches(valid),
         *check_costs(list(limits_of(valid))),
         *check_reserve(valid),
         *check_websocket(valid),

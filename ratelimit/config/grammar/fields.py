@@ -21,6 +21,7 @@ from ratelimit.model import FOREVER
 from ratelimit.operations import Rule
 from ratelimit.policy import OnExcess, OnFailure
 from ratelimit.stores import SCHEMES, problem_of, split_url
+from ratelimit.styles.jitter import MOST as JITTER
 
 STORES = tuple(f"{scheme}://" for scheme in SCHEMES)
 
@@ -32,6 +33,14 @@ RESERVED = (*checks.PER, "tier")
 def wait(value: Any) -> int:
     """A duration that a denied request may be held for."""
     return durations.wait_ms(duration(value), shown(value))
+
+
+def jitter(value: Any) -> float:
+    """`3%`: 0.03, the most"""
+    match = re.fullmatch("([0-9]{1,3}(?:[.][0-9]{1,4})?) *%", value) if isinstance(value, str) else None
+    if match is None or float(match[1]) > 100 * JITTER:
+        raise ValueError(f'{shown(value)} is not a part of a wait; write a percentage from 0 to 3, in quotes: "3%"')
+    return float(match[1]) / 100
 
 
 def store_url(value: Any) -> str:

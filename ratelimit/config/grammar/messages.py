@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ratelimit.checks.values import BUILT_IN, EXEMPT, of_pattern
+from ratelimit.config.grammar.launches import CohortTable, LaunchTable
 from ratelimit.config.grammar.settings import STYLES, TABLES, WebSocketTable
 from ratelimit.config.grammar.tables import KeyTable, LimitTable, OverrideTable, PolicyFile, TierTable, WaitTable
 from ratelimit.config.grammar.values import SHA256, Table
@@ -139,6 +140,7 @@ _PLACES: tuple[tuple[str, type[Table]], ...] = (
     ("in [[keys]]", KeyTable),
     ("in [tiers.NAME]", TierTable),
     ('in a limit of a tier: limits = [{ name = "requests", … }]', LimitTable),
+    ("in launch = { … } of a limit", LaunchTable),
     ("in wait = { … } of a tier", WaitTable),
     ("in [[overrides]]", OverrideTable),
 )
@@ -192,8 +194,8 @@ def _table(loc: Path) -> type[Table]:
             return TierTable
         case ("tiers", _, "wait"):
             return WaitTable
-        case ("tiers", _, "limits", _):
-            return LimitTable
+        case ("tiers", _, "limits", _, *within):
+            return CohortTable if "cohorts" in within else LaunchTable if within else LimitTable
         case ("overrides", _):
             return OverrideTable
     return PolicyFile

@@ -9,9 +9,9 @@ from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from ratelimit.checks import recording
 from ratelimit.checks import values as checks
-from ratelimit.checks.values import PREFIX
+from ratelimit.checks.values import LONGEST_QUEUE, PREFIX
 from ratelimit.config.grammar import fields
-from ratelimit.config.grammar.values import Duration, Name, Proxy, Source, StoreUrl, Table, Text
+from ratelimit.config.grammar.values import Duration, Jitter, Name, Proxy, Source, StoreUrl, Table, Text, UpTo
 from ratelimit.identity import SOURCES
 from ratelimit.identity.address import MAX_HOPS
 from ratelimit.policy import OnExcess, OnFailure
@@ -25,6 +25,11 @@ class StyleTable(Table):
         ge=1,
         le=wire.LARGEST_MAX_RETRY_AFTER,
         description="A wait is told as so many seconds at most. Timers of JavaScript fire at once above 2147483.",
+    )
+    jitter: Jitter | None = Field(
+        default=None,
+        description="The wait for a rate is so much longer at most, drawn each time.",
+        examples=["3%"],
     )
     never: Literal[403, 429] | None = Field(default=None, description="The status of what can never pass.")
 
@@ -116,6 +121,15 @@ class IdentityTable(Table):
         default=64, ge=1, le=128, description="IPv6 clients are counted by networks of so many bits."
     )
     default_tier: Name | None = Field(default=None, description="Of an identity that names no tier.")
+
+
+class WaitTable(Table):
+    """A denied request that could soon be admitted waits for that, in the order in which its caller's came."""
+
+    up_to: UpTo = Field(description="From its arrival on; 60s at most.", examples=["2s"])
+    queue: int = Field(
+        default=100, ge=1, le=LONGEST_QUEUE, description="So many wait in a process; of one caller a tenth of them."
+    )
 
 
 class ReloadTable(Table):

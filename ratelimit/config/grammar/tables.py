@@ -9,19 +9,21 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from ratelimit.checks.values import LONGEST_QUEUE
+from ratelimit.config.grammar.launches import LaunchTable as LaunchTable
 from ratelimit.config.grammar.settings import AnyStyle, IdentityTable, IetfStyle, StoreTable, StyleName
 from ratelimit.config.grammar.settings import RecordTable as RecordTable
 from ratelimit.config.grammar.settings import ReloadTable as ReloadTable
+from ratelimit.config.grammar.settings import WaitTable as WaitTable
 from ratelimit.config.grammar.settings import WebSocketTable as WebSocketTable
 from ratelimit.config.grammar.values import (
     AnchorDay,
-    AnyAmount,
     Attributes,
     ConcurrencyAmount,
     Counts,
     Lease,
+    LimitsOfOverride,
     Mode,
+    ModeOfOverride,
     Name,
     Precision,
     QuotaAmount,
@@ -33,7 +35,6 @@ from ratelimit.config.grammar.values import (
     Text,
     TimeZone,
     Units,
-    UpTo,
     in_a_list,
     in_a_table,
     shape,
@@ -75,6 +76,8 @@ class LimitTable(Table):
                     {"required": ["concurrency", "refund_on"]},
                     {"required": ["concurrency", "charge_on"]},
                     {"required": ["refund_on", "charge_on"]},
+                    {"required": ["launch", "from"]},
+                    {"required": ["launch", "mode"], "properties": {"mode": {"enum": ["shadow", "off"]}}},
                     {"required": ["reserve", "refund_on"], "properties": {"reserve": {"const": True}}},
                     {"required": ["reserve", "charge_on"], "properties": {"reserve": {"const": True}}},
                     {
@@ -115,6 +118,7 @@ class LimitTable(Table):
     enforce_from: AwareDatetime | None = Field(
         default=None, alias="from", description="Before it the limit is in shadow."
     )
+    launch: LaunchTable | None = Field(default=None, description="Instead of from: in stages, and for some sooner.")
     reserve: bool = Field(
         default=False,
         description="Of a rate or a quota: a process may take units ahead for a very hot caller and spend them without"
@@ -152,15 +156,6 @@ class LimitTable(Table):
     )
 
 
-class WaitTable(Table):
-    """A denied request that could soon be admitted waits for that, in the order in which its caller's came."""
-
-    up_to: UpTo = Field(description="From its arrival on; 60s at most.", examples=["2s"])
-    queue: int = Field(
-        default=100, ge=1, le=LONGEST_QUEUE, description="So many wait in a process; of one caller a tenth of them."
-    )
-
-
 class TierTable(Table):
     limits: list[LimitTable]
     wait: WaitTable | None = Field(default=None, description="Instead of a denial at once, where that is short.")
@@ -178,12 +173,14 @@ class OverrideTable(Table):
     ip: Text | None = Field(default=None, examples=["192.0.2.7", "2001:db8:1:2::/64"])
     tier: Name | None = None
     attributes: Attributes = Field(default={}, min_length=1, examples=[{"mode": "test"}])
-    limits: dict[Name, AnyAmount] = Field(
-        min_length=1,
-        description="By name of limit, each in the limit's own kind and period.",
-        examples=[{"requests": "5000/minute"}],
+    limits: LimitsOfOverride = Field(
+        description="By name of limit, each in the limit's own kind and period; with mode a list of names, too.",
+        examples=[{"requests": "5000/minute"}, ["requests"]],
     )
+    mode: ModeOfOverride | None = Field(default=None, description="Of these limits, whatever they and launches say.")
+    starts: AwareDatetime | None = Field(default=None, alias="from", description="When the override begins.")
     until: AwareDatetime | None = Field(default=None, description="When the override ends.")
+    reason: Text | None = Field(default=None, description="For people.")
 
 
 class PolicyFile(Table):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from ratelimit.checks import durations
 from ratelimit.checks import values as checks
@@ -49,6 +49,9 @@ AnchorDay = Annotated[int, PlainValidator(checks.anchor_day), _whole(1, 31)]
 Mode = Annotated[
     Literal["enforce", "shadow", "off"], PlainValidator(checks.mode), WithJsonSchema({"enum": [*checks.MODES]})
 ]
+ModeOfOverride = Annotated[
+    Literal["enforce", "shadow"], PlainValidator(checks.mode_of_override), WithJsonSchema({"enum": [*checks.MODES[:2]]})
+]
 Counts = Annotated[
     Literal["units", "requests"],
     PlainValidator(lambda value: checks.one_of_these(value, checks.COUNTS)),
@@ -60,10 +63,14 @@ UpTo = Annotated[int, PlainValidator(fields.wait), _DURATION]
 RateAmount = Annotated[Amount, PlainValidator(amounts.rate), _RATE]
 QuotaAmount = Annotated[Amount, PlainValidator(amounts.quota), _QUOTA]
 ConcurrencyAmount = Annotated[Amount, PlainValidator(amounts.concurrency), _CONCURRENCY]
-AnyAmount = Annotated[Amount, PlainValidator(amounts.of_any_kind), _ANY_AMOUNT]
+OfOverride = Annotated[  # None: the limit's own; a file has no such value
+    Amount | None, PlainValidator(lambda value: None if value is None else amounts.of_any_kind(value)), _ANY_AMOUNT
+]
 Status = Annotated[
     str, PlainValidator(checks.status), WithJsonSchema({"type": "string", "pattern": f"^{checks.STATUS}$"})
 ]
+_JITTER = WithJsonSchema({"type": "string", "pattern": "^([0-2]([.][0-9]{1,4})?|3([.]0{1,4})?) *%$"})
+Jitter = Annotated[float, PlainValidator(fields.jitter), _JITTER]
 TimeZone = Annotated[str, PlainValidator(checks.timezone), WithJsonSchema({"type": "string"})]
 StoreUrl = Annotated[str, PlainValidator(fields.store_url), _URL]
 Proxy = Annotated[str, AfterValidator(fields.trusted_proxy)]
@@ -74,6 +81,20 @@ Source = Annotated[
 Attributes = dict[
     Annotated[str, AfterValidator(fields.attribute_name), _ATTRIBUTE_NAME],
     Annotated[str | int, PlainValidator(fields.attribute), _ATTRIBUTE],
+]
+
+
+def names_in_a_table(value: Any) -> Any:
+    """Of a list of names, each without an amount."""
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return dict.fromkeys(value)
+    return value
+
+
+_Maxes = Annotated[dict[Name, OfOverride], Field(min_length=1)]
+LimitsOfOverride = Annotated[
+    _Maxes,
+    BeforeValidator(names_in_a_table, json_schema_input_type=_Maxes | Annotated[list[Name], Field(min_length=1)]),
 ]
 
 

@@ -118,9 +118,6 @@ class SlotForks:
         self.latest = -1  # the last end of all
         self._ends: list[list[int]] = []
 
-    def __len__(self) -> int:
-        return len(self._ends)
-
     def step(self, now_ms: int, end_ms: int, thresholds: Sequence[int], denied: list[int]) -> None:
         self.latest = max(self.latest, end_ms)
         for number, ends in enumerate(self._ends):

@@ -16,10 +16,12 @@ from ratelimit.simulate.analysis.forks import Pairs, SlotForks, UnitForks, merge
 from ratelimit.simulate.analysis.found import OfLimit, share_of, thresholds_of
 from ratelimit.stores.replay import Quotas, Rates, Tariff
 
+MayFork = Callable[["Peak", int], bool]  # whether a peak may begin to fork at an instant
+
 ALWAYS = -1  # a `quiet` that everything is above
 
 
-class Peak:
+class _Peak:
     """Of one counter. Up to `quiet` a `used` has only to be compared with `top`; above it, `see` is to be called."""
 
     __slots__ = (
@@ -55,16 +57,8 @@ class Peak:
     def largest_share(self) -> float:
         return max(self.share, share_of(self.top, self.max))
 
-    def is_over(self, now_ms: int) -> bool:
-        """Whether nothing counts any more of what was forked."""
-        raise NotImplementedError
 
-    def drop(self) -> None:
-        """Nothing of what was forked counts any more."""
-        raise NotImplementedError
-
-
-class UnitPeak(Peak):
+class UnitPeak(_Peak):
     """Of a rate or a quota."""
 
     __slots__ = ("denied", "forks")
@@ -80,9 +74,7 @@ class UnitPeak(Peak):
             self.quiet = ALWAYS
             self.forks.turn(self.thresholds)
 
-    def see(
-        self, counter: Rates | Quotas, cost: int, now_ms: int, may_fork: Callable[[Peak, int], bool], *, charged: bool
-    ) -> None:
+    def see(self, counter: Rates | Quotas, cost: int, now_ms: int, may_fork: MayFork, *, charged: bool) -> None:
         """A request that costs units. `charged`: the counter has counted them."""
         denied = self.denied
         if denied is None and not charged:
@@ -102,9 +94,7 @@ class UnitPeak(Peak):
         if used > self.quiet:
             self._fork(counter, cost, used, now_ms, may_fork)
 
-    def _fork(
-        self, counter: Rates | Quotas, cost: int, used: int, now_ms: int, may_fork: Callable[[Peak, int], bool]
-    ) -> None:
+    def _fork(self, counter: Rates | Quotas, cost: int, used: int, now_ms: int, may_fork: MayFork) -> None:
         # the sub-window that was last looked at, and how many before it count; of a quota its period, alone
         current, back = (counter.newest, counter.tariff.second) if isinstance(counter, Rates) else (counter.start, 0)
         forks = self.forks
@@ -121,20 +111,20 @@ class UnitPeak(Peak):
             forks.begin(current, cost, used, merged(before, pairs_of(self.denied) if self.denied else []))
 
     def drop(self) -> None:
+        """Nothing of what was forked counts any more."""
         if self.forks is not None:
             self.forks.flush()
         self.forks, self.quiet = None, self.thresholds[0]
 
     def is_over(self, now_ms: int) -> bool:
-        tariff, forks = self.tariff, self.forks
-        if forks is None:
-            return True
-        if tariff.terms.kind is Quota:
-            return forks.latest < tariff.first
-        return now_ms * tariff.second // tariff.first - tariff.second > forks.latest
+        """Whether nothing counts any more of what was forked."""
+        tariff = self.tariff
+        is_quota = tariff.terms.kind is Quota
+        oldest = tariff.first if is_quota else now_ms * tariff.second // tariff.first - tariff.second
+        return self.forks is None or self.forks.latest < oldest
 
 
-class SlotPeak(Peak):
+class SlotPeak(_Peak):
     """Of a concurrency cap: the requests that would run beside each other. It sees every one."""
 
     __slots__ = ("ends", "forks")
@@ -148,7 +138,7 @@ class SlotPeak(Peak):
         super()._take(maximum)
         self.quiet = ALWAYS
 
-    def see(self, now_ms: int, took_ms: int, may_fork: Callable[[Peak, int], bool]) -> None:
+    def see(self, now_ms: int, took_ms: int, may_fork: MayFork) -> None:
         """A request that takes a slot, or would."""
         ends = self.ends
         while ends and ends[0] <= now_ms:
@@ -163,7 +153,7 @@ class SlotPeak(Peak):
             self._fork(end_ms, now_ms, may_fork)
         heappush(ends, end_ms)
 
-    def _fork(self, end_ms: int, now_ms: int, may_fork: Callable[[Peak, int], bool]) -> None:
+    def _fork(self, end_ms: int, now_ms: int, may_fork: MayFork) -> None:
         forks = self.forks
         if forks is not None:
             forks.step(now_ms, end_ms, self.thresholds, self.of.points)
@@ -179,6 +169,9 @@ class SlotPeak(Peak):
 
     def is_over(self, now_ms: int) -> bool:
         return self.forks is None or self.forks.latest <= now_ms
+
+
+Peak = UnitPeak | SlotPeak
 
 
 def pairs_of(counter: Rates | Quotas) -> Pairs:

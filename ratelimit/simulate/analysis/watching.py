@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from heapq import heappop, heappush, heapreplace
+from typing import cast
 
 from ratelimit.control.outcomes import counts
 from ratelimit.model import Decision, Limit
@@ -16,7 +17,7 @@ from ratelimit.simulate.analysis.hits import MOST_DETAILED, Denials
 from ratelimit.simulate.analysis.peaks import Peak, SlotPeak, UnitPeak
 from ratelimit.simulate.analysis.seen import Seen, added_up
 from ratelimit.simulate.events import Caller, Event
-from ratelimit.stores.replay import Counter, InFlight, Row
+from ratelimit.stores.replay import Counter, InFlight, Quotas, Rates, Row
 
 MOST_FORKED = 20_000  # counters at a time of which requests are counted at each of the points
 SWEPT = 2_048  # of them are looked through, whether anything of them still counts
@@ -112,8 +113,8 @@ class Watching:
                 peak.top = counter.used
         elif isinstance(peak, SlotPeak):
             peak.see(event[0], event[3], self._may_fork)
-        elif isinstance(peak, UnitPeak) and not isinstance(counter, InFlight):
-            peak.see(counter, cost, event[0], self._may_fork, charged=charged)
+        else:
+            peak.see(cast("Rates | Quotas", counter), cost, event[0], self._may_fork, charged=charged)
 
     def _new(self, counter: Counter, seen: Seen) -> Peak:
         limit = counter.tariff.limit

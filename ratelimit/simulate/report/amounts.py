@@ -8,7 +8,7 @@ from fractions import Fraction
 from math import inf
 
 from ratelimit.formula import Formula
-from ratelimit.model import Concurrency, Limit, Quota, Rate
+from ratelimit.model import Concurrency, Limit, Rate
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 _PERIODS = ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (SECOND, "second"))
@@ -57,13 +57,11 @@ def amount_of(tier: str, limit: Limit) -> Amount:
         terms = _terms(limit.max)
     else:
         constant = limit.max({})
-    match limit.kind:
-        case Rate(window_ms):
-            return Amount('rate = "', f'/{period_of(window_ms)}"', where, constant, terms)
-        case Quota(period):
-            return Amount('quota = "', f'/{period}"', where, constant, terms)
-        case Concurrency():
-            return Amount("concurrency = ", "", where, constant, terms)
+    kind = limit.kind
+    if isinstance(kind, Concurrency):
+        return Amount("concurrency = ", "", where, constant, terms)
+    word, period = ("rate", period_of(kind.window_ms)) if isinstance(kind, Rate) else ("quota", kind.period)
+    return Amount(f'{word} = "', f'/{period}"', where, constant, terms)
 
 
 def period_of(window_ms: int) -> str:

@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from ratelimit.control.outcomes import conditional
-from ratelimit.model import Concurrency, Limit, Quota, Rate
+from ratelimit.model import Concurrency, Limit, Rate
 from ratelimit.simulate.analysis.found import POINTS, OfLimit, thresholds_of
 from ratelimit.simulate.report.amounts import Amount, amount_of, period_of
 
@@ -120,10 +120,7 @@ def _quantile(values: Sequence[float], up_to: Sequence[int], part: float) -> flo
 def _what(limit: Limit, maximum: int | None) -> str:
     many = "each caller's own max" if maximum is None else f"{maximum:,}"
     each = "" if limit.per == ("identity",) else f", for each {' and '.join(limit.per)}"
-    match limit.kind:
-        case Rate(window_ms):
-            return f"{many} in any {period_of(window_ms)}{each}"
-        case Quota(period):
-            return f"{many} in a {period}{each}"
-        case Concurrency():
-            return f"{many} at a time{each}"
+    kind = limit.kind
+    if isinstance(kind, Concurrency):
+        return f"{many} at a time{each}"
+    return f"{many} in {f'any {period_of(kind.window_ms)}' if isinstance(kind, Rate) else f'a {kind.period}'}{each}"

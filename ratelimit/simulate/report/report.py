@@ -59,7 +59,7 @@ class Report:
             "in_flight": sorted(self.found.in_flight.items()),
             "week": self.found.week,
             "week_denied": self.found.week_denied,
-            "log": asdict(self.summary),
+            "log": _of_log(self.summary),
             "not_understood": [*self.lacks],
             "fine_print": [*self.fine_print],
         }
@@ -136,6 +136,18 @@ def _fine_print(found: Found, curves: Sequence[Curve], summary: Summary) -> list
     said += summary.unknown
     said += [f"The limiter would have logged: {line}" for line in summary.told[:TOLD]]
     return [*said, "Instants are in UTC."]
+
+
+def _of_log(summary: Summary) -> dict[str, Any]:
+    """What was read. Not by asdict, which makes other things of a Counter."""
+    plain = ("files", "formats", "guessed", "lines", "understood", "late", "exempt", "beyond")
+    return {
+        **{name: getattr(summary, name) for name in (*plain, "first_ms", "last_ms")},
+        "unreadable": dict(summary.unreadable),
+        "samples": [dict(zip(("file", "line", "reason", "begins"), one, strict=True)) for one in summary.samples],
+        "logged": summary.told,
+        "seconds": round(summary.seconds, 3),
+    }
 
 
 def _of_curve(curve: Curve) -> dict[str, Any]:

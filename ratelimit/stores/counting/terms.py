@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from ratelimit.ground.memo import Recent
+from ratelimit.launches.stages.timeline import staged
 from ratelimit.model import FOREVER, Charge, Concurrency, Lease, Limit, Quota, Rate
 from ratelimit.stores.counting.calendar import period
 
@@ -101,6 +102,8 @@ def new_lease(key: str, lease_ms: int, maximum: int) -> Lease:
 def terms_at(charge: Charge, now_ms: int) -> Terms:
     """The terms of `charge` at `now_ms`, and the longest interval around it in which they hold."""
     limit = charge.limit
+    if charge.stages:
+        return _of_kind(limit, now_ms, *staged(charge.maxes, charge.stages, now_ms))
     since = 0
     for until, maximum in charge.maxes[:-1]:  # noqa: B007 - the step in force is what the loop ends with
         if now_ms < until:
@@ -115,6 +118,12 @@ def terms_at(charge: Charge, now_ms: int) -> Terms:
             shadow, until = shadow or limit.enforce_from_ms, min(until, limit.enforce_from_ms)
         else:
             since = max(since, limit.enforce_from_ms)
+    return _of_kind(limit, now_ms, maximum, shadow, since, until, later)
+
+
+def _of_kind(
+    limit: Limit, now_ms: int, maximum: int, shadow: int, since: int, until: int, later: tuple[tuple[int, int], ...]
+) -> Terms:
     match limit.kind:
         case Rate(window_ms, precision):
             return Terms(Rate, maximum, shadow, window_ms, precision, window_ms, since, until, later)
@@ -129,10 +138,10 @@ class KnownTerms:
     """`terms_at`, remembered while they hold: the same for all callers who have the same max of a limit."""
 
     def __init__(self) -> None:
-        self._known: Recent[tuple[int, tuple[tuple[int, int], ...]], tuple[Limit, Terms]] = Recent()
+        self._known: Recent[tuple[object, ...], tuple[Limit, Terms]] = Recent()
 
     def __call__(self, charge: Charge, now_ms: int) -> Terms:
-        asked = id(charge.limit), charge.maxes
+        asked = id(charge.limit), charge.maxes, charge.stages
         known = self._known.get(asked)
         if known and known[0] is charge.limit and known[1].since_ms <= now_ms < known[1].until_ms:
             return known[1]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from heapq import heappop, heappush, heapreplace
 
+from ratelimit.ground.fields import fields
 from ratelimit.model import FOREVER
 from ratelimit.stores.records import record as records
 from ratelimit.stores.records.record import OLDER, SEEN, Record, head_of, opened
@@ -194,4 +195,5 @@ class Callers:
                 " those unseen for the longest time; %s requests of anonymous callers were counted together; %s known"
                 " callers came above it; raise max_callers in [store], or keep counters in Redis",
                 *[f"{number:,}" for number in (self.most, *map(news.__getitem__, KINDS))],
+                extra=fields("callers_beyond_max", **{kind: news[kind] for kind in KINDS}),
             )

@@ -107,6 +107,53 @@ def test_enforce_from(subject: Subject) -> None:
     subject.run(test())
 
 
+STAGES = ((T + 10_000, False), (T + 20_000, True), (T + 30_000, False), (2**53 - 1, True))
+
+
+def test_stages(subject: Subject) -> None:
+    """Each stage of a launch holds until its instant, whatever the limit's own mode says."""
+    staged = rate(1, 60_000, mode="shadow", stages=STAGES)
+
+    async def test() -> None:
+        instants = (0, 1, 9_999, 10_000, 19_999, 20_000, 29_999, 30_000, 61_000, 61_000)
+        seen = [await subject.at(T + t).acquire(staged) for t in instants]
+        assert [d.allowed for d in seen] == [True, True, True, False, False, True, True, False, True, False]
+        assert [d.states[0].shadow for d in seen] == [True] * 3 + [False] * 2 + [True] * 2 + [False] * 3
+
+    subject.run(test())
+
+
+@pytest.mark.parametrize(("at", "wait"), [(10_000, 10_000), (19_999, 1), (30_000, 31_000)])
+def test_the_wait_ends_with_a_brownout(subject: Subject, at: int, wait: int) -> None:
+    """Who is denied in a brownout is told when it ends, where that is sooner: then it passes, and no sooner."""
+    staged = rate(1, 60_000, stages=STAGES)
+
+    async def test() -> None:
+        await subject.at(T).acquire(staged)
+        denied = await subject.at(T + at).acquire(staged)
+        assert denied.states[0].retry_after_ms == wait
+        assert not (await subject.at(T + at + wait - 1).acquire(staged)).allowed
+        assert (await subject.at(T + at + wait).acquire(staged)).allowed
+
+    subject.run(test())
+
+
+def test_a_wait_into_a_stage(subject: Subject) -> None:
+    """Who waits for one limit waits for another, too, that is enforced by then, and not where it is in shadow again."""
+    waited, staged = quota(1, "day", key="daily"), rate(1, 3_600_000, stages=(*STAGES[:3], (2**53 - 1, False)))
+    minute = rate(1, 15_000, 15, key="minute")
+
+    async def test() -> None:
+        await subject.at(T).acquire(staged)
+        await subject.at(T + 1).acquire(minute)
+        assert (await subject.at(T + 2).acquire(minute, staged)).states[0].retry_after_ms == 20_000 - 2
+        await subject.acquire(waited)
+        denied = (await subject.at(T + 5_000).acquire(waited, staged)).states[0]
+        assert denied.retry_after_ms == denied.reset_after_ms == 14 * 3_600_000 - 5_000
+
+    subject.run(test())
+
+
 def test_maxes_until(subject: Subject) -> None:
     """Each max holds until its instant, by the clock of the store."""
     stepped = rate(0, 60_000, maxes=((T + 1_000, 1), (T + 2_000, 2), (2**53 - 1, 3)))

@@ -111,7 +111,7 @@ def test_one_limit(subject: Subject, limit: Charge, timeline: Sequence[Row]) -> 
 
 
 def with_cost(limit: Charge, cost: int) -> Charge:
-    return Charge(limit.limit, limit.key, cost, limit.maxes)
+    return Charge(limit.limit, limit.key, cost, limit.maxes, limit.stages)
 
 
 def test_all_or_nothing(subject: Subject) -> None:

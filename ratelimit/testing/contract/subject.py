@@ -73,8 +73,9 @@ def charge(
     enforce_from_ms: int = 0,
     hold: bool = False,
     maxes: tuple[tuple[int, int], ...] = (),
+    stages: tuple[tuple[int, bool], ...] = (),
 ) -> Charge:
     """A charge by itself, as a policy would make it."""
     name = key or type(kind).__name__.lower()
     limit = Limit(name, kind, lambda _: maximum, mode=mode, enforce_from_ms=enforce_from_ms, hold=hold)
-    return Charge(limit, f"{{user=ana}}:{name}", cost, maxes or ((FOREVER, maximum),))
+    return Charge(limit, f"{{user=ana}}:{name}", cost, maxes or ((FOREVER, maximum),), stages)

@@ -178,7 +178,7 @@ def test_processes_add_up() -> None:
 def test_too_many_to_keep_all_of(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond a bound denied callers are only counted, with their first denial and their longest stretch."""
     monkeypatch.setattr(watching, "MOST_DETAILED", 1)
-    found = watched(policy(THREE), [*each(T, 9), *each(T + 1, 9, whose=BETA)])
+    found = watched(policy(THREE), [*each(T, 9), *each(T + 1, 9, whose=BETA), *each(T + HOUR, 1, whose=BETA)])
     assert found.callers_denied == 2
     assert [(hit.name, hit.pattern, len(hit.week_denied)) for hit in found.hits] == [
         ("organization=acme", "one burst", 168),

@@ -11,10 +11,11 @@ from ratelimit.config.load import parse_policy
 from ratelimit.model import Limit, Rate
 from ratelimit.simulate.analysis.found import OfLimit
 from ratelimit.simulate.analysis.pair import Against, Changed
+from ratelimit.simulate.events import Replayed, Summary
 from ratelimit.simulate.report.amounts import amount_of, period_of
 from ratelimit.simulate.report.curve import curve_of
-from ratelimit.simulate.report.report import toml_at
-from tests.simulate.analysis import HOUR, Asked, T, policy, who
+from ratelimit.simulate.report.report import answered, toml_at
+from tests.simulate.analysis import HOUR, Asked, T, policy, watched, who
 from tests.simulate.report import report
 
 THREE = '{ name = "requests", rate = "3/minute" }'
@@ -131,6 +132,8 @@ def test_as_json() -> None:
         "2 requests of callers above the bound (--max-callers), not decided",
     ]
     assert "Holds are not known." in whole["fine_print"]
+    assert whole["log"]["unreadable"] == {"not of this format": 3}
+    assert (whole["log"]["files"], whole["log"]["lines"]) == (["access.log"], 550)
     assert "against" not in report(policy(THREE), []).as_json()
     assert report(policy(THREE), []).as_json()["first_denial"] is None
 
@@ -174,3 +177,18 @@ def test_of_tiers() -> None:
     tiers = [f'[tiers.{name}]\nlimits = [{{ name = "ip", rate = "{most}/minute" }}]' for name, most in TIERS]
     of = parse_policy("\n".join(tiers), "test.toml")
     assert [(curve.tier, curve.present) for curve in report(of, ASKED).curves] == [("basic", 4)]
+
+
+def test_of_several_processes() -> None:
+    """What each of them has found is one answer, of both policies where there are two."""
+    of = policy(THREE)
+    parts = [
+        watched(of, [one for one in ASKED if (one.who.organization or "")[-1] in digits])
+        for digits in ("02468", "13579")
+    ]
+    replayed = Replayed(Summary(), [[part] for part in parts], [Against(newly=1), Against(newly=2)])
+    made = answered("new.toml", of, replayed, other="old.toml")
+    assert (made.found.callers, made.found.callers_denied) == (100, 70)
+    assert made.against is not None
+    assert (made.other, made.against.newly) == ("old.toml", 3)
+    assert answered("new.toml", of, replayed).against is None

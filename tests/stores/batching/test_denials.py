@@ -224,6 +224,26 @@ def test_a_max_that_will_be_raised(world: World) -> None:
     world.subject.run(test())
 
 
+def test_a_brownout_that_ends(world: World) -> None:
+    """A denial that is remembered does not outlive its stage, nor does the shadow before it."""
+    stages = ((T + 100, False), (T + 300, True), (FOREVER, False))
+    charges = (rate(1, MINUTE, stages=stages),)
+
+    async def test() -> None:
+        assert (await world.ask(charges, times=2)).allowed
+        world.sleep(99)
+        assert (await world.ask(charges)).allowed
+        world.sleep(1)
+        denial = await world.ask(charges)
+        assert (denial.allowed, denial.states[0].retry_after_ms) == (False, 200)
+        world.sleep(199)
+        assert not await world.asks(charges)
+        world.sleep(1)
+        assert (await world.ask(charges)).allowed
+
+    world.subject.run(test())
+
+
 def test_another_process_asks(world: World) -> None:
     """What is remembered is of one store object: another one asks for itself, and agrees."""
     charges = (rate(1, MINUTE),)
@@ -279,11 +299,12 @@ def test_nothing_else_is_decided(name: str, request: pytest.FixtureRequest, monk
     def same(steps: list[tuple[int, int]], maximum: int, cost: int, window: tuple[int, int]) -> None:
         world, plain = World(server, monkeypatch), subject_of(name, request)
         step_up = ((T + 900, maximum), (T + 4_000, 1), (FOREVER, maximum + 1))
+        stages = ((T + 1_500, False), (T + 2_100, True), (T + 3_000, False), (FOREVER, True))
         callers = [
             (rate(maximum, *window, key="a", cost=cost), quota(20, "day", key="qa")),
             (rate(maximum, *window, key="b"), rate(9, 3_000, 3, key="b2", cost=cost), quota(7, "day", key="qb")),
             (rate(maximum, *window, key="b", cost=2), quota(7, "day", key="qb")),  # counts with the one above
-            (rate(1, *window, key="c", maxes=step_up), rate(1, 1_000, 9, key="s", mode="shadow")),
+            (rate(1, *window, key="c", maxes=step_up), rate(1, 1_000, 9, key="s", stages=stages)),
         ]
 
         async def test() -> None:

@@ -112,6 +112,8 @@ MINUTE, DAY = ahead(rate(1_000, 60_000)), ahead(quota(100, "day", cost=5))
         ([MINUTE, ahead(rate(1_000, 60_000, key="other", mode="shadow"))], T, 0, None),
         ([MINUTE, ahead(rate(1_000, 60_000, key="other", enforce_from_ms=T + 9))], T, 0, None),
         ([MINUTE, ahead(rate(1_000, 60_000, key="other", enforce_from_ms=T))], T, 124, 1_000),
+        ([ahead(rate(1_000, 60_000, stages=((T + 400, True), (FOREVER, False))))], T, 124, 400),
+        ([ahead(rate(1_000, 60_000, stages=((T + 400, False), (FOREVER, True))))], T, 0, None),
         ([MINUTE, concurrency(1_000)], T, 0, None),
         ([MINUTE, ahead(concurrency(1_000))], T, 0, None),
         ([ahead(rate(1_000, 60_000, cost=0))], T, 0, None),

@@ -52,14 +52,12 @@ class Account:
     def __init__(self, of: Middleware, *, deferred: bool = False, before: Account | None = None) -> None:
         self.policy = of.policy
         self.style, self.scoped = of.style, of._scoped
-        self.leases, self.local_leases = of._leases, of._local_leases
-        self.local = of._local
+        self.leases, self.local_leases, self.local = of._leases, of._local_leases, of._local
         self.denials, self.cors = of._denials, of._cors
         self.untold: Untold = before.untold if before else Untold()  # before an edit of the policy
         self.pending: Pending = before.pending if before else Pending()
         limits = [limit for tier in of.policy.tiers.values() for limit in tier if limit.mode != "off"]
-        self.conditional = deferred or any(map(conditional, limits))
-        self.deferred = deferred
+        self.deferred, self.conditional = deferred, deferred or any(map(conditional, limits))
         self.late = deferred or self.conditional or any(limit.hold for limit in limits)
         self.telling = of._telling
         self._outage, self._store, self._level = of._outage, of.store, of._level

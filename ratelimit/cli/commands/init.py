@@ -98,7 +98,8 @@ def _make(file: str, style: Style, identity: Identity, anonymous: str, tiers: Ma
     for finding in reviewed.findings:
         say(f"{file}:{finding.line}: {finding.severity}: {finding} [{finding.code}]", "yellow")
     say(f"{file}: written. Its tiers: {listed(reviewed.policy.tiers)}.", "bold green")
-    say(f"Next: ratelimit check {file} --app main:app")
+    say(f"Next: ratelimit simulate {file} access.log")
+    say(f"      ratelimit check {file} --app main:app")
 
 
 def _one_of(choices: type[E], question: str) -> E:

@@ -217,16 +217,12 @@ class RateLimitMiddleware:
         if outer:
             control.outer, control.around = outer, scope.get("ratelimit.control")
         scope["ratelimit.control"] = control
-        if not (log_id or decision.leases or self._account.late):
+        if not (notable or decision.leases or self._account.late):
             headers = style.headers(decision, identity, log_id)
             if self._leases.at_once:
                 await others_first()
-            return await self.app(scope, receive, with_headers(scope, send, headers, decision))
-        if not (notable or decision.leases or self._account.late):  # the same, under its log id
-            headers = style.headers(decision, identity, log_id)
-            if self._leases.at_once:
-                await others_first()
-            return await under(log_id, self.app, scope, receive, with_headers(scope, send, headers, decision))
+            app = partial(under, log_id, self.app) if log_id else self.app
+            return await app(scope, receive, with_headers(scope, send, headers, decision))
         late = Late(self.app, control, operation, style, log_id) if self._account.late else None
         report = partial(self._denials.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)

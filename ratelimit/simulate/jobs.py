@@ -152,21 +152,26 @@ def _all(shares: Sequence[Task], progress: Progress | None) -> list[Replayed]:
 
 
 def _results(telling: Sequence[Connection], progress: Progress | None) -> list[Replayed]:
-    done: dict[Connection, Replayed] = {}
+    done: dict[
+        Any, Replayed | None
+    ] = {}  # None: it has ended without a word, perhaps as another one did, which said why
     while len(done) < len(telling):
-        for one in wait([one for one in telling if one not in done]):
-            assert isinstance(one, Connection)  # noqa: S101 - nothing else is waited for
+        ready: list[Any] = wait([one for one in telling if one not in done])
+        for one in ready:
             try:
                 said = one.recv()
             except EOFError:
-                raise LogError(_ENDED) from None
+                said = done[one] = None
             if isinstance(said, Replayed):
                 done[one] = said
             elif isinstance(said, str):
                 raise LogError(said)
-            elif progress is not None:
+            elif said is not None and progress is not None:
                 progress(*said)
-    return [done[one] for one in telling]
+    results = [replayed for one in telling if (replayed := done[one]) is not None]
+    if len(results) < len(telling):
+        raise LogError(_ENDED)
+    return results
 
 
 def _work(task: Task, part: int, pipes: Sequence[Connection | None], tell: Connection, progress: bool) -> None:

@@ -102,9 +102,6 @@ class Reading:
             if ready := self._finish(ahead):
                 yield ready
             ahead = following
-        self._waiting.sort()
-        if self._waiting:
-            yield self._waiting
 
     def _begin(self) -> _Round | None:
         """Read a chunk for each process, and parse our own. None where all files are at their end."""

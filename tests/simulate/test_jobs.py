@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,44 @@ def test_who_has_ended_is_sent_nothing_more() -> None:
     peers = Peers(0, [None, closed], Identities(PolicyText(RATES, "a").policy()))
     peers.send(7, [[], []])
     peers.close()
+
+
+def test_what_each_tells() -> None:
+    """Who ends without a word did so as another one has ended; what that one said is told, whoever is heard first."""
+    spawn = get_context("spawn")
+    pipes = [spawn.Pipe(duplex=False) for _ in range(3)]
+    silent, failed, done = [theirs for _, theirs in pipes]
+    silent.close()
+    done.send((7, 1))
+    done.send(Replayed(Summary()))
+    told: list[tuple[int, int]] = []
+    with pytest.raises(LogError, match="has ended before its work was done"):
+        jobs._results([pipes[0][0], pipes[2][0]], lambda *said: told.append(said))
+    assert told == [(7, 1)]
+    failed.send("its disk is gone")
+    with pytest.raises(LogError, match="its disk is gone"):
+        jobs._results([pipes[0][0], pipes[1][0]], None)
+    done.send((7, 1))
+    done.send(Replayed(Summary()))
+    assert jobs._results([pipes[2][0]], None) == [Replayed(Summary())]
+    for pipe in pipes:
+        for end in pipe:
+            end.close()
+
+
+def test_another_that_has_ended(tmp_path: Path) -> None:
+    """Who waits for it ends too, and leaves it to the other to say why."""
+    ours, theirs = get_context("spawn").Pipe()
+    told, tell = get_context("spawn").Pipe(duplex=False)
+    theirs.close()
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        jobs._work(task(logs(tmp_path, 300)), 0, [None, ours], tell, False)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not told.poll()
+    for end in (ours, told, tell):
+        end.close()
 
 
 def test_summaries_add_up() -> None:

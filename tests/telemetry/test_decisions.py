@@ -15,7 +15,7 @@ from ratelimit.control.control import Control
 from ratelimit.fastapi import deferred, limit
 from ratelimit.model import Classify, Readings, Scope
 from ratelimit.telemetry.hook import Near
-from ratelimit.telemetry.names import Names
+from ratelimit.telemetry.tally import Names
 from tests.acceptance import ANA, BEN, T, ask, limited, plain, policy, run, scope_of
 from tests.control import COMPLETION, Away, app, limiter, status
 from tests.telemetry import Told, told

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.words import listed, shown
@@ -19,7 +20,7 @@ def unknown(policy: Policy, summary: Summary, *, with_app: bool) -> list[str]:
     return [
         *_of_the_logs(summary),
         *_of_limits(limits, summary),
-        *_of_the_policy(policy, summary.facts, with_app=with_app),
+        *_of_the_policy(policy, Counter(summary.facts), with_app=with_app),
         *[f"the limiter would have logged: {line}" for line in summary.told],
     ]
 
@@ -48,12 +49,12 @@ def _of_limits(limits: list[Limit], summary: Summary) -> Iterator[str]:
         yield f"{_names(statuses)}: by the status in the log; units went back when a request was over"
 
 
-def _of_the_policy(policy: Policy, facts: Mapping[str, int], *, with_app: bool) -> Iterator[str]:
+def _of_the_policy(policy: Policy, facts: Counter[str], *, with_app: bool) -> Iterator[str]:
     if not with_app:
         yield "units and limits that endpoints declare in code are not known without --app; each request counted once"
     if facts["computed"]:
         yield "some endpoints compute how many units a request takes; each counted as one"
-    if facts.get("declared"):
+    if facts["declared"]:
         yield f"{facts['declared']:,} requests were charged to limits that their endpoints declare; say --app"
     if policy.waits:
         tiers = listed(shown(name) for name in policy.waits)
@@ -67,7 +68,7 @@ def _of_the_policy(policy: Policy, facts: Mapping[str, int], *, with_app: bool) 
             f"{facts['untiered']:,} callers name no tier, and the policy has no default_tier: they counted as"
             " anonymous; say --map tier=…"
         )
-    if facts.get("lost"):
+    if facts["lost"]:
         yield f"{facts['lost']:,} requests could not be written when the log was recorded, and are missing"
 
 

@@ -105,8 +105,3 @@ class Source:
             number += lines
         if rest:
             yield Chunk(rest, number, 1, read)
-
-
-def is_binary(data: bytes) -> bool:
-    """Whether that is no text: a NUL is in no log."""
-    return b"\0" in data

@@ -114,6 +114,26 @@ def test_slots() -> None:
     assert ledger.admit(ours, T + DAY)
 
 
+def test_what_can_not_go_back() -> None:
+    """Units of a sub-window or a period that counts no more, or of one in which nothing was charged."""
+    for kind in (Rate(60_000, 60), Quota("day")):
+        counter = counter_of(Tariff(charge(kind, 5), T))
+        counter.look(T)
+        counter.add(2)
+        counter.give_back(1, T - 2 * DAY)
+        counter.give_back(5, T)
+        assert counter.used == 0
+    rates = Rates(Tariff(charge(Rate(60_000, 60), 5), T))
+    for at in (T, T + 2_000):
+        rates.look(at)
+        rates.add(2)
+    rates.give_back(1, T + 1_000)
+    rates.give_back(1, T)
+    assert (rates.used, rates.kept().used(T + 2_000, rates.tariff.terms)) == (3, 3)
+    rates.look(T + DAY)
+    assert rates.kept().total == 0
+
+
 def test_copies() -> None:
     """A copy goes on by itself."""
     for kind in (Rate(60_000, 60), Quota("day")):

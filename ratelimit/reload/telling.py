@@ -105,9 +105,9 @@ def began_with_refused(path: str, digest: str) -> None:
 def what_waits(path: str, used: Policy, edited: Policy) -> None:
     """What an edited policy says, and only a restart does. The URL of a store may hold a password."""
     waits = [name for name in _OF_STORE if getattr(used.store, name) != getattr(edited.store, name)]
-    if waits:
-        said = " and ".join(f"store.{name.removesuffix('_ms')}" for name in waits)
-        logger.warning("%s: what was edited of %s is used after a restart", in_a_line(path), said)
+    of = [f"store.{name.removesuffix('_ms')}" for name in waits] + ["record"] * (used.record != edited.record)
+    if of:
+        logger.warning("%s: what was edited of %s is used after a restart", in_a_line(path), " and ".join(of))
     if not edited.reload.watch:
         logger.warning("%s has watch = false: from now on what is edited is used after a restart", in_a_line(path))
 

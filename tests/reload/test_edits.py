@@ -174,6 +174,17 @@ def test_the_store_waits(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert "s3cret" not in caplog.text
 
 
+def test_the_record_waits(path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What is edited of [record] is used after a restart."""
+    limiter = limited(written(path, rate(100)))
+    written(path, rate(99, f'[record]\nfile = "{tmp_path / "calls.jsonl"}"\n'))
+    stepped(limiter)
+    renewed = limiter._renewed
+    assert renewed is not None
+    assert renewed._recording is None
+    assert messages(caplog.records)[-1] == f"{path}: what was edited of record is used after a restart"
+
+
 def test_watch_is_off(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """By the keyword, by the file, by an edit of the file; and a Policy is no file."""
     written(path, rate(100))

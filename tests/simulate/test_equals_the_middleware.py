@@ -77,7 +77,7 @@ until = 2026-03-02T00:01:00Z
 ip = "10.0.0.1"
 limits = {{ requests = "5/minute" }}
 """
-# What counts by its status, what is in shadow until the middle of the log, and what closes.
+# What counts by its status, what is in shadow until the middle of the log, what is launched in it, and what closes.
 STATUSES = """
 style = "lendworks"
 [identity]
@@ -87,10 +87,15 @@ limits = [
   { name = "failures", rate = "3/minute", charge_on = ["404", "5xx"] },
   { name = "successes", quota = "40/day", refund_on = ["4xx", "500"] },
   { name = "all", rate = "20/10 seconds", from = 2026-03-02T00:01:00Z },
+  { name = "new", rate = "12/10 seconds", LAUNCH },
   { name = "at once", concurrency = 4 },
   { name = "deletions", rate = "0/minute", operations = ["write"], mode = "shadow" },
 ]
-"""
+""".replace(
+    "LAUNCH",
+    'launch = { shadow_until = 2026-03-02T00:00:20Z, brownouts = ["2026-03-02T00:00:05Z/3s"],'
+    ' cohorts = [{ share = "50%", from = 2026-03-02T00:00:10Z }] }',
+)
 POLICIES = {"rates": RATES, "slots": SLOTS, "statuses": STATUSES}
 NAMES = ("nginx", "traefik", "caddy", "json")
 MAPPED = ("organization=$.org", "tier=$.plan")

@@ -39,6 +39,7 @@ from ratelimit.model import (
 from ratelimit.nesting import Level
 from ratelimit.opening import check_holds, denials_of, in_place_of, loaded, opened
 from ratelimit.policy import Policy
+from ratelimit.recording.recording import RecordedApp, recording_of
 from ratelimit.reload.telling import reloads
 from ratelimit.reload.watch import follow
 from ratelimit.slots.ending import at_exit
@@ -70,6 +71,8 @@ class RateLimitMiddleware:
     and for a RATELIMIT_MODE (off, shadow) that is none.
     """
 
+    _spelled = False  # of the class: with more than 30 attributes of its own each is found more slowly
+
     @without_locals
     def __init__(
         self,
@@ -91,6 +94,8 @@ class RateLimitMiddleware:
         at_exit(self._leases, self._opened)
         self._local = local_of(self._opened) if made.store.on_failure == "local" else None
         self._denials = denials_of(made)
+        self._recording = recording_of(made)
+        self.app = RecordedApp(app) if self._recording else app
         self._cors = CorsInside(app)
         self._local_leases = Leases(GivenHere(self._local)) if self._local else self._leases
         self._outage = Outage(made.store.on_failure)
@@ -116,12 +121,11 @@ class RateLimitMiddleware:
         self._level = Level(policy, self.store, self._follower and self._follower.watch)
         self._only = (self._level,)  # of all requests: to add it to no others makes no tuple anew
         self._always_log_id = self.style.log_id_header is not None
-        account = before._account if before else None
+        account, lines = (before._account, before._turns) if before else (None, None)
         self._account: Account = Account(self, deferred=isinstance(identify, Deferred), before=account)
         own = classify or policy.classify
         routed = limiting(own, self._exempted, policy, self._account.declared, lenient(policy))
         self._classify = unless_off(routed, self)
-        lines = before._turns if before else None
         turns = Turns(policy, self.store, self._account.without_store, lines) if policy.waits else None
         self._turns: Turns | None = turns
         told = partial(started, classify=self._classify, policy=policy)
@@ -129,7 +133,6 @@ class RateLimitMiddleware:
         self.store = turns.store if turns else self.store
         self.store = self._telling.timed(self.store) if self._telling else self.store
         self._handshakes: ASGIApp | None = None  # made for the first: a copy costs this object 0.4 µs a request
-        self._spelled = False
 
     def _under(self, policy: Policy) -> RateLimitMiddleware:
         """The same under an edited policy. ValueError where the store can't count what it limits."""
@@ -194,6 +197,8 @@ class RateLimitMiddleware:
         notable = not decision.allowed or decision.unavailable or decision.exceeded
         log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
         style = self._style(scope) if self._scoped else self.style
+        if self._recording is not None:
+            send = self._recording.noted(scope, send, operation, identity, decision)
         if not decision.allowed:
             if self._turns and failure is None:
                 decision, failure, receive = await self._turns.waited(decision, charges, identity, scope, receive)
@@ -212,16 +217,12 @@ class RateLimitMiddleware:
         if outer:
             control.outer, control.around = outer, scope.get("ratelimit.control")
         scope["ratelimit.control"] = control
-        if not (log_id or decision.leases or self._account.late):
+        if not (notable or decision.leases or self._account.late):
             headers = style.headers(decision, identity, log_id)
             if self._leases.at_once:
                 await others_first()
-            return await self.app(scope, receive, with_headers(scope, send, headers, decision))
-        if not (notable or decision.leases or self._account.late):  # the same, under its log id
-            headers = style.headers(decision, identity, log_id)
-            if self._leases.at_once:
-                await others_first()
-            return await under(log_id, self.app, scope, receive, with_headers(scope, send, headers, decision))
+            app = partial(under, log_id, self.app) if log_id else self.app
+            return await app(scope, receive, with_headers(scope, send, headers, decision))
         late = Late(self.app, control, operation, style, log_id) if self._account.late else None
         report = partial(self._denials.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)
@@ -267,14 +268,16 @@ class RateLimitMiddleware:
     async def _close(self) -> None:
         if self._follower:
             self._follower.end()
-        now = self._follower.limiter if self._follower else self
-        if now and now._turns:
+        now = (self._follower.limiter if self._follower else None) or self  # under the policy that is in force
+        if now._turns:
             now._turns.leave()
         self._outage.close()
         self._denials.close()
+        if self._recording:
+            self._recording.close()
         try:
-            if self._launches:
-                await self._launches.close()
+            if launches := now._launches or self._launches:
+                await launches.close()
             await self._account.close()
             await self._local_leases.close()
             await self._leases.close()

@@ -16,7 +16,16 @@ from ratelimit.identity import IdentifyByApiKey
 from ratelimit.identity.address import ClientAddress
 from ratelimit.model import FOREVER, Concurrency, Identity, Limit, Quota, Rate, Style
 from ratelimit.operations import ClassifyByRules, Rule
-from ratelimit.policy import Elsewhere, Override, Policy, ReloadSettings, StoreSettings, Wait, WebSocketSettings
+from ratelimit.policy import (
+    Elsewhere,
+    Override,
+    Policy,
+    RecordSettings,
+    ReloadSettings,
+    StoreSettings,
+    Wait,
+    WebSocketSettings,
+)
 from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders, WithJitter
 
 STYLES: Mapping[StyleName, Callable[..., Style]] = {
@@ -58,6 +67,7 @@ def build(file: PolicyFile, origin: str) -> Policy:
         elsewhere=tuple(_elsewhere(file)),
         waits={name: Wait(tier.wait.up_to, tier.wait.queue) for name, tier in file.tiers.items() if tier.wait},
         websocket=WebSocketSettings(file.websocket.messages, file.websocket.on_excess),
+        record=None if file.record is None else RecordSettings(**file.record.model_dump(by_alias=False)),
         reload=ReloadSettings(file.reload.watch, file.reload.refuse_above),
     )
 

@@ -110,6 +110,19 @@ def loaded_twice(origin: str) -> None:
     )
 
 
+def not_recorded(file: str, error: OSError) -> None:
+    """[record]: once for each time that it begins."""
+    logger.warning(
+        "[record]: %s can't be written: %s; requests go on, and are not recorded until it can",
+        in_a_line(file),
+        error.strerror or type(error).__name__,
+    )
+
+
+def recorded_again(file: str, lost: int) -> None:
+    logger.warning("[record]: %s is written again, %s requests are missing in it", in_a_line(file), f"{lost:,}")
+
+
 def not_closed(error: Exception) -> None:
     """At shutdown, when nobody asks any more."""
     logger.warning("the store was not closed: %s", error, extra=fields("not_closed", reason=str(error)))

@@ -2,7 +2,15 @@
 
 from ratelimit.policy.charges import Policy
 from ratelimit.policy.overrides import Elsewhere, Override
-from ratelimit.policy.settings import OnExcess, OnFailure, ReloadSettings, StoreSettings, Wait, WebSocketSettings
+from ratelimit.policy.settings import (
+    OnExcess,
+    OnFailure,
+    RecordSettings,
+    ReloadSettings,
+    StoreSettings,
+    Wait,
+    WebSocketSettings,
+)
 
 __all__ = [
     "Elsewhere",
@@ -10,6 +18,7 @@ __all__ = [
     "OnFailure",
     "Override",
     "Policy",
+    "RecordSettings",
     "ReloadSettings",
     "StoreSettings",
     "Wait",

@@ -26,6 +26,7 @@ from ratelimit.policy.settings import (
     IN_MEMORY,
     ONLY_HANDSHAKES,
     RELOADED,
+    RecordSettings,
     ReloadSettings,
     StoreSettings,
     Wait,
@@ -60,6 +61,7 @@ class Policy:
     operations: frozenset[str] = frozenset()
     waits: Mapping[str, Wait] = field(default_factory=dict)  # by tier; of the others a denial is told at once
     websocket: WebSocketSettings = ONLY_HANDSHAKES
+    record: RecordSettings | None = None  # None: nothing is recorded
     elsewhere: tuple[Elsewhere, ...] = ()
     reload: ReloadSettings = RELOADED
     all_in_shadow: bool = False  # whatever the limits say; one that is off stays off

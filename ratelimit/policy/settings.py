@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ratelimit.checks import made
+from ratelimit.checks import made, recording
 from ratelimit.checks.values import MAX_CALLERS
 
 OnFailure = Literal["allow", "deny", "local"]
@@ -53,6 +53,20 @@ class WebSocketSettings:
 
     def __post_init__(self) -> None:
         made.websocket_settings(self.messages, self.on_excess)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSettings:
+    """The middleware writes a line of JSON to `file` for each request that it decides, of a `sample` of the callers: of
+    these all. A file of `max_bytes` becomes `file.1`, and so on; `keep` of these are kept."""
+
+    file: str
+    sample: float = 1.0
+    max_bytes: int = 100_000_000
+    keep: int = 5
+
+    def __post_init__(self) -> None:
+        recording.settings(self)
 
 
 @dataclass(frozen=True, slots=True)

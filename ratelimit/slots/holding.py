@@ -93,7 +93,7 @@ class Held:
             slots.hold(self._leases, self._look)
 
     async def send(self, message: Message) -> None:
-        if self._leases and _is_last(message):
+        if self._leases and is_last(message):
             await self._release()
         try:
             await self._send(message)
@@ -205,7 +205,7 @@ class GivenHere:
         await self._local().release(leases)
 
 
-def _is_last(message: Message) -> bool:
+def is_last(message: Message) -> bool:
     """Whether it is the last of a response's body, whatever the client has by then: an app's work ends with it."""
     if message["type"] in ("http.response.body", "http.response.zerocopysend"):
         return not message.get("more_body", False)

@@ -84,7 +84,8 @@ def _put_in(limiters: Sequence[RateLimitMiddleware], clock: Clock, undo: ExitSta
         memory = Counting(clock)
         _set(store, {"asyncio_only": False, **{verb: getattr(memory, verb) for verb in _VERBS}}, undo)
     for limiter in limiters:
-        _set(limiter, {**watch(limiter), "_turns": None}, undo)  # nobody waits for a clock that stands
+        # nobody waits for a clock that stands, and no test is traffic
+        _set(limiter, {**watch(limiter), "_turns": None, "_recording": None}, undo)
     for account in {limiter._account for limiter in limiters}:
         _set(account, watch_account(account), undo)
 

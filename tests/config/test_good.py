@@ -13,7 +13,7 @@ from ratelimit.identity.address import ClientAddress
 from ratelimit.launches.stages.launch import Brownout, Cohort, Launch
 from ratelimit.model import FOREVER, Concurrency, Identity, Quota, Rate
 from ratelimit.operations import ClassifyByRules
-from ratelimit.policy import Policy, StoreSettings, Wait, WebSocketSettings
+from ratelimit.policy import Policy, RecordSettings, StoreSettings, Wait, WebSocketSettings
 from ratelimit.stores import open_store
 from ratelimit.styles import Facturapi, Ietf, Lendworks, Lightspeed, WithIetfHeaders
 
@@ -206,6 +206,14 @@ def test_websocket() -> None:
     """Messages are charged as the operation that the file names, and are not limited where it names none."""
     assert good("websocket").websocket == WebSocketSettings("message", "drop")
     assert good("everything").websocket == WebSocketSettings(None, "close")
+
+
+def test_record() -> None:
+    """A file that the middleware records requests in; without the table it records none."""
+    assert good("record").record == RecordSettings("/var/log/ratelimit.jsonl", 0.1, 2_000_000_000, 9)
+    smallest = parse_policy('[record]\nfile = "calls.jsonl"\nsample = 1\n[tiers.anonymous]\nlimits = []')
+    assert smallest.record == RecordSettings("calls.jsonl", 1.0, 100_000_000, 5)
+    assert good("everything").record is None
 
 
 def test_every_field_of_an_override() -> None:

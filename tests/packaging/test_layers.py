@@ -19,7 +19,7 @@ LAYERS = (
     {"model"},
     {"routes"},
     {"identity", "operations", "formula", "policy", "styles", "answers", "stores/counting"},
-    {"log", "stores/connection", "stores/records"},
+    {"log", "stores/connection", "stores/records", "stores/replay"},
     {"stores/lua"},
     {"stores/batching"},
     {"stores/routing"},
@@ -28,12 +28,15 @@ LAYERS = (
     {"slots", "config/grammar", "telemetry"},
     {"config/checks", "who", "nesting", "waiting"},
     {"config", "control"},
-    {"opening", "endpoints", "websockets"},
+    {"opening", "endpoints", "websockets", "recording"},
     {"switch", "lifespan", "launches"},
     {"reload"},
     {"middleware"},
     {"usage", "explanation"},
-    {"fastapi", "testing", "review", "comparison"},
+    {"fastapi", "testing", "review", "comparison", "simulate/events"},
+    {"simulate/logs", "simulate/analysis"},
+    {"simulate/deciding", "simulate/report"},
+    {"simulate"},
     {"testing/contract"},
     {"cli/output"},
     {"cli/input"},
@@ -42,11 +45,12 @@ LAYERS = (
     {"__init__", "__main__"},
 )
 HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
-DOORS = {"stores", "stores.memory", "stores.redis"}  # all that is imported of stores/ outside of it
+DOORS = {"stores", "stores.memory", "stores.redis", "stores.replay"}  # all that is imported of stores/ outside of it
 IN_A_ROOM = 8  # modules of a room of stores/, besides __init__
 ONLY_IN: dict[str, set[str]] = {  # files, and folders that end in "/"
     "typer": {"cli/"},
     "rich": {"cli/"},
+    "zstandard": {"simulate/logs/sources.py"},
     "redis": {"stores/connection/dial.py"},
     "starlette": {"routes/units.py", "testing/client.py"},
     "fastapi": {
@@ -64,7 +68,7 @@ LONGER = {
     "stores/batching/queue.py": 260,  # the path of a decision in one file, with who waits, who is sent, who is told
     "stores/connection/link.py": 260,  # the life of a connection in one file
     "stores/routing/urls.py": 240,  # what each kind of URL says, and what is wrong with it, in one file
-    "middleware.py": 290,  # the path of a request in one file, and what it is made of
+    "middleware.py": 295,  # the path of a request in one file, and what it is made of
     "checks/values.py": 230,  # each check of a value, in one file
     "model.py": 400,  # seven nouns, four contracts and what a Decision says without States, to be read first
 }

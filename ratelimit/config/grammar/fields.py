@@ -115,10 +115,10 @@ def client_ip(text: str, ipv6_prefix: int) -> str:
     """An address as callers are counted by it: an IPv6 one as its network. A peer that has none goes by its name."""
     try:
         if "/" not in text:
-            return ClientAddress(ipv6_prefix=ipv6_prefix)({"client": (str(ip_address(text)), 0)})
+            return ClientAddress(ipv6_prefix=ipv6_prefix)({"client": (str(ip_address(text)), 0), "headers": ()})
         network = ip_network(text)
         if network.version == 6 and network.prefixlen == ipv6_prefix:
-            return ClientAddress(ipv6_prefix=ipv6_prefix)({"client": (str(network.network_address), 0)})
+            return ClientAddress(ipv6_prefix=ipv6_prefix)({"client": (str(network.network_address), 0), "headers": ()})
     except ValueError:
         if not re.search("[.:/]", text):
             return text

@@ -1,4 +1,4 @@
-"""The tables of a policy file that are there once: [style], [store], [identity], [websocket] and [reload]."""
+"""The tables of a policy file that are there once: [style], [store], [identity], [websocket], [record], [reload]."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, PlainValidator, WithJsonSchema
 
+from ratelimit.checks import recording
 from ratelimit.checks import values as checks
 from ratelimit.checks.values import LONGEST_QUEUE, PREFIX
 from ratelimit.config.grammar import fields
@@ -160,9 +161,37 @@ class WebSocketTable(Table):
     )
 
 
+class RecordTable(Table):
+    """A log of requests that the middleware writes itself, for `ratelimit simulate`."""
+
+    file: Annotated[str, PlainValidator(recording.file), WithJsonSchema({"type": "string", "minLength": 1})] = Field(
+        description="Lines of JSON. A relative path is one of the process's own folder.",
+        examples=["/var/log/ratelimit.jsonl"],
+    )
+    sample: Annotated[
+        float, PlainValidator(recording.sample), WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1})
+    ] = Field(default=1.0, description="The share of the callers that are recorded, each whole.", examples=[0.1])
+    max_bytes: Annotated[
+        int,
+        PlainValidator(recording.size),
+        WithJsonSchema({"type": "string", "pattern": f"^{recording.SIZE}$", "default": "100MB"}),
+    ] = Field(
+        default=100_000_000,
+        alias="max_size",
+        description="A file of that size becomes FILE.1, that one FILE.2 and so on.",
+        examples=["100MB"],
+    )
+    keep: Annotated[
+        int,
+        PlainValidator(recording.keep),
+        WithJsonSchema({"type": "integer", "minimum": 1, "maximum": recording.MOST_KEPT}),
+    ] = Field(default=5, description="So many of these are kept.")
+
+
 TABLES: Mapping[str, type[Table]] = {
     "store": StoreTable,
     "identity": IdentityTable,
     "websocket": WebSocketTable,
+    "record": RecordTable,
     "reload": ReloadTable,
 }

@@ -10,7 +10,9 @@ from typing import Annotated
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from ratelimit.config.grammar.launches import LaunchTable as LaunchTable
-from ratelimit.config.grammar.settings import AnyStyle, IdentityTable, IetfStyle, ReloadTable, StoreTable, StyleName
+from ratelimit.config.grammar.settings import AnyStyle, IdentityTable, IetfStyle, StoreTable, StyleName
+from ratelimit.config.grammar.settings import RecordTable as RecordTable
+from ratelimit.config.grammar.settings import ReloadTable as ReloadTable
 from ratelimit.config.grammar.settings import WaitTable as WaitTable
 from ratelimit.config.grammar.settings import WebSocketTable as WebSocketTable
 from ratelimit.config.grammar.values import (
@@ -197,6 +199,7 @@ class PolicyFile(Table):
         examples=[{"exempt": ["GET /health"], "search": ["GET /v2/catalogs/*"]}],
     )
     websocket: WebSocketTable = WebSocketTable()
+    record: RecordTable | None = None
     reload: ReloadTable = ReloadTable()
     keys: list[KeyTable] = Field(default=[], description="Known API keys.")
     tiers: dict[Name, TierTable] = Field(

@@ -1,0 +1,1 @@
+"""What a policy would have done to the requests of a log, held against the middleware itself."""

@@ -1,0 +1,1 @@
+"""Lines of access logs, as servers really write them."""

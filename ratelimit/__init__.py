@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ratelimit.control.control import Control
 from ratelimit.endpoints.listing import RouteLimits, routes_of
 from ratelimit.identity import hash_api_key, identify_user
+from ratelimit.launches.stages.launch import Brownout, Cohort, Launch
 from ratelimit.log.ids import log_id
 from ratelimit.log.outage import requests_without_store
 from ratelimit.middleware import RateLimitMiddleware
@@ -37,12 +38,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "Brownout",
     "Charge",
+    "Cohort",
     "Concurrency",
     "Control",
     "Decision",
     "Hold",
     "Identity",
+    "Launch",
     "Lease",
     "Limit",
     "MemoryStore",

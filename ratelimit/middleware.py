@@ -71,6 +71,8 @@ class RateLimitMiddleware:
     and for a RATELIMIT_MODE (off, shadow) that is none.
     """
 
+    _spelled = False  # of the class: with more than 30 attributes of its own each is found more slowly
+
     @without_locals
     def __init__(
         self,
@@ -119,12 +121,11 @@ class RateLimitMiddleware:
         self._level = Level(policy, self.store, self._follower and self._follower.watch)
         self._only = (self._level,)  # of all requests: to add it to no others makes no tuple anew
         self._always_log_id = self.style.log_id_header is not None
-        account = before._account if before else None
+        account, lines = (before._account, before._turns) if before else (None, None)
         self._account: Account = Account(self, deferred=isinstance(identify, Deferred), before=account)
         own = classify or policy.classify
         routed = limiting(own, self._exempted, policy, self._account.declared, lenient(policy))
         self._classify = unless_off(routed, self)
-        lines = before._turns if before else None
         turns = Turns(policy, self.store, self._account.without_store, lines) if policy.waits else None
         self._turns: Turns | None = turns
         told = partial(started, classify=self._classify, policy=policy)
@@ -132,7 +133,6 @@ class RateLimitMiddleware:
         self.store = turns.store if turns else self.store
         self.store = self._telling.timed(self.store) if self._telling else self.store
         self._handshakes: ASGIApp | None = None  # made for the first: a copy costs this object 0.4 µs a request
-        self._spelled = False
 
     def _under(self, policy: Policy) -> RateLimitMiddleware:
         """The same under an edited policy. ValueError where the store can't count what it limits."""
@@ -205,7 +205,8 @@ class RateLimitMiddleware:
             if self._telling:
                 self._telling.denied(identity, operation, decision, deferred=self._account.deferred)
             if not decision.allowed:
-                decision = self._account.pending.soon(decision) if self._account.conditional else decision
+                if self._account.conditional:
+                    decision = self._account.pending.soon(decision)
                 self._denials.report(decision, failure, operation, identity, log_id)
                 denied = decision.states  # not so by a policy that denies without its store
                 whole = style.denied(decision, identity, log_id) if denied else style.unavailable(log_id)
@@ -216,16 +217,12 @@ class RateLimitMiddleware:
         if outer:
             control.outer, control.around = outer, scope.get("ratelimit.control")
         scope["ratelimit.control"] = control
-        if not (log_id or decision.leases or self._account.late):
+        if not (notable or decision.leases or self._account.late):
             headers = style.headers(decision, identity, log_id)
             if self._leases.at_once:
                 await others_first()
-            return await self.app(scope, receive, with_headers(scope, send, headers, decision))
-        if not (notable or decision.leases or self._account.late):  # the same, under its log id
-            headers = style.headers(decision, identity, log_id)
-            if self._leases.at_once:
-                await others_first()
-            return await under(log_id, self.app, scope, receive, with_headers(scope, send, headers, decision))
+            app = partial(under, log_id, self.app) if log_id else self.app
+            return await app(scope, receive, with_headers(scope, send, headers, decision))
         late = Late(self.app, control, operation, style, log_id) if self._account.late else None
         report = partial(self._denials.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)
@@ -271,16 +268,16 @@ class RateLimitMiddleware:
     async def _close(self) -> None:
         if self._follower:
             self._follower.end()
-        now = self._follower.limiter if self._follower else self
-        if now and now._turns:
+        now = (self._follower.limiter if self._follower else None) or self  # under the policy that is in force
+        if now._turns:
             now._turns.leave()
         self._outage.close()
         self._denials.close()
         if self._recording:
             self._recording.close()
         try:
-            if self._launches:
-                await self._launches.close()
+            if launches := now._launches or self._launches:
+                await launches.close()
             await self._account.close()
             await self._local_leases.close()
             await self._leases.close()

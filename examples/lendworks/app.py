@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from examples.common import ERRORS, Item, Things, caller, health, known
 from ratelimit import RateLimitMiddleware, Store, load_policy
 from ratelimit.fastapi import document
+from ratelimit.telemetry.hook import Telemetry
 
 POLICY = load_policy(Path(__file__).with_name("ratelimit.toml"))
 CODES = {401: "UNAUTHORIZED", 404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
@@ -78,7 +79,7 @@ async def error(_: Request, raised: HTTPException) -> JSONResponse:
     return JSONResponse(body, raised.status_code, raised.headers)
 
 
-def create_app(store: Store | str | None = None) -> FastAPI:
+def create_app(store: Store | str | None = None, telemetry: Telemetry | None = None) -> FastAPI:
     """The API with files of its own. Without a store, RATELIMIT_STORE_URL counts, and then memory."""
     app = FastAPI(title="Loans, in the manner of LendWorks")
     app.state.files = defaultdict(lambda: defaultdict(dict))
@@ -86,7 +87,7 @@ def create_app(store: Store | str | None = None) -> FastAPI:
         app.include_router(collection(kind, prefix), prefix="/api/v1", responses=ERRORS)
     app.add_api_route("/health", health)
     app.exception_handler(HTTPException)(error)
-    app.add_middleware(RateLimitMiddleware, policy=POLICY, store=store)
+    app.add_middleware(RateLimitMiddleware, policy=POLICY, store=store, telemetry=telemetry)
     document(app)
     return app
 

@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from ratelimit.cli.commands import caller, check, diff, explain, init, launch, reload, schema, simulate
+from ratelimit.cli.commands import caller, check, diff, explain, init, launch, reload, simulate
 from ratelimit.cli.output.console import say
 from ratelimit.cli.output.exits import FINDINGS, INTERRUPTED, STORE, USAGE, Stopped
 from ratelimit.model import StoreUnavailable
@@ -94,7 +94,7 @@ def _add(name: str, command: Callable[..., None], examples: str, to: typer.Typer
 
 _add("init", init.init, init.EXAMPLES)
 _add("check", check.check, check.EXAMPLES)
-_add("schema", schema.schema, schema.EXAMPLES)
+_add("schema", check.schema, check.SCHEMA_EXAMPLES)
 _add("simulate", simulate.simulate, simulate.EXAMPLES)
 _add("reload", reload.reload, reload.EXAMPLES)
 _add("diff", diff.diff, diff.EXAMPLES)

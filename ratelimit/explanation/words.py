@@ -65,7 +65,9 @@ def span(length_ms: int) -> str:
 
 
 def mode(limit: Limit, at_ms: int) -> str:
-    """`enforced`, `in shadow`, `in shadow until 2026-05-19T00:00:00Z`, `off`"""
+    """`enforced`, `in shadow`, `in shadow until 2026-05-19T00:00:00Z`, `in launch`, `off`"""
+    if limit.launch is not None:
+        return "in launch"
     if limit.mode == "enforce":
         since = limit.enforce_from_ms
         return "enforced" if at_ms >= since else f"in shadow until {instant(since)}"

@@ -187,6 +187,7 @@ class Running:
         except RuntimeError:
             return
         self._chain = chain = object()
+        self._task = None  # of a loop that ended in the middle of it
         loop.call_soon(self._tick, loop, chain, context=Context())
 
     def _tick(self, loop: asyncio.AbstractEventLoop, chain: object) -> None:

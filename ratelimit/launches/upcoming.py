@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ratelimit.launches.running import launched
-from ratelimit.model import Answer, Decision, Headers, Identity, State, Style
+from ratelimit.model import Answer, Decision, Headers, Identity, LimitSet, State, Style
 from ratelimit.policy import Policy
 from ratelimit.styles.fields import sf_string
 
@@ -54,8 +54,26 @@ class WithUpcoming:
 
 
 def upcoming(decision: Decision) -> Headers:
+    numbers = decision.numbers
+    if numbers is not None:  # nothing is exceeded, and nearly always nothing is to be told: no State is made
+        _, limits, used, _ = numbers
+        from_which: list[tuple[int, float]] | None = limits.made.get(upcoming)
+        if from_which is None:
+            from_which = limits.made[upcoming] = _from_which(limits)
+        if all(used[c] < least for c, least in from_which):
+            return []
     told = [_told(state, decision.now_ms) for state in decision.states if state.shadow and _warns(state)]
     return [(HEADER, b", ".join(told))] if told else []
+
+
+def _from_which(limits: LimitSet) -> list[tuple[int, float]]:
+    """Of each limit in shadow that warns where it is, and from how many units on."""
+    rows = zip(limits.limits, limits.maxes, limits.shadows, strict=True)
+    return [
+        (c, limit.launch.warn * most)
+        for c, (limit, most, shadow) in enumerate(rows)
+        if shadow and limit.launch is not None and limit.launch.warn is not None
+    ]
 
 
 def _warns(state: State) -> bool:

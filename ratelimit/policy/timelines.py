@@ -39,6 +39,8 @@ def stages_of(
 ) -> Stages:
     """Whether the limit is enforced until each of some instants; (): as its own mode says."""
     launch = limit.launch
+    if launch is None and not overrides:
+        return ()
     if launch is not None and paused:
         return IN_SHADOW
     own = [one for one in overrides if one.mode and (limit.name in one.maxes or limit.name in one.limits)]

@@ -10,7 +10,7 @@ from ratelimit.model import Charge, Decision, Identity
 
 SLOT = 30.0  # seconds
 SLOTS = 10  # 5 minutes
-MOST = 4_096  # callers, half of them known by more than their address: no flood of addresses hides them
+MOST = 4_096  # callers and operations; half of them at most of callers that are known by their address alone
 
 Demands = tuple[int, ...]
 Key = tuple[tuple[str, str], int, str]
@@ -35,7 +35,7 @@ class Note:
 
     def demands(self, since: int) -> Demands:
         """The highest from a slot on; () where there are none."""
-        return tuple(map(max, zip(*[d for slot, d in self._demands.items() if slot >= since], strict=True)))
+        return tuple(map(max, zip(*[d for slot, d in self._demands.items() if slot >= since], strict=False)))
 
     def is_of_late(self, since: int) -> bool:
         """It forgets what was before."""
@@ -49,7 +49,7 @@ class Callers:
     def __init__(self, clock: Callable[[], float] = monotonic, most: int = MOST) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._most = most // 2
+        self._most = most
         self._known: dict[Key, Note] = {}
         self._by_address: dict[Key, Note] = {}
         self._swept = self._slot()
@@ -59,14 +59,15 @@ class Callers:
         if decision.unavailable:
             return
         root = identity.root
-        notes = self._by_address if root[0] == "ip" else self._known
+        anonymous = root[0] == "ip"
+        notes = self._by_address if anonymous else self._known
         key = root, id(charges), operation  # the note holds the charges: their id is not others' meanwhile
         with self._lock:
             slot = self._slot()
             self.now_ms = max(self.now_ms, decision.now_ms)
             note = notes.get(key)
             if note is None:
-                if len(notes) >= self._most:
+                if len(self) >= self._most or (anonymous and len(notes) >= self._most // 2):
                     return
                 note = notes[key] = Note(identity, operation, charges)
             if decision.allowed:

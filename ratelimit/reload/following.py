@@ -63,7 +63,10 @@ class Follower:
 
     def begin(self) -> None:
         """On the loop that runs."""
-        loop = running()
+        try:
+            loop = running()
+        except RuntimeError:  # neither asyncio nor trio: who knows when that ends
+            return
         if loop not in self._loops:
             self._loops.add(loop)
             self.watch.begin()
@@ -73,7 +76,11 @@ class Follower:
         self._loops.discard(running())
 
     def wanted(self) -> bool:
-        self._loops = {loop for loop in list(self._loops) if not loop.is_closed()}
+        for loop in list(self._loops):  # another thread may add one meanwhile
+            if loop.is_closed():
+                self._loops.discard(loop)
+        if not self._loops:
+            self.tick()  # so that the first request of another loop has it watched again
         limiter = self.limiter
         return bool(self._loops) and limiter is not None and limiter.policy.reload.watch
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from shlex import quote
 from typing import Literal, get_args
 
-from ratelimit.ground.memo import Recent
 from ratelimit.ground.printable import in_a_line
 from ratelimit.policy import Policy
 from ratelimit.reload.effect import Effect, Example
@@ -36,19 +36,6 @@ def policies_in_force() -> dict[str, str]:
         return dict(_in_force)
 
 
-class Lately:
-    """What was said, so that it is not said again; of the last hundred things that were."""
-
-    def __init__(self, most: int = 100) -> None:
-        self._said: Recent[str, bool] = Recent(most)
-
-    def first(self, about: str) -> bool:
-        if self._said.get(about):
-            return False
-        self._said.put(about, True)
-        return True
-
-
 def in_force(path: str, digest: str) -> None:
     with _lock:
         _in_force[path] = digest
@@ -59,9 +46,9 @@ def _count(outcome: Outcome) -> None:
         _counts[outcome] += 1
 
 
-def taken(path: str, digest: str, effect: Effect | None, why: str = "") -> None:
+def taken(path: str, digest: str, effect: Effect, why: str = "") -> None:
     _count("taken")
-    of = f"; {_of_callers(effect)}" if effect and effect.callers else ""
+    of = f"; it newly denies {_of_callers(effect)}" if effect.callers else ""
     logger.warning("%s was edited, and is in force (sha256 %s)%s%s", in_a_line(path), digest[:NAMED], why, of)
 
 
@@ -70,14 +57,15 @@ def refused(path: str, digest: str, effect: Effect, refuse_above: float, *, by_o
     if by_others or effect.example is None:
         why = "another process on this store has refused it"
     else:
-        why = f"{_of_callers(effect)}, refuse_above is {_percent(refuse_above)}; {_most(effect.example)}"
+        why = f"it would newly deny {_of_callers(effect)}, refuse_above is {_percent(refuse_above)}; "
+        why += _most(effect.example)
     logger.critical(
         "%s was edited, and is REFUSED (sha256 %s): %s. The policy before stays in force. If it is meant, run ratelimit"
         ' reload --accept %s, or write refuse_above = "100%%" under [reload] in it',
         in_a_line(path),
         digest[:NAMED],
         why,
-        in_a_line(path),
+        quote(in_a_line(path)),
     )
 
 
@@ -117,17 +105,16 @@ def began_with_refused(path: str, digest: str) -> None:
 def what_waits(path: str, used: Policy, edited: Policy) -> None:
     """What an edited policy says, and only a restart does. The URL of a store may hold a password."""
     waits = [name for name in _OF_STORE if getattr(used.store, name) != getattr(edited.store, name)]
-    if waits:
-        said = " and ".join(f"store.{name.removesuffix('_ms')}" for name in waits)
-        logger.warning("%s: what was edited of %s is used after a restart", in_a_line(path), said)
+    of = [f"store.{name.removesuffix('_ms')}" for name in waits] + ["record"] * (used.record != edited.record)
+    if of:
+        logger.warning("%s: what was edited of %s is used after a restart", in_a_line(path), " and ".join(of))
     if not edited.reload.watch:
         logger.warning("%s has watch = false: from now on what is edited is used after a restart", in_a_line(path))
 
 
 def _of_callers(effect: Effect) -> str:
-    """`it would newly deny 37 of the 412 callers of the last 5 minutes (9 %)`"""
-    of = f"{effect.denied:,} of the {effect.callers:,} callers of the last 5 minutes"
-    return f"it would newly deny {of} ({_percent(effect.share)})"
+    """`37 of the 412 callers of the last 5 minutes (8.98 %)`"""
+    return f"{effect.denied:,} of the {effect.callers:,} callers of the last 5 minutes ({_percent(effect.share)})"
 
 
 def _most(one: Example) -> str:

@@ -7,15 +7,20 @@ first verdict is found in one atomic step. A verdict costs 1 or 2 units of a max
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import CancelledError
+from dataclasses import dataclass
 from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any, Literal, TypeVar, cast
 
 from ratelimit.model import FOREVER, Admitting, Charge, Limit, Rate, Store, StoreUnavailable
+from ratelimit.policy import Policy
+from ratelimit.reload.effect import Effect
+from ratelimit.reload.following import Follower
 from ratelimit.stores.memory import MemoryStore
 
 Verdict = Literal["taken", "refused"]
+Prepared = tuple[Follower, Any]  # a middleware, and what it will be
 T = TypeVar("T")
 
 PATIENCE = 1.0  # seconds
@@ -24,6 +29,24 @@ LASTS_MS = 24 * HOUR_MS  # a file that was accepted can be edited in until the n
 _VERDICT = Limit("reload verdict", Rate(HOUR_MS, precision=1), max=lambda _: FOREVER)
 _ACCEPTED = Limit("reload accepted", Rate(LASTS_MS, precision=1), max=lambda _: FOREVER)
 _UNITS: dict[Verdict, int] = {"taken": 1, "refused": 2}
+
+
+@dataclass(slots=True)
+class Edit:
+    """A content that is valid, and not in force. `own` is what this process says of it; None while it knows nobody."""
+
+    digest: str
+    policy: Policy
+    prepared: Sequence[Prepared]
+    effect: Effect
+    own: Verdict | None
+    refused: bool = False
+    ask_at: float = 0.0
+    asked: int = 0
+
+    @property
+    def refuse_above(self) -> float:  # the new file says itself how much it may deny
+        return self.policy.reload.refuse_above
 
 
 def shared_by(store: Admitting) -> Store | None:

@@ -6,11 +6,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
+from ratelimit.ground.tracebacks import without_locals
 from ratelimit.model import Store
 from ratelimit.policy import Policy
 from ratelimit.reload import file, telling, verdicts
@@ -18,34 +18,14 @@ from ratelimit.reload.callers import Callers
 from ratelimit.reload.effect import Effect, effect
 from ratelimit.reload.file import Looks, Seen, digest_of, no_long_pauses, policy_in
 from ratelimit.reload.following import Follower, Limiter
-from ratelimit.reload.telling import Lately
 from ratelimit.reload.ticking import Ticking
-from ratelimit.reload.verdicts import Verdict, answer
+from ratelimit.reload.verdicts import Edit, Prepared, Verdict, answer
 from ratelimit.routes.routed import WrongLimits
 from ratelimit.switch import mode
 
 ASKED = 1.0  # seconds between two looks whether a refused file was accepted
 
-Prepared = tuple[Follower, Any]
 Ask = Callable[[Store], Coroutine[Any, Any, Verdict | None]]
-
-
-@dataclass(slots=True)
-class Edit:
-    """A content that is valid, and not in force. `own` is what this process says of it; None while it knows nobody."""
-
-    digest: str
-    policy: Policy
-    prepared: Sequence[Prepared]
-    effect: Effect
-    own: Verdict | None
-    refused: bool = False
-    ask_at: float = 0.0
-    asked: int = 0
-
-    @property
-    def refuse_above(self) -> float:  # the new file says itself how much it may deny
-        return self.policy.reload.refuse_above
 
 
 class Watch:
@@ -65,7 +45,7 @@ class Watch:
         self._lock = threading.Lock()
         self._followers: WeakSet[Follower] = WeakSet()
         self._known = ""  # the digest of what was read last, and was dealt with
-        self._told = Lately()  # what is wrong, once for each content
+        self._said = ""  # what is wrong, or the digest of the content with which something is
         self._edit: Edit | None = None
 
     def follow(self, limiter: Limiter, digest: str) -> Follower:
@@ -93,17 +73,21 @@ class Watch:
             for follower in self._all():
                 follower.tick()
             self.callers.forget()
-            was_gone = self._looks.gone
-            raw = self._looks.next()
-            if was_gone != self._looks.gone:
-                (telling.gone if self._looks.gone else telling.back)(self.path)
-            if raw is not None:
-                self._content(raw, digest_of(raw))
+            self._look()
             if self._edit:
                 self._decide(self._edit)
         except Exception as error:  # noqa: BLE001 - the thread is that of all files
-            if self._told.first(str(type(error))):
+            if self._is_news(str(type(error))):
                 telling.failed(self.path)
+
+    @without_locals
+    def _look(self) -> None:
+        was_gone = self._looks.gone
+        raw = self._looks.next()
+        if was_gone != self._looks.gone:
+            (telling.gone if self._looks.gone else telling.back)(self.path)
+        if raw is not None:
+            self._content(raw, digest_of(raw))
 
     def _content(self, raw: bytes, digest: str) -> None:
         if digest == self._known:
@@ -112,6 +96,7 @@ class Watch:
         behind = [follower for follower in self._all() if follower.digest != digest]
         edit, self._edit = self._edit, None
         if not behind:
+            self._said = ""
             telling.in_force(self.path, digest)
             if edit:
                 telling.as_before(self.path)
@@ -122,10 +107,10 @@ class Watch:
             with no_long_pauses():
                 policy = policy_in(raw, self.path)
                 prepared = [(one, made) for one in behind if (made := one.prepared(policy)) is not None]
-            if prepared:
-                self._edit = self._judged(digest, policy, prepared)
+                if prepared:
+                    self._edit = self._judged(digest, policy, prepared)
         except (ValueError, TypeError, WrongLimits) as error:
-            if self._told.first(digest):
+            if self._is_news(digest):
                 telling.invalid(self.path, digest, error)
 
     def _judged(self, digest: str, policy: Policy, prepared: Sequence[Prepared]) -> Edit:
@@ -154,15 +139,20 @@ class Watch:
             self._put(edit)
             return
         edit.refused = True
-        if self._told.first(edit.digest):
+        if self._is_news(edit.digest):
             telling.refused(self.path, edit.digest, edit.effect, edit.refuse_above, by_others=edit.own != "refused")
+
+    def _is_news(self, digest: str) -> bool:
+        """What is wrong with a content is told once, until it is another one."""
+        before, self._said = self._said, digest
+        return before != digest
 
     def _all(self) -> list[Follower]:
         with self._lock:  # another thread may add one meanwhile
             return list(self._followers)
 
     def _put(self, edit: Edit, why: str = "") -> None:
-        self._edit = None
+        self._edit, self._said = None, ""
         for follower, limiter in edit.prepared:
             follower.put(limiter, edit.digest)
         telling.in_force(self.path, edit.digest)

@@ -61,8 +61,8 @@ def _of_limiters(limiters: Sequence[Limiter], outside: Sequence[Node], nodes: Se
     if not nodes:
         yield Finding("warning", "no-routes", "", "no route of the app can be seen", "name the app that has them")
     if not limiters:
-        hint = "app.add_middleware(RateLimitMiddleware, policy=…)"
-        yield Finding("warning", "no-limiter", "", "no RateLimitMiddleware is around the app: nothing is limited", hint)
+        what = "no RateLimitMiddleware can be seen around the app, so that nothing of this is limited"
+        yield Finding("warning", "no-limiter", "", what, "write app.add_middleware(RateLimitMiddleware, policy=…)")
     for node in outside:
         methods = "WEBSOCKET" if node.websocket else ",".join(sorted(node.methods or "*"))
         where = f"{methods} {node.path or '/'}{f' of {node.host}' if node.host else ''}"

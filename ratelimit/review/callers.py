@@ -13,7 +13,7 @@ from ratelimit.config.grammar.messages import Path, place
 from ratelimit.config.grammar.tables import LimitTable
 from ratelimit.config.grammar.valid import Valid
 from ratelimit.ground.words import listed, shown
-from ratelimit.model import ANONYMOUS, IDENTITY_KINDS, Charge, Identity
+from ratelimit.model import IDENTITY_KINDS, Charge, Identity
 from ratelimit.policy import Policy
 from ratelimit.review.findings import Odd
 
@@ -105,8 +105,6 @@ def _is_of_failures(limit: LimitTable) -> bool:
 
 def _known(valid: Valid, tier: str, names: list[str]) -> bool:
     """Whether a key of the tier says one of them: then its caller has proven it."""
-    if tier == ANONYMOUS:
-        return False
     keys = [key for key in valid.file.keys if (key.tier or valid.file.identity.default_tier) == tier]
     return any(
         (getattr(key, name) if name in IDENTITY_KINDS else key.attributes.get(name)) for key in keys for name in names

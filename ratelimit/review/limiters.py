@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from ratelimit.middleware import RateLimitMiddleware
@@ -37,8 +38,11 @@ def _around(app: Any, below: str, host: str | None, depth: int) -> Iterator[Limi
             identifies = app._identify is not app.policy.identify
             yield Limiter(below, host, identifies, isinstance(app._classify, ClassifyByOwn))
         for told in getattr(app, "user_middleware", ()):
-            if isinstance(told.cls, type) and issubclass(told.cls, RateLimitMiddleware):
-                given = getattr(told, "kwargs", None) or getattr(told, "options", {})  # as an older Starlette has them
+            given = getattr(told, "kwargs", None) or getattr(told, "options", {})  # as an older Starlette has them
+            made = told.cls
+            if isinstance(made, partial):
+                given, made = {**made.keywords, **given}, made.func
+            if isinstance(made, type) and issubclass(made, RateLimitMiddleware):
                 yield Limiter(below, host, *(given.get(name) is not None for name in ("identify", "classify")))
         if hasattr(app, "routes") or not hasattr(app, "app"):
             break

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import NamedTuple
 
-from ratelimit.config.grammar.messages import Path
+from ratelimit.config.grammar.messages import Path, PolicyError, Problem
 from ratelimit.config.grammar.valid import Valid
-from ratelimit.config.load import examine
+from ratelimit.config.load import decoded, examine
 from ratelimit.policy import Policy
 from ratelimit.review.bounds import pointless
 from ratelimit.review.callers import ending, shared, typed
@@ -26,9 +26,14 @@ class Review(NamedTuple):
     lines: Mapping[Path, int]
 
 
-def review(text: str, called: str, now_ms: int, *, identifies: bool | None = None) -> Review:
-    """What is wrong with a policy file, or odd in it. `identifies`: whether the app that it is for says itself who
-    calls; None where that is not known. In the order of the file, what is wrong before all."""
+def review(data: str | bytes, called: str, now_ms: int, *, identifies: bool | None = None) -> Review:
+    """What is wrong with a policy file, or odd in it, by its text or its bytes. `identifies`: whether the app that it
+    is for says itself who calls; None where that is not known. In the order of the file, what is wrong before all."""
+    try:
+        text = data if isinstance(data, str) else decoded(data, called)
+    except PolicyError as error:
+        wrong = [Problem((), said.removeprefix(f"{called}: ")) for said in error.problems]
+        return Review(None, tuple(of_problem(one, {}) for one in wrong), None, {})
     valid, policy, problems = examine(text, called)
     lines = lines_of(text) if valid is not None else {}
     found = [of_problem(problem, lines) for problem in problems]

@@ -26,12 +26,15 @@ def unused(valid: Valid, *, identifies: bool | None) -> Iterator[Odd]:
     if identifies or (identifies is None and not keys):
         return
     has = {key.tier or valid.file.identity.default_tier for key in keys} | {ANONYMOUS}
-    for tier in valid.file.tiers:
-        if tier not in has:
-            what = "no key of the file is of this tier" if keys else "there is no key, and the app says not who calls"
-            unless = "" if identifies is False else "; if the app's own identify gives it, check with --app module:app"
-            hint = f"add a key with tier = {shown(tier)}, or leave the tier out{unless}"
-            yield Odd(("tiers", tier), "tier-unused", what, hint)
+    free = [tier for tier in valid.file.tiers if tier not in has]
+    if free and not keys:
+        what = f"no [[keys]] and no identify of the app say who calls: nobody is of {listed(free)}"
+        yield Odd(("tiers", free[0]), "tier-unused", what, "add a key, or give the middleware identify=")
+        return
+    unless = "" if identifies is False else "; if the app's own identify gives it, check with --app module:app"
+    for tier in free:
+        hint = f"add a key with tier = {shown(tier)}, or leave the tier out{unless}"
+        yield Odd(("tiers", tier), "tier-unused", "no key of the file is of this tier", hint)
 
 
 def anonymous_wider(valid: Valid) -> Iterator[Odd]:

@@ -57,6 +57,14 @@ class Prometheus:
             "store_seconds", "Time in the store.", namespace=namespace, registry=registry, buckets=BUCKETS
         )
 
+        for known, values in (
+            (self._without, ("allowed", "refused", "local")),
+            (self._beyond, ("dropped", "shared", "above")),
+            (self._reloads, ("taken", "refused", "invalid")),
+        ):
+            for value in values:
+                known.labels(value)  # a count that begins at 1 would be no increase
+
     def count(self, counts: Counts) -> None:
         for decided, count in counts.decisions.items():
             self._decisions.labels(*decided).inc(count)

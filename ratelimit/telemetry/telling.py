@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from time import monotonic
-from typing import Any
 from weakref import WeakSet
 
 from ratelimit.ground.loops import Loop, running
@@ -17,14 +16,13 @@ from ratelimit.log import lines as log
 from ratelimit.model import Admitting, Charge, Decision, Identity
 from ratelimit.policy import Policy
 from ratelimit.telemetry.hook import Counts, Decided, Kind, Outcome, Telemetry, Watcher
-from ratelimit.telemetry.names import Names
+from ratelimit.telemetry.journal import WHOLE, Journal
 from ratelimit.telemetry.sources import NO_NEWS, News, Sources
-from ratelimit.telemetry.tally import Tally
-from ratelimit.telemetry.timed import Seconds, timed
+from ratelimit.telemetry.tally import Names
+from ratelimit.telemetry.timed import timed
 
 EVERY = 1.0  # seconds
 LATE = 5.0  # seconds after which a loop is taken for one that does not run any more
-BATCH = 128  # decisions that are kept, at most: what they refer to is less than the garbage collector waits for
 WAIT = 1.0  # seconds that the end of a process waits for another thread that counts
 
 Noted = Callable[[Identity, str, Sequence[Charge], Decision], None]
@@ -62,19 +60,15 @@ class Telling:
         self._names = Names(policy)
         self._sources = sources
         self._failed: set[str] = set()
-        self._journal: list[Any] = []  # of requests: an operation, an identity, a decision, and so on
-        self._put = self._journal.extend  # one step, whatever other threads do
-        self._others: list[tuple[Decided, Decision | None]] = []
-        self._seconds = Seconds()
+        self._journal = Journal()
         _all.add(self)
         self.begin()
 
     def begin(self) -> None:
         """With nothing to tell: what a process was forked with is its parent's to tell."""
         self._lock = threading.Lock()
-        for told in (self._journal, self._others, self._seconds.measured):
-            told.clear()
-        self._full = -1  # the length of the journal above which there is something to do: any while no timer runs
+        self._journal.clear()
+        self._full = -1  # the entries of requests above which there is something to do: any while no timer runs
         self._due = 0.0  # when the timer should have rung, by time.monotonic
         self._sources.begin()
 
@@ -85,8 +79,9 @@ class Telling:
     def noted(self, identity: Identity, operation: str, charges: Sequence[Charge], decision: Decision) -> None:
         """Of a request, in its path. Of what is denied it is told later: perhaps it waits."""
         if decision.allowed:
-            self._put((operation, identity, decision))
-            if len(self._journal) > self._full:
+            journal = self._journal
+            journal.put((operation, identity, decision))
+            if len(journal.requests) > self._full:
                 self._work()
             if self._watcher is not None:
                 self._watched("request", operation, identity, decision)
@@ -110,28 +105,28 @@ class Telling:
 
     def decided(self, identity: Identity, operation: str, decision: Decision) -> None:
         """What became of a request."""
-        self._put((operation, identity, decision))
+        self._journal.request(identity, operation, decision)
         self._work()
         self._watched("request", operation, identity, decision)
 
     def decided_as(self, kind: Kind, identity: Identity, operation: str, decision: Decision) -> None:
         """Of what is no request."""
-        self._others.append((self._names.decided(kind, operation, identity.tier, decision), decision))
+        self._journal.others.append((self._names.decided(kind, operation, identity.tier, decision), decision))
         self._work()
         self._watched(kind, operation, identity, decision)
 
     def decided_late(self, identity: Identity, operation: str, decision: Decision) -> None:
         """The same where nothing more may be done, as a call may be closed in the middle of anything."""
-        self._put((operation, identity, decision))
+        self._journal.request(identity, operation, decision)
 
     def undecided(self, outcome: Outcome) -> None:
         """A request over which no limit was asked: "exempt" or "refused"."""
-        self._others.append((Decided("request", "", "", "", outcome), None))
+        self._journal.others.append((Decided("request", "", "", "", outcome), None))
         self._work()
 
     def timed(self, store: Admitting) -> Admitting:
         """The store, as the middleware is to ask it."""
-        return timed(store, self._seconds)
+        return timed(store, self._journal.seconds)
 
     def close(self) -> None:
         """Tell the rest, as there may be no more: of a server that is away, that nobody asks for it."""
@@ -148,20 +143,19 @@ class Telling:
 
     def _work(self) -> None:
         """Where there is enough, count it; have a loop count the rest within a second."""
-        enough = len(self._journal) >= 3 * BATCH or len(self._others) >= BATCH
-        if enough and self._lock.acquire(blocking=False):
+        if self._journal.is_full and self._lock.acquire(blocking=False):
             self._count()
         if monotonic() <= self._due:
             return
         try:
             loop = running()
         except RuntimeError:  # neither asyncio nor trio: then the next hundred are counted, or the end tells
-            self._full = 3 * BATCH - 1
+            self._full = WHOLE - 1
             return
         self._later(loop)
 
     def _later(self, loop: Loop) -> None:
-        self._full = 3 * BATCH - 1
+        self._full = WHOLE - 1
         self._due = monotonic() + EVERY + LATE
         loop.call_later(EVERY, self._tick, loop, self._due, context=Context())
 
@@ -172,7 +166,7 @@ class Telling:
             self._later(loop)
             return
         self._due, self._full = 0.0, -1
-        if self._journal:  # of another thread, which took this timer for one that goes on
+        if self._journal.requests:  # of another thread, which took this timer for one that goes on
             self._later(loop)
 
     def _count(self, *, look: bool = False, ends: bool = False) -> bool:
@@ -190,16 +184,8 @@ class Telling:
         return True
 
     def _counts(self, news: News) -> Counts | None:
-        journal, tally = _taken(self._journal, 3), Tally(self._names)
-        each = iter(journal)
-        tally.requests(zip(each, each, each, strict=True))
-        others, seconds = _taken(self._others), self._seconds.taken()
-        for decided, decision in others:
-            if decision is None:
-                tally.decisions[decided] += 1
-            else:
-                tally.one(decided, decision)
-        if not (journal or others or seconds or any(news) or self._sources.away):
+        tally, seconds = self._journal.taken(self._names)
+        if not (tally.decisions or seconds or any(news) or self._sources.away):
             return None
         return Counts(tally.decisions, tally.near, tally.shadow_denials, tally.without_store, seconds, *news)
 
@@ -207,14 +193,6 @@ class Telling:
         if method not in self._failed:
             self._failed.add(method)
             log.telemetry_failed(type(self._telemetry).__name__, method, error)
-
-
-def _taken(entries: list[Any], step: int = 1) -> list[Any]:
-    """What is there by now, and no more: others may add to it meanwhile."""
-    number = len(entries) // step * step
-    taken = entries[:number]
-    del entries[:number]
-    return taken
 
 
 def _forked() -> None:

@@ -12,7 +12,6 @@ import pytest
 from ratelimit.cli.input.policies import MOST, policy_of
 from ratelimit.cli.output.exits import FINDINGS, FINE, USAGE
 from ratelimit.config import PolicyError
-from ratelimit.review.words import window_of
 from tests.cli import COMMAND, ROOT, THREE, policy, run, run_in_terminal
 from tests.cli.test_skeleton import ESCAPES
 from tests.routes import marks_forgotten
@@ -128,11 +127,11 @@ def test_an_app() -> None:
         "HEAD       /head        search               shape",
         "GET        /health      exempt               rule",
         "",
-        "operation                             tier       limit          max",
-        "search                                anonymous  ip             60/minute",
-        "                                                 loans of mine  5/hour",
-        "detail_read, heavy_write, HEAD /head  anonymous  ip             60/minute",
-        "connect                               anonymous  none",
+        "operation                         tier       limit          max",
+        "detail_read, heavy_write, search  anonymous  ip             60/minute",
+        "connect                           anonymous  none",
+        "GET /loans                        anonymous  ip             60/minute",
+        "                                             loans of mine  5/hour",
         "",
         "ratelimit.toml: 1 warning; 6 routes of myapp:app.",
     ]
@@ -180,7 +179,9 @@ def test_json() -> None:
         "name": "loans of mine",
         "amount": "5/hour",
         "per": ["identity"],
+        "cost": 1,
         "mode": "enforce",
+        "from": None,
     }
     bad = json.loads(run("check", "bad.toml", "--format", "json").out)
     assert [(one["severity"], one["line"], one["of"]) for one in bad["findings"]] == [
@@ -194,6 +195,7 @@ def test_standard_input() -> None:
     ran = run("check", "-", typed=ODD)
     assert ran.code == FINE
     assert ran.out.startswith("standard input:4: warning: ")
+    assert run("check", "-", "--format", "github", typed=ODD).out.startswith("::warning line=4::tiers")
     assert policy_of(policy("lendworks")).tiers.keys() == {"anonymous", "basic", "standard", "premium"}
 
 
@@ -215,13 +217,11 @@ def test_a_policy_for_other_commands() -> None:
         ("", USAGE, ": can't be read: No such file or directory"),
         ("\x1b[2J\n", USAGE, "\\x1b[2J\\n: can't be read: No such file or directory"),
         ("huge.toml", USAGE, "huge.toml: is larger than 64 MB, which no policy file is"),
-        ("binary.toml", FINDINGS, "binary.toml: line 2: is not UTF-8, which TOML is always written in"),
     ],
 )
 def test_what_can_t_be_read(file: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One sentence each on standard error, and no traceback."""
     Path("folder").mkdir()
-    Path("binary.toml").write_bytes(b"a = 1\n\xff\x00\x80")
     with Path("huge.toml").open("wb") as huge:
         huge.truncate(MOST + 1)
     if os.geteuid() == 0:  # who may read everything
@@ -237,6 +237,18 @@ def test_what_can_t_be_read(file: str, code: int, said: str, monkeypatch: pytest
         Path("secret.toml").touch(mode=0)
     ran = run("check", file)
     assert (ran.code, ran.out, ran.err) == (code, "", f"ratelimit: {said}\n")
+
+
+def test_a_binary_file() -> None:
+    """What is no text is a finding as any other, in each format; to a command that needs a policy it is one error."""
+    Path("odd.toml").write_bytes(b"a = 1\n\xff\x00\x80")
+    said = "line 2: is not UTF-8, which TOML is always written in"
+    ran = run("check", "odd.toml")
+    assert (ran.code, ran.out) == (FINDINGS, f"odd.toml:2: error: {said} [mistake]\nodd.toml: 1 mistake.\n")
+    assert run("check", "odd.toml", "--format", "github").out == f"::error file=odd.toml,line=2::{said} [mistake]\n"
+    assert json.loads(run("check", "odd.toml", "--format", "json").out)["findings"][0]["line"] == 2
+    with pytest.raises(PolicyError, match=r"odd\.toml: line 2"):
+        policy_of("odd.toml")
 
 
 @pytest.mark.parametrize(("text", "line"), [("", None), ("\0", 1), ("x" * 10_000, None), ("[" * 5_000, 1)])
@@ -307,16 +319,21 @@ def test_hostile_names() -> None:
         assert "1b[" in ran.out
 
 
-def test_windows_in_words() -> None:
-    """A window is told in the largest unit that it is a whole number of."""
-    assert [window_of(ms) for ms in (60_000, 300_000, 86_400_000, 3_600_000, 10_000, 1_500)] == [
-        "minute",
-        "5 minutes",
-        "day",
-        "hour",
-        "10 seconds",
-        "1500 ms",
+def test_what_is_not_enforced_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit in shadow, and one that is enforced from a date on, are told as such."""
+    monkeypatch.setenv("COLUMNS", "120")
+    later = 'name = "later", rate = "5/hour", from = 2099-01-01T00:00:00Z, cost = { search = 2 }'
+    past = 'name = "past", quota = "5/day", from = 2020-01-01T00:00:00Z'
+    shadow = 'name = "shadow", concurrency = 5, mode = "shadow"'
+    Path("ratelimit.toml").write_text(f"[tiers.anonymous]\nlimits = [{{ {later} }}, {{ {past} }}, {{ {shadow} }}]")
+    lines = run("check", "--app", "myapp:app").out.splitlines()
+    shown = [
+        line.split("  ")[-1].strip() for line in lines if " later " in line or " past " in line or " shadow " in line
     ]
+    assert shown[:3] == ["5/hour, in shadow until 2099-01-01T00:00:00Z", "5/day", "5 at a time, in shadow"]
+    data = json.loads(run("check", "--app", "myapp:app", "--format", "json").out)
+    [first, *_] = data["routes"][0]["limits"]["anonymous"]
+    assert (first["from"], first["cost"]) == ("2099-01-01T00:00:00Z", {"search": 2})
 
 
 def test_as_a_process() -> None:

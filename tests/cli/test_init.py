@@ -76,7 +76,8 @@ def test_it_never_asks_where_there_is_no_terminal() -> None:
     ran = run("init", typed="lendworks\n")
     assert ran.out.splitlines() == [
         "ratelimit.toml: written. Its tiers: anonymous, basic, pro.",
-        "Next: ratelimit check ratelimit.toml --app main:app",
+        "Next: ratelimit simulate ratelimit.toml access.log",
+        "      ratelimit check ratelimit.toml --app main:app",
     ]
     assert type(load_policy(FILE).style).__name__ == "Ietf"
 

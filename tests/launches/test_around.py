@@ -11,11 +11,10 @@ from ratelimit.config import parse_policy
 from ratelimit.control.account import Account
 from ratelimit.explanation.limits import explained
 from ratelimit.explanation.verdict import usage_of, verdict_of
-from ratelimit.explanation.words import mode_of
+from ratelimit.explanation.words import mode, mode_of
 from ratelimit.launches.stages.launch import Brownout, Cohort, Launch
 from ratelimit.model import Identity, Limit, Rate
 from ratelimit.nesting import Level
-from ratelimit.review.words import max_in_words
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.usage.reading import Reader
 from tests.launches.test_stages import T, charge_of
@@ -68,8 +67,8 @@ def test_what_changes() -> None:
         "launch is in shadow until 2127-01-01T00:00:00Z, warns from 50 % on, which" in said for said in sentences
     )
     (limit,) = one.tiers["anonymous"]
-    assert max_in_words(limit) == "9/minute, in launch"
-    assert max_in_words(Limit("a", Rate(60_000), lambda _: 9, mode="shadow")).endswith(", in shadow")
+    assert mode(limit, T) == "in launch"
+    assert mode(Limit("a", Rate(60_000), lambda _: 9, mode="shadow"), T) == "in shadow"
 
 
 def test_a_policy_within_another() -> None:

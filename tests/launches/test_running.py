@@ -395,6 +395,8 @@ def test_a_look_that_is_cancelled() -> None:
         assert task.cancelled()
         assert len(said.reports) == 1
         assert here._loop is None
+        await Running(said).close()
+        assert len(said.reports) == 1
 
     run(test())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from ratelimit.launches.upcoming import WithUpcoming, upcoming, with_upcoming
 from ratelimit.model import FOREVER, Charge, Decision, Identity, Launch, Limit, Rate, State
 from ratelimit.policy import Policy
+from ratelimit.stores.memory import MemoryStore
 from ratelimit.styles import Facturapi, Ietf, WithIetfHeaders
 from ratelimit.styles.wire import most_of
 
@@ -73,6 +75,25 @@ def test_any_style_has_it() -> None:
     assert style.refused(400, "a", "b", "x") == inner.style.refused(400, "a", "b", "x")
     assert style.log_id_header == inner.log_id_header
     assert most_of(style) == 7
+
+
+def test_without_states() -> None:
+    """What is told is the same where a decision has numbers, and where each limit is looked at."""
+    store = MemoryStore(lambda: T)
+    charges = (state(0).charge, state(0, name="b", maximum=5).charge, state(0, name="c", launch=None).charge)
+
+    async def test() -> list[bool]:
+        told = []
+        for _ in range(9):
+            decision = await store.acquire(charges)
+            same = upcoming(Decision(True, T, decision.states))
+            assert upcoming(decision) == same
+            told.append(bool(same))
+            if decision.numbers:
+                assert len(decision.numbers[1].made) == 1
+        return told
+
+    assert asyncio.run(test()) == [False] * 3 + [True] * 6
 
 
 def test_only_who_asks_for_it() -> None:

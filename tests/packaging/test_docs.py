@@ -8,16 +8,8 @@ import pytest
 
 from tests.packaging import ROOT
 
-DOCUMENTS = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "docs/promises.md",
-    "docs/faults.md",
-    "docs/scaling.md",
-    "docs/usage.md",
-    "docs/simulate.md",
-)
-PATHS = re.compile(r"(?<![\w/.])(?:tests|docs|examples|benchmarks|ratelimit|stores|config)/[\w./]*\w")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
+PATHS = re.compile(r"(?<![\w/.])(?:tests|docs|examples|benchmarks|ratelimit|stores|config)/[\w./-]*\w")
 LINKS = re.compile(r"\]\(([^)\s]+)\)")
 
 

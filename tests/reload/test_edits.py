@@ -18,6 +18,7 @@ from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import T, plain, run
 from tests.reload import called, edited, limit_of, limited, messages, rate, stepped, text, watch_of, written
 from tests.reload.conftest import ByHand
+from tests.secrets_shown import in_frames
 
 MILD = '[reload]\nrefuse_above = "100%"\n'
 
@@ -44,8 +45,8 @@ def test_in_force(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert reloads() == {"taken": 1, "refused": 0, "invalid": 0}
     assert policies_in_force() == {str(path): digest}
     assert messages(caplog.records) == [
-        f"{path} was edited, and is in force (sha256 {digest[:12]}); it would newly deny 0 of the 1 callers of the last"
-        " 5 minutes (0 %)"
+        f"{path} was edited, and is in force (sha256 {digest[:12]}); it newly denies 0 of the 1 callers of the last 5"
+        " minutes (0 %)"
     ]
 
 
@@ -92,21 +93,24 @@ def test_the_new_file_says_how_much(path: Path, number: int, percent: int, taken
 
 
 def test_back_again(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A refused file that is put back as it was is done with; the same content refused again is not told again."""
+    """A refused file that is put back as it was is done with; the same content, edited in again, is told again."""
     limiter = limited(written(path, rate(1000)))
 
     async def test() -> None:
         await called(limiter, times=50)
-        for number in (10, 1000, 10):
+        for number in (10, 10, 1000, 10):
             written(path, rate(number))
             stepped(limiter)
-        assert limit_of(await called(limiter)) == "1000"
+        another = limited(path)  # which begins with it, and has it read once more
+        stepped(limiter)
+        assert [limit_of(await called(one)) for one in (limiter, another)] == ["1000", "10"]
 
     run(test())
-    first, second = messages(caplog.records)
+    first, second, third = messages(caplog.records)
     assert "is REFUSED" in first
     assert second == f"{path} is again what is in force"
-    assert reloads()["refused"] == 1
+    assert "is REFUSED" in third
+    assert reloads()["refused"] == 2
 
 
 @pytest.mark.parametrize(
@@ -114,11 +118,11 @@ def test_back_again(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     [b"", b"\x00\xff\x00", b"tiers", rate(100)[:60].encode(), text('{ name = "a" }').encode(), b"a = [" * 9_999],
 )
 def test_what_can_t_be_used(path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """The last good policy stays, and each problem is told once for each content."""
+    """The last good policy stays, and each problem is told once for each content that is edited in."""
     limiter = limited(written(path, rate(100)))
 
     async def test() -> None:
-        for bad in (content, b"other", content):
+        for bad in (content, content, b"other", content):
             written(path, bad)
             stepped(limiter, 8)
         assert limit_of(await called(limiter)) == "100"
@@ -129,8 +133,8 @@ def test_what_can_t_be_used(path: Path, content: bytes, caplog: pytest.LogCaptur
     run(test())
     assert [message.partition(" (")[0] for message in messages(caplog.records, "CRITICAL")] == [
         f"{path} was edited, and can't be used"
-    ] * 2
-    assert reloads() == {"taken": 1, "refused": 0, "invalid": 2}
+    ] * 3
+    assert reloads() == {"taken": 1, "refused": 0, "invalid": 3}
 
 
 def test_it_vanishes(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -168,6 +172,17 @@ def test_the_store_waits(path: Path, caplog: pytest.LogCaptureFixture) -> None:
         == f"{path}: what was edited of store.url and store.timeout is used after a restart"
     )
     assert "s3cret" not in caplog.text
+
+
+def test_the_record_waits(path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What is edited of [record] is used after a restart."""
+    limiter = limited(written(path, rate(100)))
+    written(path, rate(99, f'[record]\nfile = "{tmp_path / "calls.jsonl"}"\n'))
+    stepped(limiter)
+    renewed = limiter._renewed
+    assert renewed is not None
+    assert renewed._recording is None
+    assert messages(caplog.records)[-1] == f"{path}: what was edited of record is used after a restart"
 
 
 def test_watch_is_off(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -218,7 +233,11 @@ def test_a_store_that_can_t(path: Path, caplog: pytest.LogCaptureFixture) -> Non
     written(path, text('{ name = "requests", rate = "100/minute", hold = true }'))
     stepped(limiter)
     assert not edited(limiter)
-    assert "a Plain holds no units" in messages(caplog.records)[0]
+    another = limited(path)  # which has it read once more, and can
+    stepped(limiter)
+    assert not edited(another)
+    (said,) = messages(caplog.records)
+    assert "a Plain holds no units" in said
 
 
 def test_limits_of_endpoints(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -314,6 +333,18 @@ def test_what_goes_wrong_here(path: Path, caplog: pytest.LogCaptureFixture, monk
     written(path, rate(98))
     stepped(limiter)
     assert edited(limiter)
+
+
+def test_a_password_in_an_error(path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reports errors with the locals of their frames sees nothing of what was read."""
+    limiter = limited(written(path, rate(100)))
+    monkeypatch.setattr(RateLimitMiddleware, "_under", lambda *_: 1 / 0)
+    written(path, rate(99, '[store]\nurl = "redis://me:s3cret@127.0.0.1:1/0"\n'))
+    stepped(limiter)
+    (record,) = caplog.records
+    assert record.exc_info
+    assert isinstance(record.exc_info[1], ZeroDivisionError)
+    assert in_frames(record.exc_info[1], "s3cret") == []
 
 
 def test_relative_paths(path: Path, monkeypatch: pytest.MonkeyPatch, by_hand: ByHand) -> None:

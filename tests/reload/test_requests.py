@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -17,10 +19,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ratelimit import Identity, RateLimitMiddleware
 from ratelimit.fastapi import deferred
 from ratelimit.model import Message, Receive, Scope, Send
+from ratelimit.reload import verdicts
+from ratelimit.reload.following import NOTED
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.testing import assert_left, limited_client
 from tests.acceptance import T, header, plain, run, scope_of
 from tests.reload import called, edited, limit_of, limited, rate, stepped, text, watch_of, written
+from tests.reload.conftest import ByHand
 
 
 def test_an_edit_between_the_steps_of_a_request(path: Path) -> None:
@@ -219,13 +224,20 @@ def test_who_is_known_later(path: Path) -> None:
     run(test())
 
 
+def test_attributes_are_few(path: Path) -> None:
+    """CPython finds those of an object fast while it has at most 30, and each request asks for most of them."""
+    limiter = limited(written(path, rate(1000)))
+    assert limiter._renewed
+    assert len(vars(limiter._renewed)) <= 30
+
+
 def test_noted(path: Path) -> None:
     """So many requests of half a second are looked at, and then none until the next: a middleware pays for no more."""
     limiter = limited(written(path, rate(1000)))
 
     async def test() -> None:
         assert limiter._renewed
-        await called(limiter, times=64)
+        await called(limiter, times=NOTED)
         assert limiter._renewed._noted is not None
         await called(limiter, times=1)
         assert limiter._renewed._noted is None
@@ -264,12 +276,66 @@ def test_a_lifespan(path: Path) -> None:
         assert not watch.wanted()
 
     async def test() -> None:
-        await called(limiter)
+        await called(limiter, times=2 * NOTED)
         assert watch.wanted()
 
+    for _ in range(3):
+        assert not watch.wanted()
+        run(test())
+
+
+def test_several_event_loops(path: Path) -> None:
+    """In as many threads: an edit is in force for all of them, and it is watched until the last has ended."""
+    limiter = limited(written(path, rate(100)))
+    watch, edit_is_there, seen = watch_of(limiter), threading.Event(), []
+    began = threading.Barrier(3)
+
+    async def serve(number: int) -> None:
+        before = limit_of(await called(limiter, number))
+        await asyncio.to_thread(began.wait)
+        await asyncio.to_thread(edit_is_there.wait)
+        seen.append((before, limit_of(await called(limiter, number))))
+
+    threads = [threading.Thread(target=run, args=(serve(number),)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    began.wait()
+    written(path, rate(99))
+    stepped(limiter)
+    assert watch.wanted()
+    edit_is_there.set()
+    for thread in threads:
+        thread.join()
+    assert seen == 2 * [("100", "99")]
     assert not watch.wanted()
-    run(test())
-    assert not watch.wanted()
+
+
+def test_on_trio(path: Path) -> None:
+    """It is watched while trio runs, and whoever would share a verdict does without."""
+    limiter = limited(written(path, rate(100)))
+
+    async def test() -> None:
+        await called(limiter)
+        assert watch_of(limiter).wanted()
+        written(path, rate(99))
+        await trio.to_thread.run_sync(stepped, limiter)
+        assert limit_of(await called(limiter)) == "99"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verdicts, "shared_by", lambda store: store)
+        trio.run(test)
+    assert not watch_of(limiter).wanted()
+
+
+def test_without_an_event_loop(path: Path, by_hand: ByHand) -> None:
+    """A request that is driven by hand is decided, and nothing is watched."""
+    limiter = limited(written(path, rate(100)))
+    call = called(limiter)
+    with pytest.raises(StopIteration) as done:
+        call.send(None)  # type: ignore[attr-defined]
+    assert limit_of(done.value.value) == "100"
+    assert by_hand.added == []
+    assert len(watch_of(limiter).callers) == 1
 
 
 def test_in_a_test_of_a_user(path: Path) -> None:

@@ -203,7 +203,7 @@ def test_accepted(path: Path, store: Callable[[], RedisStore], caplog: pytest.Lo
         limiter._follower.watch._edit.ask_at = 0  # type: ignore[union-attr]
         await looked(limiter, 1)
         assert limit_of(await called(limiter)) == "10"
-        assert ", as it was accepted; it would newly deny 8 of the 8" in messages(caplog.records, "WARNING")[-1]
+        assert ", as it was accepted; it newly denies 8 of the 8" in messages(caplog.records, "WARNING")[-1]
         for one in (limiter, late):
             await one._close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -181,6 +182,7 @@ def test_a_part_of_the_app() -> None:
         (lambda: limited(FastAPI(), classify=lambda scope: "search"), False, True),
         (lambda: GZipMiddleware(limited(FastAPI(), identify=lambda scope: None)), True, False),
         (lambda: starlette(identify=None), False, False),
+        (lambda: Starlette(middleware=[Middleware(partial(RateLimitMiddleware, identify=len))]), True, False),
         (lambda: starlette(identify=deferred(), classify=len), True, True),
     ],
 )

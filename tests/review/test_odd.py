@@ -76,8 +76,8 @@ def test_the_app_says_who_calls() -> None:
     assert found(with_key, identifies=True) == []
     assert found(with_key, identifies=False) == [f"{found(with_key)[0].rpartition('; ')[0]}"]
     assert found(TIERS) == []
-    nobody = "3: tier-unused: tiers.basic: there is no key, and the app says not who calls; "
-    assert found(TIERS, identifies=False) == [f'{nobody}add a key with tier = "basic", or leave the tier out']
+    nobody = "3: tier-unused: tiers.basic: no [[keys]] and no identify of the app say who calls: nobody is of basic; "
+    assert found(TIERS, identifies=False) == [f"{nobody}add a key, or give the middleware identify="]
 
 
 def test_mistakes_come_alone_and_first() -> None:

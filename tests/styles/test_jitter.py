@@ -100,7 +100,7 @@ def test_only_upwards_and_a_minute_at_most(one, other, part, draw):
 
 def test_it_is_drawn_for_each_denial():
     """Who was denied by the same Decision in the same millisecond is told another wait."""
-    style, decision = drawn(Ietf(), 0.0, 1.0), decide(rate(used=100, retry_ms=1_000_000))
+    style, decision = drawn(Ietf(), 0.0, 1.0), decide(rate(used=100, retry_ms=1_000_000), quota())
     assert [value(style.denied(decision, ANA, LOG_ID).headers, "Retry-After") for _ in range(2)] == ["1000", "1030"]
 
 

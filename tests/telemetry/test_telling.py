@@ -18,12 +18,13 @@ from typing import Any
 import pytest
 import trio
 
-from ratelimit import Decision, Identity, MemoryStore, RateLimitMiddleware, StoreUnavailable
+from ratelimit import Decision, Identity, MemoryStore, RateLimitMiddleware, RedisStore, StoreUnavailable
 from ratelimit.fastapi import deferred
 from ratelimit.telemetry import telling
 from ratelimit.telemetry.hook import Counts, Decided, Watcher
+from ratelimit.telemetry.journal import BATCH
 from ratelimit.telemetry.sources import Sources
-from ratelimit.telemetry.telling import BATCH, Telling
+from ratelimit.telemetry.telling import Telling
 from ratelimit.telemetry.timed import SAMPLE
 from tests.acceptance import T, ask, driven, limited, plain, policy, run, scope_of
 from tests.control import Away
@@ -246,7 +247,7 @@ def test_what_comes_while_a_timer_ends() -> None:
 
         def between(**how: bool) -> bool:
             found: bool = counted(**how)
-            of._put(("search", ANA, Decision(True, 0)))
+            of._journal.request(ANA, "search", Decision(True, 0))
             of._count = counted
             return found
 
@@ -431,6 +432,21 @@ def test_a_server_that_is_away() -> None:
         assert telemetry.stores_down == 0
 
     stepped(test)
+
+
+def test_a_redis_that_is_away() -> None:
+    """Its connections over which nobody is decided for are counted; one that nobody has asked for is none of them."""
+
+    async def test() -> None:
+        store = RedisStore("redis://127.0.0.1:1")
+        assert store.out_of_reach() == 0
+        with pytest.raises(StoreUnavailable):
+            await store.acquire(policy(LIMITS).charges(ANA, "search"))
+        assert store.out_of_reach() == 1
+        await store.close()
+        assert store.out_of_reach() == 0
+
+    run(test())
 
 
 def test_slots_that_are_reclaimed(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from ratelimit.cli.input.policies import USUAL
 from ratelimit.cli.output.console import say
 from ratelimit.cli.output.exits import Stopped
 from ratelimit.ground.words import listed
@@ -45,7 +46,7 @@ class Identity(StrEnum):
 
 
 def init(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="What to write.")] = "ratelimit.toml",
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What to write.")] = USUAL,
     style: Annotated[Style | None, typer.Option("--style", help="How a 429 is told to callers.")] = None,
     identity: Annotated[
         Identity | None,
@@ -97,7 +98,8 @@ def _make(file: str, style: Style, identity: Identity, anonymous: str, tiers: Ma
     for finding in reviewed.findings:
         say(f"{file}:{finding.line}: {finding.severity}: {finding} [{finding.code}]", "yellow")
     say(f"{file}: written. Its tiers: {listed(reviewed.policy.tiers)}.", "bold green")
-    say(f"Next: ratelimit check {file} --app main:app")
+    say(f"Next: ratelimit simulate {file} access.log")
+    say(f"      ratelimit check {file} --app main:app")
 
 
 def _one_of(choices: type[E], question: str) -> E:

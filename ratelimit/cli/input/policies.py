@@ -13,6 +13,7 @@ from ratelimit.policy import Policy
 
 MOST = 64 << 20  # bytes of a file: /dev/zero has no end; 100,000 keys take 20 MB
 STDIN = "-"
+USUAL = "ratelimit.toml"  # where no file is named
 
 FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="The policy file; - is standard input.")]
 
@@ -21,7 +22,7 @@ def text_of(file: str) -> str:
     """Stopped where it can't be read, PolicyError where it is no text."""
     from ratelimit.config.load import decoded
 
-    return decoded(_read(file), called(file))
+    return decoded(bytes_of(file), called(file))
 
 
 def policy_of(file: str) -> Policy:
@@ -39,7 +40,8 @@ def called(file: str) -> str:
     return "standard input" if file == STDIN else file
 
 
-def _read(file: str) -> bytes:
+def bytes_of(file: str) -> bytes:
+    """Stopped where it can't be read."""
     try:
         if file == STDIN:
             data = sys.stdin.buffer.read(MOST + 1)

@@ -40,4 +40,10 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         shown.add_column(column, overflow="fold")
     for row in rows:
         shown.add_row(*[Text(printable(cell)) for cell in row])
-    console().print(shown)
+    out = console()
+    if out.is_terminal:
+        out.print(shown)
+        return
+    with out.capture() as captured:  # the spaces at the ends of lines are for a terminal's sake
+        out.print(shown)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))

@@ -74,7 +74,7 @@ def _said(threshold: float, curve: Curve) -> str:
 def _limits(curves: Sequence[Curve]) -> RenderableType:
     table = _table("Limit", "Max", "Callers", "Denied", "Requests", "p99", "p99.9", "Highest")
     for curve in curves:
-        shadow = "" if curve.mode == "enforce" else f" ({curve.mode})"
+        shadow = f" ({curve.mode})" if curve.mode else ""
         table.add_row(
             Text(printable(f"{curve.tier}: {curve.name}{shadow}")),
             _said(curve.present, curve),

@@ -23,9 +23,9 @@ class Seen:
         self.tier = tier
         self.requests = 0
         self.week: bytearray | array[int] = bytearray(HOURS)  # of more than 255 in an hour an array
-        self.ends: list[int] = []  # a heap: when its requests are over
+        self.ends: list[int] | None = None  # a heap: when its requests are over
         self.in_flight = 0  # the most at a time
-        self.counters: list[Counter] = []
+        self.counters: tuple[Counter, ...] = ()
         self.denials: Denials | None = None
         self.slow = False  # something of it was denied once, be it in shadow: its counters have not counted all
 

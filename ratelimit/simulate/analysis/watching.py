@@ -53,7 +53,9 @@ class Watching:
             seen.week[hour_of(at)] += 1
         if took:
             ends = seen.ends
-            if ends and ends[0] <= at:
+            if ends is None:
+                seen.ends, seen.in_flight = [at + took], 1
+            elif ends[0] <= at:
                 heapreplace(ends, at + took)
                 while ends[0] <= at:
                     heappop(ends)
@@ -120,7 +122,7 @@ class Watching:
         limit = counter.tariff.limit
         place = self._places.get(id(limit), (seen.tier, limit.name))  # an endpoint has declared it
         of = self._found.limits.setdefault(place, OfLimit())
-        seen.counters.append(counter)
+        seen.counters += (counter,)
         return (SlotPeak if isinstance(counter, InFlight) else UnitPeak)(of, counter.tariff)
 
     def _may_fork(self, peak: Peak, now_ms: int) -> bool:

@@ -96,20 +96,27 @@ def _ticks(largest: float, scale: int) -> Iterator[float]:
 
 
 def _marks(curve: Curve, axes: Axes) -> Iterator[str]:
-    """At the present max, and where 1 % and 0.1 % of the callers are left; labels that would meet are in two rows."""
+    """At the present max, and where 1 % and 0.1 % of the callers are left; two labels that would meet give way."""
     names: dict[float, list[str]] = {}
     for name, threshold in sorted(curve.marks.items(), key=lambda mark: mark[1]):
         names.setdefault(threshold, []).append("now" if name == "present" else name)
-    end, row = -1.0, 0
-    for threshold, said in names.items():
-        x, text = axes.x(min(threshold, axes.largest)), ", ".join(said)
-        half = 3.5 * len(text) + 2
-        row = 1 - row if x - half < end else 0
-        end = x + half
-        kind = "mark now" if "now" in said else "mark"
-        y = TOP - 5 - 12 * row
-        yield f'<line class="{kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{y + 2}" y2="{HEIGHT - BOTTOM}"/>'
-        yield f'<text class="{kind}" x="{min(x, WIDTH - half):.1f}" y="{y}" text-anchor="middle">{text}</text>'
+    marks = [(axes.x(min(threshold, axes.largest)), ", ".join(said)) for threshold, said in names.items()]
+    row = 0
+    for number, (x, text) in enumerate(marks):
+        after = number + 1 < len(marks) and _meet(marks[number], marks[number + 1])
+        before = number > 0 and _meet(marks[number - 1], marks[number])
+        row = 1 - row if after and before else row
+        kind, y = ("mark now" if "now" in text else "mark"), TOP - 5 - 12 * row
+        anchor, at = ("end", x - 4) if after and not before else ("start", x + 4) if before else ("middle", x)
+        if at + 7 * len(text) > WIDTH:
+            anchor, at = "end", x - 4
+        top = TOP - 3 if anchor == "middle" else TOP - 14
+        yield f'<line class="{kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{HEIGHT - BOTTOM}"/>'
+        yield f'<text class="{kind}" x="{at:.1f}" y="{y}" text-anchor="{anchor}">{text}</text>'
+
+
+def _meet(first: tuple[float, str], second: tuple[float, str]) -> bool:
+    return second[0] - first[0] < 3.5 * (len(first[1]) + len(second[1])) + 6
 
 
 def week_svg(requests: Sequence[int], denied: Sequence[int], *, large: bool = False) -> str:

@@ -13,6 +13,7 @@ from ratelimit.control.outcomes import conditional
 from ratelimit.model import Concurrency, Limit, Rate
 from ratelimit.simulate.analysis.found import POINTS, OfLimit, thresholds_of
 from ratelimit.simulate.report.amounts import Amount, amount_of, period_of
+from ratelimit.simulate.report.words import date
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 
@@ -34,7 +35,7 @@ class Curve:
     tier: str
     name: str
     what: str  # "100 in any minute, for each organization"
-    mode: str
+    mode: str  # "" of one that is enforced
     absolute: bool
     present: float
     values: Sequence[float]
@@ -72,7 +73,7 @@ def curve_of(tier: str, limit: Limit, seen: OfLimit) -> Curve:
         tier=tier,
         name=limit.name,
         what=_what(limit, int(present) if absolute else None),
-        mode=limit.mode,
+        mode=_mode(limit),
         absolute=absolute,
         present=present,
         values=values,
@@ -115,6 +116,15 @@ def _quantile(values: Sequence[float], up_to: Sequence[int], part: float) -> flo
         return 0
     needed = -(-Fraction(str(part)) * up_to[-1] // 1)
     return values[next(at for at, count in enumerate(up_to) if count >= needed)]
+
+
+def _mode(limit: Limit) -> str:
+    """Why it may not deny, where it may not."""
+    if limit.mode != "enforce":
+        return limit.mode
+    if limit.launch is not None:
+        return "launch"
+    return f"shadow until {date(limit.enforce_from_ms)}" if limit.enforce_from_ms else ""
 
 
 def _what(limit: Limit, maximum: int | None) -> str:

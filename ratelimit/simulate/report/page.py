@@ -66,7 +66,8 @@ def _body(report: Report) -> Iterator[str]:
 def _card(curve: Curve, number: int) -> str:
     name = f"{curve.tier}: {curve.name}"
     what = curve.what[:1].upper() + curve.what[1:]
-    tag = "" if curve.mode == "enforce" else f'<span class="tag">{text(curve.mode)}</span>'
+    tag = f'<span class="tag">{text(curve.mode)}</span>' if curve.mode else ""
+    shadow = f" In shadow it would deny {curve.would_deny:,}." if curve.would_deny else ""
     marks = "".join(
         f'<button type="button" data-mark="{mark}">{said}</button>'
         for mark, said in (("present", "Now"), ("p99", "p99"), ("p99.9", "p99.9"))
@@ -75,7 +76,7 @@ def _card(curve: Curve, number: int) -> str:
     return (
         f'<section class="card" data-limit="{number}"><h3 id="title-{number}">{text(name)}{tag}</h3>'
         f"<p>{text(what)}. Now it denies {curve.callers_denied:,} of {curve.total:,} callers, and {curve.denied:,} of"
-        f" {curve.requests:,} requests. Callers denied, by the max:</p>"
+        f" {curve.requests:,} requests.{shadow} Callers denied, by the max:</p>"
         f"{curve_svg(curve, number)}"
         f'<div class="dial"><input type="range" min="0" value="0" step="1" aria-label="Max of {text(name)}">'
         f'<div class="row"><output></output><label>{"Max" if curve.absolute else "Times the present max"} '

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from ratelimit.ground.fields import fields
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection.errors import AskRedirect, Replied, TryAgain, error_of, of_all
 from ratelimit.stores.counting.terms import Item
@@ -123,7 +124,9 @@ class DebtWriter:
             elif outcome == OVER:
                 self._local.journal.forget(item)
             elif why.startswith(DAMAGED):
-                logger.error("%d units are not charged, the counter %s is damaged: %s", item.units, item.key, why)
+                extra = fields("counter_damaged", units=item.units, counter=item.key, reason=why)
+                what = "%d units are not charged, the counter %s is damaged: %s"
+                logger.error(what, item.units, item.key, why, extra=extra)
                 self._local.journal.forget(item)
             else:
                 again.append(item)

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from ratelimit.ground.fields import fields
 from ratelimit.stores.counting.terms import Item, Place
 
 logger = logging.getLogger("ratelimit")
@@ -119,7 +120,10 @@ class Journal:
     def report(self) -> None:
         """What was dropped is said once, when it is over."""
         if self._dropped[0]:
-            logger.error("admitted without the store and dropped: %d counters, %d units in all", *self._dropped)
+            extra = fields("units_never_charged", counters=self._dropped[0], units=self._dropped[1])
+            logger.error(
+                "admitted without the store and dropped: %d counters, %d units in all", *self._dropped, extra=extra
+            )
             self._dropped = [0, 0]
 
     def _count(self, key: str, units: int) -> None:
@@ -155,7 +159,8 @@ class Journal:
     def _drop_oldest(self) -> None:
         key, debt = next(iter(self._debts.items()))
         if not self._dropped[0]:
-            logger.error("more callers than can be kept account of without the store: the oldest will not be charged")
+            what = "more callers than can be kept account of without the store: the oldest will not be charged"
+            logger.error(what, extra=fields("account_full"))
         self._dropped[0] += 1
         self._dropped[1] += sum([self._drop(key, place) for place in list(debt.places)])
 

@@ -14,6 +14,7 @@ from contextvars import Context
 from functools import partial
 from typing import NamedTuple
 
+from ratelimit.ground.fields import fields
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection.breaker import Breaker
 from ratelimit.stores.connection.errors import Replied, of_all
@@ -133,7 +134,8 @@ class Reconciliation:
     def _end(self, gates: Sequence[NodeGate]) -> None:
         self._journal.report()
         if units := self._journal.open_units:
-            logger.error("closed before the store was back: %d units admitted without it are never charged", units)
+            what = "closed before the store was back: %d units admitted without it are never charged"
+            logger.error(what, units, extra=fields("units_never_charged", units=units))
         for gate in gates:
             dropping = gate.drop_markers()
             if not (self._lost or self._fenced or self.keys.cluster):

@@ -96,6 +96,20 @@ def test_a_max_that_is_a_function() -> None:
     assert amount_of("basic", made).constant == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        ("", ""),
+        (', mode = "shadow"', "shadow"),
+        (", from = 2026-05-19T00:00:00Z", "shadow until 2026-05-19 00:00"),
+        (", launch = { shadow_until = 2026-05-19T00:00:00Z }", "launch"),
+    ],
+)
+def test_why_it_may_not_deny(text: str, mode: str) -> None:
+    """A limit in shadow is told as one."""
+    assert curve_of("basic", limit(f'rate = "3/minute"{text}'), OfLimit()).mode == mode
+
+
 def test_whose() -> None:
     """For whom a limit counts apart is told, and what a caller without requests has is nothing."""
     of = limit('quota = "3/week", per = ["organization", "ip"]')

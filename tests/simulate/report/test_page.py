@@ -8,6 +8,8 @@ import random
 import re
 import shutil
 import subprocess
+from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ from starlette.routing import Route
 from ratelimit import Identity
 from ratelimit.simulate.analysis.found import HOURS, OfLimit
 from ratelimit.simulate.analysis.pair import Against, Changed
-from ratelimit.simulate.report.chart import week_svg
+from ratelimit.simulate.report.chart import curve_svg, week_svg
+from ratelimit.simulate.report.curve import curve_of
 from ratelimit.simulate.report.page import page, thinned
 from ratelimit.simulate.report.report import Report, report_of
 from ratelimit.simulate.report.tables import text
@@ -231,6 +234,26 @@ def test_text() -> None:
     assert text('<b>&"\x1b\n') == "&lt;b&gt;&amp;&quot;\\x1b\\n"
     assert len(text("x" * 10_000)) == 2_001
     assert text("5 %") == "5&nbsp;%"
+
+
+@pytest.mark.parametrize(
+    ("marks", "anchors"),
+    [
+        ((10, 500, 4_000), ["middle", "middle", "end"]),
+        ((10, 4_000, 4_100), ["middle", "end", "end"]),
+        ((900, 1_000, 1_100), ["end", "start", "start"]),
+        ((10, 10, 500), ["middle", "middle"]),
+    ],
+)
+def test_labels_that_would_meet(marks: tuple[int, ...], anchors: list[str]) -> None:
+    """They give way to each other, and stay within the drawing; of the same threshold there is one."""
+    of = policy('{ name = "requests", rate = "10/minute" }')
+    limit = OfLimit(peaks=Counter({4_100: 1}), shares=Counter({410.0: 1}), maxes=Counter({10: 1}))
+    named = dict(zip(("present", "p99", "p99.9"), marks, strict=True))
+    curve = replace(curve_of("basic", of.tiers["basic"][0], limit), marks=named)
+    drawn = curve_svg(curve, 0)
+    assert re.findall(r'<text class="mark[^"]*"[^>]*text-anchor="(\w+)"', drawn) == anchors
+    assert all(0 < float(x) <= 720 for x in re.findall(r'<text class="mark[^"]*" x="([\d.]+)"', drawn))
 
 
 def test_a_week() -> None:

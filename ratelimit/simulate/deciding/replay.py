@@ -70,9 +70,10 @@ class Replay:
             if asker is None:
                 self.beyond += 1
                 return None
-        row = asker.rows.get(operation)
-        if row is None:
-            row = self._rows.new(asker, operation, at)
+        try:
+            row = asker.rows[asker.operations.index(operation)]
+        except ValueError:
+            row = self._rows.of(asker, operation, at)
         decision = None
         self.requests += 1
         self.caller = caller = asker.caller

@@ -12,16 +12,21 @@ from ratelimit.routes.routed import Routed
 from ratelimit.simulate.events import Caller
 from ratelimit.stores.replay import Counter, Ledger, Plan, Row, Tariff, counter_of, what
 
+FEW = 8  # operations of a caller, which are looked through one by one
+
 
 class Asker:
-    """One identity: of one organization there may be many."""
+    """One identity: an organization may have many. `rows` are those of its `operations`, in their order; of more
+    than a few they are in `more`. A dict of each would be a tenth of all memory."""
 
-    __slots__ = ("caller", "identity", "rows")
+    __slots__ = ("caller", "identity", "more", "operations", "rows")
 
     def __init__(self, caller: Caller, identity: Identity) -> None:
         self.caller = caller
         self.identity = identity
-        self.rows: dict[str, Row] = {}
+        self.operations: tuple[str, ...] = ()
+        self.rows: tuple[Row, ...] = ()
+        self.more: dict[str, Row] | None = None
 
 
 class Rows:
@@ -33,8 +38,26 @@ class Rows:
         self._plans: dict[tuple[Any, ...], Plan] = {}
         self._plain = _plain(policy)
         self._alike: dict[tuple[str | None, str, str], Plan] = {}  # of tiers in which all callers have the same
+        self._operations: dict[tuple[str, ...], tuple[str, ...]] = {}  # of callers, each once
 
-    def new(self, asker: Asker, operation: str, at: int) -> Row:
+    def of(self, asker: Asker, operation: str, at: int) -> Row:
+        """The row of an operation that is not among the few of a caller."""
+        if asker.more is None:
+            made = self._new(asker, operation, at)
+            if len(asker.rows) < FEW:
+                operations = *asker.operations, operation
+                asker.operations = self._operations.setdefault(operations, operations)
+                asker.rows += (made,)
+                return made
+            asker.more = {}
+        elif (known := asker.more.get(operation)) is not None:
+            return known
+        else:
+            made = self._new(asker, operation, at)
+        asker.more[operation] = made
+        return made
+
+    def _new(self, asker: Asker, operation: str, at: int) -> Row:
         """What requests of this operation of this caller are charged to. Operations share a counter by its key."""
         whose, identity = asker.caller, asker.identity
         tier = identity.tier or self._policy.default_tier
@@ -50,11 +73,10 @@ class Rows:
             plan = self._plan(operation, whose.tier, charges, tariffs)
             if tier in self._plain and not identity.attributes and not isinstance(operation, Routed):
                 self._alike[alike] = plan
-        for other in asker.rows.values():  # most operations are counted in the same: half of the memory is rows
+        for other in asker.rows:  # most operations are counted in the same: half of the memory is rows
             if other.counters == counters:
                 counters = other.counters
-        row = asker.rows[operation] = Row(plan, counters)
-        return row
+        return Row(plan, counters)
 
     def _plan(self, operation: str, tier: str, charges: Sequence[Charge], tariffs: Sequence[Tariff]) -> Plan:
         same = operation, tier, *tariffs, *[charge.cost for charge in charges]

@@ -18,7 +18,7 @@ class Tariff:
     def __init__(self, charge: Charge, now_ms: int) -> None:
         self._charge = charge
         self.limit: Limit = charge.limit
-        self.what = ":".join(what(charge).split(":", 3)[:3])  # without a user or address: those who share it have others
+        self.what = ":".join(what(charge).split(":", 3)[:3])  # not what it is counted per, which others have too
         self.turn(now_ms)
 
     def turn(self, now_ms: int) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ratelimit import parse_policy
+from ratelimit import Identity, parse_policy
 from ratelimit.simulate.deciding.rows import Asker, Rows
 from ratelimit.simulate.events import Caller
 from ratelimit.stores.replay import Ledger, Row
-from ratelimit import Identity
 
 POLICY = """
 [identity]

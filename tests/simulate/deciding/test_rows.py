@@ -25,7 +25,7 @@ def test_nobody_to_count_per() -> None:
 
     def made(organization: str, user: str | None, *operations: str) -> list[Row]:
         asker = Asker(Caller(f"organization={organization}", "basic"), Identity(organization, user, tier="basic"))
-        return [rows.new(asker, operation, NOW) for operation in operations]
+        return [rows.of(asker, operation, NOW) for operation in operations]
 
     made("acme", "ana", "search")
     search, create = made("other", None, "search", "create")

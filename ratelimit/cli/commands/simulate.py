@@ -86,8 +86,8 @@ def simulate(
         raise Stopped("standard input is only there once: name a file for the others")
     rules = [PolicyText(text_of(one), called(one)) for one in (file, against) if one is not None]
     policies = [one.policy() for one in rules]
-    if app is not None:
-        app_of(app)  # now, where it can be told what is wrong with it
+    for policy in policies if app is not None else ():
+        _check_app(app or "", policy)
     for path in (verdicts, html):
         _check_writable(path)
     with opened(logs, log_format, pattern, mapping or (), timezone) as read:
@@ -156,6 +156,17 @@ def _answer(
 
         show(report, console())
     raise typer.Exit(FINDINGS if denied else FINE)
+
+
+def _check_app(named: str, policy: Policy) -> None:
+    """Now, where it can be told what is wrong with it."""
+    from ratelimit.routes.routed import WrongLimits
+    from ratelimit.simulate.deciding.calls import Operations
+
+    try:
+        Operations(policy, app_of(named))
+    except WrongLimits as error:
+        raise Stopped(f"--app {named}: {error}") from None
 
 
 def _check_writable(path: str | None) -> None:

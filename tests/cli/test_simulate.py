@@ -125,11 +125,15 @@ def test_who_is_calling(strict: str, tmp_path: Path) -> None:
 def test_of_an_app(strict: str, log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The routes of an app count, and what is wrong with its name is told before anything is read."""
     (tmp_path / "main.py").write_text(
-        "from fastapi import FastAPI\napp = FastAPI()\n@app.get('/v2/{x:path}')\ndef x(): ...\n"
+        "from fastapi import Depends, FastAPI\nfrom ratelimit.fastapi import limit\n"
+        "app, wrong = FastAPI(), FastAPI()\n@app.get('/v2/{x:path}')\ndef x(): ...\n"
+        "@wrong.get('/x', dependencies=[Depends(limit('5/hour', name='ip'))])\ndef y(): ...\n"
     )
     monkeypatch.chdir(tmp_path)
     code, out, _ = run("simulate", strict, log, "--app", "main:app")
     assert (code, "--app" in out) == (FINDINGS, False)
+    code, out, err = run("simulate", strict, log, "--app", "main:wrong")
+    assert (code, out, err.startswith("ratelimit: --app main:wrong: ")) == (USAGE, "", True)
     code, out, err = run("simulate", strict, log, "--app", "main:nothing")
     assert (code, out, err) == (USAGE, "", "ratelimit: --app main:nothing: there is no nothing in main\n")
 

@@ -88,8 +88,8 @@ def simulate(
     policy_files = [one for one in (file, against) if one is not None]
     rules = [PolicyText(text_of(one), called(one)) for one in policy_files]
     policies = [one.policy() for one in rules]
-    if app is not None:
-        app_of(app)  # now, where it can be told what is wrong with it
+    for policy in policies if app is not None else ():
+        _check_app(app or "", policy)
     check_apart(policy_files, logs, {"--verdicts": verdicts, "--html": html})
     with opened(logs, log_format, pattern, mapping or (), timezone) as read:
         task = Task(
@@ -157,3 +157,14 @@ def _answer(
 
         show(report, console())
     raise typer.Exit(FINDINGS if denied else FINE)
+
+
+def _check_app(named: str, policy: Policy) -> None:
+    """Now, where it can be told what is wrong with it."""
+    from ratelimit.routes.routed import WrongLimits
+    from ratelimit.simulate.deciding.calls import Operations
+
+    try:
+        Operations(policy, app_of(named))
+    except WrongLimits as error:
+        raise Stopped(f"--app {named}: {error}") from None

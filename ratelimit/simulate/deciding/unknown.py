@@ -33,7 +33,7 @@ def _of_the_logs(summary: Summary) -> Iterator[str]:
         how = " by the look of the first lines; --log-format says otherwise" if summary.guessed else ""
         yield f"{which} read as {name}{how}"
     for file in summary.cut:
-        yield f"{in_a_line(file)} ends before its end, as a compressed file; what came before it counted"
+        yield f"{in_a_line(file)} is cut off: damaged, or shortened while it was read; what came before that counted"
 
 
 def _of_limits(limits: list[Limit], summary: Summary) -> Iterator[str]:

@@ -7,12 +7,14 @@ import io
 import os
 import sys
 import zlib
-from collections.abc import Iterator
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 CHUNK = 256 * 1024  # bytes, decompressed, that are read at a time
 LONGEST = 64 * 1024  # bytes of a line
+FED = 256  # bytes of zstd at a time: they may become a hundred thousand times as many
 STDIN, STDIN_NAME = "-", "standard input"
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
@@ -32,7 +34,7 @@ class Chunk(NamedTuple):
 
 class Source:
     """One file. `size` is in bytes as it lies there, None where that is not known; `cut` says that a compressed file
-    ends before its end."""
+    ends before its end, or another one before it did when it was opened."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -72,15 +74,15 @@ class Source:
         except ImportError:
             what = f"{self.name} is compressed with zstd: pip install 'ratelimit-asgi[cli]', or unpack it with zstdcat"
             raise LogError(what) from None
-        return zstandard.ZstdDecompressor().stream_reader(self._raw, read_across_frames=True)
+        return cast("IO[bytes]", _Zstd(self._raw, zstandard.ZstdDecompressor().decompressobj))
 
     def _read(self) -> bytes:
         """b"" at the end; a file that grows meanwhile ends where it did when it was opened."""
-        size = CHUNK
-        if self._file is self._raw and self.size is not None:
-            size = min(CHUNK, self.size - self._raw.tell())
+        left = CHUNK
+        if plain := self._file is self._raw and self.size is not None:
+            left = (self.size or 0) - self._raw.tell()
         try:
-            return self._file.read(size) if size > 0 else b""
+            data = self._file.read(min(CHUNK, left)) if left > 0 else b""
         except (EOFError, zlib.error, gzip.BadGzipFile):
             self.cut = True
         except OSError as error:
@@ -89,12 +91,17 @@ class Source:
             if type(error).__name__ != "ZstdError":
                 raise
             self.cut = True
+        else:
+            self.cut = plain and left > 0 and not data
+            return data
         return b""
 
     def _chunks(self) -> Iterator[Chunk]:
         rest, number, read = b"", 1, 0
         while data := self._read():
             read = read + len(data) if self.size is None else self._raw.tell()
+            if number == 1 and not rest:
+                data = data.removeprefix(BOM_UTF8)
             head, newline, tail = data.rpartition(b"\n")
             if not newline:
                 rest = (rest + data)[: LONGEST + 1]
@@ -105,3 +112,27 @@ class Source:
             number += lines
         if rest:
             yield Chunk(rest, number, 1, read)
+
+
+class _Zstd:
+    """Tells of a stream that ends before its end, as that of gzip does; the library's own reader does not."""
+
+    def __init__(self, raw: IO[bytes], begun: Callable[[], Any]) -> None:
+        self._raw = raw
+        self._begun = begun
+        self._frame: Any = None  # the one that has begun and has not ended
+        self._made = bytearray()
+
+    def read(self, size: int) -> bytes:
+        while len(self._made) < size and (data := self._raw.read(FED)):
+            while data:
+                frame = self._frame = self._frame or self._begun()
+                self._made += frame.decompress(data)
+                data = frame.unused_data
+                if frame.eof:
+                    self._frame = None
+        if not self._made and self._frame is not None:
+            raise EOFError
+        data = bytes(self._made[:size])
+        del self._made[:size]
+        return data

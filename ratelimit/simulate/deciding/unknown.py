@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.words import listed, shown
-from ratelimit.model import Concurrency, Limit
+from ratelimit.model import Concurrency, Limit, Quota
 from ratelimit.policy import Policy
 from ratelimit.simulate.events import Summary
 
@@ -44,6 +44,8 @@ def _of_limits(limits: list[Limit], summary: Summary) -> Iterator[str]:
         yield f"{_names(by_hand)}: charged by hand alone, which is in no log; nothing counted"
     if (slots := [limit for limit in limits if isinstance(limit.kind, Concurrency)]) and not summary.timed:
         yield f"{_names(slots)}: the log has no durations, so that no request was there at the time of another"
+    if calendars := _of_two_calendars(limits):
+        yield f"{_names(calendars)}: counted in periods of several calendars; a caller of two tiers in the first one's"
     if statuses := [limit for limit in limits if limit.charge_on or limit.refund_on]:
         yield f"{_names(statuses)}: by the status in the log; units went back when a request was over"
 
@@ -65,8 +67,23 @@ def _of_the_policy(policy: Policy, facts: Counter[str], *, with_app: bool) -> It
     if facts["untiered"]:
         callers = "one caller names" if facts["untiered"] == 1 else f"{facts['untiered']:,} callers name"
         yield f"{callers} no tier, and the policy has no default_tier: anonymous counts instead; say --map tier=…"
+    if facts["folded"]:
+        yield (
+            "times without an offset in the hour that clocks went back: both of its passes count as the first, which"
+            " looks twice as busy"
+        )
     if facts["lost"]:
         yield f"{facts['lost']:,} requests could not be written when the log was recorded, and are missing"
+
+
+def _of_two_calendars(limits: list[Limit]) -> list[Limit]:
+    """Quotas of several tiers that share a counter, and differ in time zone or anchor day."""
+    quotas = {(limit.name, limit.kind.period): limit.kind for limit in limits if isinstance(limit.kind, Quota)}
+    return [
+        limit
+        for limit in limits
+        if isinstance(limit.kind, Quota) and quotas[limit.name, limit.kind.period] != limit.kind
+    ]
 
 
 def _names(limits: list[Limit]) -> str:

@@ -72,6 +72,9 @@ def _of_the_policy(policy: Policy, facts: Counter[str], *, with_app: bool) -> It
             "times without an offset in the hour that clocks went back: both of its passes count as the first, which"
             " looks twice as busy"
         )
+    for fact, count in facts.items():
+        if fact.startswith("mapped ") and not count:
+            yield f"--map {shown(fact.partition(' ')[2])}: no line has it, so that all count as without it"
     if facts["lost"]:
         yield f"{facts['lost']:,} requests could not be written when the log was recorded, and are missing"
 

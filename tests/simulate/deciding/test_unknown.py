@@ -47,6 +47,13 @@ def test_quotas_of_two_calendars() -> None:
     assert [text.partition(";")[0] for text in said("UTC")] == ['"a": counted in periods of several calendars']
 
 
+def test_a_field_that_no_line_has() -> None:
+    """What `--map` names and no line has is told: it may be misspelt, and everybody would count as one."""
+    summary = Summary(facts={"mapped organization": 0, "mapped tier": 7})
+    [said] = unknown(parse_policy(PLAIN), summary, with_app=True)
+    assert said == '--map "organization": no line has it, so that all count as without it'
+
+
 def test_many_limits() -> None:
     """No more than some are named."""
     [said] = of_limits(*[f'{{ name = "n{number}", concurrency = 1 }}' for number in range(9)])

@@ -62,6 +62,9 @@ def _of_the_policy(policy: Policy, facts: Counter[str], *, with_app: bool) -> It
         yield f"tiers with wait ({tiers}): what may have waited was denied at once"
     if policy.websocket.messages:
         yield "messages of WebSockets are in no log; only handshakes counted"
+
+
+def _of_the_lines(facts: Counter[str]) -> Iterator[str]:
     if facts["preflights"]:
         yield "OPTIONS was taken for a CORS preflight, as a log has no headers"
     if facts["untiered"]:

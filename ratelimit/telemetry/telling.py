@@ -62,6 +62,8 @@ class Telling:
         self._failed: set[str] = set()
         self._journal = Journal()
         _all.add(self)
+        atexit.unregister(tell_all)
+        atexit.register(tell_all)  # the last is called first: before what exports it is shut down
         self.begin()
 
     def begin(self) -> None:
@@ -143,8 +145,12 @@ class Telling:
 
     def _work(self) -> None:
         """Where there is enough, count it; have a loop count the rest within a second."""
-        if self._journal.is_full and self._lock.acquire(blocking=False):
-            self._count()
+        if self._journal.is_full:
+            if self._lock.acquire(blocking=False):
+                self._count()
+            elif self._journal.is_too_long:
+                self._journal.clear()
+                self._fails("count", TimeoutError("it does not come to an end"))
         if monotonic() <= self._due:
             return
         try:
@@ -200,7 +206,6 @@ def _forked() -> None:
         telling.begin()
 
 
-@atexit.register
 def tell_all() -> None:
     """At the end of the process, where no lifespan said that it comes."""
     for telling in list(_all):

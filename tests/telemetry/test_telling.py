@@ -11,14 +11,14 @@ import sys
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from ratelimit import Decision, Identity, MemoryStore, RateLimitMiddleware, RedisStore, StoreUnavailable
+from ratelimit import Charge, Decision, Identity, MemoryStore, RateLimitMiddleware, RedisStore, StoreUnavailable
 from ratelimit.fastapi import deferred
 from ratelimit.telemetry import journal, telling
 from ratelimit.telemetry.hook import Counts, Decided, Watcher
@@ -376,6 +376,35 @@ def test_time_in_the_store() -> None:
         memory = limiter_of(Told())
         await ask(memory)
         assert told(memory).store_seconds == []
+
+    run(test())
+
+
+def test_a_request_that_is_cancelled_while_it_is_timed() -> None:
+    """The store hears of it as it does without; the time counts, and a decision there is none."""
+
+    class Slow(Away):
+        at_once = False
+        ended = ""
+
+        async def acquire(self, charges: Sequence[Charge]) -> Decision:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.ended = "cancelled"
+                raise
+            return await super().acquire(charges)
+
+    async def test() -> None:
+        store = Slow(lambda: T)
+        limiter = RateLimitMiddleware(plain, policy(LIMITS), store=store, telemetry=Told())
+        task = asyncio.create_task(ask(limiter))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        found = told(limiter)
+        assert (store.ended, len(found.store_seconds), total(found)) == ("cancelled", 1, 0)
 
     run(test())
 

@@ -9,9 +9,9 @@ from ratelimit.telemetry.hook import Decided
 from ratelimit.telemetry.tally import Names, Tally
 from ratelimit.telemetry.timed import Seconds
 
-BATCH = 128  # decisions that are kept, at most: what they refer to is less than the garbage collector waits for
+BATCH = 256  # decisions that are kept, at most: what they refer to is less than the garbage collector waits for
 WHOLE = 3 * BATCH  # entries of `requests`
-MOST = 512 * WHOLE  # of a telemetry that does not come to an end, no more are kept: some 20 MB
+MOST = 256 * WHOLE  # of a telemetry that does not come to an end, no more are kept: some 20 MB
 
 
 class Journal:

@@ -1,4 +1,4 @@
-"""What a middleware tells its telemetry: kept for a moment, and counted a hundred at a time or once a second."""
+"""What a middleware tells its telemetry: kept for a moment, and counted some hundreds at a time or once a second."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class Telling:
             return
         try:
             loop = running()
-        except RuntimeError:  # neither asyncio nor trio: then the next hundred are counted, or the end tells
+        except RuntimeError:  # neither asyncio nor trio: then the next hundreds are counted, or the end tells
             self._full = WHOLE - 1
             return
         self._later(loop)

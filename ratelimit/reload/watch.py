@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
 from ratelimit.ground.tracebacks import without_locals
-from ratelimit.model import Store
+from ratelimit.model import Store, StoreUnavailable
 from ratelimit.policy import Policy
 from ratelimit.reload import file, telling, verdicts
 from ratelimit.reload.callers import Callers
@@ -154,6 +155,7 @@ class Watch:
     def _put(self, edit: Edit, why: str = "") -> None:
         self._edit, self._said = None, ""
         for follower, limiter in edit.prepared:
+            _ask_operators(follower, limiter)
             follower.put(limiter, edit.digest)
         telling.in_force(self.path, edit.digest)
         telling.taken(self.path, edit.digest, edit.effect, why)
@@ -176,6 +178,14 @@ class Watch:
                 if edit is not None:
                     telling.not_shared(error)
         return None
+
+
+def _ask_operators(follower: Follower, limiter: Limiter) -> None:
+    """Whether launches are paused, where the first of them comes with the edit: it is in force when that is known."""
+    launches, loop = limiter._launches, follower.loop
+    if launches is not None and launches.word is None and loop is not None:
+        with suppress(StoreUnavailable):
+            answer(launches.look(), loop)
 
 
 def follow(limiter: Limiter, policy: Policy, path: Any) -> Follower | None:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ratelimit.launches.running import shared_of
+from ratelimit.launches.shared import Word
 from ratelimit.model import StoreUnavailable
 from ratelimit.reload import verdicts
+from ratelimit.reload import watch as watches
 from ratelimit.reload.file import digest_of
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore
 from tests import servers
-from tests.acceptance import run
-from tests.reload import called, edited, limit_of, limited, looked, messages, rate, written
+from tests.acceptance import T, run
+from tests.reload import called, edited, limit_of, limited, looked, messages, rate, text, written
 
 
 @pytest.fixture
@@ -239,3 +242,38 @@ def test_out_of_reach(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run(test())
     lines = [line for line in messages(caplog.records) if line.startswith("the verdict of other processes")]
     assert lines == 2 * ["the verdict of other processes on an edited policy is not known: nobody there"]
+
+
+def unanswered(asked: Coroutine[Any, Any, Any], loop: object) -> None:
+    """Of a loop that does not come to it."""
+    asked.close()
+    raise StoreUnavailable("gone")
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_launch_that_comes_while_launches_are_paused(
+    store: Callable[[], RedisStore], path: Path, away: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in force when that is known, so that not even its first requests are denied; where the store can't be
+    asked, it is in force as any edit."""
+    cohort = '{ organization = "o0", from = 2020-01-01T00:00:00Z }'
+    launch = f'{{ name = "new", rate = "1/hour", launch = {{ cohorts = [{cohort}] }} }}'
+
+    async def test() -> None:
+        opened = store()
+        shared = shared_of(opened)
+        assert shared
+        await shared.say(Word(T, paused=True))
+        limiter = limited(written(path, rate(100)), store=opened)
+        await called(limiter)
+        await looked(limiter)
+        if away:
+            monkeypatch.setattr(watches, "answer", unanswered)
+        written(path, text(launch))
+        await looked(limiter, 4)
+        assert edited(limiter)
+        first = await asyncio.gather(*[called(limiter) for _ in range(3)])
+        assert sorted(start["status"] for start in first) == [200, *([429, 429] if away else [200, 200])]
+        await limiter._close()
+
+    run(test())

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import secrets
+import threading
 from collections.abc import Callable
 from contextvars import Context
 from time import monotonic
@@ -85,6 +86,7 @@ class Running:
         self._shared = shared
         self._name = secrets.token_hex(8)
         self._policies: WeakSet[Policy] = WeakSet()
+        self._lock = threading.Lock()  # of these: the thread that reads an edited file adds one
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._chain: object = None
@@ -93,7 +95,8 @@ class Running:
         self._once = Once()
 
     def add(self, policy: Policy) -> None:
-        self._policies.add(policy)
+        with self._lock:
+            self._policies.add(policy)
         if self.word is not None and self.word.paused:
             policy.pause(paused=True)
 
@@ -132,9 +135,7 @@ class Running:
             elif found is not None and found != self.word:
                 self._adopt(found)
         except StoreUnavailable as error:
-            self._tell(
-                "whether launches are paused can't be read, so what was known last holds (logged once): %s", error
-            )
+            self._tell("whether launches are paused can't be read: what was known last holds (logged once): %s", error)
 
     async def write(self) -> None:
         """The report of this process, where there is something new in it."""
@@ -147,8 +148,7 @@ class Running:
         except StoreUnavailable as error:
             self.report.changed = True
             self._tell(
-                "the report of the launches can't be written, it is kept here meanwhile (logged once): %s",
-                error,
+                "the report of the launches can't be written, it is kept here meanwhile (logged once): %s", error
             )
 
     async def close(self) -> None:
@@ -169,10 +169,12 @@ class Running:
         self.report.changed = False
 
     def _adopt(self, word: Word) -> None:
-        before, self.word = self.word, word
-        for policy in list(self._policies):
+        before, self.word = self.word, word  # before who comes: one that is added meanwhile goes by it
+        with self._lock:
+            policies = list(self._policies)
+        for policy in policies:
             policy.pause(paused=word.paused)
-        names = listed(sorted({limit.name for policy in self._policies for limit in launched(policy)}))
+        names = listed(sorted({limit.name for policy in policies for limit in launched(policy)}))
         if word.paused:
             what = "launches are paused since %s, by ratelimit launch pause: in shadow until they are resumed: %s"
             logger.warning(what, instant(word.at_ms), in_a_line(names))

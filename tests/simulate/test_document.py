@@ -68,6 +68,16 @@ def test_numbers_in_the_text(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert f'with "requests" beside it only {changes["denied"]}' in TEXT
 
 
+def test_several_processes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole answer is the same by two of them, also in comparison with another policy."""
+    monkeypatch.chdir(folder)
+    command = ("simulate", "new.toml", "access.log", "--against", "ratelimit.toml", "--format", "json")
+    one, two = (json.loads(run(*command, "--jobs", jobs).out) for jobs in "12")
+    for answer in (one, two):
+        del answer["log"]["seconds"]
+    assert one == two
+
+
 def test_the_table_of_the_record() -> None:
     """[record] as it is shown loads, with its defaults as they are told."""
     table = next(block for kind, block in BLOCKS if kind == "toml" and block.startswith("[record]"))

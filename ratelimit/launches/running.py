@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary, WeakSet, ref
 
+from ratelimit.ground.fields import fields
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.repeats import Once
 from ratelimit.ground.words import listed
@@ -165,7 +166,8 @@ class Running:
         for one in merged([self.report.written()], TOLD) if self.report.changed else ():
             most = [f"{row.caller} {row.denials} (needs a max of {row.needs or 'what is unknown'})" for row in one.rows]
             what = "limit=%s would have denied %d requests while it was in shadow, the most: %s"
-            logger.info(what, in_a_line(one.name), one.denials, in_a_line(listed(most)))
+            name, extra = in_a_line(one.name), fields("shadow_report", limit=in_a_line(one.name), count=one.denials)
+            logger.info(what, name, one.denials, in_a_line(listed(most)), extra=extra)
         self.report.changed = False
 
     def _adopt(self, word: Word) -> None:
@@ -174,13 +176,13 @@ class Running:
             policies = list(self._policies)
         for policy in policies:
             policy.pause(paused=word.paused)
-        names = listed(sorted({limit.name for policy in policies for limit in launched(policy)}))
+        names = in_a_line(listed(sorted({limit.name for policy in policies for limit in launched(policy)})))
         if word.paused:
             what = "launches are paused since %s, by ratelimit launch pause: in shadow until they are resumed: %s"
-            logger.warning(what, instant(word.at_ms), in_a_line(names))
+            logger.warning(what, instant(word.at_ms), names, extra=fields("launches_paused", limits=names))
         elif before is not None:
             what = "launches go on since %s, by ratelimit launch resume: %s"
-            logger.warning(what, instant(word.at_ms), in_a_line(names))
+            logger.warning(what, instant(word.at_ms), names, extra=fields("launches_resumed", limits=names))
 
     def _begin(self) -> None:
         """On the loop that runs; on trio no store has anything in common with other processes."""
@@ -211,4 +213,4 @@ class Running:
 
     def _tell(self, what: str, error: StoreUnavailable) -> None:
         if self._once.first(what):
-            logger.warning(what, in_a_line(error))
+            logger.warning(what, in_a_line(error), extra=fields("launch_store", reason=in_a_line(error)))

@@ -96,6 +96,8 @@ def simulate(
             policy=rules[0],
             files=tuple(logs),
             formats=read.formats,
+            begins=read.begins,
+            sizes=tuple([source.size for source in read.sources]),
             guessed=read.guessed,
             mapped=read.mapped,
             zone=timezone,

@@ -21,6 +21,7 @@ def unknown(policy: Policy, summary: Summary, *, with_app: bool) -> list[str]:
         *_of_the_logs(summary),
         *_of_limits(limits, summary),
         *_of_the_policy(policy, Counter(summary.facts), with_app=with_app),
+        *_of_the_lines(Counter(summary.facts)),
     ]
 
 

@@ -32,6 +32,8 @@ WRITES = 5  # looks between two reports
 TOLD = 5  # callers of a limit, in the log at the end of a process
 IDLE = 60.0  # seconds after the last request for which it goes on
 
+_PAUSED = "launches are paused since %s, by ratelimit launch pause: in shadow until they are resumed: %s"
+_RESUMED = "launches go on since %s, by ratelimit launch resume: %s"
 R = TypeVar("R")
 
 _of_stores: WeakKeyDictionary[Admitting, Running] = WeakKeyDictionary()
@@ -178,11 +180,9 @@ class Running:
             policy.pause(paused=word.paused)
         names = in_a_line(listed(sorted({limit.name for policy in policies for limit in launched(policy)})))
         if word.paused:
-            what = "launches are paused since %s, by ratelimit launch pause: in shadow until they are resumed: %s"
-            logger.warning(what, instant(word.at_ms), names, extra=fields("launches_paused", limits=names))
+            logger.warning(_PAUSED, instant(word.at_ms), names, extra=fields("launches_paused", limits=names))
         elif before is not None:
-            what = "launches go on since %s, by ratelimit launch resume: %s"
-            logger.warning(what, instant(word.at_ms), names, extra=fields("launches_resumed", limits=names))
+            logger.warning(_RESUMED, instant(word.at_ms), names, extra=fields("launches_resumed", limits=names))
 
     def _begin(self) -> None:
         """On the loop that runs; on trio no store has anything in common with other processes."""

@@ -77,7 +77,6 @@ ELSEWHERE = {
     ("waiting/watch.py", "Watch._handed_on"): "of the app by itself",
     ("middleware.py", "await self._turns.waited(decision, charges, identity, scope, receive)"): "of who waits",
     ("slots/ending.py", "_give_back"): "at the end of the process",
-    ("telemetry/timed.py", "Timed._measured"): "of the store's own `acquire`: tests/telemetry/test_telling.py",
     ("slots/holding.py", "GivenHere.release"): "without a store, where nothing is waited for",
     ("slots/holding.py", "Held._listen"): "a task of its own",
     ("slots/holding.py", "Held.take"): "of a caller who is known later: tests/control/test_cancelled.py",

@@ -12,15 +12,15 @@ import threading
 from collections.abc import Callable
 from contextvars import Context
 from time import monotonic
-from typing import Any, Protocol, TypeVar
-from weakref import WeakKeyDictionary, WeakSet, ref
+from typing import Protocol, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
 
 from ratelimit.ground.fields import fields
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.repeats import Once
 from ratelimit.ground.words import listed
 from ratelimit.launches.report import Report, merged
-from ratelimit.launches.shared import ROWS, Shared, Word
+from ratelimit.launches.shared import ROWS, Shared, Word, shared_of
 from ratelimit.launches.told import instant
 from ratelimit.model import Admitting, ASGIApp, Decision, Identity, Limit, Receive, Scope, Send, StoreUnavailable
 from ratelimit.policy import Policy
@@ -63,21 +63,6 @@ def running(policy: Policy, store: Admitting, denials: Telling) -> Running | Non
     known.add(policy)
     denials.also = known.report.note
     return known
-
-
-def shared_of(store: object) -> Shared | None:
-    """What a store keeps for all processes; None of one that is of this process alone."""
-    if not callable(getattr(store, "ask", None)):
-        return None
-    there = ref(store)  # which is the key under which this is kept
-
-    async def ask(*parts: Any) -> Any:
-        store: Any = there()
-        if store is None:
-            raise StoreUnavailable("the store is gone")
-        return await store.ask(*parts)
-
-    return Shared(ask, getattr(store, "prefix", "ratelimit"))
 
 
 class Running:

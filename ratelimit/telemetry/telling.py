@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,7 @@ from contextvars import Context
 from time import monotonic
 from weakref import WeakSet
 
-from ratelimit.ground.loops import Loop, running
+from ratelimit.ground.loops import Loop, in_children, running
 from ratelimit.log import lines as log
 from ratelimit.model import Admitting, Charge, Decision, Identity
 from ratelimit.policy import Policy
@@ -212,4 +211,4 @@ def tell_all() -> None:
         telling.close()
 
 
-getattr(os, "register_at_fork", dict)(after_in_child=_forked)  # where there is no fork, nothing
+in_children(_forked)

@@ -562,15 +562,19 @@ def test_a_lifespan_that_ends() -> None:
 
 
 def test_an_edited_policy() -> None:
-    """From when it is in force its names are declared."""
-    limiter = limiter_of(Told())
-    of: Any = limiter._telling
-    of.decided(ANA, "brand_new", Decision(True, 0))
-    before = told(limiter).decisions
-    assert before == {Decided("request", "other", "basic", "", "allowed"): 1}
-    of.under(policy(LIMITS, more="[operations]\nbrand_new = []"))
-    of.decided(ANA, "brand_new", Decision(True, 0))
-    assert Decided("request", "brand_new", "basic", "", "allowed") in told(limiter).decisions
+    """From when it is in force its names are declared, and not before; each request is counted once as ever."""
+
+    async def test() -> None:
+        limiter = limiter_of(Told())
+        edited = policy(LIMITS, more='[operations]\nbrand_new = ["GET /items/{id}"]')
+        prepared = limiter._under(edited)
+        await ask(limiter)
+        limiter._put(prepared)
+        await ask(limiter)
+        allowed = {("detail_read", "basic", "", "allowed"): 1, ("brand_new", "basic", "", "allowed"): 1}
+        assert told(limiter).outcomes() == allowed
+
+    run(test())
 
 
 def test_nothing_is_logged_by_it(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ratelimit.comparison.changes import Change, differing, effect_of, number, said
-from ratelimit.explanation.words import end, instant, matched, written
+from ratelimit.explanation.words import end, matched, written
+from ratelimit.ground.times import instant
 from ratelimit.model import FOREVER
 from ratelimit.policy import Override, Policy
 

@@ -16,10 +16,10 @@ from weakref import WeakKeyDictionary, WeakSet, ref
 
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.repeats import Once
+from ratelimit.ground.times import second
 from ratelimit.ground.words import listed
 from ratelimit.launches.report import Report, merged
 from ratelimit.launches.shared import ROWS, Shared, Word
-from ratelimit.launches.told import instant
 from ratelimit.model import Admitting, ASGIApp, Decision, Identity, Limit, Receive, Scope, Send, StoreUnavailable
 from ratelimit.policy import Policy
 
@@ -175,10 +175,10 @@ class Running:
         names = listed(sorted({limit.name for policy in self._policies for limit in launched(policy)}))
         if word.paused:
             what = "launches are paused since %s, by ratelimit launch pause: in shadow until they are resumed: %s"
-            logger.warning(what, instant(word.at_ms), in_a_line(names))
+            logger.warning(what, second(word.at_ms), in_a_line(names))
         elif before is not None:
             what = "launches go on since %s, by ratelimit launch resume: %s"
-            logger.warning(what, instant(word.at_ms), in_a_line(names))
+            logger.warning(what, second(word.at_ms), in_a_line(names))
 
     def _begin(self) -> None:
         """On the loop that runs; on trio no store has anything in common with other processes."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import UTC
 from itertools import combinations
 
 from ratelimit.config.build import identity_of
 from ratelimit.config.checks.limits import limits_of
+from ratelimit.config.grammar.launches import milliseconds
 from ratelimit.config.grammar.messages import Path, place
 from ratelimit.config.grammar.tables import LimitTable
 from ratelimit.config.grammar.valid import Valid
+from ratelimit.ground.times import instant
 from ratelimit.ground.words import listed, shown
 from ratelimit.model import IDENTITY_KINDS, Charge, Identity
 from ratelimit.policy import Policy
@@ -25,8 +26,8 @@ def ending(valid: Valid, now: int) -> Iterator[Odd]:
     for path, override in valid.numbered(("overrides",), valid.file.overrides):
         if override.until is None:
             continue
-        left = override.until.timestamp() * 1000 - now
-        when = override.until.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        until = milliseconds(override.until)
+        left, when = until - now, instant(until)
         if left <= 0:
             yield Odd(
                 (*path, "until"), "override-ended", f"ended at {when} and changes nothing any more", "take it out"
@@ -36,8 +37,8 @@ def ending(valid: Valid, now: int) -> Iterator[Odd]:
             yield Odd((*path, "until"), "override-ends-soon", sentence, "write a later until if it is to go on")
 
 
-def _in_words(left: float) -> str:
-    hours = int(left // 3_600_000)
+def _in_words(left: int) -> str:
+    hours = left // 3_600_000
     return f"{hours // 24} days" if hours >= 48 else f"{hours} hours" if hours >= 2 else "less than two hours"
 
 

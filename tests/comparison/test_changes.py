@@ -113,7 +113,7 @@ def test_nothing() -> None:
         (
             "concurrency = 2",
             'concurrency = 2, lease = "30s"',
-            f"{BASIC}: at once: lease is 30 seconds, which was minute",
+            f"{BASIC}: at once: lease is 30 seconds, which was 1 minute",
             "changed",
             False,
         ),

@@ -24,9 +24,9 @@ from ratelimit.explanation.limits import Explained
 from ratelimit.explanation.told import caller_as_json, usage_as_json
 from ratelimit.explanation.verdict import Verdict, usage_of
 from ratelimit.explanation.whole import of_tier
-from ratelimit.explanation.words import instant
 from ratelimit.ground.loops import pause
 from ratelimit.ground.printable import printable
+from ratelimit.ground.times import instant
 from ratelimit.ground.words import one_of
 from ratelimit.model import Store, StoreUnavailable
 from ratelimit.policy import Policy

@@ -18,7 +18,8 @@ from ratelimit.cli.output.console import say, show_table
 from ratelimit.cli.output.exits import FINDINGS, FINE
 from ratelimit.cli.output.formats import Format, FormatOption, annotate, emit_json
 from ratelimit.endpoints.listing import RouteLimits
-from ratelimit.explanation.words import amount, instant, mode
+from ratelimit.explanation.words import amount, mode
+from ratelimit.ground.times import instant
 from ratelimit.model import Limit
 from ratelimit.review.findings import Finding
 from ratelimit.review.policy import Review

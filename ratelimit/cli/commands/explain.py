@@ -21,7 +21,7 @@ from ratelimit.explanation.told import as_json, decided, sentences
 from ratelimit.explanation.verdict import Verdict, verdict_of
 from ratelimit.explanation.whole import Explanation
 from ratelimit.explanation.whole import explain as explained
-from ratelimit.explanation.words import instant
+from ratelimit.ground.times import instant
 from ratelimit.ground.words import listed
 from ratelimit.policy.keys import caller as called_by
 

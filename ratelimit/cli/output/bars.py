@@ -13,8 +13,9 @@ from rich.text import Text
 from ratelimit.explanation.caller import Caller
 from ratelimit.explanation.limits import Explained
 from ratelimit.explanation.verdict import Usage, Verdict
-from ratelimit.explanation.words import amount, instant, span
+from ratelimit.explanation.words import amount
 from ratelimit.ground.printable import printable
+from ratelimit.ground.times import instant, span
 from ratelimit.ground.words import listed
 from ratelimit.model import Concurrency
 from ratelimit.policy.keys import caller as called_by

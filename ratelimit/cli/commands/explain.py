@@ -28,7 +28,7 @@ from ratelimit.policy.keys import caller as called_by
 EXAMPLES = """
   ratelimit explain ratelimit.toml --key - GET /v2/invoices/7 < key.txt
   ratelimit explain ratelimit.toml --identity user=ana POST /v2/invoices
-  ratelimit explain ratelimit.toml --identity ip=192.0.2.7 GET / --store default
+  ratelimit explain api.toml --identity ip=192.0.2.7 GET / --store default
 """
 
 MethodArgument = Annotated[str, typer.Argument(metavar="METHOD", help="GET, POST, …, or WEBSOCKET for a handshake.")]

@@ -21,7 +21,7 @@ from ratelimit.model import ANONYMOUS
 
 EXAMPLES = """
   ratelimit init
-  ratelimit init --style lendworks --tier basic=100/minute --tier pro=900/minute
+  ratelimit init --style ietf --tier basic=100/minute --tier pro=20/second
   ratelimit init api.toml --identity app --anonymous 30/minute --force
 """
 TIERS = {"basic": "100/minute", "pro": "1000/minute"}

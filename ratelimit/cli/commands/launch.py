@@ -26,7 +26,7 @@ from ratelimit.stores import split_url
 
 STATUS_EXAMPLES = """
   ratelimit launch status ratelimit.toml
-  ratelimit launch status ratelimit.toml --store redis://127.0.0.1:6379/0 --format json
+  ratelimit launch status ratelimit.toml --store redis://… --format json
 """
 REPORT_EXAMPLES = """
   ratelimit launch report ratelimit.toml

@@ -41,7 +41,7 @@ Lines that are written in another way, as nginx's log_format has it:
 def simulate(
     file: FileArgument,
     logs: Annotated[
-        list[str], typer.Argument(metavar="LOG…", help="Access logs, also .gz and .zst; - is standard input.")
+        list[str], typer.Argument(metavar="LOG", help="Access logs, also .gz and .zst; - is standard input.")
     ],
     log_format: Annotated[
         LogFormat | None, typer.Option("--log-format", help="Without it, by the look of the first lines.")

@@ -107,7 +107,11 @@ def _in_text(
     counted = [_number(errors, "mistake"), _number(len(found) - errors, "warning")]
     said = ", ".join(one for one in counted if one) or "nothing is wrong, and nothing is odd"
     if app is not None:
-        said += f"; {_number(len(routes), 'route')} of {app}" if reviewed.policy else f"; {app} was not looked at"
+        said += (
+            f"; {_number(len(routes), 'route') or 'no route'} of {app}"
+            if reviewed.policy
+            else f"; {app} was not looked at"
+        )
     say(f"{file}: {said}.", "bold red" if errors else "bold yellow" if found else "bold green")
 
 

@@ -11,7 +11,7 @@ import typer
 
 from ratelimit.cli.input.apps import AppOption, app_of
 from ratelimit.cli.input.logs import LogFormat, opened
-from ratelimit.cli.input.policies import STDIN, FileArgument, called, text_of
+from ratelimit.cli.input.policies import FileArgument, called, read_once, text_of
 from ratelimit.cli.output.console import console
 from ratelimit.cli.output.exits import FINDINGS, FINE, Stopped
 from ratelimit.cli.output.formats import Format, FormatOption, annotate, emit_json
@@ -82,12 +82,11 @@ def simulate(
     from ratelimit.simulate.deciding.replay import MOST_CALLERS
     from ratelimit.simulate.run import PolicyText, Task
 
-    if [file, *logs, against].count(STDIN) > 1:
-        raise Stopped("standard input is only there once: name a file for the others")
+    read_once(file, *logs, against)
     rules = [PolicyText(text_of(one), called(one)) for one in (file, against) if one is not None]
     policies = [one.policy() for one in rules]
     if app is not None:
-        app_of(app)  # now, where it can be told what is wrong with it
+        app_of(app, *policies)  # now, where it can be told what is wrong with it
     for path in (verdicts, html):
         _check_writable(path)
     with opened(logs, log_format, pattern, mapping or (), timezone) as read:

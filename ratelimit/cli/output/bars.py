@@ -40,8 +40,9 @@ def frame(
 
 def _table(usage: Sequence[Usage], out: Console) -> Table:
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for name in ("limit", "allows", "used"):
+    for name in ("limit", "allows"):
         made.add_column(name, overflow="fold")
+    made.add_column("used", min_width=BAR)
     for name in ("", "left", "whole in"):
         made.add_column(name, overflow="fold", justify="right")
     for one in usage:

@@ -106,4 +106,9 @@ def _field(name: str, value: object) -> str:
 
 
 def _told(limit: Limit) -> str:
-    return f"{amount(limit)}{'' if limit.mode == 'enforce' else f' ({limit.mode})'}"
+    how: str = "" if limit.mode == "enforce" else limit.mode
+    if limit.launch is not None:
+        how = "in launch"
+    elif limit.mode == "enforce" and limit.enforce_from_ms:
+        how = f"from {instant(limit.enforce_from_ms)}"
+    return f"{amount(limit)}{how and f' ({how})'}"

@@ -66,6 +66,30 @@ def shared(valid: Valid, policy: Policy) -> Iterator[Odd]:
                 yield Odd((*path, "tier"), "counter-shared", sentence, "give them one tier, or the limits two names")
 
 
+def unlike(valid: Valid, policy: Policy) -> Iterator[Odd]:
+    """Keys of one root and one tier, whose attributes come to two maxes of one counter."""
+    firsts: dict[tuple[tuple[str, str], str | None], Identity] = {}
+    told = set()
+    for path, key in valid.numbered(("keys",), valid.file.keys):
+        identity = identity_of(key)
+        tier = key.tier or policy.default_tier
+        first = firsts.setdefault((identity.root, tier), identity)
+        if first.attributes == identity.attributes:
+            continue
+        for charge, _ in _alike(policy, first, identity):
+            limit = charge.limit
+            one, two = limit.max(first.attributes), limit.max(identity.attributes)
+            if one == two or (tier, limit.name) in told:
+                continue  # overrides may say who has less of what is counted together
+            told.add((tier, limit.name))
+            kind, name = identity.root
+            sentence = (
+                f"{kind} {shown(name)} has keys with other attributes, whose limit {shown(limit.name)} is one counter"
+                f" that counts against two maxes, {one} and {two}: what one key uses, the other lacks"
+            )
+            yield Odd((*path, "attributes"), "counter-shared", sentence, "give them the same attributes")
+
+
 def _alike(policy: Policy, first: Identity, second: Identity) -> Iterator[tuple[Charge, Charge]]:
     """What counts in one counter, and not in one way."""
     counters = {charge.key: charge for charge in _all(policy, first)}

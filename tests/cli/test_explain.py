@@ -268,6 +268,11 @@ def test_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
     monkeypatch.syspath_prepend(tmp_path)
     told = explained(file_of(tmp_path), "GET", "/top10", "--identity", "ip=192.0.2.7", "--app", "explained_app:app")
     assert (told["call"]["operation"], told["call"]["source"]) == ("search", "shape")
+    guessed = explained(
+        file_of(tmp_path), "GET", "/guessed/7", "--identity", "ip=192.0.2.7", "--app", "explained_app:app"
+    )
+    assert (guessed["call"]["operation"], guessed["call"]["source"]) == ("detail_read", "guess")
+    assert guessed["call"]["why"][0].endswith("by a guess at its path: no route of the app says")
     assert caplog.messages == []
     named = ("GET", "/a", "--identity", "ip=192.0.2.7", "--app", "explained_app:wrong")
     wrong = run("explain", file_of(tmp_path), *named)

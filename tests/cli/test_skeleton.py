@@ -182,6 +182,18 @@ def test_completion() -> None:
     assert ran.out.split() == ["schema"]
 
 
+@pytest.mark.parametrize("asked", [["--help"], ["check", "no.toml"]])
+def test_a_terminal_without_columns(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """COLUMNS=0, as some shells export it, is no width: what there is to say is said."""
+    monkeypatch.setenv("COLUMNS", "0")
+    monkeypatch.setattr(sys, "argv", ["ratelimit", *asked])
+    with pytest.raises(SystemExit):
+        of_main.main()
+    assert "".join(capsys.readouterr()).strip()
+
+
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Where typer is not installed the command says what to install."""
     monkeypatch.delitem(sys.modules, "ratelimit.cli.app")

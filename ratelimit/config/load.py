@@ -25,6 +25,7 @@ _NAMES = re.compile(r"\(['\"].*\)|'.{4,}'|\".{4,}\"", re.DOTALL)
 WARNED = 50  # of a load: thousands of rules can be odd in the same way
 DEEPEST = 32  # lists and tables within each other; the grammar has 6
 TOO_DEEP = "has too many lists or tables within each other"
+_MANY_STEPS = re.compile(r"""(?<![\w"'.-])[\w"'-]++(?:[ \t]*+\.[ \t]*+[\w"'-]++){64}""").search  # a.a.a.a… = 1
 _POSITION = re.compile(r"(.*) \(at (line \d+, column \d+|end of document)\)", re.DOTALL)
 
 
@@ -105,11 +106,15 @@ def _warn(called: str, odd: Sequence[Problem]) -> None:
 
 
 def _parse_toml(text: str) -> tuple[dict[str, object] | None, list[Problem]]:
+    if _MANY_STEPS(text):  # for 50,000 of them the parser takes a minute, and 10 GB
+        return None, [Problem((), TOO_DEEP)]
     try:
         tables = tomllib.loads(text)
         return tables, _beyond(tables)
-    except ValueError as error:  # also that of a number with thousands of digits
+    except tomllib.TOMLDecodeError as error:
         message = str(error)
+    except ValueError:  # of int(), which says no line
+        message = "has a number of thousands of digits; a whole number of TOML has 64 bits"
     except RecursionError:
         message = TOO_DEEP
     position = _POSITION.fullmatch(message)

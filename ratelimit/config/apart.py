@@ -6,7 +6,6 @@ What comes back is what was found, in pieces, and between them whoever wants to 
 
 from __future__ import annotations
 
-import gc
 import os
 import pickle
 import subprocess
@@ -30,7 +29,8 @@ PIECE = 200  # keys, or overrides: a third of a millisecond
 PATIENCE = 60.0  # seconds
 PAUSE = 0.0005  # seconds after each: with 0 others are only asked, and this goes on
 
-_READ = "from ratelimit.config.apart import main; main()"
+# It does nothing else, and what it makes goes with it.
+_READ = "import gc; gc.disable(); from ratelimit.config.apart import main; main()"
 _NO_ATTRIBUTES = Identity().attributes
 
 
@@ -105,8 +105,7 @@ def _all(pipe: IO[bytes]) -> Iterator[Any]:
 
 
 def main() -> None:
-    """Of the process, which does nothing else: what it makes goes with it."""
-    gc.disable()
+    """Of the process."""
     answer(sys.stdin.buffer.read(), sys.stdout.buffer)
 
 

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
+from ratelimit.ground.loops import in_children
 from ratelimit.ground.tracebacks import without_locals
 from ratelimit.policy import Policy
 from ratelimit.reload import file, telling, verdicts
@@ -207,4 +208,4 @@ def _forked() -> None:
 
 _ticking = Ticking()
 _watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
-os.register_at_fork(after_in_child=_forked)
+in_children(_forked)

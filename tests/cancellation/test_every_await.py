@@ -42,7 +42,7 @@ ELSEWHERE = {
     ("launches/running.py", "Running.look"): "of that task, and at start",
     ("launches/running.py", "Running.write"): "of that task, and at shutdown",
     ("launches/running.py", "Running.close"): "at shutdown",
-    ("launches/running.py", "shared_of.ask"): "of that task, and of the command line",
+    ("launches/shared.py", "shared_of.ask"): "of that task, and of the command line",
     **{("launches/shared.py", f"Shared.{name}"): "of that" for name in ("now_ms", "words", "say", "write", "_command")},
     ("launches/shared.py", "Shared.gathered"): "of the command line",
     ("stores/redis.py", "RedisStore.ask"): "of launches",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ratelimit.cli.commands import launch
-from ratelimit.launches.running import shared_of
+from ratelimit.launches.shared import shared_of
 from ratelimit.model import Concurrency, Identity
 from ratelimit.stores.redis import RedisStore
 from tests.cli import THREE, Ran, policy, run, run_in_terminal

@@ -19,8 +19,8 @@ import trio
 from ratelimit import RateLimitMiddleware, parse_policy
 from ratelimit.launches import running as running_module
 from ratelimit.launches.report import merged
-from ratelimit.launches.running import IDLE, Running, running, shared_of
-from ratelimit.launches.shared import Shared, Word
+from ratelimit.launches.running import IDLE, Running, running
+from ratelimit.launches.shared import Shared, Word, shared_of
 from ratelimit.log.denials import Denials
 from ratelimit.model import Decision, Identity, StoreUnavailable
 from ratelimit.policy import Policy

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from ratelimit import RateLimitMiddleware
-from ratelimit.launches.running import shared_of
-from ratelimit.launches.shared import Word
+from ratelimit.launches.shared import Word, shared_of
 from ratelimit.model import StoreUnavailable
 from ratelimit.reload import verdicts
 from ratelimit.reload.file import digest_of

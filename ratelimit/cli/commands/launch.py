@@ -16,8 +16,7 @@ from ratelimit.cli.output.console import say
 from ratelimit.cli.output.exits import Stopped
 from ratelimit.cli.output.formats import Format, FormatOption, annotate, emit_json
 from ratelimit.cli.output.launches import told_report, told_status
-from ratelimit.launches.running import shared_of
-from ratelimit.launches.shared import Gathered, Shared, Word
+from ratelimit.launches.shared import Gathered, Shared, Word, shared_of
 from ratelimit.launches.status import modes, statuses
 from ratelimit.launches.told import instant
 from ratelimit.model import FOREVER, Store

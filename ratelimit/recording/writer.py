@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from collections import deque
 from weakref import WeakSet, ref
 
+from ratelimit.ground.loops import in_children
 from ratelimit.log import lines as log
 from ratelimit.recording.file import LogFile
 from ratelimit.recording.line import LONGEST, Recorded, line_of, lost
@@ -129,4 +129,4 @@ def _forked() -> None:
         writer.after_fork()
 
 
-getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_forked)  # on Windows nothing is
+in_children(_forked)

@@ -12,6 +12,7 @@ import typer
 from ratelimit.cli.input.apps import AppOption, app_of
 from ratelimit.cli.input.logs import LogFormat, opened
 from ratelimit.cli.input.policies import STDIN, FileArgument, called, text_of
+from ratelimit.cli.input.written import check_apart
 from ratelimit.cli.output.console import console
 from ratelimit.cli.output.exits import FINDINGS, FINE, Stopped
 from ratelimit.cli.output.formats import Format, FormatOption, annotate, emit_json
@@ -84,12 +85,12 @@ def simulate(
 
     if [file, *logs, against].count(STDIN) > 1:
         raise Stopped("standard input is only there once: name a file for the others")
-    rules = [PolicyText(text_of(one), called(one)) for one in (file, against) if one is not None]
+    policy_files = [one for one in (file, against) if one is not None]
+    rules = [PolicyText(text_of(one), called(one)) for one in policy_files]
     policies = [one.policy() for one in rules]
-    if app is not None:
-        app_of(app)  # now, where it can be told what is wrong with it
-    for path in (verdicts, html):
-        _check_writable(path)
+    for policy in policies if app is not None else ():
+        _check_app(app or "", policy)
+    check_apart(policy_files, logs, {"--verdicts": verdicts, "--html": html})
     with opened(logs, log_format, pattern, mapping or (), timezone) as read:
         task = Task(
             policy=rules[0],
@@ -158,11 +159,12 @@ def _answer(
     raise typer.Exit(FINDINGS if denied else FINE)
 
 
-def _check_writable(path: str | None) -> None:
-    """Now, and not when all is done. What is there is not changed yet."""
-    if path is None:
-        return
+def _check_app(named: str, policy: Policy) -> None:
+    """Now, where it can be told what is wrong with it."""
+    from ratelimit.routes.routed import WrongLimits
+    from ratelimit.simulate.deciding.calls import Operations
+
     try:
-        Path(path).open("ab").close()
-    except (OSError, ValueError) as error:
-        raise Stopped(f"{path}: can't be written: {getattr(error, 'strerror', None) or error}") from None
+        Operations(policy, app_of(named))
+    except WrongLimits as error:
+        raise Stopped(f"--app {named}: {error}") from None

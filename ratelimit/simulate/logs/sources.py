@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple, cast
@@ -95,6 +96,8 @@ class Source:
         rest, number, read = b"", 1, 0
         while data := self._read():
             read = read + len(data) if self.size is None else self._raw.tell()
+            if number == 1 and not rest:
+                data = data.removeprefix(BOM_UTF8)
             head, newline, tail = data.rpartition(b"\n")
             if not newline:
                 rest = (rest + data)[: LONGEST + 1]

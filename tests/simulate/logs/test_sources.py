@@ -61,6 +61,13 @@ def test_each_kind(tmp_path: Path, data: bytes) -> None:
     assert not source.cut
 
 
+def test_what_windows_writes_first(tmp_path: Path) -> None:
+    """A byte order mark is no part of the first line."""
+    path = tmp_path / "access.log"
+    path.write_bytes(b"\xef\xbb\xbfa\r\nb\r\n")
+    assert read(Source(str(path))) == [(1, b"a\r"), (2, b"b\r")]
+
+
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is read as a file is, also compressed; nobody knows how large it is, and it is not closed."""
     stream = io.BytesIO(gzip.compress(TEXT))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from ratelimit.cli.output.exits import INTERRUPTED, USAGE
@@ -10,6 +11,11 @@ NEEDED = ("typer", "rich")
 
 
 def main() -> None:
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by who started this: exit codes are as promised all the same
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - until it ends
+    if not os.environ.get("COLUMNS", "").strip("0"):  # as a shell without a terminal may have it: 0 shows nothing
+        os.environ.pop("COLUMNS", None)
     try:
         from ratelimit.cli.app import app
     except ModuleNotFoundError as error:

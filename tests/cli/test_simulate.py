@@ -133,7 +133,7 @@ def test_of_an_app(strict: str, log: str, tmp_path: Path, monkeypatch: pytest.Mo
     code, out, _ = run("simulate", strict, log, "--app", "main:app")
     assert (code, "--app" in out) == (FINDINGS, False)
     code, out, err = run("simulate", strict, log, "--app", "main:wrong")
-    assert (code, out, err.startswith("ratelimit: --app main:wrong: ")) == (USAGE, "", True)
+    assert (code, out, err.startswith("ratelimit: --app main:wrong: ")) == (FINDINGS, "", True)
     code, out, err = run("simulate", strict, log, "--app", "main:nothing")
     assert (code, out, err) == (USAGE, "", "ratelimit: --app main:nothing: there is no nothing in main\n")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from inspect import cleandoc
 from textwrap import indent
@@ -17,6 +19,7 @@ from typer.core import TyperGroup
 from ratelimit.cli.commands import caller, check, diff, explain, init, launch, reload, simulate
 from ratelimit.cli.output.console import say
 from ratelimit.cli.output.exits import FINDINGS, INTERRUPTED, STORE, USAGE, Stopped
+from ratelimit.explanation.caller import keys_hidden
 from ratelimit.model import StoreUnavailable
 
 # What stands where nothing should may be an API key, which typer would repeat.
@@ -27,32 +30,45 @@ NOT_REPEATED = "there is an argument that can't be understood; it is not repeate
 class Commands(TyperGroup):
     """What stops a command is told in a sentence, and by its exit code."""
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: C901 - a clause for each thing that may stop it
-        try:
+    def make_context(self, *given: Any, **more: Any) -> Any:  # where --help and --version write
+        with _told():
+            return super().make_context(*given, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _told():
             return super().invoke(ctx)
-        except Stopped as error:
-            said, code = [str(error)], error.code
-        except StoreUnavailable as error:
-            said, code = [f"the store can't be reached: {error}"], STORE
-        except OSError as error:
-            if error.errno == errno.EPIPE:
-                raise  # who reads has seen enough
-            name = f"{error.filename}: " if error.filename else ""
-            said, code = [f"{name}{error.strerror or error}"], USAGE
-        except ValueError as error:
-            problems = getattr(error, "problems", None)  # a PolicyError, without the import of pydantic
-            if problems is None:
-                raise
-            said, code = problems, FINDINGS
-        except typer.Abort:  # of a question that was not answered
-            said, code = ["interrupted"], INTERRUPTED
-        except Exception as error:
-            if not MAY_REPEAT_A_KEY(str(getattr(error, "message", ""))):  # of a usage error of typer's
-                raise
-            said, code = [NOT_REPEATED], USAGE
-        for sentence in said:
-            say(f"ratelimit: {sentence}", stderr=True)
-        raise typer.Exit(code)
+
+
+@contextmanager
+def _told() -> Iterator[None]:  # noqa: C901 - a clause for each thing that may stop a command
+    try:
+        yield
+    except Stopped as error:
+        said, code = [str(error)], error.code
+    except StoreUnavailable as error:
+        said, code = [f"the store can't be reached: {error}"], STORE
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # who reads has seen enough
+        name = f"{error.filename}: " if error.filename else ""
+        said, code = [f"{name}{error.strerror or error}"], USAGE
+    except ValueError as error:
+        problems = getattr(error, "problems", None)  # a PolicyError, without the import of pydantic
+        if problems is None:
+            raise
+        said, code = problems, FINDINGS
+    except typer.Abort:  # of a question that was not answered, whose line is not over
+        sys.stderr.write("\n")
+        said, code = ["interrupted"], INTERRUPTED
+    except Exception as error:
+        if not MAY_REPEAT_A_KEY(str(getattr(error, "message", ""))):  # of a usage error of typer's
+            raise
+        said, code = [NOT_REPEATED], USAGE
+    else:
+        return
+    for sentence in said:
+        say(f"ratelimit: {keys_hidden(sentence)}", stderr=True)
+    raise typer.Exit(code)
 
 
 app = typer.Typer(

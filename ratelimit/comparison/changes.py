@@ -46,7 +46,7 @@ def said(value: Any) -> str:
         return f"[{listed(map(str, sorted(value) if isinstance(value, frozenset) else value))}]"
     if isinstance(value, dict):
         return listed(f"{name} = {one}" for name, one in sorted(value.items())) or "nothing"
-    return str(value)
+    return str(value) or "nothing"
 
 
 def differing(old: Any, new: Any, but: frozenset[str] = frozenset()) -> list[tuple[str, Any, Any]]:

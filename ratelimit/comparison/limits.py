@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ratelimit.comparison.changes import Change, differing, effect_of, number, said
-from ratelimit.explanation.words import amount, formula, instant, window
+from ratelimit.explanation.words import amount, formula
+from ratelimit.ground.times import instant, length
 from ratelimit.model import Concurrency, Limit, Quota, Rate
 from ratelimit.policy import Policy
 from ratelimit.policy.keys import period_of
@@ -93,7 +94,7 @@ def _of_kind(old: Limit, new: Limit) -> Iterator[tuple[str, str, str]]:
             if one.anchor_day != other.anchor_day:
                 yield "anchor_day", str(one.anchor_day), str(other.anchor_day)
         case Concurrency() as one, Concurrency() as other if one.lease_ms != other.lease_ms:
-            yield "lease", window(one.lease_ms), window(other.lease_ms)
+            yield "lease", length(one.lease_ms), length(other.lease_ms)
 
 
 def _field(name: str, value: object) -> str:
@@ -105,4 +106,9 @@ def _field(name: str, value: object) -> str:
 
 
 def _told(limit: Limit) -> str:
-    return f"{amount(limit)}{'' if limit.mode == 'enforce' else f' ({limit.mode})'}"
+    how: str = "" if limit.mode == "enforce" else limit.mode
+    if limit.launch is not None:
+        how = "in launch"
+    elif limit.mode == "enforce" and limit.enforce_from_ms:
+        how = f"from {instant(limit.enforce_from_ms)}"
+    return f"{amount(limit)}{how and f' ({how})'}"

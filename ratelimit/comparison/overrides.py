@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ratelimit.comparison.changes import Change, differing, effect_of, number, said
-from ratelimit.explanation.words import end, instant, matched, written
+from ratelimit.explanation.words import end, matched, written
+from ratelimit.ground.times import instant
+from ratelimit.ground.words import listed
 from ratelimit.model import FOREVER
 from ratelimit.policy import Override, Policy
 
@@ -52,19 +54,31 @@ def _compare(whom: _Whom, old: Override | None, new: Override | None) -> Iterato
         end_before, end_after = _until(old), _until(new)
         sentence = f"the override for {who} ends {end_after}, not {end_before}"
         yield Change("override", f"{where}.until", who, "changed", end_before, end_after, sentence)
-    for name, was, now in differing(old, new, frozenset({"match", "maxes", "until_ms"})):
+    if old.from_ms != new.from_ms:
+        since, instead = _since(old), _since(new)
+        sentence = f"the override for {who} begins {instead}, not {since}"
+        yield Change("override", f"{where}.from", who, "changed", since, instead, sentence)
+    for name, was, now in differing(old, new, frozenset({"match", "maxes", "until_ms", "from_ms"})):
         sentence = f"the override for {who}: {name} is {said(now)}, which was {said(was)}"
         yield Change("override", f"{where}.{name}", who, "changed", said(was), said(now), sentence)
 
 
 def _told(override: Override) -> str:
-    limits = ", ".join(f"{name} = {_max(override, name)}" for name in override.maxes)
-    return f"{limits}{end(override.until_ms)}"
+    limits = [f"{name} = {_max(override, name)}" for name in override.maxes]
+    if override.mode is not None:
+        names = listed(sorted({*override.maxes, *override.limits}))
+        limits.append(f"{names} {'enforced' if override.mode == 'enforce' else 'in shadow'}")
+    begins = f" from {instant(override.from_ms)}" if override.from_ms else ""
+    return f"{', '.join(limits)}{begins}{end(override.until_ms)}"
 
 
 def _max(override: Override, name: str) -> str | None:
     own = override.maxes.get(name)
     return None if own is None else written(own)
+
+
+def _since(override: Override) -> str:
+    return instant(override.from_ms) if override.from_ms else "at once"
 
 
 def _until(override: Override) -> str:

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from ratelimit.comparison.changes import Change, differing, effect_of, said
-from ratelimit.explanation.words import window
+from ratelimit.ground.times import length
 from ratelimit.identity import IdentifyByApiKey
 from ratelimit.identity.address import ClientAddress
 from ratelimit.policy import Policy
@@ -27,7 +27,7 @@ def compare_settings(old: Policy, new: Policy) -> Iterator[Change]:
         before, after = old.waits.get(tier), new.waits.get(tier)
         if before != after:
             one, other = (
-                None if wait is None else f"{window(wait.up_to_ms)}, {wait.queue} at a time" for wait in (before, after)
+                None if wait is None else f"{length(wait.up_to_ms)}, {wait.queue} at a time" for wait in (before, after)
             )
             who = f"tier {tier}"
             effect = effect_of(one, other)

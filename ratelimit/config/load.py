@@ -25,6 +25,7 @@ _NAMES = re.compile(r"\(['\"].*\)|'.{4,}'|\".{4,}\"", re.DOTALL)
 WARNED = 50  # of a load: thousands of rules can be odd in the same way
 DEEPEST = 32  # lists and tables within each other; the grammar has 6
 TOO_DEEP = "has too many lists or tables within each other"
+_MANY_STEPS = re.compile(r"""(?<![\w"'.-])[\w"'-]++(?:[ \t]*+\.[ \t]*+[\w"'-]++){64}""").search  # a.a.a.a… = 1
 _POSITION = re.compile(r"(.*) \(at (line \d+, column \d+|end of document)\)", re.DOTALL)
 
 
@@ -86,11 +87,21 @@ def examine(text: str, origin: str) -> Examined:
         problems += check(valid)
     if valid is None or any(not problem.odd for problem in problems):
         return Examined(valid, None, problems)
-    return Examined(valid, build(valid.file, f"{origin}#{sha256(text.encode()).hexdigest()}"), problems)
+    return Examined(valid, build(valid.file, named(origin, text)), problems)
+
+
+def named(origin: str, text: str) -> str:
+    """The origin of a policy: two equal texts of one origin are one policy."""
+    return f"{origin}#{sha256(text.encode()).hexdigest()}"
 
 
 def _policy(text: str, called: str, origin: str) -> Policy:
     _, policy, problems = examine(text, origin)
+    return usable(policy, problems, called)
+
+
+def usable(policy: Policy | None, problems: Sequence[Problem], called: str) -> Policy:
+    """The policy, if there is one; what is only odd is logged. PolicyError lists what is wrong."""
     if policy is None:
         raise PolicyError(f"{called}: {problem}" for problem in problems if not problem.odd)
     _warn(called, problems)
@@ -105,11 +116,15 @@ def _warn(called: str, odd: Sequence[Problem]) -> None:
 
 
 def _parse_toml(text: str) -> tuple[dict[str, object] | None, list[Problem]]:
+    if _MANY_STEPS(text):  # for 50,000 of them the parser takes a minute, and 10 GB
+        return None, [Problem((), TOO_DEEP)]
     try:
         tables = tomllib.loads(text)
         return tables, _beyond(tables)
-    except ValueError as error:  # also that of a number with thousands of digits
+    except tomllib.TOMLDecodeError as error:
         message = str(error)
+    except ValueError:  # of int(), which says no line
+        message = "has a number of thousands of digits; a whole number of TOML has 64 bits"
     except RecursionError:
         message = TOO_DEEP
     position = _POSITION.fullmatch(message)

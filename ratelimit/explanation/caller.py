@@ -18,6 +18,7 @@ NOWHERE = "127.0.0.1"  # an address for who has given none
 _LIKE_A_KEY = re.compile(
     r"[spr]k[_-](?:(?:live|test|prod)[_-]|(?=[\w-]*\d)[\w-]{16,})|gh[opsu]_\w{8}|xox[a-z]-\w|bearer\s", re.IGNORECASE
 )
+_IN_A_TEXT = re.compile(rf"(?<![\w-])(?:{_LIKE_A_KEY.pattern})[^\s:;,\"']*", re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _NOT_SHOWN = (
@@ -47,6 +48,11 @@ def refuse_keys(policy: Policy | None, texts: Sequence[str]) -> None:
         value = text.rpartition("=")[2]
         if any(_LIKE_A_KEY.match(one) or _digest(one) in known for one in (text, value)):
             raise WrongCaller(_NOT_SHOWN)
+
+
+def keys_hidden(text: str) -> str:
+    """What looks like an API key is left out: it may stand where a file or a limit should."""
+    return _IN_A_TEXT.sub("…", text)
 
 
 def by_key(policy: Policy, key: bytes, pairs: Sequence[str] = ()) -> Caller:

@@ -59,15 +59,16 @@ def classified(policy: Policy, method: str, path: str, app: Any = None) -> Class
     if not path.startswith("/") or not path.isprintable():
         raise WrongCall("the path begins with a slash, such as /v2/invoices/7; its query is not looked at")
     scope = _scope(method, path)
-    endpoint = None
+    endpoint, known = None, False
     if app is None:
         said = _asked(policy.classify, scope)
     else:
         by_routes = limiting(policy.classify, app, policy, lambda _: None)
         said, endpoint = _asked(by_routes, scope), by_routes.routes.endpoint(scope)
+        known = isinstance(by_routes, ClassifyByRules) and by_routes._items.know(scope)
     found = tuple(_readings(policy.classify, scope)) if isinstance(policy.classify, ClassifyByRules) else ()
     names = said.operations if isinstance(said, Readings) else () if said is None else (said,)
-    source, why = _why(method, scope["path"], names, found, endpoint, known=app is not None)
+    source, why = _why(method, scope["path"], names, found, endpoint, known=known, app=app is not None)
     units = _units(said)
     if units:
         why = (*why, f"its cost is times {units}")
@@ -129,6 +130,7 @@ def _why(
     endpoint: Endpoint | None,
     *,
     known: bool,
+    app: bool,
 ) -> tuple[str, tuple[str, ...]]:
     if len(names) > 1 or len({reading.operation for reading in found}) > 1:
         charged = "each limit that one of them reaches is charged, at its highest cost" if names else "all are exempt"
@@ -144,7 +146,9 @@ def _why(
         what = "a handshake" if method == WEBSOCKET else method
         return "shape", (f"no rule takes it, and {what} is {' or '.join(names) or EXEMPT}",)
     what = "an item" if names == ("detail_read",) else "a collection"
-    by = "by the routes of the app" if known else "by a guess at its path: with --app its routes would tell"
+    by = "by the routes of the app"
+    if not known:
+        by = f"by a guess at its path: {'no route of the app says' if app else 'with --app its routes would tell'}"
     return "shape" if known else "guess", (f"no rule takes it, and a {method} of {what} is {'·'.join(names)}, {by}",)
 
 

@@ -9,7 +9,8 @@ from ratelimit.explanation.caller import Caller
 from ratelimit.explanation.limits import Explained, steps
 from ratelimit.explanation.verdict import Usage, Verdict
 from ratelimit.explanation.whole import Explanation
-from ratelimit.explanation.words import instant, kind_of, span
+from ratelimit.explanation.words import kind_of
+from ratelimit.ground.times import instant, span
 from ratelimit.model import Concurrency
 
 

@@ -18,10 +18,10 @@ from weakref import WeakKeyDictionary, WeakSet
 from ratelimit.ground.fields import fields
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.repeats import Once
+from ratelimit.ground.times import second
 from ratelimit.ground.words import listed
 from ratelimit.launches.report import Report, merged
 from ratelimit.launches.shared import ROWS, Shared, Word, shared_of
-from ratelimit.launches.told import instant
 from ratelimit.model import Admitting, ASGIApp, Decision, Identity, Limit, Receive, Scope, Send, StoreUnavailable
 from ratelimit.policy import Policy
 
@@ -165,9 +165,9 @@ class Running:
             policy.pause(paused=word.paused)
         names = in_a_line(listed(sorted({limit.name for policy in policies for limit in launched(policy)})))
         if word.paused:
-            logger.warning(_PAUSED, instant(word.at_ms), names, extra=fields("launches_paused", limits=names))
+            logger.warning(_PAUSED, second(word.at_ms), names, extra=fields("launches_paused", limits=names))
         elif before is not None:
-            logger.warning(_RESUMED, instant(word.at_ms), names, extra=fields("launches_resumed", limits=names))
+            logger.warning(_RESUMED, second(word.at_ms), names, extra=fields("launches_resumed", limits=names))
 
     def _begin(self) -> None:
         """On the loop that runs; on trio no store has anything in common with other processes."""

@@ -12,7 +12,7 @@ from ratelimit.operations.idle import say_idle
 from ratelimit.operations.routes import NOTHING, Routes, read
 from ratelimit.operations.rules import Rule
 from ratelimit.routes.declared import owner_of
-from ratelimit.routes.paths import Table, folded_pattern
+from ratelimit.routes.paths import Table, fold, folded_pattern, split_path
 
 ITEM, COLLECTION = "detail_read", "search"
 _EITHER = Readings((ITEM, COLLECTION))
@@ -80,6 +80,12 @@ class Items:
         if any_case is not None and any_case is not said:
             return _EITHER
         return ITEM if said else COLLECTION
+
+    def know(self, scope: Scope) -> bool:
+        """Whether a route says it of a path that has one reading; else it is a guess, or a rule's name."""
+        segments = split_path(scope["path"])
+        folded = split_path(fold(scope["path"]))
+        return self.routes(scope).verdicts(scope, None, scope["path"], segments, folded) != (None, None)
 
     def routes(self, scope: Scope, *, again: bool = False) -> Routes:
         """Of the app that a request is for. The first request says which rules are for none of them."""

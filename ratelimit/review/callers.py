@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import UTC
 from itertools import combinations
 
 from ratelimit.config.build import identity_of
 from ratelimit.config.checks.limits import limits_of
+from ratelimit.config.grammar.launches import milliseconds
 from ratelimit.config.grammar.messages import Path, place
 from ratelimit.config.grammar.tables import LimitTable
 from ratelimit.config.grammar.valid import Valid
+from ratelimit.ground.times import instant
 from ratelimit.ground.words import listed, shown
 from ratelimit.model import IDENTITY_KINDS, Charge, Identity
 from ratelimit.policy import Policy
@@ -25,8 +26,8 @@ def ending(valid: Valid, now: int) -> Iterator[Odd]:
     for path, override in valid.numbered(("overrides",), valid.file.overrides):
         if override.until is None:
             continue
-        left = override.until.timestamp() * 1000 - now
-        when = override.until.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        until = milliseconds(override.until)
+        left, when = until - now, instant(until)
         if left <= 0:
             yield Odd(
                 (*path, "until"), "override-ended", f"ended at {when} and changes nothing any more", "take it out"
@@ -36,8 +37,8 @@ def ending(valid: Valid, now: int) -> Iterator[Odd]:
             yield Odd((*path, "until"), "override-ends-soon", sentence, "write a later until if it is to go on")
 
 
-def _in_words(left: float) -> str:
-    hours = int(left // 3_600_000)
+def _in_words(left: int) -> str:
+    hours = left // 3_600_000
     return f"{hours // 24} days" if hours >= 48 else f"{hours} hours" if hours >= 2 else "less than two hours"
 
 
@@ -63,6 +64,30 @@ def shared(valid: Valid, policy: Policy) -> Iterator[Odd]:
                     f"{kind} {shown(name)} has keys in {tiers}, {one_counter}: what one key uses, the other lacks"
                 )
                 yield Odd((*path, "tier"), "counter-shared", sentence, "give them one tier, or the limits two names")
+
+
+def unlike(valid: Valid, policy: Policy) -> Iterator[Odd]:
+    """Keys of one root and one tier, whose attributes come to two maxes of one counter."""
+    firsts: dict[tuple[tuple[str, str], str | None], Identity] = {}
+    told = set()
+    for path, key in valid.numbered(("keys",), valid.file.keys):
+        identity = identity_of(key)
+        tier = key.tier or policy.default_tier
+        first = firsts.setdefault((identity.root, tier), identity)
+        if first.attributes == identity.attributes:
+            continue
+        for charge, _ in _alike(policy, first, identity):
+            limit = charge.limit
+            one, two = limit.max(first.attributes), limit.max(identity.attributes)
+            if one == two or (tier, limit.name) in told:
+                continue  # overrides may say who has less of what is counted together
+            told.add((tier, limit.name))
+            kind, name = identity.root
+            sentence = (
+                f"{kind} {shown(name)} has keys with other attributes, whose limit {shown(limit.name)} is one counter"
+                f" that counts against two maxes, {one} and {two}: what one key uses, the other lacks"
+            )
+            yield Odd((*path, "attributes"), "counter-shared", sentence, "give them the same attributes")
 
 
 def _alike(policy: Policy, first: Identity, second: Identity) -> Iterator[tuple[Charge, Charge]]:

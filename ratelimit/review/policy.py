@@ -11,7 +11,7 @@ from ratelimit.config.grammar.valid import Valid
 from ratelimit.config.load import decoded, examine
 from ratelimit.policy import Policy
 from ratelimit.review.bounds import pointless
-from ratelimit.review.callers import ending, shared, typed
+from ratelimit.review.callers import ending, shared, typed, unlike
 from ratelimit.review.findings import Finding, Odd, of_odd, of_problem
 from ratelimit.review.lines import lines_of
 from ratelimit.review.tiers import anonymous_wider, unused
@@ -48,6 +48,7 @@ def _odd(valid: Valid, policy: Policy, now_ms: int, identifies: bool | None) -> 
         unused(valid, identifies=identifies),
         anonymous_wider(valid),
         shared(valid, policy),
+        unlike(valid, policy),
         typed(valid),
         ending(valid, now_ms),
     )

@@ -56,14 +56,19 @@ def _wider(free: _Limits, limits: _Limits, tier: str, operations: Collection[str
             f"has no limit for {listed(unlimited)}, and {place(('tiers', tier))} has: without a key there is none"
         )
         yield Odd(("tiers", ANONYMOUS), "anonymous-unlimited", sentence, "write a limit here too")
-    for path, limit in free:
-        of_its_kind = [one for one in limits if _kind(one[1]) == _kind(limit)]
+    for path, limit in _denying(free):
+        of_its_kind = [one for one in _denying(limits) if _kind(one[1]) == _kind(limit)]
         narrower = [_narrower(of_its_kind, limit, name) for name in operations if _counted(limit, name)]
         if narrower and narrower[0] and all(narrower):
             where, other, fewer, most = narrower[0]
             few = f"{place(where)}, {written(other)}, admits {fewer} of those with one"
             sentence = f"{written(limit)} admits {most} requests without a key, and {few}"
             yield Odd(path, "anonymous-wider", sentence, "lower this one, or raise the other")
+
+
+def _denying(limits: _Limits) -> _Limits:
+    """Those that deny, now or from an instant on: one in shadow is a trial, and admits all."""
+    return [one for one in limits if one[1].mode == "enforce"]
 
 
 def _narrower(limits: _Limits, limit: LimitTable, operation: str) -> tuple[Path, LimitTable, int, int] | None:

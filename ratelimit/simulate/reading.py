@@ -79,13 +79,15 @@ class Reading:
         summary: Summary,
         others: Others | None = None,
         progress: Progress | None = None,
+        begins: Sequence[int] = (),
     ) -> None:
         self.sources = sources
         self._readers = readers
         self._summary = summary
         self._others = others or Alone()
         self._progress = progress
-        self._marks = [-1] * len(sources)  # how far each file has come, by the instants in it
+        # how far each file has come, by the instants in it: one that is not begun yet is left alone until then
+        self._marks = [*begins] or [-1] * len(sources)
         self._taken = [0] * len(sources)  # chunks of each
         self._open = [True] * len(sources)
         self._read = [0] * len(sources)  # bytes
@@ -155,11 +157,10 @@ class Reading:
         return self._ready(min(self._marks) - self._window)
 
     def _wait(self, events: list[Event], earliest: int) -> None:
-        """What came before that may be decided already, and is taken to have come then."""
+        """What came before that may be decided already, and is taken to have come then. It is over when it was."""
         if earliest > 0 and events and min(events)[0] < earliest:
-            late = [event[0] < earliest for event in events]
-            self._summary.late += sum(late)
-            events = [(earliest, *event[1:]) if is_late else event for event, is_late in zip(events, late, strict=True)]
+            self._summary.late += sum([event[0] < earliest for event in events])
+            events = [_from(earliest, event) if event[0] < earliest else event for event in events]
         self._waiting += events
 
     def _ready(self, until: int) -> list[Event]:
@@ -171,3 +172,8 @@ class Reading:
         self._waiting = waiting[ready:]
         self._sorted = len(self._waiting)
         return waiting[:ready]
+
+
+def _from(earliest: int, event: Event) -> Event:
+    at, file, line, took, *rest = event
+    return (earliest, file, line, max(0, at + took - earliest), *rest)

@@ -20,11 +20,14 @@ import pytest
 from ratelimit import RedisStore, StoreUnavailable
 from ratelimit.cli.commands import caller
 from ratelimit.cli.input import stores
-from ratelimit.cli.output.bars import BAR, bar
+from ratelimit.cli.output.bars import BAR, bar, frame
 from ratelimit.cli.output.console import console
 from ratelimit.cli.output.exits import FINDINGS, FINE, STORE, USAGE
+from ratelimit.explanation.caller import Caller as Named
 from ratelimit.explanation.caller import by_pairs
+from ratelimit.explanation.verdict import Usage, Verdict
 from ratelimit.explanation.whole import of_tier
+from ratelimit.model import Charge, Identity, Limit, Rate
 from tests.cli import COMMAND, THREE, policy, run, run_in_terminal
 from tests.explanation import TEXT
 from tests.explanation import policy as known
@@ -131,6 +134,8 @@ def test_by_key(acme: Caller) -> None:
     assert (unknown.code, unknown.out) == (USAGE, "")
     assert "this caller is counted by its address, which is not known: add --identity ip=…" in unknown.err
     assert run("usage", acme.file, "--key", "-", "--identity", "ip=192.0.2.7", typed="five").code == FINE
+    twice = run("usage", "-", "--key", "-", typed="one")
+    assert (twice.code, "standard input is only there once" in twice.err) == (USAGE, True)
 
 
 @pytest.mark.parametrize("command", ["usage", "reset", "watch"])
@@ -329,6 +334,14 @@ def test_bars() -> None:
     assert bar(1000, 1000, out).plain.count("█") == BAR
     assert bar(2000, 1000, out).plain.count("█") == BAR
     assert bar(0, 0, out).plain.count("█") == BAR
+    asked = Named(Identity(user="ana"), "basic", ())
+    long = Limit("of a name that is long " * 3, Rate(60_000), lambda _: 10**15)
+    verdict = Verdict(0, allowed=True, usage=(Usage(Charge(long, "key", 1, ()), 10**15, 5, 90_061_000),))
+    with out.capture() as captured:
+        out.print(frame(asked, (), verdict, out))
+    lines = captured.get().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum("█" + "░" * (BAR - 1) in line for line in lines) == sum("░" in line for line in lines) == 1
     out.file = io.TextIOWrapper(io.BytesIO(), "ascii")
     assert bar(500, 1000, out).plain == "##########.........."
 

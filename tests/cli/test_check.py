@@ -307,6 +307,7 @@ def test_apps_that_are_called_otherwise(app: str) -> None:
     ran = run("check", "ratelimit.toml", "--app", app)
     assert ran.code == FINE
     assert "no-routes" in ran.out
+    assert f"; no route of {app}." in ran.out
 
 
 def test_hostile_names() -> None:

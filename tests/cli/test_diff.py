@@ -113,7 +113,10 @@ def test_standard_input(tmp_path: Path) -> None:
     old, new = files(tmp_path)
     assert run("diff", "-", new, typed=Path(old).read_bytes()).code == FINE
     both = run("diff", "-", "-")
-    assert (both.code, both.err) == (USAGE, "ratelimit: both policies can't be standard input; name a file\n")
+    assert (both.code, both.err) == (
+        USAGE,
+        "ratelimit: standard input is only there once: name a file for the others\n",
+    )
 
 
 def test_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

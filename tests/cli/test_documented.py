@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks import access_logs
+from ratelimit.review.policy import review
 from tests.cli import ROOT, run
 from tests.routes import marks_forgotten
 
 __all__ = ["marks_forgotten"]
 
 BLOCKS = re.compile(r"^```(console|toml|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CLOSED = '{ name = "closed", rate = "0/minute" }'
 SHOWN = re.compile(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 
 
@@ -62,3 +64,13 @@ def test_the_newcomers_path() -> None:
     Path("access.log").write_text("".join(f"{access_logs.nginx(one)}\n" for one in made))
     path = readme[readme.index("**From the command line**") :]
     assert played(path[: path.index("\nThe distribution is called")]) >= 3
+
+
+def test_no_policy_that_is_shown_is_odd() -> None:
+    """Neither the first file that the README shows, nor one of another page, but for that which shows what is odd."""
+    odd = set()
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for text in re.findall(r"^```toml\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
+            whole = text if "[tiers.anonymous]" in text else f"{text}\n[tiers.anonymous]\nlimits = [{CLOSED}]"
+            odd |= {(page.name, one.code) for one in review(whole, page.name, 0).findings if one.code != "mistake"}
+    assert odd == {("command-line.md", "anonymous-wider"), ("command-line.md", "rule-never-matches")}

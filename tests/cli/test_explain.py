@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from ratelimit import RedisStore
 from ratelimit.cli.input import callers
@@ -170,6 +171,13 @@ def test_key_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(callers, "getpass", lambda prompt, stream: f"{prompt}\udce9")
     assert callers._read() == b"API key: \xe9"
 
+    def no_more(*_: object, **__: object) -> str:
+        raise EOFError
+
+    monkeypatch.setattr(callers, "getpass", no_more)
+    with pytest.raises(typer.Abort):  # Ctrl-D
+        callers._read()
+
 
 @pytest.mark.parametrize(
     ("at", "said"),
@@ -248,15 +256,29 @@ def test_stores_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert run(*asked, "default").code == STORE
 
 
-def test_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the app its routes tell."""
+def test_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """With the app its routes tell, of this call alone; limits in its code that contradict the policy are told."""
     (tmp_path / "explained_app.py").write_text(
-        "from fastapi import FastAPI\napp = FastAPI()\n@app.get('/top10')\nasync def top() -> str:\n    return ''\n"
+        "from fastapi import Depends, FastAPI\nfrom ratelimit.fastapi import limit\napp = FastAPI()\n"
+        "@app.get('/top10')\nasync def top() -> str:\n    return ''\napp.mount('/guessed', print)\n"
+        "wrong = FastAPI()\n@wrong.get('/a', dependencies=[Depends(limit('1/hour', name='ip'))])\n"
+        "async def a() -> str:\n    return ''\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     told = explained(file_of(tmp_path), "GET", "/top10", "--identity", "ip=192.0.2.7", "--app", "explained_app:app")
     assert (told["call"]["operation"], told["call"]["source"]) == ("search", "shape")
+    guessed = explained(
+        file_of(tmp_path), "GET", "/guessed/7", "--identity", "ip=192.0.2.7", "--app", "explained_app:app"
+    )
+    assert (guessed["call"]["operation"], guessed["call"]["source"]) == ("detail_read", "guess")
+    assert guessed["call"]["why"][0].endswith("by a guess at its path: no route of the app says")
+    assert caplog.messages == []
+    named = ("GET", "/a", "--identity", "ip=192.0.2.7", "--app", "explained_app:wrong")
+    wrong = run("explain", file_of(tmp_path), *named)
+    assert (wrong.code, wrong.out, wrong.err.count("\n")) == (FINDINGS, "", 1)
+    assert "--app explained_app:wrong: " in wrong.err
+    assert 'is a limit of the tier "anonymous" too' in wrong.err
 
 
 def test_wrong_files(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from itertools import product
@@ -116,7 +117,7 @@ def test_who_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ratelimit.cli.commands.init.sys", type("Sys", (), {"stdin": terminal, "stdout": terminal}))
     monkeypatch.setattr(typer, "prompt", aborted)
     ran = run("init")
-    assert (ran.code, ran.err) == (INTERRUPTED, "ratelimit: interrupted\n")
+    assert (ran.code, ran.err) == (INTERRUPTED, "\nratelimit: interrupted\n")  # the line of the question is not over
     assert not Path(FILE).exists()
 
 
@@ -175,7 +176,13 @@ def test_a_wider_rate_for_others_is_told() -> None:
 def test_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that is not there, and a disk that is full: one sentence, and nothing is left behind."""
     assert run("init", "no/where.toml").err == "ratelimit: no/where.toml: can't be written: No such file or directory\n"
-    assert run("init", ".", "--force").err.startswith("ratelimit: .: can't be written: ")
+    assert run("init", ".", "--force").err == "ratelimit: .: can't be written: it is no file\n"
+    os.mkfifo("device")
+    assert run("init", "device", "--force").code == USAGE
+    assert Path("device").is_fifo()  # as /dev/stdout may be, of which a file would take the place
+    Path("device").unlink()
+    for name in ("-", ""):
+        assert run("init", name).err == f"ratelimit: a first policy is written into a file; name one, such as {FILE}\n"
     Path(FILE).write_text("mine")
 
     def full(self: Path, *_: object, **__: object) -> None:
@@ -193,4 +200,5 @@ def test_names_of_files_do_nothing() -> None:
     """A name with an escape in it is shown escaped, and is in no comment."""
     ran = run("init", "\x1b[31m.toml")
     assert ran.out.startswith("\\x1b[31m.toml: written.")
+    assert "ratelimit check 'two words.toml' --app" in run("init", "two words.toml").out
     assert "\x1b" not in Path("\x1b[31m.toml").read_text()

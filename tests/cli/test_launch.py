@@ -83,27 +83,27 @@ def prefix_of(file: str) -> str:
 
 
 EXPECTED = """\
-It is 2026-03-01 10:00:00 UTC.
+It is 2026-03-01T10:00:00Z.
 
 requests of basic: in a brownout, enforced for all
   warns from 80 % of the max on, while it is in shadow
-  now      shadow    until 2027-02-01 00:00:00 UTC
-  now      cohort    from 2026-01-10 00:00:00 UTC for organization=globex
-  now      brownout  2026-03-01 09:00:00 UTC to 2026-03-01 12:00:00 UTC
-  to come  cohort    from 2027-01-20 00:00:00 UTC for 12.5 % of all callers
-  to come  cohort    from 2027-01-25 00:00:00 UTC for 10 % of ip=192.0.2.7
-  to come  brownout  2027-01-31 23:00:00 UTC to 2027-02-01 00:00:00 UTC
-  to come  enforced  from 2027-02-01 00:00:00 UTC
+  now      shadow    until 2027-02-01T00:00:00Z
+  now      cohort    from 2026-01-10T00:00:00Z for organization=globex
+  now      brownout  2026-03-01T09:00:00Z to 2026-03-01T12:00:00Z
+  to come  cohort    from 2027-01-20T00:00:00Z for 12.5 % of all callers
+  to come  cohort    from 2027-01-25T00:00:00Z for 10 % of ip=192.0.2.7
+  to come  brownout  2027-01-31T23:00:00Z to 2027-02-01T00:00:00Z
+  to come  enforced  from 2027-02-01T00:00:00Z
 
 over of basic: enforced
-  now      enforced  from 1970-01-01 00:00:00 UTC
+  now      enforced  from 1970-01-01T00:00:00Z
 
 never of basic: in shadow
   now      shadow    for good: there is no shadow_until
 
-never of api_key=#{key} is always enforced from 2027-01-01 00:00:00 UTC
+never of api_key=#{key} is always enforced from 2027-01-01T00:00:00Z
 
-requests of organization=initech is always in shadow until 2027-03-01 00:00:00 UTC: ticket \\x1b[31m4711
+requests of organization=initech is always in shadow until 2027-03-01T00:00:00Z: ticket \\x1b[31m4711
 """
 
 
@@ -146,7 +146,7 @@ def test_pause_and_resume(on_redis: str, valkey: Server) -> None:
 
     first = run("launch", "pause", on_redis)
     names = "never, over, requests"
-    assert re.fullmatch(rf"launches are paused since .* UTC: in shadow everywhere within 2 s: {names}\n", first.out)
+    assert re.fullmatch(rf"launches are paused since .*Z: in shadow everywhere within 2 s: {names}\n", first.out)
     since = paused()
     assert since
     again = run("launch", "pause", on_redis)
@@ -213,13 +213,13 @@ def test_report(on_redis: str, valkey: Server) -> None:
         == """\
 requests (60000/60) would have denied 9 requests
            requests  needs a max of  last                     caller
-             3 to 8       6 or more  2026-03-01 10:00:00 UTC  organization=acme
-                  1               4  2026-03-01 10:00:00 UTC  organization=globex%1B[31m
+             3 to 8       6 or more  2026-03-01T10:00:00Z  organization=acme
+                  1               4  2026-03-01T10:00:00Z  organization=globex%1B[31m
   Of others nobody had more than 5.
 
 requests (c) would have denied 1 requests
            requests  needs a max of  last                     caller
-                  1         unknown  2026-03-01 10:00:00 UTC  organization=acme
+                  1         unknown  2026-03-01T10:00:00Z  organization=acme
   There were no others.
 
 Written by 2 processes within the last week.

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from io import BytesIO, StringIO, TextIOWrapper
+from pathlib import Path
 
 import pytest
 import typer
@@ -17,7 +18,7 @@ from ratelimit import PolicyError, StoreUnavailable
 from ratelimit.cli import app as of_app
 from ratelimit.cli import main as of_main
 from ratelimit.cli.output.console import console, say
-from ratelimit.cli.output.exits import FINDINGS, FINE, STORE, USAGE, Stopped
+from ratelimit.cli.output.exits import FINDINGS, FINE, INTERRUPTED, STORE, USAGE, Stopped
 from ratelimit.cli.output.formats import annotate, emit_json
 from tests.cli import COMMAND, run, run_in_terminal
 
@@ -60,6 +61,46 @@ def test_what_stops_a_command(error: Exception, code: int, said: list[str], monk
     ran = run("fails")
     assert (ran.code, ran.out) == (code, "")
     assert ran.err.splitlines() == [f"ratelimit: {sentence}" for sentence in said]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["usage", "sk_live_4eC39HqLyjW"],
+        ["check", "--app", "sk_live_4eC39HqLyjW:app"],
+        ["init", "x.toml", "--tier", "sk_live_4eC39HqLyjW"],
+        ["schema", "sk_live_4eC39HqLyjW"],
+        ["--sk_live_4eC39HqLyjW"],
+        ["sk_live_4eC39HqLyjW"],
+    ],
+)
+def test_a_key_is_not_repeated(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever somebody has written an API key by mistake, it is not told to who sees the terminal or the log."""
+    monkeypatch.chdir(tmp_path)
+    ran = run(*arguments)
+    assert ran.code == USAGE
+    assert ran.err.startswith("ratelimit: ")
+    assert "4eC39" not in ran.out + ran.err
+
+
+def test_a_disk_that_is_full() -> None:
+    """Also of --help and --version, which no command prints, it is one sentence."""
+    for option in ("--help", "--version"):
+        with Path("/dev/full").open("w") as full:
+            ran = subprocess.run([*COMMAND, option], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert (ran.returncode, ran.stderr) == (USAGE, "ratelimit: No space left on device\n")
+
+
+def test_closed_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who starts it without standard streams, as `>&-` does, gets the exit code."""
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    monkeypatch.setattr(sys, "argv", ["ratelimit", "schema"])
+    with pytest.raises(SystemExit) as ended:
+        of_main.main()
+    assert ended.value.code == FINE
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        stream.close()
 
 
 def test_a_bug_is_no_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +152,16 @@ def test_help_has_examples_that_fit() -> None:
         assert "Examples:" in ran.out
         assert f" ratelimit {name} " in ran.out.partition("Examples:")[2]
         assert max(map(len, ran.out.splitlines())) <= 80
+        assert " []" not in ran.out  # an argument without a name
         assert run(str(name), "-h").out == ran.out
+
+
+def test_examples_stay_whole() -> None:
+    """No example is longer than a line of the help, which would break it."""
+    for group in (of_app.app, of_app._launch):
+        for command in group.registered_commands:
+            examples = str(command.help).partition("Examples:")[2].split("\n")
+            assert max(map(len, examples)) <= 76, command.name
 
 
 def test_in_a_terminal_of_80_columns() -> None:
@@ -132,6 +182,18 @@ def test_completion() -> None:
     assert ran.out.split() == ["schema"]
 
 
+@pytest.mark.parametrize("asked", [["--help"], ["check", "no.toml"]])
+def test_a_terminal_without_columns(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """COLUMNS=0, as some shells export it, is no width: what there is to say is said."""
+    monkeypatch.setenv("COLUMNS", "0")
+    monkeypatch.setattr(sys, "argv", ["ratelimit", *asked])
+    with pytest.raises(SystemExit):
+        of_main.main()
+    assert "".join(capsys.readouterr()).strip()
+
+
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Where typer is not installed the command says what to install."""
     monkeypatch.delitem(sys.modules, "ratelimit.cli.app")
@@ -148,6 +210,22 @@ def test_another_module_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "ratelimit.cli.commands", None)
     with pytest.raises(ModuleNotFoundError):
         of_main.main()
+
+
+def test_interrupted_before_it_has_begun(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A Ctrl-C while the command is still being loaded ends it without a word, as later."""
+
+    class Interrupting:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "ratelimit.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "ratelimit.cli.app")
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        of_main.main()
+    assert ended.value.code == INTERRUPTED
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_entry_point(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,7 +293,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
             lambda: annotate("error", "is empty", file="a,b:c.toml", line=3),
             "::error file=a%2Cb%3Ac.toml,line=3::is empty\n",
         ),
-        (lambda: annotate("warning", "100 % odd\nline\r"), "::warning::100 %25 odd%0Aline%0D\n"),
+        (lambda: annotate("warning", "100 % odd\nline\r\x1b[2J"), "::warning::100 %25 odd%0Aline\\r\\x1b[2J\n"),
     ],
 )
 def test_annotations(call: Callable[[], None], expected: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,7 +113,7 @@ def test_nothing() -> None:
         (
             "concurrency = 2",
             'concurrency = 2, lease = "30s"',
-            f"{BASIC}: at once: lease is 30 seconds, which was minute",
+            f"{BASIC}: at once: lease is 30 seconds, which was 1 minute",
             "changed",
             False,
         ),
@@ -317,6 +317,39 @@ def test_several_for_the_same() -> None:
     assert sentences(compare(parse_policy(text + one + two), parse_policy(text + two + one), NOW)) == [
         "the override for ip = 192.0.2.7: a is lowered from 2 to 1",
         "the override for ip = 192.0.2.7: a is raised from 1 to 2",
+    ]
+
+
+def both(old: str, new: str) -> list[str]:
+    return sentences(compare(parse_policy(old, "old"), parse_policy(new, "new"), NOW))
+
+
+def test_stages_of_overrides() -> None:
+    """Of what an override does besides a max, and from when on, nothing is a number of milliseconds."""
+    bare = '[tiers.anonymous]\nlimits = [{ name = "a", rate = "9/day" }, { name = "b", rate = "9/hour" }]\n'
+    one = '[[overrides]]\nip = "192.0.2.7"\nlimits = { a = "1/day" }\n'
+    two = f'{one}from = 2026-04-01T00:00:00Z\nmode = "shadow"\nreason = "asked for"\n'
+    all_of_it = "a = 1, a in shadow from 2026-04-01T00:00:00Z"
+    assert both(bare, bare + two) == [f"the override for ip = 192.0.2.7 is added: {all_of_it}"]
+    assert both(bare + one, bare + two) == [
+        "the override for ip = 192.0.2.7 begins 2026-04-01T00:00:00Z, not at once",
+        "the override for ip = 192.0.2.7: mode is shadow, which was nothing",
+        "the override for ip = 192.0.2.7: reason is asked for, which was nothing",
+    ]
+    listed = '[[overrides]]\nip = "192.0.2.7"\nlimits = ["b", "a"]\nmode = "enforce"\n'
+    assert both(bare, bare + listed) == ["the override for ip = 192.0.2.7 is added: a, b enforced"]
+
+
+def test_limits_that_are_launched() -> None:
+    """Of a limit that comes, whether it denies yet."""
+    bare = '[tiers.anonymous]\nlimits = [{ name = "a", rate = "9/day" }]\n'
+    said = []
+    for how in ('mode = "shadow"', "from = 2099-01-01T00:00:00Z", "launch = { shadow_until = 2099-01-01T00:00:00Z }"):
+        said += both(bare, bare.replace("}]", f'}}, {{ name = "b", rate = "1/day", {how} }}]'))
+    assert [sentence.partition("b is added, ")[2] for sentence in said] == [
+        "1/day (shadow)",
+        "1/day (from 2099-01-01T00:00:00Z)",
+        "1/day (in launch)",
     ]
 
 

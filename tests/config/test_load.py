@@ -48,6 +48,21 @@ def test_absurd(text: str) -> None:
         parse_policy(text, "x")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"{'a.' * 50_000}a = 1", "p: has too many lists or tables within each other"),
+        (f"[{'x . ' * 100_000}x]", "p: has too many lists or tables within each other"),
+        (f"a = {'9' * 5000}", "p: has a number of thousands of digits; a whole number of TOML has 64 bits"),
+    ],
+)
+def test_what_the_parser_is_not_asked(text: str, said: str) -> None:
+    """Keys of thousands of steps would take it a minute and gigabytes; of a number it says how to set Python up."""
+    with pytest.raises(PolicyError) as error:
+        parse_policy(text, "p")
+    assert str(error.value) == said
+
+
 def test_is_a_value_error() -> None:
     """Who knows nothing of this library can catch it, and it survives a process pool."""
     error = PolicyError(["one", "two"])

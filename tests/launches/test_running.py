@@ -111,8 +111,8 @@ def test_the_word_of_an_operator(caplog: pytest.LogCaptureFixture) -> None:
         run(test())
     said_of_it = "by ratelimit launch pause: in shadow until they are resumed: new"
     assert [record.getMessage() for record in caplog.records if " by ratelimit" in record.getMessage()] == [
-        f"launches are paused since 2026-03-01 10:00:00 UTC, {said_of_it}",
-        "launches go on since 2026-03-01 10:00:00 UTC, by ratelimit launch resume: new",
+        f"launches are paused since 2026-03-01T10:00:00Z, {said_of_it}",
+        "launches go on since 2026-03-01T10:00:00Z, by ratelimit launch resume: new",
     ]
 
 

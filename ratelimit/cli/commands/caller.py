@@ -13,7 +13,7 @@ from rich.live import Live
 
 from ratelimit.cli.input.callers import IdentityOption, KeyOption, caller_of
 from ratelimit.cli.input.instants import at_ms
-from ratelimit.cli.input.policies import FileArgument, called, policy_of
+from ratelimit.cli.input.policies import FileArgument, called, policy_of, read_once
 from ratelimit.cli.input.stores import StoreOption, with_store
 from ratelimit.cli.output.bars import frame
 from ratelimit.cli.output.console import console, say
@@ -24,9 +24,9 @@ from ratelimit.explanation.limits import Explained
 from ratelimit.explanation.told import caller_as_json, usage_as_json
 from ratelimit.explanation.verdict import Verdict, usage_of
 from ratelimit.explanation.whole import of_tier
-from ratelimit.explanation.words import instant
 from ratelimit.ground.loops import pause
 from ratelimit.ground.printable import printable
+from ratelimit.ground.times import instant
 from ratelimit.ground.words import one_of
 from ratelimit.model import Store, StoreUnavailable
 from ratelimit.policy import Policy
@@ -175,6 +175,7 @@ def _is_attended() -> bool:
 
 
 def _asked(file: str, key: str | None, identity: list[str] | None) -> Asked:
+    read_once(file, key)
     policy = policy_of(file)
     caller = caller_of(policy, key, identity)
     if not caller.placed and caller.identity.root[0] == "ip":

@@ -18,7 +18,8 @@ from ratelimit.cli.output.console import say, show_table
 from ratelimit.cli.output.exits import FINDINGS, FINE
 from ratelimit.cli.output.formats import Format, FormatOption, annotate, emit_json
 from ratelimit.endpoints.listing import RouteLimits
-from ratelimit.explanation.words import amount, instant, mode
+from ratelimit.explanation.words import amount, mode
+from ratelimit.ground.times import instant
 from ratelimit.model import Limit
 from ratelimit.review.findings import Finding
 from ratelimit.review.policy import Review
@@ -106,7 +107,11 @@ def _in_text(
     counted = [_number(errors, "mistake"), _number(len(found) - errors, "warning")]
     said = ", ".join(one for one in counted if one) or "nothing is wrong, and nothing is odd"
     if app is not None:
-        said += f"; {_number(len(routes), 'route')} of {app}" if reviewed.policy else f"; {app} was not looked at"
+        said += (
+            f"; {_number(len(routes), 'route') or 'no route'} of {app}"
+            if reviewed.policy
+            else f"; {app} was not looked at"
+        )
     say(f"{file}: {said}.", "bold red" if errors else "bold yellow" if found else "bold green")
 
 

@@ -9,9 +9,9 @@ import typer
 
 from ratelimit.cli.input.apps import AppOption, app_of
 from ratelimit.cli.input.instants import AtOption, at_ms
-from ratelimit.cli.input.policies import STDIN, called, policy_of
+from ratelimit.cli.input.policies import called, policy_of, read_once
 from ratelimit.cli.output.console import say, show_table
-from ratelimit.cli.output.exits import FINDINGS, Stopped
+from ratelimit.cli.output.exits import FINDINGS
 from ratelimit.cli.output.formats import Format, FormatOption, Level, annotate, emit_json
 from ratelimit.comparison.callers import Affected, Differs
 from ratelimit.comparison.whole import Comparison, compare
@@ -37,13 +37,9 @@ def diff(
 
     Exit 0 is that nothing changes for anybody, 1 that something does, as of diff(1).
     """
-    if old == new == STDIN:
-        raise Stopped("both policies can't be standard input; name a file")
+    read_once(old, new)
     before, after = policy_of(old), policy_of(new)
-    try:
-        found = compare(before, after, at_ms(at), None if app is None else app_of(app))
-    except ValueError as error:
-        raise Stopped(str(error), FINDINGS) from None
+    found = compare(before, after, at_ms(at), None if app is None else app_of(app, before, after))
     if output is Format.JSON:
         payload = asdict(found)
         emit_json("diff", {"old": called(old), "new": called(new), "changed": bool(found), **payload})

@@ -10,9 +10,9 @@ import typer
 from ratelimit.cli.input.apps import AppOption, app_of
 from ratelimit.cli.input.callers import IdentityOption, KeyOption, caller_of
 from ratelimit.cli.input.instants import AtOption, at_ms
-from ratelimit.cli.input.policies import FileArgument, called, policy_of
+from ratelimit.cli.input.policies import FileArgument, called, policy_of, read_once
 from ratelimit.cli.input.stores import ReadOption, with_store
-from ratelimit.cli.output.console import say, show_table
+from ratelimit.cli.output.console import say, show_table, unlogged
 from ratelimit.cli.output.exits import FINDINGS, Stopped
 from ratelimit.cli.output.formats import Format, FormatOption, annotate, emit_json
 from ratelimit.explanation.limits import steps
@@ -21,14 +21,14 @@ from ratelimit.explanation.told import as_json, decided, sentences
 from ratelimit.explanation.verdict import Verdict, verdict_of
 from ratelimit.explanation.whole import Explanation
 from ratelimit.explanation.whole import explain as explained
-from ratelimit.explanation.words import instant
+from ratelimit.ground.times import instant
 from ratelimit.ground.words import listed
 from ratelimit.policy.keys import caller as called_by
 
 EXAMPLES = """
   ratelimit explain ratelimit.toml --key - GET /v2/invoices/7 < key.txt
   ratelimit explain ratelimit.toml --identity user=ana POST /v2/invoices
-  ratelimit explain ratelimit.toml --identity ip=192.0.2.7 GET / --store default
+  ratelimit explain api.toml --identity ip=192.0.2.7 GET / --store default
 """
 
 MethodArgument = Annotated[str, typer.Argument(metavar="METHOD", help="GET, POST, …, or WEBSOCKET for a handshake.")]
@@ -50,11 +50,14 @@ def explain(
 
     Nothing is charged. With --store it is said what is left, and what would be decided now: exit 1 is a denial.
     """
+    read_once(file, key)
     policy = policy_of(file)
     now = at_ms(at)
     caller = caller_of(policy, key, identity, method, path)
+    known = None if app is None else app_of(app, policy)
     try:
-        found = explained(policy, caller, method, path, now, None if app is None else app_of(app))
+        with unlogged():
+            found = explained(policy, caller, method, path, now, known)
     except WrongCall as error:
         raise Stopped(str(error)) from None
     verdict = None

@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from shutil import copymode
 from typing import Annotated, TypeVar
 
 import typer
 
-from ratelimit.cli.input.policies import USUAL
+from ratelimit.cli.input.policies import STDIN, USUAL
 from ratelimit.cli.output.console import say
 from ratelimit.cli.output.exits import Stopped
 from ratelimit.ground.words import listed
@@ -21,7 +22,7 @@ from ratelimit.model import ANONYMOUS
 
 EXAMPLES = """
   ratelimit init
-  ratelimit init --style lendworks --tier basic=100/minute --tier pro=900/minute
+  ratelimit init --style ietf --tier basic=100/minute --tier pro=20/second
   ratelimit init api.toml --identity app --anonymous 30/minute --force
 """
 TIERS = {"basic": "100/minute", "pro": "1000/minute"}
@@ -67,6 +68,8 @@ def init(
     On a terminal it asks for what no option says; elsewhere it never asks, and takes ietf, keys, the tiers basic with
     100 and pro with 1000 requests a minute, and 20 for others. A file that is there stays, without --force.
     """
+    if file in {"", STDIN}:
+        raise Stopped(f"a first policy is written into a file; name one, such as {USUAL}")
     if os.path.lexists(file) and not force:
         raise Stopped(f"{file}: is there already; --force writes over it")
     given = _tiers(tier or ())
@@ -98,8 +101,8 @@ def _make(file: str, style: Style, identity: Identity, anonymous: str, tiers: Ma
     for finding in reviewed.findings:
         say(f"{file}:{finding.line}: {finding.severity}: {finding} [{finding.code}]", "yellow")
     say(f"{file}: written. Its tiers: {listed(reviewed.policy.tiers)}.", "bold green")
-    say(f"Next: ratelimit simulate {file} access.log")
-    say(f"      ratelimit check {file} --app main:app")
+    say(f"Next: ratelimit simulate {quote(file)} access.log")
+    say(f"      ratelimit check {quote(file)} --app main:app")
 
 
 def _one_of(choices: type[E], question: str) -> E:
@@ -168,6 +171,8 @@ def _no_wider(tiers: Mapping[str, str]) -> str:
 def _write(file: Path, text: str) -> None:
     """All of it or nothing: a disk may be full."""
     target = file.resolve()
+    if target.exists() and not target.is_file():  # a folder, or a device that a file would take the place of
+        raise Stopped(f"{file}: can't be written: it is no file")
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         beside.write_text(text, encoding="utf-8")

@@ -16,16 +16,16 @@ from ratelimit.cli.output.console import say
 from ratelimit.cli.output.exits import Stopped
 from ratelimit.cli.output.formats import Format, FormatOption, annotate, emit_json
 from ratelimit.cli.output.launches import told_report, told_status
+from ratelimit.ground.times import second
 from ratelimit.launches.shared import Gathered, Shared, Word, shared_of
 from ratelimit.launches.status import modes, statuses
-from ratelimit.launches.told import instant
 from ratelimit.model import FOREVER, Store
 from ratelimit.policy import Policy
 from ratelimit.stores import split_url
 
 STATUS_EXAMPLES = """
   ratelimit launch status ratelimit.toml
-  ratelimit launch status ratelimit.toml --store redis://127.0.0.1:6379/0 --format json
+  ratelimit launch status ratelimit.toml --store redis://… --format json
 """
 REPORT_EXAMPLES = """
   ratelimit launch report ratelimit.toml
@@ -127,9 +127,9 @@ def _say(file: str, store: str | None, output: Format, *, paused: bool) -> None:
     word, said = _shared(policy, store, partial(_put, paused=paused))
     names = sorted({one.name for one in statuses(policy, word.at_ms)})
     if paused:
-        what = f"launches are paused since {instant(word.at_ms)}: in shadow everywhere within 2 s"
+        what = f"launches are paused since {second(word.at_ms)}: in shadow everywhere within 2 s"
     else:
-        what = f"launches go on since {instant(word.at_ms)}: their stages hold everywhere within 2 s"
+        what = f"launches go on since {second(word.at_ms)}: their stages hold everywhere within 2 s"
     what = f"{what if said else f'nothing to do, {what}'}: {', '.join(names)}"
     if output is Format.JSON:
         emit_json(

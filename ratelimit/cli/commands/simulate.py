@@ -11,7 +11,7 @@ import typer
 
 from ratelimit.cli.input.apps import AppOption, app_of
 from ratelimit.cli.input.logs import LogFormat, opened
-from ratelimit.cli.input.policies import STDIN, FileArgument, called, text_of
+from ratelimit.cli.input.policies import FileArgument, called, read_once, text_of
 from ratelimit.cli.input.written import check_apart
 from ratelimit.cli.output.console import console
 from ratelimit.cli.output.exits import FINDINGS, FINE, Stopped
@@ -42,7 +42,7 @@ Lines that are written in another way, as nginx's log_format has it:
 def simulate(
     file: FileArgument,
     logs: Annotated[
-        list[str], typer.Argument(metavar="LOG…", help="Access logs, also .gz and .zst; - is standard input.")
+        list[str], typer.Argument(metavar="LOG", help="Access logs, also .gz and .zst; - is standard input.")
     ],
     log_format: Annotated[
         LogFormat | None, typer.Option("--log-format", help="Without it, by the look of the first lines.")
@@ -83,19 +83,20 @@ def simulate(
     from ratelimit.simulate.deciding.replay import MOST_CALLERS
     from ratelimit.simulate.run import PolicyText, Task
 
-    if [file, *logs, against].count(STDIN) > 1:
-        raise Stopped("standard input is only there once: name a file for the others")
+    read_once(file, *logs, against)
     policy_files = [one for one in (file, against) if one is not None]
     rules = [PolicyText(text_of(one), called(one)) for one in policy_files]
     policies = [one.policy() for one in rules]
-    for policy in policies if app is not None else ():
-        _check_app(app or "", policy)
+    if app is not None:
+        app_of(app, *policies)  # now, where it can be told what is wrong with it
     check_apart(policy_files, logs, {"--verdicts": verdicts, "--html": html})
     with opened(logs, log_format, pattern, mapping or (), timezone) as read:
         task = Task(
             policy=rules[0],
             files=tuple(logs),
             formats=read.formats,
+            begins=read.begins,
+            sizes=tuple([source.size for source in read.sources]),
             guessed=read.guessed,
             mapped=read.mapped,
             zone=timezone,
@@ -122,6 +123,7 @@ def _run(task: Task, sources: Sequence[Source], jobs: int, policies: Sequence[Po
         replayed = in_parallel(task, jobs, tell) if jobs > 1 else Share(task, tell, sources).run()
     if not replayed.summary.understood:
         why = ", ".join(f"{count:,} {reason}" for reason, count in replayed.summary.unreadable.items())
+        why = why or "all of them were taken away meanwhile"
         raise Stopped(f"no line of {', '.join(replayed.summary.files)} was understood: {why}")
     return replayed
 
@@ -157,14 +159,3 @@ def _answer(
 
         show(report, console())
     raise typer.Exit(FINDINGS if denied else FINE)
-
-
-def _check_app(named: str, policy: Policy) -> None:
-    """Now, where it can be told what is wrong with it."""
-    from ratelimit.routes.routed import WrongLimits
-    from ratelimit.simulate.deciding.calls import Operations
-
-    try:
-        Operations(policy, app_of(named))
-    except WrongLimits as error:
-        raise Stopped(f"--app {named}: {error}") from None

@@ -13,7 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ratelimit.cli.output.exits import Stopped
+from ratelimit.cli.output.exits import FINDINGS, Stopped
+from ratelimit.endpoints.listing import routes_of
+from ratelimit.policy import Policy
 
 ASGI = ("scope", "receive", "send")
 
@@ -25,8 +27,9 @@ AppOption = Annotated[
 ]
 
 
-def app_of(named: str) -> Any:
-    """The app, found from the current folder on. A function that makes one is called. Stopped where there is none."""
+def app_of(named: str, *policies: Policy) -> Any:
+    """The app, found from the current folder on. A function that makes one is called. Stopped where there is none, and
+    where a limit that an endpoint declares contradicts one of the policies."""
     module, separator, attribute = named.partition(":")
     if not separator or not module or not attribute:
         raise Stopped(f"--app {named}: is not the name of an app; write module:app, such as main:app")
@@ -49,6 +52,11 @@ def app_of(named: str) -> Any:
         app = _made(app, named) if _is_factory(app) else app
     if not callable(app):
         raise Stopped(f"--app {named}: is no app, but of type {type(app).__name__}")
+    for policy in policies:
+        try:
+            routes_of(app, policy)
+        except ValueError as error:
+            raise Stopped(f"--app {named}: {error}", FINDINGS) from None
     return app
 
 

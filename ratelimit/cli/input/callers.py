@@ -41,7 +41,10 @@ def caller_of(policy: Policy, key: str | None, identity: list[str] | None, *argu
 
 def _read() -> bytes:
     if sys.stdin.isatty():
-        return getpass("API key: ", stream=sys.stderr).encode(errors="surrogateescape")
+        try:
+            return getpass("API key: ", stream=sys.stderr).encode(errors="surrogateescape")
+        except EOFError:
+            raise typer.Abort from None
     data = sys.stdin.buffer.read(LONGEST + 1).strip()
     if len(data) > LONGEST or b"\n" in data or b"\0" in data:
         raise Stopped("standard input is no API key: it must be one, in a line")

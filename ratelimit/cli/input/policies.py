@@ -36,6 +36,12 @@ def policy_of(file: str) -> Policy:
     return examined.policy
 
 
+def read_once(*names: str | None) -> None:
+    """Stopped where two of what is to be read are standard input."""
+    if names.count(STDIN) > 1:
+        raise Stopped("standard input is only there once: name a file for the others")
+
+
 def called(file: str) -> str:
     return "standard input" if file == STDIN else file
 

@@ -13,8 +13,9 @@ from rich.text import Text
 from ratelimit.explanation.caller import Caller
 from ratelimit.explanation.limits import Explained
 from ratelimit.explanation.verdict import Usage, Verdict
-from ratelimit.explanation.words import amount, instant, span
+from ratelimit.explanation.words import amount
 from ratelimit.ground.printable import printable
+from ratelimit.ground.times import instant, span
 from ratelimit.ground.words import listed
 from ratelimit.model import Concurrency
 from ratelimit.policy.keys import caller as called_by
@@ -39,8 +40,9 @@ def frame(
 
 def _table(usage: Sequence[Usage], out: Console) -> Table:
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for name in ("limit", "allows", "used"):
+    for name in ("limit", "allows"):
         made.add_column(name, overflow="fold")
+    made.add_column("used", min_width=BAR)
     for name in ("", "left", "whole in"):
         made.add_column(name, overflow="fold", justify="right")
     for one in usage:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from io import TextIOWrapper
 
 from rich.console import Console
@@ -31,6 +33,18 @@ def say(text: object, style: str = "", *, stderr: bool = False) -> None:
     """A line; what is not printable is escaped. On a terminal it is wrapped, in a pipe it stays whole, for grep."""
     out = console(stderr=stderr)
     out.print(Text(printable(text), style), soft_wrap=not out.is_terminal)
+
+
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """What a middleware would log of an app or a caller is no part of an answer that says it, or is of one call."""
+    log = logging.getLogger("ratelimit")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

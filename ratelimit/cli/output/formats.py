@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from ratelimit.ground.printable import printable
+
 VERSION = 1  # of the JSON: a field that goes or means something else raises it, one that is added does not
 
 Level = Literal["error", "warning", "notice"]
@@ -40,8 +42,8 @@ def annotate(level: Level, sentence: str, *, file: str | None = None, line: int 
 
 
 def _data(text: str) -> str:
-    """As the toolkit of GitHub's own actions escapes it."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    """As the toolkit of GitHub's own actions escapes it; what else is not printable, for whoever reads the log."""
+    return "%0A".join(printable(line).replace("%", "%25") for line in text.split("\n"))
 
 
 def _property(text: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ratelimit.cli.output.console import say
+from ratelimit.ground.times import second
 from ratelimit.launches.report import LimitReport, Row
 from ratelimit.launches.shared import Gathered, Word
 from ratelimit.launches.status import LimitStatus, Mode, Stage
-from ratelimit.launches.told import instant
 from ratelimit.model import FOREVER
 
 _SAID = {
@@ -21,11 +21,11 @@ _STYLES = {"over": "dim", "now": "bold", "to come": ""}
 
 
 def told_status(limits: Sequence[LimitStatus], overrides: Sequence[Mode], now_ms: int, word: Word | None) -> None:
-    say(f"It is {instant(now_ms)}.")
+    say(f"It is {second(now_ms)}.")
     paused = word is not None and word.paused
     if word is not None and word.paused:
         what = "every limit below is in shadow, until ratelimit launch resume"
-        say(f"Launches are PAUSED since {instant(word.at_ms)}: {what}.", "bold yellow")
+        say(f"Launches are PAUSED since {second(word.at_ms)}: {what}.", "bold yellow")
     for limit in limits:
         say("")
         now = "in shadow, paused" if paused else _SAID[limit.now]
@@ -37,8 +37,8 @@ def told_status(limits: Sequence[LimitStatus], overrides: Sequence[Mode], now_ms
             say(f"  {when:7}  {stage.what:8}  {_stage(stage)}", _STYLES[when])
     for mode in overrides:
         say("")
-        begins = f" from {instant(mode.since_ms)}" if mode.since_ms else ""
-        until = "" if mode.until_ms >= FOREVER else f" until {instant(mode.until_ms)}"
+        begins = f" from {second(mode.since_ms)}" if mode.since_ms else ""
+        until = "" if mode.until_ms >= FOREVER else f" until {second(mode.until_ms)}"
         what = "always enforced" if mode.mode == "enforce" else "always in shadow"
         reason = f": {mode.reason}" if mode.reason else ""
         say(f"{', '.join(mode.limits)} of {mode.who} is {what}{begins}{until}{reason}", _STYLES[mode.when(now_ms)])
@@ -47,10 +47,10 @@ def told_status(limits: Sequence[LimitStatus], overrides: Sequence[Mode], now_ms
 def _stage(stage: Stage) -> str:
     """When it is, and for whom; the first shadow has no beginning, and what is enforced no end."""
     if stage.what == "shadow":
-        return "for good: there is no shadow_until" if stage.until_ms >= FOREVER else f"until {instant(stage.until_ms)}"
+        return "for good: there is no shadow_until" if stage.until_ms >= FOREVER else f"until {second(stage.until_ms)}"
     if stage.what == "brownout":
-        return f"{instant(stage.since_ms)} to {instant(stage.until_ms)}"
-    return f"from {instant(stage.since_ms)}{f' for {stage.who}' if stage.who else ''}"
+        return f"{second(stage.since_ms)} to {second(stage.until_ms)}"
+    return f"from {second(stage.since_ms)}{f' for {stage.who}' if stage.who else ''}"
 
 
 def told_report(gathered: Gathered) -> None:
@@ -60,7 +60,7 @@ def told_report(gathered: Gathered) -> None:
         say(f"{one.name} ({one.period}) would have denied {one.denials:,} requests", "bold")
         say(f"  {'requests':>17}  {'needs a max of':>14}  {'last':23}  caller")
         for row in one.rows:
-            say(f"  {_count(row):>17}  {_needs(row):>14}  {instant(row.last_ms)}  {row.caller}")
+            say(f"  {_count(row):>17}  {_needs(row):>14}  {second(row.last_ms)}  {row.caller}")
         say(f"  {_others(one)}")
         say("")
     if gathered.processes:

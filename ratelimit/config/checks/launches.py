@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from time import time_ns
 from typing import NamedTuple
 
@@ -13,12 +12,11 @@ from ratelimit.config.grammar.fields import client_ip
 from ratelimit.config.grammar.launches import IN_COHORT, CohortTable, LaunchTable, milliseconds
 from ratelimit.config.grammar.messages import Path, Problem
 from ratelimit.config.grammar.valid import Valid
+from ratelimit.ground.times import second
 from ratelimit.ground.words import listed
 from ratelimit.launches.stages.launch import Brownout
 from ratelimit.launches.stages.wrong import together
 from ratelimit.model import FOREVER
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now_ms() -> int:
@@ -75,18 +73,14 @@ def _check_stages(where: Path, launch: LaunchTable) -> Iterator[Problem]:
         yield Problem((*where, *found.at), found.message, odd="stage-without-effect" if found.odd else "")
     now = now_ms()
     if until_ms <= now:
-        why = f"is over since {_told(until_ms)}: the limit is enforced for all; take launch out"
+        why = f"is over since {second(until_ms)}: the limit is enforced for all; take launch out"
         yield Problem(where, why, odd="stage-over")
         return
     for number, window in enumerate(launch.brownouts):
         if window.until_ms <= now:
-            yield Problem((*where, "brownouts", number), f"is over since {_told(window.until_ms)}", odd="stage-over")
+            yield Problem((*where, "brownouts", number), f"is over since {second(window.until_ms)}", odd="stage-over")
 
 
 def _match(cohort: CohortTable) -> dict[str, str | int]:
     values = {kind: getattr(cohort, kind) for kind in IN_COHORT if kind != "attributes"}
     return {**{kind: value for kind, value in values.items() if value is not None}, **cohort.attributes}
-
-
-def _told(instant_ms: int) -> str:
-    return f"{_EPOCH + timedelta(milliseconds=instant_ms):%Y-%m-%d %H:%M} UTC"

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from ratelimit.checks.durations import duration
 from ratelimit.config.grammar.values import Attributes, Sha256, Table, Text
+from ratelimit.ground.times import EPOCH
 from ratelimit.ground.words import shown
 from ratelimit.launches.stages import wrong
 from ratelimit.launches.stages.launch import Brownout
 
 IN_COHORT = ("organization", "user", "api_key", "application", "ip", "attributes")  # the limit is in a tier already
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHARE = "([0-9]{1,3}(?:[.][0-9]{1,4})?) *%"
 _EXAMPLE = '"2027-01-12T09:00Z/3h"'
 
 
 def milliseconds(instant: datetime) -> int:
     """Since 1970; what is before that is as long ago."""
-    return max(0, (instant - _EPOCH) // timedelta(milliseconds=1))
+    return max(0, (instant - EPOCH) // timedelta(milliseconds=1))
 
 
 def share(value: Any) -> float:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from ratelimit.checks import made
 from ratelimit.checks.values import LARGEST
 from ratelimit.ground.printable import printable
+from ratelimit.ground.times import second
 from ratelimit.launches.stages import wrong
 
 _PARTS = 2**64
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_MS = 253_402_300_799_000  # the year 9999: no calendar goes beyond it here
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class Brownout:
         wrong.check("Brownout", wrong.of_window(self.since_ms, self.until_ms))
 
     def __str__(self) -> str:
-        return f"{_instant(self.since_ms)} to {_instant(self.until_ms)}"
+        return f"{second(self.since_ms)} to {second(self.until_ms)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class Cohort:
         object.__setattr__(self, "match", made.matched("Cohort", self.match))
 
     def __str__(self) -> str:
-        return f"{self.who} from {_instant(self.from_ms)}"
+        return f"{self.who} from {second(self.from_ms)}"
 
     @property
     def who(self) -> str:
@@ -75,7 +73,7 @@ class Launch:
     def __str__(self) -> str:
         """In words: `in shadow until 2027-02-01T00:00:00Z, brownouts …, enforced sooner for …, warns from 80 % on`."""
         ever = self.shadow_until_ms == LARGEST
-        parts = ["in shadow for good" if ever else f"in shadow until {_instant(self.shadow_until_ms)}"]
+        parts = ["in shadow for good" if ever else f"in shadow until {second(self.shadow_until_ms)}"]
         parts += [f"brownout {one}" for one in self.brownouts]
         parts += [f"enforced for {one}" for one in self.cohorts]
         return ", ".join(parts if self.warn is None else [*parts, f"warns from {100 * self.warn:.6g} % on"])
@@ -86,10 +84,6 @@ def position(kind: str, name: str) -> float:
     and spread evenly, also over names that are made one after the other."""
     digest = sha256(f"{kind}={name}".encode(errors="surrogatepass")).digest()
     return int.from_bytes(digest[:8]) / _PARTS
-
-
-def _instant(at_ms: int) -> str:
-    return f"{_EPOCH + timedelta(milliseconds=min(at_ms, _LAST_MS)):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _named(kind: str, name: str) -> str:

@@ -8,10 +8,8 @@ from fractions import Fraction
 from math import inf
 
 from ratelimit.formula import Formula
+from ratelimit.ground.times import period
 from ratelimit.model import Concurrency, Limit, Rate
-
-SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
-_PERIODS = ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute"), (SECOND, "second"))
 
 Term = tuple[int, str]  # a factor and the attribute that it is of; "" is none
 
@@ -60,16 +58,8 @@ def amount_of(tier: str, limit: Limit) -> Amount:
     kind = limit.kind
     if isinstance(kind, Concurrency):
         return Amount("concurrency = ", "", where, constant, terms)
-    word, period = ("rate", period_of(kind.window_ms)) if isinstance(kind, Rate) else ("quota", kind.period)
-    return Amount(f'{word} = "', f'/{period}"', where, constant, terms)
-
-
-def period_of(window_ms: int) -> str:
-    """`minute`, `5 minutes`"""
-    for unit, name in _PERIODS:
-        if window_ms % unit == 0:
-            return name if window_ms == unit else f"{window_ms // unit} {name}s"
-    return f"{window_ms} ms"
+    word, of = ("rate", period(kind.window_ms)) if isinstance(kind, Rate) else ("quota", kind.period)
+    return Amount(f'{word} = "', f'/{of}"', where, constant, terms)
 
 
 def _terms(formula: Formula) -> Sequence[Term] | None:

@@ -10,9 +10,10 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from ratelimit.control.outcomes import conditional
+from ratelimit.ground.times import period
 from ratelimit.model import Concurrency, Limit, Rate
 from ratelimit.simulate.analysis.found import POINTS, OfLimit, thresholds_of
-from ratelimit.simulate.report.amounts import Amount, amount_of, period_of
+from ratelimit.simulate.report.amounts import Amount, amount_of
 from ratelimit.simulate.report.words import date
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
@@ -133,4 +134,4 @@ def _what(limit: Limit, maximum: int | None) -> str:
     kind = limit.kind
     if isinstance(kind, Concurrency):
         return f"{many} at a time{each}"
-    return f"{many} in {f'any {period_of(kind.window_ms)}' if isinstance(kind, Rate) else f'a {kind.period}'}{each}"
+    return f"{many} in {f'any {period(kind.window_ms)}' if isinstance(kind, Rate) else f'a {kind.period}'}{each}"

@@ -12,7 +12,7 @@ from ratelimit.model import Limit, Rate
 from ratelimit.simulate.analysis.found import OfLimit
 from ratelimit.simulate.analysis.pair import Against, Changed
 from ratelimit.simulate.events import Replayed, Summary
-from ratelimit.simulate.report.amounts import amount_of, period_of
+from ratelimit.simulate.report.amounts import amount_of
 from ratelimit.simulate.report.curve import curve_of
 from ratelimit.simulate.report.report import answered, toml_at
 from tests.simulate.analysis import HOUR, Asked, T, policy, watched, who
@@ -79,15 +79,6 @@ def test_what_is_copied_is_valid() -> None:
     (curve,) = report(of, asked).curves
     changed = policy(f'{{ name = "requests", {toml_at(curve, 2.0).partition("  #")[0]} }}')
     assert report(changed, asked).found.callers_denied == 0
-
-
-@pytest.mark.parametrize(
-    ("ms", "period"),
-    [(60_000, "minute"), (300_000, "5 minutes"), (90_000, "90 seconds"), (86_400_000, "day"), (1_500, "1500 ms")],
-)
-def test_period(ms: int, period: str) -> None:
-    """As a rate is written; what a file can't have, a program may."""
-    assert period_of(ms) == period
 
 
 def test_a_max_that_is_a_function() -> None:

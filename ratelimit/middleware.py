@@ -202,6 +202,8 @@ class RateLimitMiddleware:
         if not decision.allowed:
             if self._turns and failure is None:
                 decision, failure, receive = await self._turns.waited(decision, charges, identity, scope, receive)
+                if self._recording and decision.allowed:
+                    self._recording.waited(scope, decision)
             if self._telling:
                 self._telling.denied(identity, operation, decision, deferred=self._account.deferred)
             if not decision.allowed:

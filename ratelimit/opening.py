@@ -72,8 +72,8 @@ def _checked(given: Admitting) -> Admitting:
 
 def in_place_of(policy: Policy, old: Policy) -> Policy:
     """One that was edited, on the store of the one before: counters and lines in the log go on. What it says of its
-    store waits for a restart."""
-    new = replace(policy, store=old.store)  # an object of its own, as each middleware of a path has
+    store and of [record] waits for a restart."""
+    new = replace(policy, store=old.store, record=old.record)  # an object of its own, as each middleware of a path has
     _denials[new] = denials_of(old)
     if old in _memories:
         _memories[new] = _memories[old]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Generator
 from types import FrameType, coroutine
@@ -130,3 +131,8 @@ def needs_asyncio(store: object) -> RuntimeError:
         f"{type(store).__name__} runs on asyncio, and this server runs trio: have it run asyncio (hypercorn "
         "--worker-class asyncio, or uvloop), or take the store memory://, which counts in one process"
     )
+
+
+def in_children(forked: Callable[[], None]) -> None:
+    """Have it called in each process that is forked from this one. Where there is no fork, as on Windows, it is not."""
+    getattr(os, "register_at_fork", dict)(after_in_child=forked)

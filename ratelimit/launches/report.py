@@ -19,14 +19,16 @@ from ratelimit.policy.keys import caller, period_of
 
 KEPT = 256  # callers of a limit
 LIMITS = 64  # of a process; of more no report is kept
-PARTS = 16  # of a window, in which would-be denials are added up
+PARTS = 60  # of a window at most, in which would-be denials are added up: as many as a rate has by itself
 
 
 class Row(NamedTuple):
     """A caller. `needs`: with a max of so many units none of its requests would have been over, as far as was seen;
     None for a limit of concurrency, where a request that gets no slot says nothing of how long it takes."""
 
-    caller: str  # as in the log, an API key as a hash: organization=acme
+    caller: (
+        str  # as in the log, an API key as a hash: organization=acme; with what the limit is `per` besides: user=ana
+    )
     denials: int  # at most so many
     surely: int  # and at least
     needs: int | None
@@ -71,7 +73,7 @@ class Report:
         for state in decision.states:
             if state.exceeded and state.shadow and state.charge.limit.launch is not None:
                 with self._lock:
-                    self._note(state, caller(identity), decision.now_ms)
+                    self._note(state, _counted(state, identity), decision.now_ms)
 
     def _note(self, state: State, who: str, now_ms: int) -> None:
         name = state.limit.name, period_of(state.limit.kind)
@@ -97,6 +99,11 @@ class Report:
             return [[*name, *_written(tally, most)] for name, tally in self._tallies.items()]
 
 
+def _counted(state: State, identity: Identity) -> str:
+    """Whom a counter is of: a max is one of each counter, of which an organization has several where it is by user."""
+    return " ".join([caller(identity), *state.charge.key.split(":")[3:]])
+
+
 def _drop(tally: _Tally) -> None:
     """Keep those with the most; of the others no more is known than how many they have at the most."""
     kept = nlargest(KEPT, tally.callers.items(), key=lambda item: item[1].denials)
@@ -113,8 +120,9 @@ def _add_up(seen: _Seen, state: State, now_ms: int) -> None:
     if isinstance(kind, Quota):
         part, oldest = now_ms + state.reset_after_ms, now_ms + state.reset_after_ms
     else:
-        part = now_ms * PARTS // kind.window_ms
-        oldest = part - PARTS
+        parts = min(PARTS, kind.precision)
+        part = now_ms * parts // kind.window_ms
+        oldest = part - parts - (parts < kind.precision)  # of larger ones, one more: it needs rather too much
     seen.parts = {at: units for at, units in seen.parts.items() if at >= oldest}
     seen.parts[part] = seen.parts.get(part, 0) + cost
     over = sum(seen.parts.values())

@@ -8,18 +8,20 @@ import asyncio
 import logging
 import os
 import secrets
+import threading
 from collections.abc import Callable
 from contextvars import Context
 from time import monotonic
-from typing import Any, Protocol, TypeVar
-from weakref import WeakKeyDictionary, WeakSet, ref
+from typing import Protocol, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
 
+from ratelimit.ground.fields import fields
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.repeats import Once
 from ratelimit.ground.times import second
 from ratelimit.ground.words import listed
 from ratelimit.launches.report import Report, merged
-from ratelimit.launches.shared import ROWS, Shared, Word
+from ratelimit.launches.shared import ROWS, Shared, Word, shared_of
 from ratelimit.model import Admitting, ASGIApp, Decision, Identity, Limit, Receive, Scope, Send, StoreUnavailable
 from ratelimit.policy import Policy
 
@@ -30,6 +32,8 @@ WRITES = 5  # looks between two reports
 TOLD = 5  # callers of a limit, in the log at the end of a process
 IDLE = 60.0  # seconds after the last request for which it goes on
 
+_PAUSED = "launches are paused since %s, by ratelimit launch pause: in shadow until they are resumed: %s"
+_RESUMED = "launches go on since %s, by ratelimit launch resume: %s"
 R = TypeVar("R")
 
 _of_stores: WeakKeyDictionary[Admitting, Running] = WeakKeyDictionary()
@@ -61,21 +65,6 @@ def running(policy: Policy, store: Admitting, denials: Telling) -> Running | Non
     return known
 
 
-def shared_of(store: object) -> Shared | None:
-    """What a store keeps for all processes; None of one that is of this process alone."""
-    if not callable(getattr(store, "ask", None)):
-        return None
-    there = ref(store)  # which is the key under which this is kept
-
-    async def ask(*parts: Any) -> Any:
-        store: Any = there()
-        if store is None:
-            raise StoreUnavailable("the store is gone")
-        return await store.ask(*parts)
-
-    return Shared(ask, getattr(store, "prefix", "ratelimit"))
-
-
 class Running:
     """Of one store. `word` is the last that an operator said, as far as this process knows."""
 
@@ -85,6 +74,7 @@ class Running:
         self._shared = shared
         self._name = secrets.token_hex(8)
         self._policies: WeakSet[Policy] = WeakSet()
+        self._lock = threading.Lock()  # of these: the thread that reads an edited file adds one
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._chain: object = None
@@ -93,7 +83,8 @@ class Running:
         self._once = Once()
 
     def add(self, policy: Policy) -> None:
-        self._policies.add(policy)
+        with self._lock:
+            self._policies.add(policy)
         if self.word is not None and self.word.paused:
             policy.pause(paused=True)
 
@@ -132,9 +123,7 @@ class Running:
             elif found is not None and found != self.word:
                 self._adopt(found)
         except StoreUnavailable as error:
-            self._tell(
-                "whether launches are paused can't be read, so what was known last holds (logged once): %s", error
-            )
+            self._tell("whether launches are paused can't be read: what was known last holds (logged once): %s", error)
 
     async def write(self) -> None:
         """The report of this process, where there is something new in it."""
@@ -147,8 +136,7 @@ class Running:
         except StoreUnavailable as error:
             self.report.changed = True
             self._tell(
-                "the report of the launches can't be written, it is kept here meanwhile (logged once): %s",
-                error,
+                "the report of the launches can't be written, it is kept here meanwhile (logged once): %s", error
             )
 
     async def close(self) -> None:
@@ -165,20 +153,21 @@ class Running:
         for one in merged([self.report.written()], TOLD) if self.report.changed else ():
             most = [f"{row.caller} {row.denials} (needs a max of {row.needs or 'what is unknown'})" for row in one.rows]
             what = "limit=%s would have denied %d requests while it was in shadow, the most: %s"
-            logger.info(what, in_a_line(one.name), one.denials, in_a_line(listed(most)))
+            name, extra = in_a_line(one.name), fields("shadow_report", limit=in_a_line(one.name), count=one.denials)
+            logger.info(what, name, one.denials, in_a_line(listed(most)), extra=extra)
         self.report.changed = False
 
     def _adopt(self, word: Word) -> None:
-        before, self.word = self.word, word
-        for policy in list(self._policies):
+        before, self.word = self.word, word  # before who comes: one that is added meanwhile goes by it
+        with self._lock:
+            policies = list(self._policies)
+        for policy in policies:
             policy.pause(paused=word.paused)
-        names = listed(sorted({limit.name for policy in self._policies for limit in launched(policy)}))
+        names = in_a_line(listed(sorted({limit.name for policy in policies for limit in launched(policy)})))
         if word.paused:
-            what = "launches are paused since %s, by ratelimit launch pause: in shadow until they are resumed: %s"
-            logger.warning(what, second(word.at_ms), in_a_line(names))
+            logger.warning(_PAUSED, second(word.at_ms), names, extra=fields("launches_paused", limits=names))
         elif before is not None:
-            what = "launches go on since %s, by ratelimit launch resume: %s"
-            logger.warning(what, second(word.at_ms), in_a_line(names))
+            logger.warning(_RESUMED, second(word.at_ms), names, extra=fields("launches_resumed", limits=names))
 
     def _begin(self) -> None:
         """On the loop that runs; on trio no store has anything in common with other processes."""
@@ -209,4 +198,4 @@ class Running:
 
     def _tell(self, what: str, error: StoreUnavailable) -> None:
         if self._once.first(what):
-            logger.warning(what, in_a_line(error))
+            logger.warning(what, in_a_line(error), extra=fields("launch_store", reason=in_a_line(error)))

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
+from weakref import ref
 
 from ratelimit.launches.report import LimitReport, merged
 from ratelimit.model import StoreUnavailable
@@ -103,3 +104,18 @@ class Shared:
 
 def _texts(reply: object) -> Iterable[bytes]:
     return [one for one in reply if isinstance(one, bytes)] if isinstance(reply, list) else ()
+
+
+def shared_of(store: object) -> Shared | None:
+    """What a store keeps for all processes; None of one that is of this process alone."""
+    if not callable(getattr(store, "ask", None)):
+        return None
+    there = ref(store)  # which is the key under which this is kept
+
+    async def ask(*parts: Any) -> Any:
+        store: Any = there()
+        if store is None:
+            raise StoreUnavailable("the store is gone")
+        return await store.ask(*parts)
+
+    return Shared(ask, getattr(store, "prefix", "ratelimit"))

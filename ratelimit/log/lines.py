@@ -112,15 +112,18 @@ def loaded_twice(origin: str) -> None:
 
 def not_recorded(file: str, error: OSError) -> None:
     """[record]: once for each time that it begins."""
+    why = error.strerror or type(error).__name__
     logger.warning(
         "[record]: %s can't be written: %s; requests go on, and are not recorded until it can",
         in_a_line(file),
-        error.strerror or type(error).__name__,
+        why,
+        extra=fields("not_recorded", path=in_a_line(file), reason=why),
     )
 
 
 def recorded_again(file: str, lost: int) -> None:
-    logger.warning("[record]: %s is written again, %s requests are missing in it", in_a_line(file), f"{lost:,}")
+    what, name = "[record]: %s is written again, %s requests are missing in it", in_a_line(file)
+    logger.warning(what, name, f"{lost:,}", extra=fields("recorded_again", path=name, lost=lost))
 
 
 def not_closed(error: Exception) -> None:

@@ -1,7 +1,8 @@
 """A file that lines are appended to, by any number of processes, and that is bounded.
 
-Each write is of whole lines, to the end of the file as it is then (O_APPEND). Who finds it full moves it to `.1`, that
-to `.2` and so on, under a lock on the file itself; the others find that the name is another file's, and open that.
+Each write is of whole lines, to the end of the file as it is then (O_APPEND), under a lock on the file itself: what
+another process could write half of, on a disk that is full, ends there. Who finds it full moves it to `.1`, that to
+`.2` and so on, under the same; the others find that the name is another file's, and open that.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 
 try:
     import fcntl
@@ -21,7 +23,8 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | 
 
 
 class LogFile:
-    """Not for several threads at a time. Every method but `close` raises OSError."""
+    """Not for several threads at a time. Every method but `close` raises OSError. `missing` are the lines of the last
+    `append` that are not there, or not whole."""
 
     def __init__(self, path: str, max_bytes: int, keep: int) -> None:
         self.path = path
@@ -30,27 +33,42 @@ class LogFile:
         self._keep = keep
         self._file: int | None = None
         self._torn = False  # the last write ended within a line
+        self.missing = 0
 
     def append(self, lines: bytes) -> None:
         """`lines` end with a newline. Where it raises, a part of them may be there."""
+        self.missing = lines.count(b"\n")
         file = self._opened()
-        if self._torn:
-            lines = b"\n" + lines
+        with _locked(file):
+            self._write(file, b"\n" + lines if self._ends_within_a_line(file) else lines)
+        self._torn, self.missing = False, 0
+
+    def _write(self, file: int, lines: bytes) -> None:
         left = memoryview(lines)
         while left:
             try:
                 written = os.write(file, left)
             except OSError:
-                self._torn = self._torn if len(left) == len(lines) else lines[-len(left) - 1 : -len(left)] != b"\n"
+                if len(left) < len(lines):
+                    self._torn = lines[-len(left) - 1 : -len(left)] != b"\n"
+                    self.missing = min(bytes(left).count(b"\n"), self.missing)
                 raise
             left = left[written:]
-        self._torn = False
 
     def close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
             with suppress(OSError):
                 os.close(file)
+
+    def _ends_within_a_line(self, file: int) -> bool:
+        """Also that of another process, which found the disk full or was killed."""
+        found = os.fstat(file)
+        if S_ISREG(found.st_mode) and found.st_size:
+            with suppress(OSError), self._named.open("rb") as there:
+                there.seek(-1, os.SEEK_END)
+                return there.read(1) != b"\n"
+        return self._torn
 
     def _opened(self) -> int:
         file = self._current()
@@ -86,8 +104,10 @@ def _locked(file: int) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    fcntl.flock(file, fcntl.LOCK_EX)
+    with suppress(OSError):  # of a file system that has no locks
+        fcntl.flock(file, fcntl.LOCK_EX)
     try:
         yield
     finally:
-        fcntl.flock(file, fcntl.LOCK_UN)
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_UN)

@@ -18,9 +18,11 @@ from ratelimit.model import Identity, Readings, Scope
 from ratelimit.policy.keys import escaped
 from ratelimit.routes.routed import Routed
 
-LONGEST_PATH = 16_000  # characters; simulate reads lines of 64 kB at most
+LONGEST = 65_536  # bytes: simulate reads no longer lines
+LONGEST_PATH = 16_000  # characters
 
 _NAMES = ("organization", "user", "api_key", "application", "ip")
+_AS_IT_IS = "".join(map(chr, range(0x21, 0x7F)))
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -60,8 +62,12 @@ def lost(count: int) -> bytes:
 
 
 def path_of(scope: Scope) -> str:
-    """As it came, without the query, which may hold what nobody should read."""
+    """As it came, without what may hold a key: the query, and the user of a URL that is asked for as a proxy is."""
     raw = scope.get("raw_path")
     if isinstance(raw, bytes):
-        return raw.split(b"?", 1)[0].decode("latin-1")[:LONGEST_PATH]
-    return quote(scope["path"], errors="surrogatepass")[:LONGEST_PATH]
+        path, safe = raw.split(b"?", 1)[0], _AS_IT_IS
+    else:
+        path, safe = scope["path"].encode("utf-8", "surrogatepass"), "/"
+    if not path.startswith(b"/") and b"://" in path:
+        path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
+    return quote(path[:LONGEST_PATH], safe=safe)[:LONGEST_PATH]

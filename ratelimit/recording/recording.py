@@ -39,6 +39,12 @@ class Recording:
         scope[_NOTED] = note
         return note.send
 
+    def waited(self, scope: Scope, decision: Decision) -> None:
+        """A request that was denied, and is admitted after all: it is as if it had come now."""
+        note: Note | None = scope.get(_NOTED)
+        if note is not None:
+            note.decided(decision)
+
     def close(self) -> None:
         self.writer.close()
 
@@ -67,8 +73,7 @@ class Note:
     def __init__(
         self, writer: Writer, scope: Scope, send: Send, operation: str, identity: Identity, decision: Decision
     ) -> None:
-        self._at_ms = round(time() * 1000) if decision.unavailable else decision.now_ms
-        self._began = monotonic()
+        self.decided(decision)
         self._identity = identity
         self._operation = operation
         method = "WEBSOCKET" if scope["type"] == "websocket" else scope["method"]
@@ -77,6 +82,10 @@ class Note:
         self._status: int | None = None
         self._writer: Writer | None = writer
         self.control: Control | None = None
+
+    def decided(self, decision: Decision) -> None:
+        self._at_ms = round(time() * 1000) if decision.unavailable else decision.now_ms
+        self._began = monotonic()
 
     @awaited
     def send(self, message: Message) -> Awaitable[None]:
@@ -108,7 +117,7 @@ class RecordedApp:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        note: Note | None = scope.get(_NOTED)
+        note: Note | None = scope.pop(_NOTED, None)  # a middleware within would take it for its own
         if note is None:
             return await self.app(scope, receive, send)
         note.control = scope.get("ratelimit.control")

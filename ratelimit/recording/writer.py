@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from collections import deque
 from weakref import WeakSet, ref
 
+from ratelimit.ground.loops import in_children
 from ratelimit.log import lines as log
 from ratelimit.recording.file import LogFile
-from ratelimit.recording.line import Recorded, line_of, lost
+from ratelimit.recording.line import LONGEST, Recorded, line_of, lost
 
 EVERY = 0.25  # seconds between two writes
 MOST = 50_000  # requests that wait to be written; 10 MB or so
@@ -58,27 +58,31 @@ class Writer:
             self._waiting.append(request)
 
     def write(self) -> None:
-        """All that waits. Never raises for the file's sake."""
-        while self._waiting:
+        """All that waits, and how many are missing. Never raises for the file's sake."""
+        writes = True
+        while writes and (self._waiting or self.lost > self._told):
             with self._lock:
-                self._write_some()
+                writes = self._write_some()
 
-    def _write_some(self) -> None:
-        requests = [self._waiting.popleft() for _ in range(min(len(self._waiting), AT_ONCE))]
+    def _write_some(self) -> bool:
+        made = [line_of(self._waiting.popleft()) for _ in range(min(len(self._waiting), AT_ONCE))]
+        lines = [line for line in made if len(line) <= LONGEST]
+        self.lost += len(made) - len(lines)
         missing = self.lost - self._told
-        lines = [lost(missing)] if missing else []
         try:
-            self._file.append(b"".join(lines + [line_of(request) for request in requests]))
+            self._file.append(b"".join([lost(missing), *lines] if missing else lines))
         except OSError as error:
-            self.lost += len(requests)
+            self.lost += min(self._file.missing, len(lines))
+            self._told += missing if self._file.missing <= len(lines) else 0
             if not self._failed:
                 self._failed = True
                 log.not_recorded(self._file.path, error)
-            return
+            return False
         self._told += missing
         if self._failed:
             self._failed = False
             log.recorded_again(self._file.path, missing)
+        return True
 
     def close(self) -> None:
         """Write what waits. A disk that hangs is waited for no longer than PATIENCE."""
@@ -96,6 +100,7 @@ class Writer:
     def after_fork(self) -> None:
         """In the child: the thread is the parent's, and so is what waits."""
         self._waiting.clear()
+        self.lost = self._told = 0
         self._file.close()
         self._clear()
 
@@ -124,4 +129,4 @@ def _forked() -> None:
         writer.after_fork()
 
 
-getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_forked)  # on Windows nothing is
+in_children(_forked)

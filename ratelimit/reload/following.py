@@ -9,6 +9,7 @@ from weakref import ref
 
 from ratelimit.endpoints.start import ready
 from ratelimit.ground.loops import Loop, running
+from ratelimit.launches.running import Running
 from ratelimit.model import Admitting, Charge, Classify, Decision, Identity
 from ratelimit.policy import Policy
 from ratelimit.reload.callers import Callers
@@ -25,6 +26,7 @@ class Limiter(Protocol):
     store: Admitting
     _classify: Classify
     _renewed: Any
+    _launches: Running | None
     _noted: Noted | None
     _heard: Callable[[Noted | None], Noted | None]
 

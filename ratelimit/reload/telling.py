@@ -8,6 +8,7 @@ from collections import Counter
 from shlex import quote
 from typing import Literal, get_args
 
+from ratelimit.ground.fields import fields
 from ratelimit.ground.printable import in_a_line
 from ratelimit.policy import Policy
 from ratelimit.reload.effect import Effect, Example
@@ -49,7 +50,9 @@ def _count(outcome: Outcome) -> None:
 def taken(path: str, digest: str, effect: Effect, why: str = "") -> None:
     _count("taken")
     of = f"; it newly denies {_of_callers(effect)}" if effect.callers else ""
-    logger.warning("%s was edited, and is in force (sha256 %s)%s%s", in_a_line(path), digest[:NAMED], why, of)
+    what = "%s was edited, and is in force (sha256 %s)%s%s"
+    extra = _fields("policy_taken", path, sha256=digest, newly_denied=effect.denied, callers=effect.callers)
+    logger.warning(what, in_a_line(path), digest[:NAMED], why, of, extra=extra)
 
 
 def refused(path: str, digest: str, effect: Effect, refuse_above: float, *, by_others: bool) -> None:
@@ -66,6 +69,7 @@ def refused(path: str, digest: str, effect: Effect, refuse_above: float, *, by_o
         digest[:NAMED],
         why,
         quote(in_a_line(path)),
+        extra=_fields("policy_refused", path, sha256=digest, reason=why),
     )
 
 
@@ -73,33 +77,39 @@ def invalid(path: str, digest: str, error: Exception) -> None:
     """With every problem, a line each."""
     _count("invalid")
     what = "%s was edited, and can't be used (sha256 %s). The policy before stays in force:\n%s"
-    logger.critical(what, in_a_line(path), digest[:NAMED], error)
+    extra = _fields("policy_invalid", path, sha256=digest, reason=in_a_line(error))
+    logger.critical(what, in_a_line(path), digest[:NAMED], error, extra=extra)
 
 
 def failed(path: str) -> None:
     """It is ours, not the file's."""
-    logger.exception("%s can't be reloaded: the policy before stays in force", in_a_line(path))
+    what = "%s can't be reloaded: the policy before stays in force"
+    logger.exception(what, in_a_line(path), extra=_fields("policy_not_reloaded", path))
 
 
 def gone(path: str) -> None:
-    logger.warning("%s is gone, or can't be read: the policy that was read last stays in force", in_a_line(path))
+    what = "%s is gone, or can't be read: the policy that was read last stays in force"
+    logger.warning(what, in_a_line(path), extra=_fields("policy_gone", path))
 
 
 def back(path: str) -> None:
-    logger.warning("%s can be read again", in_a_line(path))
+    logger.warning("%s can be read again", in_a_line(path), extra=_fields("policy_back", path))
 
 
 def as_before(path: str) -> None:
-    logger.warning("%s is again what is in force", in_a_line(path))
+    logger.warning("%s is again what is in force", in_a_line(path), extra=_fields("policy_as_before", path))
 
 
 def not_shared(error: Exception) -> None:
-    logger.warning("the verdict of other processes on an edited policy is not known: %s", in_a_line(error))
+    what, why = "the verdict of other processes on an edited policy is not known: %s", in_a_line(error)
+    logger.warning(what, why, extra=fields("verdict_unknown", reason=why))
 
 
 def began_with_refused(path: str, digest: str) -> None:
     what = "%s (sha256 %s) was refused by others, which run on the policy before, and this process has begun with it"
-    logger.warning(what, in_a_line(path), digest[:NAMED])
+    logger.warning(
+        what, in_a_line(path), digest[:NAMED], extra=_fields("policy_refused_by_others", path, sha256=digest)
+    )
 
 
 def what_waits(path: str, used: Policy, edited: Policy) -> None:
@@ -107,9 +117,15 @@ def what_waits(path: str, used: Policy, edited: Policy) -> None:
     waits = [name for name in _OF_STORE if getattr(used.store, name) != getattr(edited.store, name)]
     of = [f"store.{name.removesuffix('_ms')}" for name in waits] + ["record"] * (used.record != edited.record)
     if of:
-        logger.warning("%s: what was edited of %s is used after a restart", in_a_line(path), " and ".join(of))
+        what, parts = "%s: what was edited of %s is used after a restart", " and ".join(of)
+        logger.warning(what, in_a_line(path), parts, extra=_fields("policy_waits", path, parts=parts))
     if not edited.reload.watch:
-        logger.warning("%s has watch = false: from now on what is edited is used after a restart", in_a_line(path))
+        what = "%s has watch = false: from now on what is edited is used after a restart"
+        logger.warning(what, in_a_line(path), extra=_fields("policy_unwatched", path))
+
+
+def _fields(event: str, path: str, **values: object) -> dict[str, object]:
+    return fields(event, path=in_a_line(path), **values)
 
 
 def _of_callers(effect: Effect) -> str:

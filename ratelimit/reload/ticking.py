@@ -8,6 +8,8 @@ import time
 from typing import Protocol
 from weakref import WeakSet
 
+from ratelimit.ground.fields import fields
+
 logger = logging.getLogger("ratelimit")
 
 EVERY = 0.5  # seconds
@@ -42,7 +44,8 @@ class Ticking:
                 try:
                     thread.start()
                 except RuntimeError as error:  # no more threads, or the process ends
-                    logger.warning("edits of the policy file wait for a restart, as it can't be watched: %s", error)
+                    what = "edits of the policy file wait for a restart, as it can't be watched: %s"
+                    logger.warning(what, error, extra=fields("policy_unwatched", reason=str(error)))
                 else:
                     self._thread = thread
 

@@ -7,23 +7,28 @@ first verdict is found in one atomic step. A verdict costs 1 or 2 units of a max
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import dataclass
 from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any, Literal, TypeVar, cast
 
 from ratelimit.model import FOREVER, Admitting, Charge, Limit, Rate, Store, StoreUnavailable
 from ratelimit.policy import Policy
+from ratelimit.reload import telling
 from ratelimit.reload.effect import Effect
 from ratelimit.reload.following import Follower
 from ratelimit.stores.memory import MemoryStore
 
 Verdict = Literal["taken", "refused"]
 Prepared = tuple[Follower, Any]  # a middleware, and what it will be
+Before = tuple[Follower, Any, str]  # a middleware, what it was, and the digest of that
+Ask = Callable[[Store], Coroutine[Any, Any, Verdict | None]]
 T = TypeVar("T")
 
 PATIENCE = 1.0  # seconds
+LATE = 30.0  # seconds after which others who know callers have said what they say
 HOUR_MS = 3_600_000
 LASTS_MS = 24 * HOUR_MS  # a file that was accepted can be edited in until the next day
 _VERDICT = Limit("reload verdict", Rate(HOUR_MS, precision=1), max=lambda _: FOREVER)
@@ -43,6 +48,8 @@ class Edit:
     refused: bool = False
     ask_at: float = 0.0
     asked: int = 0
+    before: Sequence[Before] = ()  # of one that is in force as nobody has said anything yet
+    until: float = 0.0  # when that is for good
 
     @property
     def refuse_above(self) -> float:  # the new file says itself how much it may deny
@@ -76,6 +83,34 @@ async def known(store: Store, digest: str) -> Verdict | None:
 async def accept(store: Store, digest: str) -> None:
     """An operator says that this content is meant. Raises StoreUnavailable."""
     await store.charge((_charge(_ACCEPTED, digest),))
+
+
+def store_of(followers: Sequence[Follower]) -> tuple[Store, asyncio.AbstractEventLoop] | None:
+    """One that other processes have too, and a loop on which it can be asked."""
+    for follower in followers:
+        store = shared_by(follower.limiter._opened) if follower.limiter else None
+        if store is not None and follower.loop is not None:
+            return store, follower.loop
+    return None
+
+
+def of_others(followers: Sequence[Follower], ask: Ask, *, tell: bool = False) -> Verdict | None:
+    """What the processes of one store have said. Where it is out of reach each goes by itself."""
+    if found := store_of(followers):
+        try:
+            return answer(ask(found[0]), found[1])
+        except Exception as error:  # noqa: BLE001 - a store may be of the user's making
+            if tell:
+                telling.not_shared(error)
+    return None
+
+
+def ask_operators(follower: Follower, limiter: Any) -> None:
+    """Whether launches are paused, where the first of them comes with an edit: it is in force when that is known."""
+    launches, loop = limiter._launches, follower.loop
+    if launches is not None and launches.word is None and loop is not None:
+        with suppress(StoreUnavailable):
+            answer(launches.look(), loop)
 
 
 def answer(asked: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 from weakref import WeakSet, WeakValueDictionary
 
+from ratelimit.ground.loops import in_children
 from ratelimit.ground.tracebacks import without_locals
-from ratelimit.model import Store
 from ratelimit.policy import Policy
 from ratelimit.reload import file, telling, verdicts
 from ratelimit.reload.callers import Callers
@@ -19,13 +19,11 @@ from ratelimit.reload.effect import Effect, effect
 from ratelimit.reload.file import Looks, Seen, digest_of, no_long_pauses, policy_in
 from ratelimit.reload.following import Follower, Limiter
 from ratelimit.reload.ticking import Ticking
-from ratelimit.reload.verdicts import Edit, Prepared, Verdict, answer
+from ratelimit.reload.verdicts import Edit, Prepared, Verdict
 from ratelimit.routes.routed import WrongLimits
 from ratelimit.switch import mode
 
 ASKED = 1.0  # seconds between two looks whether a refused file was accepted
-
-Ask = Callable[[Store], Coroutine[Any, Any, Verdict | None]]
 
 
 class Watch:
@@ -100,7 +98,7 @@ class Watch:
             telling.in_force(self.path, digest)
             if edit:
                 telling.as_before(self.path)
-            elif begins and self._asked(lambda store: verdicts.known(store, digest)) == "refused":
+            elif begins and verdicts.of_others(self._all(), lambda store: verdicts.known(store, digest)) == "refused":
                 telling.began_with_refused(self.path, digest)
             return
         try:
@@ -127,20 +125,41 @@ class Watch:
         if now < edit.ask_at:
             return
         edit.asked += 1
-        if edit.refused:
+        if edit.refused or edit.before:
             edit.ask_at = now + ASKED
-            if self._asked(lambda store: verdicts.known(store, edit.digest)) == "taken":
-                self._put(edit, ", as it was accepted")
+            said = verdicts.of_others(self._all(), lambda store: verdicts.known(store, edit.digest))
+            self._hear(edit, said, now)
             return
-        shared = self._asked(lambda store: verdicts.first(store, edit.digest, edit.own), edit)
-        if shared is None and edit.own is None and edit.asked == 1 and self._store() is not None:
+        shared = verdicts.of_others(self._all(), lambda store: verdicts.first(store, edit.digest, edit.own), tell=True)
+        alone = shared is None and edit.own is None and verdicts.store_of(self._all()) is not None
+        if alone and edit.asked == 1:
             return  # who knows no callers leaves the first word to others
         if (shared or edit.own or "taken") == "taken":
+            before = [(follower, follower.limiter, follower.digest) for follower, _ in edit.prepared]
             self._put(edit)
+            if alone:
+                self._edit, edit.before, edit.until, edit.ask_at = edit, before, now + verdicts.LATE, now + ASKED
             return
+        self._refuse(edit, by_others=edit.own != "refused")
+
+    def _hear(self, edit: Edit, said: Verdict | None, now: float) -> None:
+        """What others say of one that is refused, or that was taken by who knew nobody."""
+        if edit.refused:
+            if said == "taken":
+                self._put(edit, ", as it was accepted")
+        elif said == "refused":
+            for follower, limiter, digest in edit.before:
+                follower.put(limiter, digest)
+                telling.in_force(self.path, digest)
+            edit.before = ()
+            self._refuse(edit, by_others=True)
+        elif said == "taken" or now >= edit.until:
+            self._edit = None
+
+    def _refuse(self, edit: Edit, *, by_others: bool) -> None:
         edit.refused = True
         if self._is_news(edit.digest):
-            telling.refused(self.path, edit.digest, edit.effect, edit.refuse_above, by_others=edit.own != "refused")
+            telling.refused(self.path, edit.digest, edit.effect, edit.refuse_above, by_others=by_others)
 
     def _is_news(self, digest: str) -> bool:
         """What is wrong with a content is told once, until it is another one."""
@@ -154,28 +173,11 @@ class Watch:
     def _put(self, edit: Edit, why: str = "") -> None:
         self._edit, self._said = None, ""
         for follower, limiter in edit.prepared:
+            verdicts.ask_operators(follower, limiter)
             follower.put(limiter, edit.digest)
         telling.in_force(self.path, edit.digest)
         telling.taken(self.path, edit.digest, edit.effect, why)
         telling.what_waits(self.path, edit.prepared[0][1].policy, edit.policy)
-
-    def _store(self) -> tuple[Store, Any] | None:
-        """One that other processes have too, and a loop on which it can be asked."""
-        for follower in self._all():
-            store = verdicts.shared_by(follower.limiter._opened) if follower.limiter else None
-            if store is not None and follower.loop is not None:
-                return store, follower.loop
-        return None
-
-    def _asked(self, ask: Ask, edit: Edit | None = None) -> Verdict | None:
-        """What the processes of one store have said. Where it is out of reach each goes by itself."""
-        if found := self._store():
-            try:
-                return answer(ask(found[0]), found[1])
-            except Exception as error:  # noqa: BLE001 - a store may be of the user's making
-                if edit is not None:
-                    telling.not_shared(error)
-        return None
 
 
 def follow(limiter: Limiter, policy: Policy, path: Any) -> Follower | None:
@@ -197,4 +199,4 @@ def _forked() -> None:
 
 _ticking = Ticking()
 _watches: WeakValueDictionary[str, Watch] = WeakValueDictionary()
-os.register_at_fork(after_in_child=_forked)
+in_children(_forked)

@@ -79,13 +79,15 @@ class Reading:
         summary: Summary,
         others: Others | None = None,
         progress: Progress | None = None,
+        begins: Sequence[int] = (),
     ) -> None:
         self.sources = sources
         self._readers = readers
         self._summary = summary
         self._others = others or Alone()
         self._progress = progress
-        self._marks = [-1] * len(sources)  # how far each file has come, by the instants in it
+        # how far each file has come, by the instants in it: one that is not begun yet is left alone until then
+        self._marks = [*begins] or [-1] * len(sources)
         self._taken = [0] * len(sources)  # chunks of each
         self._open = [True] * len(sources)
         self._read = [0] * len(sources)  # bytes

@@ -58,6 +58,8 @@ class Task:
     files: tuple[str, ...]
     formats: tuple[Format, ...]  # of the files
     guessed: bool = False  # those
+    begins: tuple[int, ...] = ()  # when each of the files begins, ms, where that is known
+    sizes: tuple[int | None, ...] = ()  # of the files, in bytes: what comes to them meanwhile is not read
     mapped: Mapped = field(default_factory=Mapped)
     zone: str = "UTC"  # of times without an offset
     app: Callable[[], object] | None = None  # gives the app whose routes count
@@ -142,8 +144,12 @@ class Share:
         return made
 
     def _reading(self, opened: ExitStack, readers: Sequence[Reader], summary: Summary) -> Reading:
-        sources = self._sources or [_closed_with(opened, Source(file)) for file in self._task.files]
-        return Reading(sources, readers, summary, self.others, self._progress)
+        task = self._task
+        sizes = task.sizes or (None,) * len(task.files)
+        sources = self._sources or [Source(file, size) for file, size in zip(task.files, sizes, strict=True)]
+        for source in sources:
+            opened.callback(source.close)
+        return Reading(sources, readers, summary, self.others, self._progress, task.begins)
 
     def _decide(self, replays: Sequence[Replay], events: Sequence[Event]) -> None:
         if len(replays) == 1:
@@ -156,11 +162,6 @@ class Share:
             denied, other_denied = one.step(event), two.step(event)
             if self._pair is not None and denied is not None and other_denied is not None:
                 self._pair.saw(event, one.caller, denied, two.caller, other_denied)
-
-
-def _closed_with(opened: ExitStack, source: Source) -> Source:
-    opened.callback(source.close)
-    return source
 
 
 def _each(watching: Sequence[Saw]) -> Saw:

@@ -73,4 +73,4 @@ class Telemetry(Protocol):
     """
 
     def count(self, counts: Counts) -> None:
-        """Add these up: each second, with each hundred decisions where there are more, and the rest at the end."""
+        """Add these up: each second, with each 256 decisions where there are more, and the rest at the end."""

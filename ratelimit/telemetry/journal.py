@@ -9,8 +9,9 @@ from ratelimit.telemetry.hook import Decided
 from ratelimit.telemetry.tally import Names, Tally
 from ratelimit.telemetry.timed import Seconds
 
-BATCH = 128  # decisions that are kept, at most: what they refer to is less than the garbage collector waits for
+BATCH = 256  # decisions that are kept, at most: what they refer to is less than the garbage collector waits for
 WHOLE = 3 * BATCH  # entries of `requests`
+MOST = 256 * WHOLE  # of a telemetry that does not come to an end, no more are kept: some 20 MB
 
 
 class Journal:
@@ -33,6 +34,10 @@ class Journal:
     @property
     def is_full(self) -> bool:
         return len(self.requests) >= WHOLE or len(self.others) >= BATCH
+
+    @property
+    def is_too_long(self) -> bool:
+        return max(len(self.requests), len(self.others)) >= MOST
 
     def taken(self, names: Names) -> tuple[Tally, list[float]]:
         """What there is by now, counted, and the times in the store."""

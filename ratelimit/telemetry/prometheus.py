@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, make_asgi_app
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Metric, make_asgi_app
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from ratelimit.model import ASGIApp
@@ -86,9 +88,33 @@ def metrics_app(registry: CollectorRegistry = REGISTRY) -> ASGIApp:
     """What Prometheus scrapes, to be mounted: of all processes with PROMETHEUS_MULTIPROC_DIR, else of this one."""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        _OfProcesses(registry)  # type: ignore[no-untyped-call]
     app: ASGIApp = make_asgi_app(registry)
     return app
+
+
+class _OfProcesses(MultiProcessCollector):
+    """What a process has that is gone is not now any more: nobody tells that of a worker that was killed, and servers
+    would be away for ever in its name. Its counts stay."""
+
+    _path: str
+
+    def collect(self) -> Iterable[Metric]:
+        for file in Path(self._path).glob("gauge_live*.db"):
+            if _is_gone(file.stem.rpartition("_")[2]):
+                file.unlink(missing_ok=True)  # another scrape may do so too
+        metrics: Iterable[Metric] = super().collect()  # type: ignore[no-untyped-call]
+        return metrics
+
+
+def _is_gone(process: str) -> bool:
+    if os.name == "posix" and process.isdecimal():  # elsewhere to ask for a process may end it
+        with suppress(PermissionError):  # it is there, and another user's
+            try:
+                os.kill(int(process), 0)
+            except ProcessLookupError:
+                return True
+    return False
 
 
 def _add(counter: Counter, counts: Mapping[str, int]) -> None:

@@ -1,9 +1,8 @@
-"""What a middleware tells its telemetry: kept for a moment, and counted a hundred at a time or once a second."""
+"""What a middleware tells its telemetry: kept for a moment, and counted some hundreds at a time or once a second."""
 
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,7 @@ from contextvars import Context
 from time import monotonic
 from weakref import WeakSet
 
-from ratelimit.ground.loops import Loop, running
+from ratelimit.ground.loops import Loop, in_children, running
 from ratelimit.log import lines as log
 from ratelimit.model import Admitting, Charge, Decision, Identity
 from ratelimit.policy import Policy
@@ -62,6 +61,8 @@ class Telling:
         self._failed: set[str] = set()
         self._journal = Journal()
         _all.add(self)
+        atexit.unregister(tell_all)
+        atexit.register(tell_all)  # the last is called first: before what exports it is shut down
         self.begin()
 
     def begin(self) -> None:
@@ -143,13 +144,17 @@ class Telling:
 
     def _work(self) -> None:
         """Where there is enough, count it; have a loop count the rest within a second."""
-        if self._journal.is_full and self._lock.acquire(blocking=False):
-            self._count()
+        if self._journal.is_full:
+            if self._lock.acquire(blocking=False):
+                self._count()
+            elif self._journal.is_too_long:
+                self._journal.clear()
+                self._fails("count", TimeoutError("it does not come to an end"))
         if monotonic() <= self._due:
             return
         try:
             loop = running()
-        except RuntimeError:  # neither asyncio nor trio: then the next hundred are counted, or the end tells
+        except RuntimeError:  # neither asyncio nor trio: then the next hundreds are counted, or the end tells
             self._full = WHOLE - 1
             return
         self._later(loop)
@@ -200,11 +205,10 @@ def _forked() -> None:
         telling.begin()
 
 
-@atexit.register
 def tell_all() -> None:
     """At the end of the process, where no lifespan said that it comes."""
     for telling in list(_all):
         telling.close()
 
 
-getattr(os, "register_at_fork", dict)(after_in_child=_forked)  # where there is no fork, nothing
+in_children(_forked)

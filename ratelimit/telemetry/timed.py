@@ -36,7 +36,6 @@ class Timed:
     """A store, and the time of some of the decisions that it is asked for, also in vain."""
 
     def __init__(self, store: Admitting, seconds: Seconds) -> None:
-        self._acquire = store.acquire
         self._store = store
         self._seconds = seconds
 
@@ -47,11 +46,11 @@ class Timed:
         if self._seconds.due:
             self._seconds.due -= 1
             return self._measured(charges)
-        return self._acquire(charges)
+        return self._store.acquire(charges)
 
     async def _measured(self, charges: Sequence[Charge]) -> Decision:
         began = perf_counter()
         try:
-            return await self._acquire(charges)
+            return await self._store.acquire(charges)
         finally:
             self._seconds.measured.append(perf_counter() - began)

@@ -79,7 +79,7 @@ def _test_client() -> Callable[..., Any]:
 
 
 def _put_in(limiters: Sequence[RateLimitMiddleware], clock: Clock, undo: ExitStack) -> None:
-    stores = {id(store): store for limiter in limiters for store in [getattr(limiter._turns, "inner", limiter.store)]}
+    stores = {id(limiter._opened): limiter._opened for limiter in limiters}
     for store in stores.values():
         memory = Counting(clock)
         _set(store, {"asyncio_only": False, **{verb: getattr(memory, verb) for verb in _VERBS}}, undo)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,9 @@ from typing import Any
 
 from ratelimit import Identity, Policy
 from ratelimit.model import ASGIApp, Message, Scope
+from ratelimit.policy import RecordSettings
+from ratelimit.telemetry.hook import Counts
+from ratelimit.usage.endpoint import Usage
 from tests.acceptance import policy
 from tests.cancellation import Place, troubles
 from tests.cancellation.troubles import Site, Trouble
@@ -83,6 +87,18 @@ async def leaves(scope: Scope, receive: Any, send: Any) -> None:
     await turn()
 
 
+async def tells_usage(scope: Scope, receive: Any, send: Any) -> None:
+    """As `Route("/rate_limit", usage)`: to one that may not ask so, and then to one that may."""
+    await Usage()({**scope, "method": "DELETE"}, receive, send)
+    await Usage()(scope, receive, send)
+
+
+class Hears:
+    """Telemetry that nobody reads."""
+
+    def count(self, counts: Counts) -> None: ...
+
+
 async def later(identity: Identity | None) -> Identity | None:
     await turn()
     return identity
@@ -118,6 +134,7 @@ class Scenario:
     charged: bool = True
     answers: bool = True  # of a handshake: the server has the extension for that
     on_excess: str = ""  # of messages; "" are not limited
+    observed: float = 0  # measured, told under the id of the log, and recorded, so many of all callers
     neighbours: bool = True
     trouble: Trouble = field(default=lambda site: nullcontext())  # from when the request is made until it has ended
     on_suspension: Callable[[Site, list[Place]], None] = field(default=lambda site, places: None)
@@ -143,6 +160,9 @@ ALL = (
     Scenario("messages", accepts, MESSAGES, type="websocket", on_excess="close"),
     Scenario("messages too much", accepts, NONE, type="websocket", on_excess="close"),
     Scenario("messages that wait", accepts, FEW, type="websocket", on_excess="wait", trouble=troubles.short_waits),
+    Scenario("its own usage", tells_usage),
+    Scenario("observed", answers, observed=1),
+    Scenario("observed, and not recorded", raises, NO_CAP, observed=1e-9),
     Scenario("no connection yet", answers, cold=True, stores=ON_SERVERS),
     *[
         Scenario(name, app, full=True, on_suspension=troubles.go_on_when_it_waits, stores=ON_SERVERS)
@@ -167,12 +187,15 @@ ALL = (
 
 def policy_of(scenario: Scenario) -> Policy:
     table = f'[websocket]\nmessages = "message"\non_excess = "{scenario.on_excess}"' if scenario.on_excess else ""
-    made = policy(scenario.limits, table)
+    made = policy(scenario.limits, table, "facturapi" if scenario.observed else "lendworks")  # which has a log id
+    made = replace(made, record=RecordSettings(os.devnull, scenario.observed)) if scenario.observed else made
     return asked_late(made) if scenario.late else made
 
 
 def more_of(scenario: Scenario) -> dict[str, Any]:
     """What of the middleware is the user's own."""
+    if scenario.observed:
+        return {"telemetry": Hears()}
     if not scenario.late:
         return {}
     return {"classify": later_operation, "identify": lambda scope: later(None)}

@@ -37,6 +37,20 @@ VERBS = ("peek", "charge", "refund", "hold", "settle", "reset")
 
 # What a cancelled request can't be suspended in, by the function or by the text, and why.
 ELSEWHERE = {
+    ("launches/running.py", "Running.first.started"): "at start",
+    ("launches/running.py", "Running._round"): "a task of its own, which no request waits for",
+    ("launches/running.py", "Running.look"): "of that task, and at start",
+    ("launches/running.py", "Running.write"): "of that task, and at shutdown",
+    ("launches/running.py", "Running.close"): "at shutdown",
+    ("launches/shared.py", "shared_of.ask"): "of that task, and of the command line",
+    **{("launches/shared.py", f"Shared.{name}"): "of that" for name in ("now_ms", "words", "say", "write", "_command")},
+    ("launches/shared.py", "Shared.gathered"): "of the command line",
+    ("stores/redis.py", "RedisStore.ask"): "of launches",
+    ("reload/effect.py", "_decided.ask"): "on the thread that reads an edit, by a store that never waits",
+    **{("reload/verdicts.py", name): "of that thread: no request waits for it" for name in ("first", "known")},
+    ("reload/verdicts.py", "accept"): "of the command line",
+    ("usage/reading.py", "await _ask(read)"): "of a store that never waits",
+    ("usage/reading.py", "_ask"): "a task of its own: a request waits for its end",
     ("lifespan.py", "Lifespan._call"): "at start and shutdown",
     ("lifespan.py", "Lifespan._call.told"): "at start and shutdown",
     ("middleware.py", "RateLimitMiddleware._close"): "at shutdown",
@@ -48,6 +62,7 @@ ELSEWHERE = {
     ("fastapi/limits.py", "DeclaredLimit.__call__"): "of the app: tests/acceptance/test_limits_in_code.py",
     ("fastapi/unseen.py", "Unseen.check"): "of that",
     ("fastapi/unseen.py", "Unseen._charge"): "of that",
+    ("fastapi/usage.py", "_Answered.__call__"): "of the app: it answers by usage/endpoint.py alone",
     ("answers/inside.py", "Response.send"): "tests/control/test_cancelled.py",
     ("answers/inside.py", "Response.end"): "of that",
     ("opening.py", "refused"): "at start",
@@ -72,7 +87,7 @@ ELSEWHERE = {
     ("slots/holding.py", "await stopped(listening)"): "of these requests",
     ("slots/leases.py", "Leases.close"): "at shutdown",
     ("slots/leases.py", "Leases.give_all_back"): "at the end of the process",
-    ("ground/loops.py", "ended"): "of requests that run for half a lease",
+    ("ground/loops.py", "await task.wait()"): "on trio",
     ("ground/loops.py", "stopped"): "of these requests, and at shutdown",
     ("ground/loops.py", "pause"): "for seconds, in whose place a turn is put: tests/websockets/test_messages.py",
     ("slots/renewals.py", "Renewals.close"): "at shutdown",
@@ -132,8 +147,9 @@ ELSEWHERE = {
     ("stores/fallback/gate.py", "NodeGate.call_there"): "of the task that settles",
 }
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
-# Not those of tests/control/test_cancelled.py, nor what no request but a test's comes through.
-FILES = [file for file in FILES if not file.startswith(("control/", "fastapi/deciding.py", "testing/"))]
+# Not those of tests/control/test_cancelled.py, nor what no request but a test's comes through, nor a command's own.
+APART = ("control/", "fastapi/deciding.py", "testing/", "cli/", "explanation/")
+FILES = [file for file in FILES if not file.startswith(APART)]
 IN_THE_BACKGROUND = {"Link._run", "ClusterNodes._learn", "ClusterNodes._ask"}
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -123,11 +126,17 @@ def test_who_is_calling(strict: str, tmp_path: Path) -> None:
 def test_of_an_app(strict: str, log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The routes of an app count, and what is wrong with its name is told before anything is read."""
     (tmp_path / "main.py").write_text(
-        "from fastapi import FastAPI\napp = FastAPI()\n@app.get('/v2/{x:path}')\ndef x(): ...\n"
+        "from fastapi import Depends, FastAPI\nfrom ratelimit.fastapi import limit\n"
+        "app, wrong = FastAPI(), FastAPI()\n@app.get('/v2/{x:path}')\ndef x(): ...\n"
+        "@wrong.get('/x', dependencies=[Depends(limit('5/hour', name='ip'))])\ndef y(): ...\n"
     )
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.delitem(sys.modules, "main", raising=False)  # another test's
     code, out, _ = run("simulate", strict, log, "--app", "main:app")
     assert (code, "--app" in out) == (FINDINGS, False)
+    code, out, err = run("simulate", strict, log, "--app", "main:wrong")
+    assert (code, out, err.startswith("ratelimit: --app main:wrong: ")) == (FINDINGS, "", True)
     code, out, err = run("simulate", strict, log, "--app", "main:nothing")
     assert (code, out, err) == (USAGE, "", "ratelimit: --app main:nothing: there is no nothing in main\n")
 
@@ -183,6 +192,54 @@ def test_what_is_wrong_with_the_options(options: tuple[str, ...], says: str, log
     code, out, err = run("simulate", strict, log, *options)
     assert (code, out) == (USAGE, "")
     assert says in " ".join(err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("option", ["--verdicts", "--html"])
+@pytest.mark.parametrize("name", ["access.log", "link.log", "strict.toml"])
+def test_nothing_that_is_read_is_written_over(option: str, name: str, log: str, strict: str, tmp_path: Path) -> None:
+    """A log or policy that is named as what to write, by whatever name, stays as it is: exit 2."""
+    copy = tmp_path / "access.log"
+    copy.write_bytes(Path(log).read_bytes())
+    (tmp_path / "link.log").symlink_to(copy)
+    before = (tmp_path / name).read_bytes()
+    code, out, err = run("simulate", strict, str(copy), option, str(tmp_path / name))
+    assert (code, out) == (USAGE, "")
+    assert f"{option} {tmp_path / name}: would be written over" in err
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_two_files_to_write_are_two(log: str, strict: str, tmp_path: Path) -> None:
+    """The page is not written over the verdicts, and a device is what it is to both. What can't be done leaves no
+    empty file behind."""
+    path = str(tmp_path / "new")
+    code, _, err = run("simulate", strict, log, "--verdicts", path, "--html", path)
+    assert (code, f"--html {path}: would be written over {path}" in err) == (USAGE, True)
+    assert run("simulate", strict, log, "--verdicts", "/dev/null", "--html", "/dev/null").code == FINDINGS
+    assert run("simulate", strict, "no.log", "--html", path).code == USAGE
+    assert not Path(path).exists()
+    Path(path).write_text("of yesterday")
+    assert run("simulate", strict, "no.log", "--html", path).code == USAGE
+    assert Path(path).read_text() == "of yesterday"
+
+
+def test_into_a_pipe(log: str, strict: str, tmp_path: Path) -> None:
+    """Who reads a named pipe is given all verdicts: nothing else opens it, and closes it again."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_bytes)
+        assert run("simulate", strict, log, "--verdicts", str(pipe)).code == FINDINGS
+        assert read.result(timeout=10).count(b"\n") == 2_000
+
+
+def test_a_log_that_is_named_twice(log: str, strict: str, tmp_path: Path) -> None:
+    """Each of its lines would count twice: exit 2. Standard input and pipes are not asked which file they are."""
+    (tmp_path / "link.log").symlink_to(log)
+    code, out, err = run("simulate", strict, log, str(tmp_path / "link.log"))
+    assert (code, out) == (USAGE, "")
+    assert "link.log is named twice, and each line of it would count twice; name it once" in err
+    assert run("simulate", strict, log, "/dev/null").code == FINDINGS
+    assert "there is no line of a request" in run("simulate", strict, "/dev/null", "/dev/null").err
 
 
 def test_lines_that_only_begin_well(strict: str, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ratelimit.launches import report as report_module
@@ -58,6 +58,19 @@ def test_no_key_is_in_clear() -> None:
     assert '"api_key=#' in json.dumps(report.written())
 
 
+def test_a_caller_of_each_counter() -> None:
+    """A limit by user has a counter, and needs a max, for each user of an organization."""
+    report, limit = Report(), Limit("requests", Rate(60_000), lambda _: 3, per=("user",), launch=Launch())
+    for user in ("ana", "ben", "ana"):
+        of = Charge(limit, f"{{organization=acme}}:requests:60000/60:user={user}", 1, ((FOREVER, 3),), EVER)
+        report.note(would_deny(of), Identity("acme", user))
+    ((*_, rows, _),) = shown(report)
+    assert [row[:4] for row in rows] == [
+        ("organization=acme user=ana", 2, 2, 5),
+        ("organization=acme user=ben", 1, 1, 4),
+    ]
+
+
 def test_a_slot_says_nothing_of_a_max() -> None:
     """How long a request takes that got none is not known."""
     report = Report()
@@ -78,13 +91,16 @@ def test_a_quota_is_added_up_by_its_period() -> None:
     st.lists(st.tuples(st.integers(0, 700), st.integers(1, 3)), min_size=1, max_size=80),
     st.integers(0, 6),
     st.integers(1, 3),
+    st.sampled_from((1, 3, 10, 60, 100)),
 )
-def test_what_it_needs_is_enough(steps: list[tuple[int, int]], maximum: int, processes: int) -> None:
-    """With a max of so many none of the same requests is over, whichever process saw them; and it is not absurd."""
+@example([(700, 1)] * 40, 2, 1, 1)
+def test_what_it_needs_is_enough(steps: list[tuple[int, int]], maximum: int, processes: int, precision: int) -> None:
+    """With a max of so many none of the same requests is over, whichever process saw them, in however few sub-windows
+    they count; and where one saw all of them, as many are used at a time, unless there are more than 60."""
     now, clock = T, [T]
     store, again = MemoryStore(lambda: clock[0]), MemoryStore(lambda: clock[0])
     reports = [Report() for _ in range(processes)]
-    kind = Rate(10_000, 10)
+    kind = Rate(10_000, precision)
     tight = (charge(kind=kind, maximum=maximum),)
 
     async def walk() -> tuple[int, int]:
@@ -100,10 +116,13 @@ def test_what_it_needs_is_enough(steps: list[tuple[int, int]], maximum: int, pro
         needs = rows[0][3] if rows else maximum
         assert maximum <= needs <= maximum + over
         wide = (charge(kind=kind, maximum=needs),)
-        now = T
+        now, most = T, 0
         for advance, _ in steps:
             now = clock[0] = now + advance
-            assert not (await again.acquire(wide)).exceeded
+            decision = await again.acquire(wide)
+            assert not decision.exceeded
+            most = max(most, decision.states[0].used)
+        assert needs == most or not over or processes > 1 or precision > 60
         return denials, over
 
     coroutine = walk()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import threading
 import weakref
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import httpx2
 import pytest
@@ -17,8 +19,8 @@ import trio
 from ratelimit import RateLimitMiddleware, parse_policy
 from ratelimit.launches import running as running_module
 from ratelimit.launches.report import merged
-from ratelimit.launches.running import IDLE, Running, running, shared_of
-from ratelimit.launches.shared import Shared, Word
+from ratelimit.launches.running import IDLE, Running, running
+from ratelimit.launches.shared import Shared, Word, shared_of
 from ratelimit.log.denials import Denials
 from ratelimit.model import Decision, Identity, StoreUnavailable
 from ratelimit.policy import Policy
@@ -160,7 +162,7 @@ def test_a_store_out_of_reach(caplog: pytest.LogCaptureFixture) -> None:
         assert [record.getMessage() for record in caplog.records] == [
             f"{what} (logged once): gone\\x1b[31m"
             for what in (
-                "whether launches are paused can't be read, so what was known last holds",
+                "whether launches are paused can't be read: what was known last holds",
                 "the report of the launches can't be written, it is kept here meanwhile",
             )
         ]
@@ -359,6 +361,30 @@ def test_an_edited_policy(valkey: Server) -> None:
     assert enforced(edited.policy)
     without = app._under(policy_of("tiers.anonymous.limits = []"))
     assert without._launches is None
+
+
+class Meanwhile(WeakSet[Policy]):
+    """Another thread adds one while it is looked through, if nothing keeps it from that."""
+
+    def __init__(self, here: Running, comes: Policy) -> None:
+        super().__init__()
+        self.thread = threading.Thread(target=here.add, args=(comes,))
+
+    def __iter__(self) -> Iterator[Policy]:
+        for policy in super().__iter__():
+            self.thread.start()
+            self.thread.join(0.05)
+            yield policy
+
+
+def test_an_edit_and_a_pause_at_once() -> None:
+    """A policy may come on the thread that reads an edited file while others are being paused: all of them are."""
+    here, known, comes = Running(None), policy_of(), policy_of(POLICY)
+    policies = here._policies = Meanwhile(here, comes)
+    here.add(known)
+    here._adopt(PAUSED)
+    policies.thread.join()
+    assert [enforced(policy) for policy in (known, comes)] == [False, False]
 
 
 def test_on_trio() -> None:

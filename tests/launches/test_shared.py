@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from ratelimit.launches import shared as shared_module
-from ratelimit.launches.running import shared_of
-from ratelimit.launches.shared import REPORTS, SAID, Shared, Word
+from ratelimit.launches.shared import REPORTS, SAID, Shared, Word, shared_of
 from ratelimit.model import Identity, StoreUnavailable
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore

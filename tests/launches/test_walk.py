@@ -14,8 +14,7 @@ from time import monotonic
 import pytest
 from redis import Redis
 
-from ratelimit.launches.running import shared_of
-from ratelimit.launches.shared import Word
+from ratelimit.launches.shared import Word, shared_of
 from ratelimit.launches.stages.launch import position
 from ratelimit.stores.redis import RedisStore
 from tests.launches.crew import MINUTE, NOW_MS, T, asked, limited, with_its_clock

@@ -19,8 +19,9 @@ from ratelimit import Identity
 from ratelimit.recording import file as files
 from ratelimit.recording import writer as writers
 from ratelimit.recording.file import LogFile
-from ratelimit.recording.line import Recorded
+from ratelimit.recording.line import LONGEST, Recorded
 from ratelimit.recording.writer import Writer
+from ratelimit.simulate.logs import sources
 from tests.recording import lines_of
 
 ONE = Recorded(1, 2, "GET", "/", 200, "search", Identity(ip="192.0.2.7"))
@@ -104,9 +105,31 @@ def test_a_disk_that_fills_within_a_line(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(OSError, match="No space"):
         log.append(b"fifth\n")
     room[0] = 100
+    assert log.missing == 1
     log.append(b"sixth\n")
     log.append(b"seventh\n")
+    assert log.missing == 0
     assert (tmp_path / "log").read_bytes() == b"first\nfou\nsixth\nseventh\n"
+
+
+def test_half_a_line_of_another(tmp_path: Path) -> None:
+    """Of a process that found the disk full or was killed: what comes after it is on a line of its own."""
+    (tmp_path / "log").write_bytes(b'{"at":1}\n{"at":2,"meth')
+    LogFile(str(tmp_path / "log"), 1_000, keep=2).append(b"next\n")
+    assert (tmp_path / "log").read_bytes() == b'{"at":1}\n{"at":2,"meth\nnext\n'
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written all the same."""
+
+    def flock(file: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", flock)
+    log = LogFile(str(tmp_path / "log"), 20, keep=2)
+    for number in range(4):
+        log.append(b"%09d\n" % number)
+    assert size_of(tmp_path) == {"log": 20, "log.1": 20}
 
 
 def test_a_pipe_that_nobody_reads(tmp_path: Path) -> None:
@@ -129,6 +152,19 @@ def test_a_close_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(files.os, "close", fails)
     log.close()
     log.close()
+
+
+def test_a_pipe_that_is_full(tmp_path: Path) -> None:
+    """Half a line in it is ended as one in a file is, though nobody can look at its end."""
+    os.mkfifo(tmp_path / "log")
+    reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
+    log = LogFile(str(tmp_path / "log"), 10_000_000, keep=2)
+    with pytest.raises(BlockingIOError):
+        log.append(b"x" * 1_000_000 + b"\n")
+    while os.read(reader, 1_000_000).endswith(b"x"):
+        log.append(b"next\n")
+    os.close(reader)
+    assert not log._torn
 
 
 def append_some(path: str, number: int) -> None:
@@ -183,6 +219,50 @@ def test_more_than_can_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert writer.lost == 2
 
 
+def test_a_disk_that_fills_within_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written of it is not missing, nor is it told twice; and it is told as soon as there is room, also where
+    nothing else is to be written."""
+    writer = Writer(LogFile(str(tmp_path / "log"), 1_000_000, keep=2))
+    real, room = os.write, [250]
+
+    def full(file: int, lines: Any) -> int:
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = real(file, bytes(lines)[: room[0]])
+        room[0] -= written
+        return written
+
+    monkeypatch.setattr(files.os, "write", full)
+    for batch in (4, 1):
+        for _ in range(batch):
+            writer.put(ONE)
+        writer.write()
+    room[0] = 25
+    writer.write()
+    writer.put(ONE)
+    writer.write()
+    room[0] = 1_000
+    writer.close()
+    text = (tmp_path / "log").read_bytes().splitlines()
+    whole = [json.loads(line) for line in text if line.endswith(b"}")]
+    assert [line["lost"] for line in whole if "lost" in line] == [3, 1]
+    assert len([line for line in whole if "at" in line]) == 2
+    assert len(text) == len(whole) + 2  # half a line, and another
+    assert writer.lost == 4
+
+
+def test_a_line_that_nobody_reads(tmp_path: Path) -> None:
+    """`simulate` reads no longer lines than these: what is longer is missing, and counted so."""
+    assert LONGEST == sources.LONGEST
+    writer = Writer(LogFile(str(tmp_path / "log"), 1_000_000, keep=2))
+    writer.put(ONE._replace(identity=Identity(organization="\x01" * 20_000)))
+    writer.put(ONE)
+    writer.close()
+    lines = lines_of(tmp_path / "log")
+    assert lines[0] == {"lost": 1}
+    assert len(lines) == 2
+
+
 def test_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are written in several steps."""
     monkeypatch.setattr(writers, "AT_ONCE", 2)
@@ -225,14 +305,16 @@ def test_the_end_of_the_process(tmp_path: Path) -> None:
 
 
 def test_after_a_fork(tmp_path: Path) -> None:
-    """The child has a thread of its own, and writes nothing that the parent has to write."""
+    """The child has a thread of its own, and writes nothing that the parent has to write or to count."""
     writer = Writer(LogFile(str(tmp_path / "log"), 1_000_000, keep=2))
     writer.begin()
     thread = writer._thread
     writer.put(ONE)
     assert writer._lock.acquire()
+    writer.lost = 7
     writers._forked()
     assert writer._thread is None
+    assert not writer.lost
     writer.begin()
     assert writer._thread is not thread
     writer.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 from pathlib import Path
@@ -27,6 +28,7 @@ from ratelimit.stores.memory import MemoryStore
 from ratelimit.testing import limited_client
 from tests.acceptance import ANA, T, ask, plain, policy, run, scope_of
 from tests.recording import lines_of
+from tests.waiting import Asked, SteppedLoop
 
 LIMITS = '{ name = "requests", rate = "3/minute" }'
 
@@ -288,7 +290,52 @@ def test_a_path_as_it_came(tmp_path: Path) -> None:
     first, second = closed(app, tmp_path)
     assert first["path"] == "/%C3%A4%ED%A0%80b/%3Cimg%20onerror%3Dx%3E"
     assert len(second["path"]) == 16_000
-    assert max(map(len, (tmp_path / "log").read_bytes().splitlines())) < 65_536 * 2
+    assert second["path"].startswith("/%FF/%FF/")
+    assert max(map(len, (tmp_path / "log").read_bytes().splitlines())) < 65_536
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_a_url_as_path(tmp_path: Path, raw: bool) -> None:
+    """As a proxy is asked: some clients write a key in front of the host. None of it is recorded."""
+    app = limiter(plain, recorded(tmp_path))
+    scope = {**scope_of(), "path": "http://user:sk_live_1@api.example/loans/7", "raw_path": None}
+    if raw:
+        scope["raw_path"] = b"http://user:sk_live_1@api.example/loans/7?at=http://x"
+    run(ask(app, scope=scope))
+    (line,) = closed(app, tmp_path)
+    assert line["path"] == "/loans/7"
+
+
+def test_two_policies(tmp_path: Path) -> None:
+    """Each records its own callers: who is not in the sample of the inner one is in the outer's log by the name that it
+    has there."""
+    (tmp_path / "inner").mkdir()
+    inner = limiter(
+        plain, recorded(tmp_path / "inner", "sample = 0.000000001"), identify=lambda _: Identity(tier="basic")
+    )
+    outer = limiter(inner, recorded(tmp_path), identify=lambda _: Identity(user="out", tier="basic"))
+    run(ask(outer))
+    (line,) = closed(outer, tmp_path)
+    assert line["user"] == "out"
+    assert not (tmp_path / "inner" / "log").exists()
+
+
+def test_who_waits(tmp_path: Path) -> None:
+    """A request that is admitted after a wait is recorded as if it had come then, and holds its slots from then on."""
+
+    async def test() -> None:
+        limits = '{ name = "requests", rate = "1/second", precision = 1 }'
+        made = recorded(tmp_path, limits=f'{limits} ]\nwait = {{ up_to = "3s", queue = 20 }}\n#')
+        app = RateLimitMiddleware(plain, made, store=Asked())
+        await asyncio.gather(*(ask(app) for _ in range(4)))
+        lines = closed(app, tmp_path)
+        at = sorted(line["at"] - lines[0]["at"] for line in lines if line["status"] == 200)
+        assert at == sorted({*at})
+        assert all(after - before >= 1_000 for before, after in itertools.pairwise(at))
+        assert len(at) > 1
+
+    with asyncio.Runner(loop_factory=SteppedLoop) as runner:
+        runner.run(test())
 
 
 def test_a_full_disk_never_reaches_the_app(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,7 +14,7 @@ from ratelimit import RateLimitMiddleware, hash_api_key
 from ratelimit.config.load import parse_policy
 from ratelimit.model import Message, Receive, Scope, Send
 from ratelimit.recording import recording
-from ratelimit.simulate.logs.guess import formats_of
+from ratelimit.simulate.logs.guess import looked_at
 from ratelimit.simulate.logs.own import mapping_of
 from ratelimit.simulate.logs.sources import Source
 from ratelimit.simulate.run import PolicyText, Share, Task
@@ -105,7 +105,7 @@ def test_a_recorded_log_is_simulated_exactly(tmp_path: Path, monkeypatch: pytest
     limited._recording.close()
     lines = lines_of(log)
     source = Source(str(log))
-    formats = formats_of([source], mapping_of(()))
+    formats = looked_at([source], mapping_of(())).formats
     task = Task(PolicyText(text, "test.toml"), (str(log),), tuple(formats), verdicts=str(verdicts))
     summary = Share(task, sources=[source]).run().summary
     source.close()

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ratelimit import RateLimitMiddleware
+from ratelimit.launches.shared import Word, shared_of
 from ratelimit.model import StoreUnavailable
 from ratelimit.reload import verdicts
 from ratelimit.reload.file import digest_of
 from ratelimit.stores.memory import MemoryStore
 from ratelimit.stores.redis import RedisStore
 from tests import servers
-from tests.acceptance import run
-from tests.reload import called, edited, limit_of, limited, looked, messages, rate, written
+from tests.acceptance import T, run
+from tests.reload import called, edited, limit_of, limited, looked, messages, rate, text, watch_of, written
 
 
 @pytest.fixture
@@ -183,6 +185,67 @@ def test_nobody_knows_anybody(path: Path, store: Callable[[], RedisStore]) -> No
     run(test())
 
 
+def due(limiter: RateLimitMiddleware) -> None:
+    """As if a second had passed since the store was asked."""
+    edit = watch_of(limiter)._edit
+    assert edit
+    edit.ask_at = 0
+
+
+@pytest.mark.parametrize("number", [10, 1001])
+def test_others_speak_late(path: Path, store: Callable[[], RedisStore], number: int) -> None:
+    """Who takes an edit as it knows nobody takes it back where others refuse it later, which an operator may overrule;
+    where they take it, it stays."""
+    other = written(path.with_name("other.toml"), rate(1000))
+    busier, idle = limited(written(path, rate(1000)), store=store()), limited(other, store=store())
+    refused = number == 10
+
+    async def test() -> None:
+        await busy(busier)
+        idle._follower.begin()  # type: ignore[union-attr]
+        await looked(idle)
+        for file in (path, other):
+            written(file, rate(number))
+        await looked(idle, 3)
+        assert edited(idle)
+        due(idle)
+        await looked(idle, 1)  # nobody has said anything
+        assert edited(idle)
+        await looked(busier, 2)
+        due(idle)
+        await looked(idle, 1)
+        assert [edited(limiter) for limiter in (busier, idle)] == 2 * [not refused]
+        if refused:
+            await verdicts.accept(store(), digest_of(rate(number).encode()))
+            for limiter in (busier, idle):
+                due(limiter)
+                await looked(limiter, 1)
+        assert [limit_of(await called(limiter)) for limiter in (busier, idle)] == 2 * [str(number)]
+        assert [watch_of(limiter)._edit for limiter in (busier, idle)] == [None, None]
+        for limiter in (busier, idle):
+            await limiter._close()
+
+    run(test())
+
+
+def test_others_never_speak(path: Path, store: Callable[[], RedisStore], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has taken an edit as it knows nobody asks for a while what others say, and no longer."""
+    idle = limited(written(path, rate(1000)), store=store())
+
+    async def test() -> None:
+        idle._follower.begin()  # type: ignore[union-attr]
+        await looked(idle)
+        monkeypatch.setattr(verdicts, "LATE", 0.0)
+        written(path, rate(10))
+        await looked(idle, 3)
+        due(idle)
+        await looked(idle, 1)
+        assert (edited(idle), watch_of(idle)._edit) == (True, None)
+        await idle._close()
+
+    run(test())
+
+
 def test_accepted(path: Path, store: Callable[[], RedisStore], caplog: pytest.LogCaptureFixture) -> None:
     """What an operator accepts is in force a second later, and who starts with what was refused is told."""
     limiter = limited(written(path, rate(1000)), store=store())
@@ -192,15 +255,12 @@ def test_accepted(path: Path, store: Callable[[], RedisStore], caplog: pytest.Lo
         written(path, rate(10))
         await looked(limiter, 4)
         assert not edited(limiter)
-        late = limited(
-            path.with_name("late.toml").resolve() if False else written(path.with_name("late.toml"), rate(10)),
-            store=store(),
-        )
+        late = limited(written(path.with_name("late.toml"), rate(10)), store=store())
         late._follower.begin()  # type: ignore[union-attr]
         await looked(late)
         assert "was refused by others" in messages(caplog.records)[-1]
         await verdicts.accept(store(), digest_of(rate(10).encode()))
-        limiter._follower.watch._edit.ask_at = 0  # type: ignore[union-attr]
+        due(limiter)
         await looked(limiter, 1)
         assert limit_of(await called(limiter)) == "10"
         assert ", as it was accepted; it newly denies 8 of the 8" in messages(caplog.records, "WARNING")[-1]
@@ -239,3 +299,38 @@ def test_out_of_reach(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run(test())
     lines = [line for line in messages(caplog.records) if line.startswith("the verdict of other processes")]
     assert lines == 2 * ["the verdict of other processes on an edited policy is not known: nobody there"]
+
+
+def unanswered(asked: Coroutine[Any, Any, Any], loop: object) -> None:
+    """Of a loop that does not come to it."""
+    asked.close()
+    raise StoreUnavailable("gone")
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_launch_that_comes_while_launches_are_paused(
+    store: Callable[[], RedisStore], path: Path, away: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in force when that is known, so that not even its first requests are denied; where the store can't be
+    asked, it is in force as any edit."""
+    cohort = '{ organization = "o0", from = 2020-01-01T00:00:00Z }'
+    launch = f'{{ name = "new", rate = "1/hour", launch = {{ cohorts = [{cohort}] }} }}'
+
+    async def test() -> None:
+        opened = store()
+        shared = shared_of(opened)
+        assert shared
+        await shared.say(Word(T, paused=True))
+        limiter = limited(written(path, rate(100)), store=opened)
+        await called(limiter)
+        await looked(limiter)
+        if away:
+            monkeypatch.setattr(verdicts, "answer", unanswered)
+        written(path, text(launch))
+        await looked(limiter, 4)
+        assert edited(limiter)
+        first = await asyncio.gather(*[called(limiter) for _ in range(3)])
+        assert sorted(start["status"] for start in first) == [200, *([429, 429] if away else [200, 200])]
+        await limiter._close()
+
+    run(test())

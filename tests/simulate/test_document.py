@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -21,32 +22,43 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With the log and the two policies."""
+    """With the logs and the policies."""
     made = tmp_path_factory.mktemp("document")
     policy = next(block for kind, block in BLOCKS if kind == "toml" and block.startswith("# ratelimit.toml"))
     (made / "ratelimit.toml").write_text(policy)
     (made / "new.toml").write_text(policy.replace("120/minute", "60/minute"))
-    (generator,) = re.findall(r"`python (-m benchmarks\.access_logs [^`]*)`", TEXT)
-    log = subprocess.run([sys.executable, *generator.split()], capture_output=True, check=True, cwd=ROOT)
-    (made / "access.log").write_bytes(log.stdout)
+    (made / "plans.toml").write_text(next(block for kind, block in BLOCKS if block.startswith("# plans.toml")))
+    (made / "own.log").write_text(next(block for kind, block in BLOCKS if kind == "text"))
+    generators = re.findall(r"`python (-m benchmarks\.access_logs [^`]*)`", TEXT)
+    for generator, name in zip(generators, ("access.log", "app.jsonl"), strict=True):
+        log = subprocess.run([sys.executable, *generator.split()], capture_output=True, check=True, cwd=ROOT)
+        (made / name).write_bytes(log.stdout)
     return made
 
 
 def printed(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "80")
-    ran = run(*command.split()[1:])
-    assert (ran.code, ran.err) == (1, "")
+    ran = run(*shlex.split(command)[1:])
+    assert (ran.code, ran.err) == (int("Nobody" not in ran.out), "")
     return [line.rstrip() for line in ran.out.splitlines()]
 
 
 @pytest.mark.parametrize("block", [block for kind, block in BLOCKS if kind == "console"])
 def test_what_was_printed(block: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each part of what is shown, between the dots, is a part of what is printed."""
-    command, *shown = block.splitlines()
+    command, *shown = block.replace("\\\n", "").splitlines()
     whole = "\n".join(printed(command.removeprefix("$ "), folder, monkeypatch))
     for part in "\n".join(shown).split("…"):
         assert part.strip("\n") in whole
+
+
+def test_verdicts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are shown are in the file."""
+    command = next(block for kind, block in BLOCKS if kind == "console" and "--verdicts" in block).splitlines()[0]
+    printed(command.removeprefix("$ "), folder, monkeypatch)
+    shown = next(block for kind, block in BLOCKS if kind == "json" and "allowed" in block).splitlines()
+    assert set(shown) <= set((folder / "verdicts.jsonl").read_text().splitlines())
 
 
 def test_the_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +78,16 @@ def test_numbers_in_the_text(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     alone = next(point["requests"] for point in changes["points"] if point["threshold"] == changes["present"])
     assert f"alone would deny\n  {alone} requests" in TEXT
     assert f'with "requests" beside it only {changes["denied"]}' in TEXT
+
+
+def test_several_processes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole answer is the same by two of them, also in comparison with another policy."""
+    monkeypatch.chdir(folder)
+    command = ("simulate", "new.toml", "access.log", "--against", "ratelimit.toml", "--format", "json")
+    one, two = (json.loads(run(*command, "--jobs", jobs).out) for jobs in "12")
+    for answer in (one, two):
+        del answer["log"]["seconds"]
+    assert one == two
 
 
 def test_the_table_of_the_record() -> None:

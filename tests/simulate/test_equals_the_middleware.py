@@ -13,7 +13,7 @@ import pytest
 from benchmarks.access_logs import FORMATS, Request, requests, written
 from ratelimit import hash_api_key
 from ratelimit.config.load import parse_policy
-from ratelimit.simulate.logs.guess import formats_of
+from ratelimit.simulate.logs.guess import looked_at
 from ratelimit.simulate.logs.own import mapping_of
 from ratelimit.simulate.logs.sources import Source
 from ratelimit.simulate.run import PolicyText, Share, Task
@@ -127,7 +127,7 @@ def differences(folder: Path, policy: str, name: str, count: int) -> tuple[list[
     log, out = folder / "access.log", folder / "verdicts.jsonl"
     log.write_text("".join(FORMATS[name](one) + "\n" for one in made))
     with closing(Source(str(log))) as source:
-        formats = tuple(formats_of([source], mapped))
+        formats = looked_at([source], mapped).formats
         assert formats[0].name == name
         task = Task(PolicyText(text, "policy"), (str(log),), formats, mapped=mapped, verdicts=str(out))
         summary = Share(task, sources=[source]).run().summary

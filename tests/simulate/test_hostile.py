@@ -7,7 +7,7 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ratelimit.simulate.logs.formats import Format
@@ -97,6 +97,7 @@ def run(of: Format, data: list[bytes], maps: list[str]) -> None:
     assert all(line.isprintable() for line in again.told)
 
 
+@settings(max_examples=40)
 @given(mutated())
 def test_changed_lines(case: tuple[str, list[bytes]]) -> None:
     """Lines of each server with anything in any place of them."""
@@ -114,6 +115,7 @@ def test_changed_lines(case: tuple[str, list[bytes]]) -> None:
     run(of, data, maps)
 
 
+@settings(max_examples=40)
 @given(objects())
 @example([json.dumps({"at": 2**53 - 1, "took": 2**60, "method": "GET", "path": "/", "units": 2**60}).encode()])
 @example([json.dumps({"at": 10**12, "method": "GET", "path": "/", "operation": "·", "units": -5}).encode()])

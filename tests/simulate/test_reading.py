@@ -12,7 +12,7 @@ import pytest
 from ratelimit.simulate import reading
 from ratelimit.simulate.events import Event, Summary
 from ratelimit.simulate.logs import sources
-from ratelimit.simulate.logs.guess import formats_of, reader_of
+from ratelimit.simulate.logs.guess import looked_at, reader_of
 from ratelimit.simulate.logs.own import Mapped
 from ratelimit.simulate.logs.sources import Source
 from ratelimit.simulate.reading import Alone, Reading
@@ -35,9 +35,10 @@ def opened(folder: Path, *files: Sequence[str]) -> list[Source]:
 
 
 def read(found: list[Source], summary: Summary | None = None, **options: Any) -> list[list[Event]]:
-    readers = [reader_of(of, Mapped()) for of in formats_of(found, Mapped())]
+    formats, begins = looked_at(found, Mapped())
+    readers = [reader_of(of, Mapped()) for of in formats]
     try:
-        return [*Reading(found, readers, summary or Summary(), **options).batches()]
+        return [*Reading(found, readers, summary or Summary(), begins=begins, **options).batches()]
     finally:
         for one in found:
             one.close()
@@ -69,11 +70,27 @@ def test_several_files(tmp_path: Path) -> None:
     beside = [line(T + 5 + 20 * number) for number in range(500)]
     told: list[tuple[int, int]] = []
     found = opened(tmp_path, current, rotated, [], beside)
-    size = sum(one.size or 0 for one in found)
     events = [one for batch in read(found, progress=lambda *done: told.append(done)) for one in batch]
+    size = sum(one.size or 0 for one in found)
     assert [one[0] for one in events] == sorted(one[0] for one in events)
     assert {(one[1], one[2]) for one in events} == {(file, number) for file in (0, 1, 3) for number in range(1, 501)}
     assert told[-1] == (size, 1_500)
+
+
+def test_very_many_files(tmp_path: Path) -> None:
+    """Of a thousand that follow each other a few are open at a time, in whatever order they are named."""
+    files = [[line(T + 60_000 * number + second * 1_000) for second in range(0, 60, 20)] for number in range(200)]
+    random.Random(1).shuffle(files)
+    found = opened(tmp_path, *files)
+    most = 0
+
+    def look(read: int, lines: int) -> None:
+        nonlocal most
+        most = max(most, sum(one._raw is not None and not one._raw.closed for one in found))
+
+    events = [one for batch in read(found, progress=look) for one in batch]
+    assert [one[0] for one in events] == [T + 20_000 * number for number in range(600)]
+    assert most < 10
 
 
 def test_out_of_order_by_more_than_the_window(tmp_path: Path) -> None:

@@ -82,6 +82,15 @@ limits = [{ name = "requests", rate = "1/minute", per = "user" }]
     assert [one["allowed"] for one in said] == [True, False, True, False, True]
 
 
+def test_many_operations_of_one_caller(tmp_path: Path) -> None:
+    """However many there are, all are counted in the same."""
+    names = [f"o{number}" for number in range(12)] * 2
+    policy = '[tiers.anonymous]\nlimits = [{ name = "requests", rate = "20/minute" }]\n'
+    said, _ = written(tmp_path, *[{"operation": name} for name in names], policy=policy)
+    assert [one["operation"] for one in said] == names
+    assert [one["allowed"] for one in said] == [True] * 20 + [False] * 4
+
+
 def test_units_that_may_come_back(tmp_path: Path) -> None:
     """Who is denied while units of that limit may still go back is told to ask in a second, as by the middleware."""
     policy = """

@@ -16,6 +16,7 @@ from ratelimit.fastapi import deferred, limit
 from ratelimit.model import Classify, Readings, Scope
 from ratelimit.telemetry.hook import Near
 from ratelimit.telemetry.tally import Names
+from ratelimit.testing import limited_client
 from tests.acceptance import ANA, BEN, T, ask, limited, plain, policy, run, scope_of
 from tests.control import COMPLETION, Away, app, limiter, status
 from tests.telemetry import Told, told
@@ -341,6 +342,21 @@ def test_who_waits_and_is_known_later() -> None:
 
     with asyncio.Runner(loop_factory=SteppedLoop) as runner:
         runner.run(test())
+
+
+def test_in_the_tests_of_an_app() -> None:
+    """Under `limited_client` it is told the same, whatever store the app has, also of units that are held."""
+    telemetry = Told()
+
+    async def handle(control: Control, send: Any) -> None:
+        async with control.hold(5, limit="tokens"):
+            pass
+
+    made = limiter(app(handle), store="redis://127.0.0.1:1", telemetry=telemetry)
+    with limited_client(made, lifespan=False) as client:
+        assert client.post("/completions").status_code == 200
+    allowed = {("completion", "anonymous", "", "allowed"): 1}
+    assert (told(made).outcomes(), telemetry.outcomes("hold")) == (allowed, allowed)
 
 
 def test_off() -> None:

@@ -16,6 +16,8 @@ from ratelimit import MemoryStore, RateLimitMiddleware, StoreUnavailable, log_id
 from ratelimit.ground.fields import fields
 from ratelimit.log import denials, lines, units
 from ratelimit.model import Lease, Refused
+from ratelimit.reload import telling as edits
+from ratelimit.reload.effect import Effect
 from ratelimit.slots.report import Report
 from tests.acceptance import ANA, BEN, T, ask, driven, header, limited, plain, policy, run
 from tests.control import Away
@@ -124,6 +126,32 @@ def test_other_lines(caplog: pytest.LogCaptureFixture) -> None:
     assert [(line["event"], line.get("count")) for line in said(caplog)] == [
         ("slots_not_given_back", None), ("leases_not_renewed", 1), ("slots_above_max", 1), ("holds_gone", 1),
         ("leases_renewed_again", None), ("units_untold", None), ("not_closed", None),
+    ]  # fmt: skip
+
+
+def test_edits_and_records(caplog: pytest.LogCaptureFixture) -> None:
+    """What becomes of an edited file, and of `[record]`: of which file it is, its digest, and why."""
+    before, after, digest, file = policy(), policy(more='[record]\nfile = "log"\n'), "ab" * 32, "ratelimit.toml"
+    unwatched = policy(more="[reload]\nwatch = false\n")
+    edits.taken(file, digest, Effect(100, 3))
+    edits.refused(file, digest, Effect(100, 3), 0.01, by_others=True)
+    edits.invalid(file, digest, ValueError("no policy"))
+    for tell in (edits.failed, edits.gone, edits.back, edits.as_before):
+        tell(file)
+    edits.not_shared(StoreUnavailable("gone"))
+    edits.began_with_refused(file, digest)
+    edits.what_waits(file, before, after)
+    edits.what_waits(file, before, unwatched)
+    lines.not_recorded("log", OSError(28, "No space left on device"))
+    lines.recorded_again("log", 7)
+    told = said(caplog)
+    assert told[0] == {"event": "policy_taken", "path": file, "sha256": digest, "newly_denied": 3, "callers": 100}
+    assert [(line["event"], line.get("path"), line.get("reason")) for line in told[1:]] == [
+        ("policy_refused", file, "another process on this store has refused it"), ("policy_invalid", file, "no policy"),
+        ("policy_not_reloaded", file, None), ("policy_gone", file, None), ("policy_back", file, None),
+        ("policy_as_before", file, None), ("verdict_unknown", None, "gone"), ("policy_refused_by_others", file, None),
+        ("policy_waits", file, None), ("policy_unwatched", file, None),
+        ("not_recorded", "log", "No space left on device"), ("recorded_again", "log", None),
     ]  # fmt: skip
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from ratelimit import MemoryStore, RateLimitMiddleware
+from ratelimit.telemetry import prometheus
 from ratelimit.telemetry.hook import Counts, Decided, Near
 from ratelimit.telemetry.prometheus import BUCKETS, Prometheus, metrics_app
 from tests.acceptance import ANA, T, ask, plain, policy, run, workers
@@ -46,10 +51,10 @@ def samples(registry: CollectorRegistry) -> dict[str, float]:
 def test_every_count_is_a_metric() -> None:
     """By these names and labels, as docs/telemetry.md has them; what is told twice is added up."""
     registry = CollectorRegistry()
-    prometheus = Prometheus(registry)
+    ours = Prometheus(registry)
     for _ in range(2):
-        prometheus.count(ALL)
-    prometheus.count(Counts())
+        ours.count(ALL)
+    ours.count(Counts())
     found = samples(registry)
     buckets = [found.pop(f"ratelimit_store_seconds_bucket{{le={bound}}}") for bound in (*BUCKETS, "+Inf")]
     assert buckets == [2, 4, 6, *[6] * 11, 8]
@@ -143,3 +148,37 @@ def test_two_processes(tmp_path: Path) -> None:
     found: Any = samples(registry)
     of = "kind=request,limit=ip,operation=detail_read,outcome=denied,tier=anonymous"
     assert found[f"ratelimit_decisions_total{{{of}}}"] == 8
+
+
+def test_a_process_that_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that were away in its eyes are not for ever: a scrape looks who is there. What it had counted stays."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    program = """if True:
+        import os, signal, sys
+        from ratelimit.telemetry.hook import Counts
+        from ratelimit.telemetry.prometheus import Prometheus
+        Prometheus().count(Counts(without_store={"local": 4}, stores_down=1))
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGKILL
+    (left,) = tmp_path.glob("gauge_livesum_*.db")
+    (tmp_path / f"gauge_livesum_{os.getpid()}.db").write_bytes(left.read_bytes())  # of one that is there
+    (tmp_path / "gauge_livesum_worker1.db").write_bytes(left.read_bytes())  # of a name that is no number of a process
+    text = TestClient(metrics_app()).get("/").text
+    assert "ratelimit_stores_down 2.0" in text
+    assert 'ratelimit_without_store_total{verdict="local"} 4.0' in text
+
+
+@pytest.mark.parametrize("name", ["posix", "nt"])
+def test_a_process_of_another_user(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there. On Windows nobody asks: that would be a signal."""
+
+    def kill(process: int, how: int) -> None:
+        asked.append(process)
+        raise PermissionError
+
+    asked: list[int] = []
+    monkeypatch.setattr(prometheus.os, "kill", kill)
+    monkeypatch.setattr(prometheus.os, "name", name)
+    assert not prometheus._is_gone("1")
+    assert asked == ([1] if name == "posix" else [])

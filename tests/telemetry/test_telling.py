@@ -11,16 +11,16 @@ import sys
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from ratelimit import Decision, Identity, MemoryStore, RateLimitMiddleware, RedisStore, StoreUnavailable
+from ratelimit import Charge, Decision, Identity, MemoryStore, RateLimitMiddleware, RedisStore, StoreUnavailable
 from ratelimit.fastapi import deferred
-from ratelimit.telemetry import telling
+from ratelimit.telemetry import journal, telling
 from ratelimit.telemetry.hook import Counts, Decided, Watcher
 from ratelimit.telemetry.journal import BATCH
 from ratelimit.telemetry.sources import Sources
@@ -188,6 +188,21 @@ def test_a_thread_that_counts() -> None:
         assert total(telemetry) == BATCH
 
     stepped(test)
+
+
+def test_a_telemetry_that_does_not_end(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """On another thread: what is kept for it has a bound, and beyond that it is in the log what becomes of it."""
+    monkeypatch.setattr(journal, "MOST", 10 * journal.WHOLE)
+    limiter = limiter_of(Told())
+    of: Any = limiter._telling
+    of._lock.acquire()
+    for _ in range(25 * BATCH):
+        of.decided(ANA, "search", Decision(True, 0))
+        assert len(of._journal.requests) <= 10 * journal.WHOLE
+    of._lock.release()
+    assert told(limiter).decisions.total() == 5 * BATCH
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.endswith("TimeoutError('it does not come to an end')")
 
 
 def test_an_end_while_another_thread_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,6 +380,35 @@ def test_time_in_the_store() -> None:
     run(test())
 
 
+def test_a_request_that_is_cancelled_while_it_is_timed() -> None:
+    """The store hears of it as it does without; the time counts, and a decision there is none."""
+
+    class Slow(Away):
+        at_once = False
+        ended = ""
+
+        async def acquire(self, charges: Sequence[Charge]) -> Decision:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.ended = "cancelled"
+                raise
+            return await super().acquire(charges)
+
+    async def test() -> None:
+        store = Slow(lambda: T)
+        limiter = RateLimitMiddleware(plain, policy(LIMITS), store=store, telemetry=Told())
+        task = asyncio.create_task(ask(limiter))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        found = told(limiter)
+        assert (store.ended, len(found.store_seconds), total(found)) == ("cancelled", 1, 0)
+
+    run(test())
+
+
 class Odd(Away):
     """A store that counts by itself, and to which nothing can refer weakly."""
 
@@ -478,6 +522,7 @@ def test_slots_that_are_reclaimed(caplog: pytest.LogCaptureFixture) -> None:
 
 ENDING = """
 import asyncio
+import atexit
 from tests.telemetry.test_telling import asked, limiter_of
 from ratelimit.telemetry.hook import Counts
 
@@ -485,17 +530,18 @@ class Printing:
     def count(self, counts):
         print(sum(counts.decisions.values()), flush=True)
 
+atexit.register(print, "the exporter is shut down")
 limiter = limiter_of(Printing())
 asyncio.run(asked(limiter))
 """
 
 
 def test_the_end_of_a_process() -> None:
-    """Where no lifespan said that it comes, it is told all the same."""
+    """Where no lifespan said that it comes, it is told all the same, and before what exports it is shut down."""
     done = subprocess.run(
         [sys.executable, "-c", ENDING], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "1\n"
+    assert done.stdout == "1\nthe exporter is shut down\n"
 
 
 def test_a_lifespan_that_ends() -> None:
@@ -516,15 +562,19 @@ def test_a_lifespan_that_ends() -> None:
 
 
 def test_an_edited_policy() -> None:
-    """From when it is in force its names are declared."""
-    limiter = limiter_of(Told())
-    of: Any = limiter._telling
-    of.decided(ANA, "brand_new", Decision(True, 0))
-    before = told(limiter).decisions
-    assert before == {Decided("request", "other", "basic", "", "allowed"): 1}
-    of.under(policy(LIMITS, more="[operations]\nbrand_new = []"))
-    of.decided(ANA, "brand_new", Decision(True, 0))
-    assert Decided("request", "brand_new", "basic", "", "allowed") in told(limiter).decisions
+    """From when it is in force its names are declared, and not before; each request is counted once as ever."""
+
+    async def test() -> None:
+        limiter = limiter_of(Told())
+        edited = policy(LIMITS, more='[operations]\nbrand_new = ["GET /items/{id}"]')
+        prepared = limiter._under(edited)
+        await ask(limiter)
+        limiter._put(prepared)
+        await ask(limiter)
+        allowed = {("detail_read", "basic", "", "allowed"): 1, ("brand_new", "basic", "", "allowed"): 1}
+        assert told(limiter).outcomes() == allowed
+
+    run(test())
 
 
 def test_nothing_is_logged_by_it(caplog: pytest.LogCaptureFixture) -> None:

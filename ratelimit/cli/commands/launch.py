@@ -17,8 +17,7 @@ from ratelimit.cli.output.exits import Stopped
 from ratelimit.cli.output.formats import Format, FormatOption, annotate, emit_json
 from ratelimit.cli.output.launches import told_report, told_status
 from ratelimit.ground.times import second
-from ratelimit.launches.running import shared_of
-from ratelimit.launches.shared import Gathered, Shared, Word
+from ratelimit.launches.shared import Gathered, Shared, Word, shared_of
 from ratelimit.launches.status import modes, statuses
 from ratelimit.model import FOREVER, Store
 from ratelimit.policy import Policy
@@ -169,15 +168,15 @@ async def _look(shared: Shared) -> _Seen:
 
 
 async def _put(shared: Shared, *, paused: bool) -> tuple[Word, bool]:
-    """The word that holds, and whether it was said now. By the clock of the store, and after what was said before."""
+    """The word that holds, and whether it was said now. By the clock of the store, and after what was said before: that
+    launches go on, too, where nothing is there, as processes write a pause again that a flush has taken."""
     words, now_ms = await shared.words(), await shared.now_ms()
     last = words[-1] if words else None
     if last is not None and last.paused is paused:
         return last, False
     word = Word(now_ms if last is None else max(now_ms, last.at_ms + 1), paused)
-    if last is not None or paused:
-        await shared.say(word)
-    return word, last is not None or paused
+    await shared.say(word)
+    return word, True
 
 
 def _json(one: Any, now_ms: int) -> dict[str, object]:

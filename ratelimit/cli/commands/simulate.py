@@ -12,6 +12,7 @@ import typer
 from ratelimit.cli.input.apps import AppOption, app_of
 from ratelimit.cli.input.logs import LogFormat, opened
 from ratelimit.cli.input.policies import FileArgument, called, read_once, text_of
+from ratelimit.cli.input.written import check_apart
 from ratelimit.cli.output.console import console
 from ratelimit.cli.output.exits import FINDINGS, FINE, Stopped
 from ratelimit.cli.output.formats import Format, FormatOption, annotate, emit_json
@@ -83,17 +84,19 @@ def simulate(
     from ratelimit.simulate.run import PolicyText, Task
 
     read_once(file, *logs, against)
-    rules = [PolicyText(text_of(one), called(one)) for one in (file, against) if one is not None]
+    policy_files = [one for one in (file, against) if one is not None]
+    rules = [PolicyText(text_of(one), called(one)) for one in policy_files]
     policies = [one.policy() for one in rules]
     if app is not None:
         app_of(app, *policies)  # now, where it can be told what is wrong with it
-    for path in (verdicts, html):
-        _check_writable(path)
+    check_apart(policy_files, logs, {"--verdicts": verdicts, "--html": html})
     with opened(logs, log_format, pattern, mapping or (), timezone) as read:
         task = Task(
             policy=rules[0],
             files=tuple(logs),
             formats=read.formats,
+            begins=read.begins,
+            sizes=tuple([source.size for source in read.sources]),
             guessed=read.guessed,
             mapped=read.mapped,
             zone=timezone,
@@ -155,13 +158,3 @@ def _answer(
 
         show(report, console())
     raise typer.Exit(FINDINGS if denied else FINE)
-
-
-def _check_writable(path: str | None) -> None:
-    """Now, and not when all is done. What is there is not changed yet."""
-    if path is None:
-        return
-    try:
-        Path(path).open("ab").close()
-    except (OSError, ValueError) as error:
-        raise Stopped(f"{path}: can't be written: {getattr(error, 'strerror', None) or error}") from None

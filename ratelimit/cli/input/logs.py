@@ -32,6 +32,7 @@ class Logs(NamedTuple):
 
     sources: list[Source]
     formats: tuple[Format, ...]
+    begins: tuple[int, ...]
     guessed: bool
     mapped: Mapped
 
@@ -42,7 +43,7 @@ def opened(
 ) -> Iterator[Logs]:
     """The logs, which are closed behind it. Stopped says what is wrong with them, or with what is said of them, also
     where that shows only while they are read."""
-    from ratelimit.simulate.logs.guess import formats_of, reader_of
+    from ratelimit.simulate.logs.guess import looked_at
     from ratelimit.simulate.logs.own import MapError, PatternError, mapping_of, pattern
     from ratelimit.simulate.logs.sources import LogError, Source
     from ratelimit.simulate.run import zone_of
@@ -61,9 +62,7 @@ def opened(
                 source = Source(name)
                 closing.callback(source.close)
                 sources.append(source)
-            formats = [pattern(own)] * len(names) if own is not None else formats_of(sources, mapped, log_format)
-            for one in formats:
-                reader_of(one, mapped, zone)  # which says what can't be mapped
-            yield Logs(sources, tuple(formats), own is None and log_format is None, mapped)
+            formats, begins = looked_at(sources, mapped, log_format if own is None else pattern(own), zone)
+            yield Logs(sources, formats, begins, own is None and log_format is None, mapped)
         except (LogError, MapError, PatternError) as error:
             raise Stopped(str(error)) from None

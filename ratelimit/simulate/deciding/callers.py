@@ -56,7 +56,8 @@ class Identities:
         if type(who) is tuple and type(who[0]) is tuple:
             return self._recorded(dict(who))
         said = self._said(who)
-        ip = self._address(said.pop("ip", None))
+        peer = said.pop("ip", None)
+        ip = self._address(peer) if peer else None
         api_key, user = said.pop("api_key", None), said.pop(":user", None)
         if user is not None and "user" not in said:
             if self._reads_basic:  # the user name of Basic is an API key to this policy
@@ -67,6 +68,8 @@ class Identities:
         if known is not None:
             return known._replace(ip=ip, api_key=_hashed(str(api_key)))
         names = {kind: said.pop(kind, None) for kind in ("organization", "user", "application", "tier")}
+        if names["organization"] is None and names["user"] is None:
+            ip = ip or self._address(None)
         if not any(names.values()):
             return Identity(ip=ip, tier=ANONYMOUS, attributes=said or _NONE)
         tier = names.pop("tier")
@@ -83,8 +86,8 @@ class Identities:
         names = {kind: said.pop(kind, None) for kind in (*IDENTITY_KINDS, "tier")}
         if (escaped_key := names["api_key"]) is not None:
             names["api_key"] = self._by_escaped.get(escaped_key, escaped_key)
-        known = any(names[kind] for kind in IDENTITY_KINDS if kind != "ip")
-        names["ip"] = names["ip"] or self._address(None)
+        known = any(names[kind] for kind in ("organization", "user", "api_key"))
+        names["ip"] = names["ip"] or (None if known else self._address(None))
         names["tier"] = names["tier"] or (self._tier(None) if known else ANONYMOUS)
         return Identity(**names, attributes=said or _NONE)
 

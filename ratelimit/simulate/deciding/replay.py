@@ -3,34 +3,24 @@ middleware has it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any
 
-from ratelimit.control.outcomes import SOON_MS, conditional, counts
-from ratelimit.model import FOREVER, Charge, Concurrency, Decision, Identity, Limit, State
+from ratelimit.control.outcomes import SOON_MS, counts
+from ratelimit.model import FOREVER, Decision, Limit, State
 from ratelimit.policy import Policy
 from ratelimit.simulate.deciding.callers import Identities, called
 from ratelimit.simulate.deciding.calls import Operations
+from ratelimit.simulate.deciding.rows import Asker, Rows
 from ratelimit.simulate.events import Caller, Event
-from ratelimit.stores.replay import Counter, InFlight, Ledger, Plan, Row, Tariff, counter_of, what
+from ratelimit.stores.replay import Counter, InFlight, Ledger, Row
 
-MOST_CALLERS = 250_000  # unless it is told: about 300 MB
+MOST_CALLERS = 250_000  # unless it is told: with all that is found of them some 2.5 kB each
 _NOT_KNOWN = frozenset({0, 499})  # a status that the log does not have; a client who has hung up: nothing goes back
 
 # What ends with a request: when it began, its slots, and of counters the units that go back, if they do.
 _Ending = tuple[int, tuple[InFlight, ...], tuple[tuple[Counter, int, bool], ...]]
-
-
-class _Asker:
-    """One identity: of one organization there may be many."""
-
-    __slots__ = ("caller", "identity", "rows")
-
-    def __init__(self, caller: Caller, identity: Identity) -> None:
-        self.caller = caller
-        self.identity = identity
-        self.rows: dict[str, Row] = {}
 
 
 class Replay:
@@ -56,9 +46,9 @@ class Replay:
         self._saw = saw
         self._exempted = exempt
         self._most = most_callers
-        self._askers: dict[Any, _Asker] = {}
+        self._askers: dict[Any, Asker] = {}
         self._ledger = Ledger()
-        self._plans: dict[tuple[Any, ...], Plan] = {}
+        self._rows = Rows(policy, self._ledger)
         self._ending: list[tuple[int, int, Any]] = []  # a heap: when a request is over, a number, its _Ending
         self._ends_at = FOREVER
         self._number = 0
@@ -80,9 +70,10 @@ class Replay:
             if asker is None:
                 self.beyond += 1
                 return None
-        row = asker.rows.get(operation)
-        if row is None:
-            row = self._row(asker, operation, at)
+        try:
+            row = asker.rows[asker.operations.index(operation)]
+        except ValueError:
+            row = self._rows.of(asker, operation, at)
         decision = None
         self.requests += 1
         self.caller = caller = asker.caller
@@ -99,7 +90,7 @@ class Replay:
         self._saw(event, caller, row, decision)
         return not allowed
 
-    def _asker(self, who: Any) -> _Asker | None:
+    def _asker(self, who: Any) -> Asker | None:
         """Whoever that is; None where there are as many callers as there may be."""
         identity = self._identities(who)
         name = called(identity)
@@ -108,32 +99,10 @@ class Replay:
             if len(self.callers) >= self._most:
                 return None
             caller = self.callers[name] = Caller(name, identity.tier or self._policy.default_tier or "")
-        asker = self._askers[who] = _Asker(caller, identity)
+        asker = self._askers[who] = Asker(caller, identity)
         return asker
 
-    def _row(self, asker: _Asker, operation: str, at: int) -> Row:
-        """What requests of this operation of this caller are charged to. Operations share a counter by its key."""
-        charges = self._policy.charges(asker.identity, operation)
-        tariffs = [self._ledger.tariff(charge, at) for charge in charges]
-        whose = asker.caller
-        same = tuple([_counter(whose, charge, tariff) for charge, tariff in zip(charges, tariffs, strict=True)])
-        for other in asker.rows.values():  # most operations are counted in the same: half of the memory is rows
-            if other.counters == same:
-                same = other.counters
-        row = asker.rows[operation] = Row(self._plan(operation, asker.caller.tier, charges, tariffs), same)
-        return row
-
-    def _plan(self, operation: str, tier: str, charges: Sequence[Charge], tariffs: Sequence[Tariff]) -> Plan:
-        same = operation, tier, *tariffs, *[charge.cost for charge in charges]
-        plan = self._plans.get(same)
-        if plan is None:
-            numbered = [(number, charge) for number, charge in enumerate(charges) if charge.cost]
-            slots = tuple([n for n, charge in numbered if isinstance(charge.limit.kind, Concurrency)])
-            back = tuple([n for n, charge in numbered if n not in slots and conditional(charge.limit)])
-            plan = self._plans[same] = Plan(operation, tier, charges, tariffs, slots=slots, back=back)
-        return plan
-
-    def _decided(self, asker: _Asker, operation: str, row: Row, at: int) -> Decision:
+    def _decided(self, asker: Asker, operation: str, row: Row, at: int) -> Decision:
         """Something is exceeded: with all that the store says of it. A denial is told as the middleware tells it, where
         units may come back."""
         decision = self._ledger.decide(row, self._policy.charges(asker.identity, operation), at)
@@ -167,22 +136,6 @@ class Replay:
                 if goes_back:
                     counter.give_back(cost, at)
         self._ends_at = ending[0][0] if ending else FOREVER
-
-
-def _counter(caller: Caller, charge: Charge, tariff: Tariff) -> Counter:
-    """The one of that key, of whatever tier. A dict of each caller would be a fifth of all memory."""
-    name = what(charge)
-    if name.count(":") > 2:  # behind those of the limit and of its period
-        caller.parted = caller.parted or {}
-        if name not in caller.parted:
-            caller.parted[name] = counter_of(tariff)
-        return caller.parted[name]
-    for counter in caller.counters:
-        if counter.tariff.what == name:
-            return counter
-    made = counter_of(tariff)
-    caller.counters += (made,)
-    return made
 
 
 def _goes_back(limit: Limit, status: int) -> bool:

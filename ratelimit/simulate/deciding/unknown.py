@@ -21,7 +21,6 @@ def unknown(policy: Policy, summary: Summary, *, with_app: bool) -> list[str]:
         *_of_the_logs(summary),
         *_of_limits(limits, summary),
         *_of_the_policy(policy, Counter(summary.facts), with_app=with_app),
-        *[f"the limiter would have logged: {line}" for line in summary.told],
     ]
 
 
@@ -64,10 +63,8 @@ def _of_the_policy(policy: Policy, facts: Counter[str], *, with_app: bool) -> It
     if facts["preflights"]:
         yield "OPTIONS was taken for a CORS preflight, as a log has no headers"
     if facts["untiered"]:
-        yield (
-            f"{facts['untiered']:,} callers name no tier, and the policy has no default_tier: they counted as"
-            " anonymous; say --map tier=…"
-        )
+        callers = "one caller names" if facts["untiered"] == 1 else f"{facts['untiered']:,} callers name"
+        yield f"{callers} no tier, and the policy has no default_tier: anonymous counts instead; say --map tier=…"
     if facts["lost"]:
         yield f"{facts['lost']:,} requests could not be written when the log was recorded, and are missing"
 

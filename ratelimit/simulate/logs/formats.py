@@ -94,11 +94,14 @@ class ByExpression:
             if ended_too:
                 took_ms = max(0, (instants[ended] or logged) - logged)
             if not whole:
-                call = method + b" " + path
+                call = method + b" " + path if method and path else None
+            if not call:
+                unread(number, NO_REQUEST, line)
+                continue
             if b"\\" in call:
                 call = _unescaped(call)
             at = logged - took_ms if ends else logged
-            who = (ip, user, *rest) if mapped else ip if user == b"-" or not user else (ip, user)
+            who = (ip, user, *rest) if mapped else ip or b"" if user == b"-" or not user else (ip, user)
             add((at, file, number, took_ms, call, status_of.get(status, 0), who, None))
         return events
 

@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, tzinfo
-from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.words import listed, shown
@@ -16,10 +15,11 @@ from ratelimit.simulate.logs.json_lines import ByFields, guessed_roles, object_o
 from ratelimit.simulate.logs.own import MapError, Mapped
 from ratelimit.simulate.logs.presets import PRESETS, UNTIMED
 from ratelimit.simulate.logs.recorded import Recorded
-from ratelimit.simulate.logs.sources import LogError, Source
+from ratelimit.simulate.logs.sources import Chunk, LogError, Source
 
 LOOKED_AT = 200  # lines,
 LONGEST = 16_384  # bytes of each
+KEPT_OPEN = 64  # files, so that they are the same when they are read: a log may be moved meanwhile
 
 
 def format_of(called: str, lines: Sequence[bytes], mapped: Mapped, among: str | None = None) -> Format | None:
@@ -37,13 +37,37 @@ def format_of(called: str, lines: Sequence[bytes], mapped: Mapped, among: str | 
     return variants[counted.index(max(counted))]
 
 
-def formats_of(sources: Sequence[Source], mapped: Mapped, among: str | None = None) -> list[Format]:
-    """Of each, by its first chunk, which it then begins with all the same. One that is empty is of that of another."""
-    formats = []
-    for source in sources:
-        chunk = next(source.chunks, None)
-        source.chunks = source.chunks if chunk is None else chain([chunk], source.chunks)
-        formats.append(format_of(source.name, chunk.data.split(b"\n") if chunk else (), mapped, among))
+class Looked(NamedTuple):
+    """What the first lines of some files tell: the format of each, and the instant at which it begins, in ms; -1: that
+    is not known."""
+
+    formats: tuple[Format, ...]
+    begins: tuple[int, ...]
+
+
+def looked_at(
+    sources: Sequence[Source], mapped: Mapped, among: str | Format | None = None, zone: tzinfo = UTC
+) -> Looked:
+    """`among` is the name of a preset, or the format of all. Of very many files none is kept open."""
+    keep = len(sources) <= KEPT_OPEN
+    heads = [_lines(source.head(keep=keep)) for source in sources]
+    formats = [among] * len(sources) if isinstance(among, Format) else _formats(sources, heads, mapped, among)
+    begins = []
+    for of, lines in zip(formats, heads, strict=True):
+        events = reader_of(of, mapped, zone).read(lines, 0, 1, _unread)
+        begins.append(min([at + took for at, _, _, took, *_ in events], default=-1))
+    return Looked(tuple(formats), tuple(begins))
+
+
+def _lines(chunk: Chunk | None) -> list[bytes]:
+    return [] if chunk is None else chunk.data.split(b"\n", LOOKED_AT)[:LOOKED_AT]
+
+
+def _formats(
+    sources: Sequence[Source], heads: Sequence[Sequence[bytes]], mapped: Mapped, among: str | None
+) -> list[Format]:
+    """Of each file. One that is empty is of that of another."""
+    formats = [format_of(source.name, lines, mapped, among) for source, lines in zip(sources, heads, strict=True)]
     known = next((one for one in formats if one is not None), None)
     if known is None:
         raise LogError(f"{listed(source.name for source in sources)}: there is no line of a request")

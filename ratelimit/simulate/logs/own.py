@@ -112,5 +112,5 @@ def _of_variables(text: str) -> str:
 
 def _until(after: str) -> str:
     if not after:
-        return ".*"
+        return r"[^\r]*"
     return r'(?:[^"\\]|\\.)*' if after == '"' else rf"[^{re.escape(after)}]*"

@@ -7,9 +7,11 @@ import io
 import os
 import sys
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import Any, NamedTuple
 
 CHUNK = 256 * 1024  # bytes, decompressed, that are read at a time
 LONGEST = 64 * 1024  # bytes of a line
@@ -31,42 +33,53 @@ class Chunk(NamedTuple):
 
 
 class Source:
-    """One file. `size` is in bytes as it lies there, None where that is not known; `cut` says that a compressed file
-    ends before its end."""
+    """One file, open from the first chunk that is asked for until the last. `size` is in bytes as it lies there, where
+    that is known: no more is read, also if it grows. `cut` says that a compressed file ends before its end."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, size: int | None = None) -> None:
         self.path = path
         self.name = STDIN_NAME if path == STDIN else path
+        self.size = size
         self.cut = False
-        self.size: int | None = None
-        try:
-            self._raw: IO[bytes] = sys.stdin.buffer if path == STDIN else Path(path).open("rb")  # noqa: SIM115
-        except (OSError, ValueError) as error:  # a ValueError of a name with a zero byte in it
-            raise LogError(f"{self.name} can't be read: {getattr(error, 'strerror', None) or error}") from None
-        try:
-            self._file = self._opened()
-        except BaseException:
+        self.chunks: Iterator[Chunk] = self._chunks()
+        self._raw: Any = None
+        self._file: Any = None
+
+    def head(self, *, keep: bool) -> Chunk | None:
+        """The first chunk, which `chunks` begins with all the same; None of an empty file. One that is not kept open is
+        opened anew then."""
+        chunk = next(self.chunks, None)
+        if chunk is None or keep or self.size is None:
+            self.chunks = chain([] if chunk is None else [chunk], self.chunks)
+        else:
             self.close()
-            raise
-        self.chunks = self._chunks()
+            self.chunks = self._chunks()
+        return chunk
 
     def close(self) -> None:
-        if self.path != STDIN:
+        if self.path != STDIN and self._raw is not None:
             self._raw.close()
 
-    def _opened(self) -> IO[bytes]:
-        if self.path != STDIN and self._raw.seekable():
+    def _open(self) -> None:
+        try:
+            self._raw = sys.stdin.buffer if self.path == STDIN else Path(self.path).open("rb")  # noqa: SIM115
+            self._file = self._opened()
+        except (OSError, ValueError) as error:  # a ValueError of a name with a zero byte in it
+            raise LogError(f"{self.name} can't be read: {getattr(error, 'strerror', None) or error}") from None
+
+    def _opened(self) -> Any:
+        if self.size is None and self.path != STDIN and self._raw.seekable():
             self.size = os.fstat(self._raw.fileno()).st_size
         if not hasattr(self._raw, "peek"):
-            self._raw = io.BufferedReader(cast("io.RawIOBase", self._raw))
+            self._raw = io.BufferedReader(self._raw)
         begin = self._raw.peek(4)[:4]
         if begin.startswith(_GZIP):
-            return gzip.GzipFile(fileobj=self._raw)  # type: ignore[return-value]
+            return gzip.GzipFile(fileobj=self._raw)
         if begin == _ZSTD:
             return self._zstd()
         return self._raw
 
-    def _zstd(self) -> IO[bytes]:
+    def _zstd(self) -> Any:
         try:
             import zstandard
         except ImportError:
@@ -80,7 +93,7 @@ class Source:
         if self._file is self._raw and self.size is not None:
             size = min(CHUNK, self.size - self._raw.tell())
         try:
-            return self._file.read(size) if size > 0 else b""
+            return bytes(self._file.read(size)) if size > 0 else b""
         except (EOFError, zlib.error, gzip.BadGzipFile):
             self.cut = True
         except OSError as error:
@@ -92,9 +105,12 @@ class Source:
         return b""
 
     def _chunks(self) -> Iterator[Chunk]:
+        self._open()
         rest, number, read = b"", 1, 0
         while data := self._read():
             read = read + len(data) if self.size is None else self._raw.tell()
+            if number == 1 and not rest:
+                data = data.removeprefix(BOM_UTF8)
             head, newline, tail = data.rpartition(b"\n")
             if not newline:
                 rest = (rest + data)[: LONGEST + 1]
@@ -103,5 +119,6 @@ class Source:
             lines = whole.count(b"\n") + 1
             yield Chunk(whole, number, lines, read)
             number += lines
+        self.close()
         if rest:
             yield Chunk(rest, number, 1, read)

@@ -94,3 +94,4 @@ async function copy(code, button) {
 
 document.documentElement.classList.add("scripted");
 document.querySelectorAll("section[data-limit]").forEach((card) => begin(card, limits[Number(card.dataset.limit)]));
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((details) => { details.open = true; }));

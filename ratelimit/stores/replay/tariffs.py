@@ -10,14 +10,15 @@ from ratelimit.stores.counting.terms import Terms, terms_at
 
 class Tariff:
     """A limit for all who have the same max of it, as it is in force: `max`, `shadow`, and `first` and `second` as the
-    Terms have them; `what` is that of who came first. `turn` has it follow a clock that never goes back."""
+    Terms have them; `what` is the part of its keys that all of these have. `turn` has it follow a clock that never goes
+    back."""
 
     __slots__ = ("_charge", "first", "limit", "max", "second", "shadow", "terms", "what")
 
     def __init__(self, charge: Charge, now_ms: int) -> None:
         self._charge = charge
         self.limit: Limit = charge.limit
-        self.what = what(charge)
+        self.what = ":".join(what(charge).split(":", 3)[:3])  # not what it is counted per, which others have too
         self.turn(now_ms)
 
     def turn(self, now_ms: int) -> None:

@@ -124,7 +124,9 @@ def test_recorded() -> None:
     unknown = identity((("api_key", "#12"), ("tier", "gold")), keys=KEYS)
     assert (called(unknown), called(known)) == ("api_key=#12", f"api_key={shown}")
     assert called(Identity(organization="acme", api_key="#12")) == "organization=acme"
-    assert identity((("user", "ana"),)) == Identity(user="ana", ip="unix", tier="basic")
+    assert identity((("user", "ana"),)) == Identity(user="ana", tier="basic")
+    assert identity((("application", "till"),)) == Identity(application="till", ip="unix", tier="anonymous")
+    assert identity((b"", b"", "till"), "application=$a") == Identity(application="till", ip="unix", tier="basic")
     assert identity((("shop", 7),)) == Identity(ip="unix", tier="anonymous", attributes={"shop": 7})
 
 

@@ -53,9 +53,9 @@ def test_the_log() -> None:
     summary = Summary(
         files=["a\x1b", "b", "c"], formats=["json", "nginx", "nginx"], guessed=True, cut=["b"], facts=facts
     )
-    summary.told = ["something"]
     said = unknown(parse_policy(PLAIN), summary, with_app=False)
     assert [text.partition(" ")[0] for text in said] == [
-        *("a\\x1b", "2", "b", "units", "some", "2", "OPTIONS", "1,000", "3", "the"),
+        *("a\\x1b", "2", "b", "units", "some", "2", "OPTIONS", "1,000", "3"),
     ]
-    assert said[-1] == "the limiter would have logged: something"
+    facts["untiered"] = 1
+    assert unknown(parse_policy(PLAIN), summary, with_app=False)[-2].startswith("one caller names no tier")

@@ -35,6 +35,8 @@ def test_method_and_path_apart() -> None:
     assert event[:6] == (AT + 250, 0, 1, 0, b"GET /v2/a", 200)
     [event] = by_pattern("$time_iso8601 $request_method $request_uri", "2026-03-02T10:00:00+00:00 GET /v2/a?x=1")
     assert event[4] == b"GET /v2/a"
+    [event] = by_pattern("$msec $request_method $uri $status", "1772445600 GET /v2/a 200\r")
+    assert event[5] == 200
 
 
 def test_an_expression() -> None:
@@ -42,6 +44,19 @@ def test_an_expression() -> None:
     text = r"(?P<time>\S+) (?P<ended>\S+) (?P<call>\S+ \S+) org=(?P<org>\S+)"
     [event] = by_pattern(text, "1772445600 1772445600.250 GET /v2/a org=acme", "organization=$org")
     assert event == (AT, 0, 1, 250, b"GET /v2/a", 0, (b"", b"", b"acme"), None)
+
+
+@pytest.mark.parametrize("call", [r"(?P<call>GET \S+)?", r"(?P<method>GET)?(?P<path> \S+)?"])
+def test_groups_that_need_not_be_there(call: str) -> None:
+    """Where there is no request in a line it can't be read; whatever else is not there is not known."""
+    optional = pattern(rf"(?P<time>\S+)(?: from (?P<ip>\S+))?(?: of (?P<org>\S+))? (?:{call})(?: (?P<status>\d+))?")
+    unread: list[str] = []
+    lines = [b"1772445600 GET /a", b"1772445600 of acme ?"]
+    for mapped, who in ((["organization=$org"], (None, b"", None)), ([], b"")):
+        reader = reader_of(optional, mapping_of(mapped))
+        events = reader.read(lines, 0, 1, lambda number, why, line: unread.append(why))
+        assert [event[5:7] for event in events] == [(0, who)]
+    assert unread == ["no request in it"] * 2
 
 
 @pytest.mark.parametrize(

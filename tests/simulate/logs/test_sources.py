@@ -61,6 +61,13 @@ def test_each_kind(tmp_path: Path, data: bytes) -> None:
     assert not source.cut
 
 
+def test_what_windows_writes_first(tmp_path: Path) -> None:
+    """A byte order mark is no part of the first line."""
+    path = tmp_path / "access.log"
+    path.write_bytes(b"\xef\xbb\xbfa\r\nb\r\n")
+    assert read(Source(str(path))) == [(1, b"a\r"), (2, b"b\r")]
+
+
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is read as a file is, also compressed; nobody knows how large it is, and it is not closed."""
     stream = io.BytesIO(gzip.compress(TEXT))
@@ -104,20 +111,43 @@ def test_a_file_that_grows(tmp_path: Path) -> None:
     """It ends where it did when it was opened, so that a log that is being written comes to an end."""
     path = tmp_path / "access.log"
     path.write_bytes(TEXT)
-    source = Source(str(path))
-    with path.open("ab") as more:
-        more.write(b"later\n")
-    assert read(source) == [*enumerate(LINES, 1)]
+    for keep in (True, False):
+        path.write_bytes(TEXT)
+        source = Source(str(path))
+        source.head(keep=keep)
+        with path.open("ab") as more:
+            more.write(b"later\n")
+        assert read(source) == [*enumerate(LINES, 1)]
+        assert read(Source(str(path), source.size)) == [*enumerate(LINES, 1)]
+
+
+def test_the_first_lines(tmp_path: Path) -> None:
+    """They can be looked at before, and are read all the same; a file that is not kept open is opened anew. An empty
+    one has none."""
+    path, empty = tmp_path / "access.log", tmp_path / "empty.log"
+    path.write_bytes(TEXT)
+    empty.touch()
+    for keep in (True, False):
+        source = Source(str(path))
+        head = source.head(keep=keep)
+        assert head is not None
+        assert head.first == 1
+        assert source._raw.closed is not keep
+        assert read(source) == [*enumerate(LINES, 1)]
+        nothing = Source(str(empty))
+        assert nothing.head(keep=keep) is None
+        assert read(nothing) == []
 
 
 def test_what_can_not_be_opened(tmp_path: Path) -> None:
     """A file that is not there, a folder, and a name that can be none are a sentence each."""
-    with pytest.raises(LogError, match=r"nothing\.log can't be read: No such file or directory"):
-        Source(str(tmp_path / "nothing.log"))
-    with pytest.raises(LogError, match="can't be read: Is a directory"):
-        Source(str(tmp_path))
-    with pytest.raises(LogError, match="can't be read: embedded null byte"):
-        Source("a\0b")
+    for path, says in (
+        (str(tmp_path / "nothing.log"), r"nothing\.log can't be read: No such file or directory"),
+        (str(tmp_path), "can't be read: Is a directory"),
+        ("a\0b", "can't be read: embedded null byte"),
+    ):
+        with pytest.raises(LogError, match=says):
+            read(Source(path))
 
 
 def test_what_can_not_be_read_any_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,10 +162,12 @@ def test_what_can_not_be_read_any_further(tmp_path: Path, monkeypatch: pytest.Mo
         return SimpleNamespace(read=read)
 
     source = Source(str(path))
+    source.head(keep=True)
     monkeypatch.setattr(source, "_file", failing(OSError(5, os.strerror(5))))
     with pytest.raises(LogError, match="can't be read any further: Input/output error"):
         read(source)
     source = Source(str(path))
+    source.head(keep=True)
     monkeypatch.setattr(source, "_file", failing(LookupError("a bug")))
     with pytest.raises(LookupError, match="a bug"):
         read(source)
@@ -147,4 +179,4 @@ def test_zstd_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path.write_bytes(zstandard.compress(TEXT))
     monkeypatch.setitem(sys.modules, "zstandard", None)
     with pytest.raises(LogError, match=r"is compressed with zstd: pip install 'ratelimit-asgi\[cli\]', or unpack it"):
-        Source(str(path))
+        read(Source(str(path)))

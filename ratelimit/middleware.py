@@ -198,7 +198,8 @@ class RateLimitMiddleware:
         log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
         style = self._style(scope) if self._scoped else self.style
         if self._recording is not None:
-            send = self._recording.noted(scope, send, operation, identity, decision)
+            deferred = self._account.deferred
+            send = self._recording.noted(scope, send, operation, identity, decision, deferred=deferred)
         if not decision.allowed:
             if self._turns and failure is None:
                 decision, failure, receive = await self._turns.waited(decision, charges, identity, scope, receive)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ratelimit.cli.output.exits import USAGE
+from ratelimit.cli.output.exits import INTERRUPTED, USAGE
 
 NEEDED = ("typer", "rich")
 
@@ -23,4 +23,6 @@ def main() -> None:
             raise
         sys.stderr.write(f"ratelimit: the command needs {error.name}: pip install 'ratelimit-asgi[cli]'\n")
         sys.exit(USAGE)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     app(prog_name="ratelimit")

@@ -36,7 +36,8 @@ STYLES: Mapping[StyleName, Callable[..., Style]] = {
 }
 
 
-def build(file: PolicyFile, origin: str) -> Policy:
+def build(file: PolicyFile, origin: str, callers: Mapping[str, Identity] | None = None) -> Policy:
+    """`callers` by the SHA-256 of their API keys, where they are not among the `keys` of the file."""
     identity = file.identity
     address = ClientAddress(
         tuple(identity.trusted_proxies), identity.forwarded, identity.ipv6_prefix, identity.trusted_hops
@@ -47,7 +48,9 @@ def build(file: PolicyFile, origin: str) -> Policy:
             for name, tier in file.tiers.items()
         },
         identify=IdentifyByApiKey(
-            keys={key.sha256: identity_of(key) for key in file.keys}, address=address, sources=tuple(identity.api_key)
+            keys={key.sha256: identity_of(key) for key in file.keys} if callers is None else callers,
+            address=address,
+            sources=tuple(identity.api_key),
         ),
         classify=ClassifyByRules([Rule.parse(text, name) for name, texts in file.operations.items() for text in texts]),
         style=_style(file.style),

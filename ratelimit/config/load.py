@@ -87,11 +87,21 @@ def examine(text: str, origin: str) -> Examined:
         problems += check(valid)
     if valid is None or any(not problem.odd for problem in problems):
         return Examined(valid, None, problems)
-    return Examined(valid, build(valid.file, f"{origin}#{sha256(text.encode()).hexdigest()}"), problems)
+    return Examined(valid, build(valid.file, named(origin, text)), problems)
+
+
+def named(origin: str, text: str) -> str:
+    """The origin of a policy: two equal texts of one origin are one policy."""
+    return f"{origin}#{sha256(text.encode()).hexdigest()}"
 
 
 def _policy(text: str, called: str, origin: str) -> Policy:
     _, policy, problems = examine(text, origin)
+    return usable(policy, problems, called)
+
+
+def usable(policy: Policy | None, problems: Sequence[Problem], called: str) -> Policy:
+    """The policy, if there is one; what is only odd is logged. PolicyError lists what is wrong."""
     if policy is None:
         raise PolicyError(f"{called}: {problem}" for problem in problems if not problem.odd)
     _warn(called, problems)

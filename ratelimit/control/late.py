@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from contextvars import Token
 from functools import partial
 
 from ratelimit.answers.headers import answer
@@ -11,6 +13,7 @@ from ratelimit.answers.response import Reported
 from ratelimit.control.control import Control, new
 from ratelimit.control.deferred import Door, Undecided
 from ratelimit.control.outcomes import Waiting, any_units, conditional, counts
+from ratelimit.log import ids
 from ratelimit.model import (
     ASGIApp,
     Decision,
@@ -41,6 +44,7 @@ class Late:
         self._log_id = log_id
         self._headers: Headers = []
         self._hung_up = False
+        self._named: Token[str] | None = None  # of the context in which it became known who is calling
         may_go_back = any_units if account.deferred else conditional
         self._waiting = account.pending.add(control.decision, may_go_back) if account.conditional else None
         self._telling = account.telling if account.deferred else None  # of the one decision that counts
@@ -146,8 +150,10 @@ class Late:
         if decision.allowed and not self._inside.begun:
             self._waiting = self._control.waiting = account.pending.add(decision)
         if decision.allowed and (decision.exceeded or decision.unavailable):
-            log_id = self._log_id or os.urandom(12).hex()
-            account.denials.report(decision, failure, self._operation, identity, log_id)
+            if not self._log_id:
+                self._log_id = self._control.log_id = os.urandom(12).hex()
+                self._named = ids.log_id.set(self._log_id)
+            account.denials.report(decision, failure, self._operation, identity, self._log_id)
         assert self._door  # noqa: S101 - the app runs, which was asked
         await self._door.take(decision, identity, account.local_leases if failure else account.leases)
 
@@ -165,6 +171,10 @@ class Late:
             telling.decided_late(self._control.identity, self._operation, self._control.decision)
         if self._undecided is not None:
             self._undecided.on_decided = None
+        if self._named:
+            named, self._named = self._named, None
+            with suppress(ValueError):  # the app ran in another context than this
+                ids.log_id.reset(named)
         self._over()
         self._inside.end()
         for holding in self._control.holding:

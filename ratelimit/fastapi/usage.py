@@ -80,7 +80,9 @@ def usage_router(path: str = "/rate_limit", *, dependencies: Sequence[params.Dep
 
     router = APIRouter()
     options: dict[str, Any] = {"summary": "Read your own usage", "responses": _RESPONSES, **route}
-    router.add_api_route(
-        path, own_usage(read_usage), methods=["GET"], response_class=Response, dependencies=dependencies, **options
-    )
+    options |= {"response_class": Response, "dependencies": dependencies}
+    endpoint = own_usage(read_usage)
+    router.add_api_route(path, endpoint, methods=["GET"], **options)
+    # FastAPI, unlike Starlette, answers HEAD for no route of GET; of both in one the document would have two.
+    router.add_api_route(path, endpoint, methods=["HEAD"], **options | {"include_in_schema": False})
     return router

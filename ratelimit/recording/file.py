@@ -93,10 +93,12 @@ class LogFile:
     def _rotate(self, file: int) -> None:
         with _locked(file):
             if self._is_named(file):
+                path = os.path.realpath(self.path)  # a link stays what it is, and what it links to is moved
                 for number in range(self._keep - 1, 0, -1):
                     with suppress(FileNotFoundError):
-                        Path(f"{self.path}.{number}").replace(f"{self.path}.{number + 1}")
-                self._named.replace(f"{self.path}.1")
+                        Path(f"{path}.{number}").replace(f"{path}.{number + 1}")
+                with suppress(FileNotFoundError):  # of /dev/stdout
+                    Path(path).replace(f"{path}.1")
 
 
 @contextmanager

@@ -30,14 +30,20 @@ class Recording:
         self.writer = Writer(LogFile(settings.file, settings.max_bytes, settings.keep))
         self._below = round(settings.sample * 2**64)
 
-    def noted(self, scope: Scope, send: Send, operation: str, identity: Identity, decision: Decision) -> Send:
-        """The `send` of a request that was decided; the same where its caller is not among the sample."""
-        if self._below < 2**64 and share_of(identity) >= self._below:
+    def noted(
+        self, scope: Scope, send: Send, operation: str, identity: Identity, decision: Decision, *, deferred: bool
+    ) -> Send:
+        """The `send` of a request that was decided; the same where its caller is not among the sample. With `deferred`
+        it is known at its end only who that is."""
+        if not (deferred or self.has(identity)):
             return send
         self.writer.begin()
-        note = Note(self.writer, scope, send, operation, identity, decision)
+        note = Note(self, scope, send, operation, identity, decision, deferred=deferred)
         scope[_NOTED] = note
         return note.send
+
+    def has(self, identity: Identity) -> bool:
+        return self._below == 2**64 or share_of(identity) < self._below
 
     def waited(self, scope: Scope, decision: Decision) -> None:
         """A request that was denied, and is admitted after all: it is as if it had come now."""
@@ -68,19 +74,39 @@ def share_of(identity: Identity) -> int:
 class Note:
     """Of one request. `control` says who is calling, where that is decided later."""
 
-    __slots__ = ("_asked", "_at_ms", "_began", "_identity", "_operation", "_send", "_status", "_writer", "control")
+    __slots__ = (
+        "_asked",
+        "_at_ms",
+        "_began",
+        "_deferred",
+        "_identity",
+        "_operation",
+        "_recording",
+        "_send",
+        "_status",
+        "control",
+    )
 
     def __init__(
-        self, writer: Writer, scope: Scope, send: Send, operation: str, identity: Identity, decision: Decision
+        self,
+        recording: Recording,
+        scope: Scope,
+        send: Send,
+        operation: str,
+        identity: Identity,
+        decision: Decision,
+        *,
+        deferred: bool,
     ) -> None:
         self.decided(decision)
         self._identity = identity
+        self._deferred = deferred
         self._operation = operation
         method = "WEBSOCKET" if scope["type"] == "websocket" else scope["method"]
         self._asked = method, path_of(scope)
         self._send = send
         self._status: int | None = None
-        self._writer: Writer | None = writer
+        self._recording: Recording | None = recording
         self.control: Control | None = None
 
     def decided(self, decision: Decision) -> None:
@@ -102,12 +128,14 @@ class Note:
 
     def end(self) -> None:
         """Its slots are given back."""
-        writer, self._writer = self._writer, None
-        if writer is not None:
+        recording, self._recording = self._recording, None
+        if recording is not None:
             control, self.control = self.control, None
             identity = self._identity if control is None else control.identity
             duration_ms = round((monotonic() - self._began) * 1000)
-            writer.put(Recorded(self._at_ms, duration_ms, *self._asked, self._status, self._operation, identity))
+            if not self._deferred or recording.has(identity):
+                line = Recorded(self._at_ms, duration_ms, *self._asked, self._status, self._operation, identity)
+                recording.writer.put(line)
 
 
 class RecordedApp:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import stat
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from hashlib import sha256
 from time import monotonic
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ratelimit.policy import Policy
 
+if TYPE_CHECKING:
+    from ratelimit.config.apart import Reader as Apart
+
 SETTLES = 2.0  # seconds after which it is read once more: the clock of a file system may stand for so long
-SWITCHING = 0.001  # seconds
-NEVER = 1_000_000  # collections of the middle generation between two of all
+LARGE = 200_000  # bytes: 1,500 API keys, a tenth of a second
 LARGEST = 2**26  # bytes: 300,000 API keys
 
 _BOM = b"\xef\xbb\xbf"
@@ -74,6 +73,7 @@ class Looks:
         self._done: Seen | None = None  # what was read
         self._again_at = 0.0
         self.gone = False
+        self.grows = False  # a large file has been seen to be edited, and does not stand still yet
 
     def again(self) -> None:
         """Read it once more."""
@@ -84,6 +84,8 @@ class Looks:
         what was read is what was looked at."""
         seen, now = self._look(self._path), self._clock()
         agree, self._before = seen == self._before, seen
+        known = self._done is None or seen is None or seen == self._done
+        self.grows = not (agree or known) and cast("Seen", seen).size >= LARGE
         if seen is None:
             self.gone = True
             return None
@@ -100,31 +102,31 @@ class Looks:
         return raw
 
 
-def policy_in(raw: bytes, path: str) -> Policy:
-    from ratelimit.config.load import policy_of  # pydantic, which who has a file has imported
+class Reader:
+    """Of one file. What is large is read by a process of its own, which is begun when it is seen to be edited."""
 
-    if len(raw) > LARGEST:
-        raise ValueError(f"{path}: is larger than {LARGEST >> 20} MiB")
-    return policy_of(raw, path)
+    def __init__(self) -> None:
+        self._apart: Apart | None = None
 
+    def begin(self) -> None:
+        from ratelimit.config.apart import Reader as Apart  # pydantic, which who has a file has imported
 
-@contextmanager
-def no_long_pauses() -> Iterator[None]:
-    """What is read of 10,000 keys would have the garbage collector look at every object of the app, and nothing runs
-    meanwhile. What is new is still looked at, and the rest when the app itself has it come to that. And whoever wants
-    to run does after a millisecond: Python has it wait for 5."""
-    first, second, third = gc.get_threshold()
-    switching = sys.getswitchinterval()
-    gc.set_threshold(first, second, NEVER)
-    sys.setswitchinterval(min(SWITCHING, switching))
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(switching)
-        if not gc.get_freeze_count():  # what somebody has frozen stays so
-            gc.freeze()  # makes the counts of collections begin anew, and is taken back
-            gc.unfreeze()
-        gc.set_threshold(first, second, third)
+        self._apart = self._apart or Apart()
+
+    def policy_in(self, raw: bytes, path: str) -> Policy:
+        from ratelimit.config.load import policy_of
+
+        if len(raw) > LARGEST:
+            raise ValueError(f"{path}: is larger than {LARGEST >> 20} MiB")
+        if len(raw) < LARGE:
+            return policy_of(raw, path)
+        self.begin()
+        return cast("Apart", self._apart).policy_of(raw, path)
+
+    def end(self) -> None:
+        apart, self._apart = self._apart, None
+        if apart is not None:
+            apart.close()
 
 
 def _seen(descriptor: int) -> Seen | None:

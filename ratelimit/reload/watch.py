@@ -16,7 +16,7 @@ from ratelimit.policy import Policy
 from ratelimit.reload import file, telling, verdicts
 from ratelimit.reload.callers import Callers
 from ratelimit.reload.effect import Effect, effect
-from ratelimit.reload.file import Looks, Seen, digest_of, no_long_pauses, policy_in
+from ratelimit.reload.file import Looks, Reader, Seen, digest_of
 from ratelimit.reload.following import Follower, Limiter
 from ratelimit.reload.ticking import Ticking
 from ratelimit.reload.verdicts import Edit, Prepared, Verdict
@@ -39,6 +39,7 @@ class Watch:
         self.path = path
         self.callers = Callers(clock)
         self._looks = Looks(path, look, read, clock)
+        self._reader = Reader()
         self._clock = clock
         self._lock = threading.Lock()
         self._followers: WeakSet[Follower] = WeakSet()
@@ -58,12 +59,15 @@ class Watch:
         _ticking.add(self)
 
     def forked(self) -> None:
-        self._lock, self.callers = threading.Lock(), Callers(self._clock)
+        self._lock, self.callers, self._reader = threading.Lock(), Callers(self._clock), Reader()
         for follower in self._all():
             follower.forked()
 
     def wanted(self) -> bool:
-        return bool([one for one in self._all() if one.wanted()])
+        wanted = bool([one for one in self._all() if one.wanted()])
+        if not wanted:
+            self._reader.end()
+        return wanted
 
     def step(self) -> None:
         """Twice a second, on a thread of its own. What goes wrong here costs no request."""
@@ -84,8 +88,14 @@ class Watch:
         raw = self._looks.next()
         if was_gone != self._looks.gone:
             (telling.gone if self._looks.gone else telling.back)(self.path)
-        if raw is not None:
-            self._content(raw, digest_of(raw))
+        if self._looks.grows:
+            self._reader.begin()
+            return
+        try:
+            if raw is not None:
+                self._content(raw, digest_of(raw))
+        finally:
+            self._reader.end()
 
     def _content(self, raw: bytes, digest: str) -> None:
         if digest == self._known:
@@ -102,11 +112,10 @@ class Watch:
                 telling.began_with_refused(self.path, digest)
             return
         try:
-            with no_long_pauses():
-                policy = policy_in(raw, self.path)
-                prepared = [(one, made) for one in behind if (made := one.prepared(policy)) is not None]
-                if prepared:
-                    self._edit = self._judged(digest, policy, prepared)
+            policy = self._reader.policy_in(raw, self.path)
+            prepared = [(one, made) for one in behind if (made := one.prepared(policy)) is not None]
+            if prepared:
+                self._edit = self._judged(digest, policy, prepared)
         except (ValueError, TypeError, WrongLimits) as error:
             if self._is_news(digest):
                 telling.invalid(self.path, digest, error)

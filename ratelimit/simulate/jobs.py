@@ -32,6 +32,7 @@ from ratelimit.simulate.verdicts import joined
 
 TOLD_EVERY = 0.1  # seconds between two words of progress
 REMEMBERED = 250_000  # callers, of whom it is known which part they are of
+_block: Any = getattr(signal, "pthread_sigmask", lambda *_: ())  # which Windows does not have
 _ENDED = "a process of the simulation has ended before its work was done; it may have had too little memory"
 
 
@@ -136,8 +137,12 @@ def _all(shares: Sequence[Task], progress: Progress | None) -> list[Replayed]:
         for part, share in enumerate(shares):
             arguments = share, part, pipes[part], telling[part][1], progress is not None and part == 0
             process = spawn.Process(target=_work, args=arguments, daemon=True)
-            process.start()
-            processes.append(process)
+            before = _block(signal.SIG_BLOCK, {signal.SIGINT})  # what starts now has no Ctrl-C: it is ended from here
+            try:
+                process.start()
+                processes.append(process)
+            finally:
+                _block(signal.SIG_SETMASK, before)
         for theirs in [*[pipe for of in pipes for pipe in of if pipe is not None], *[tell for _, tell in telling]]:
             theirs.close()  # so that who waits for one that has ended is told
         done = _results([heard for heard, _ in telling], progress)
@@ -193,5 +198,5 @@ def _work(task: Task, part: int, pipes: Sequence[Connection | None], tell: Conne
         tell.send(replayed)
     except LogError as error:
         tell.send(str(error))
-    except EOFError:
+    except (EOFError, ConnectionError):
         """Another has ended, and says why."""

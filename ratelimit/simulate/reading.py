@@ -157,11 +157,10 @@ class Reading:
         return self._ready(min(self._marks) - self._window)
 
     def _wait(self, events: list[Event], earliest: int) -> None:
-        """What came before that may be decided already, and is taken to have come then."""
+        """What came before that may be decided already, and is taken to have come then. It is over when it was."""
         if earliest > 0 and events and min(events)[0] < earliest:
-            late = [event[0] < earliest for event in events]
-            self._summary.late += sum(late)
-            events = [(earliest, *event[1:]) if is_late else event for event, is_late in zip(events, late, strict=True)]
+            self._summary.late += sum([event[0] < earliest for event in events])
+            events = [_from(earliest, event) if event[0] < earliest else event for event in events]
         self._waiting += events
 
     def _ready(self, until: int) -> list[Event]:
@@ -173,3 +172,8 @@ class Reading:
         self._waiting = waiting[ready:]
         self._sorted = len(self._waiting)
         return waiting[:ready]
+
+
+def _from(earliest: int, event: Event) -> Event:
+    at, file, line, took, *rest = event
+    return (earliest, file, line, max(0, at + took - earliest), *rest)

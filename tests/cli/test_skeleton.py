@@ -18,7 +18,7 @@ from ratelimit import PolicyError, StoreUnavailable
 from ratelimit.cli import app as of_app
 from ratelimit.cli import main as of_main
 from ratelimit.cli.output.console import console, say
-from ratelimit.cli.output.exits import FINDINGS, FINE, STORE, USAGE, Stopped
+from ratelimit.cli.output.exits import FINDINGS, FINE, INTERRUPTED, STORE, USAGE, Stopped
 from ratelimit.cli.output.formats import annotate, emit_json
 from tests.cli import COMMAND, run, run_in_terminal
 
@@ -210,6 +210,22 @@ def test_another_module_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "ratelimit.cli.commands", None)
     with pytest.raises(ModuleNotFoundError):
         of_main.main()
+
+
+def test_interrupted_before_it_has_begun(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A Ctrl-C while the command is still being loaded ends it without a word, as later."""
+
+    class Interrupting:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "ratelimit.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "ratelimit.cli.app")
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        of_main.main()
+    assert ended.value.code == INTERRUPTED
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_entry_point(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,21 @@ def size_of(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in folder.iterdir()}
 
 
+def filling(monkeypatch: pytest.MonkeyPatch, room: int) -> list[int]:
+    """A disk on which so many bytes have room still."""
+    real, left = os.write, [room]
+
+    def write(file: int, lines: Any) -> int:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = real(file, bytes(lines)[: left[0]])
+        left[0] -= written
+        return written
+
+    monkeypatch.setattr(files.os, "write", write)
+    return left
+
+
 def test_a_full_file_is_moved(tmp_path: Path) -> None:
     """The file that has reached its size becomes .1, that one .2; what is older than `keep` of them is gone."""
     log = LogFile(str(tmp_path / "log"), 20, keep=2)
@@ -41,6 +56,17 @@ def test_a_full_file_is_moved(tmp_path: Path) -> None:
     assert (tmp_path / "log.1").read_bytes() == b"000000004\n000000005\n"
     assert (tmp_path / "log.2").read_bytes() == b"000000002\n000000003\n"
     assert len(size_of(tmp_path)) == 3
+
+
+def test_a_link(tmp_path: Path) -> None:
+    """It goes on to link to where there is room: what it links to is moved."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "log").symlink_to(tmp_path / "disk" / "log")
+    log = LogFile(str(tmp_path / "log"), 20, keep=2)
+    for number in range(4):
+        log.append(b"%09d\n" % number)
+    assert (tmp_path / "log").is_symlink()
+    assert size_of(tmp_path / "disk") == {"log": 20, "log.1": 20}
 
 
 @pytest.mark.parametrize("locks", [True, False])
@@ -86,16 +112,7 @@ def test_removed(tmp_path: Path) -> None:
 def test_a_disk_that_fills_within_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes after half a line begins on a line of its own: one line can't be read, and no other."""
     log = LogFile(str(tmp_path / "log"), 1_000, keep=2)
-    real, room = os.write, [6]
-
-    def full(file: int, lines: Any) -> int:
-        if not room[0]:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        written = real(file, bytes(lines)[: room[0]])
-        room[0] -= written
-        return written
-
-    monkeypatch.setattr(files.os, "write", full)
+    room = filling(monkeypatch, 6)
     for _ in range(2):
         with pytest.raises(OSError, match="No space"):
             log.append(b"first\nsecond\n" if room[0] else b"third\n")
@@ -223,16 +240,7 @@ def test_a_disk_that_fills_within_a_batch(tmp_path: Path, monkeypatch: pytest.Mo
     """What was written of it is not missing, nor is it told twice; and it is told as soon as there is room, also where
     nothing else is to be written."""
     writer = Writer(LogFile(str(tmp_path / "log"), 1_000_000, keep=2))
-    real, room = os.write, [250]
-
-    def full(file: int, lines: Any) -> int:
-        if not room[0]:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        written = real(file, bytes(lines)[: room[0]])
-        room[0] -= written
-        return written
-
-    monkeypatch.setattr(files.os, "write", full)
+    room = filling(monkeypatch, 250)
     for batch in (4, 1):
         for _ in range(batch):
             writer.put(ONE)

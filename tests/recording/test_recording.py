@@ -110,6 +110,35 @@ def test_whole_callers(tmp_path: Path) -> None:
     assert set(seen) == {ip for ip in seen if share_of(Identity(ip=ip)) < 2**62}
 
 
+def test_whole_callers_who_are_known_later(tmp_path: Path) -> None:
+    """With `deferred()` the sample is one of callers too, from whatever address they come, or of those denied there."""
+    app = FastAPI()
+
+    async def known(x_own: str = Security(APIKeyHeader(name="X-Own"))) -> Identity:
+        return Identity(user=x_own, tier="basic")
+
+    @app.get("/items/{item}")
+    async def item(item: int, _: None = Security(decide(known))) -> str:
+        return "here"
+
+    limited = limiter(app, recorded(tmp_path, "sample = 0.25"), identify=deferred())
+    for user in range(40):
+        for address in range(3):
+            scope = {**scope_of(x_own=f"user{user}"), "client": (f"198.51.100.{3 * user + address}", 1)}
+            run(ask(limited, scope=scope))
+    addresses = [f"192.0.2.{number}" for number in range(9)]
+    for ip in addresses:
+        for _ in range(3):
+            run(ask(limited, scope={**scope_of(api_key=None), "client": (ip, 1)}))
+    lines = closed(limited, tmp_path)
+    seen = [line["user"] for line in lines if "user" in line]
+    assert 3 <= len(set(seen)) <= 20
+    assert all(seen.count(user) == 3 for user in seen)
+    inside = {ip for ip in addresses if share_of(Identity(ip=ip)) < 2**62}
+    assert {line["ip"] for line in lines if "user" not in line} == inside
+    assert 0 < len(inside) < 9
+
+
 def test_attributes_and_units(tmp_path: Path) -> None:
     """What a formula goes by, and what an endpoint has computed, are there as values; limits that it declares by
     name."""
@@ -320,14 +349,19 @@ def test_two_policies(tmp_path: Path) -> None:
     assert not (tmp_path / "inner" / "log").exists()
 
 
-def test_who_waits(tmp_path: Path) -> None:
-    """A request that is admitted after a wait is recorded as if it had come then, and holds its slots from then on."""
+@pytest.mark.parametrize("sample", [1, 1e-9])
+def test_who_waits(sample: float, tmp_path: Path) -> None:
+    """A request that is admitted after a wait is recorded as if it had come then, and holds its slots from then on; if
+    it is in the sample."""
 
     async def test() -> None:
         limits = '{ name = "requests", rate = "1/second", precision = 1 }'
-        made = recorded(tmp_path, limits=f'{limits} ]\nwait = {{ up_to = "3s", queue = 20 }}\n#')
+        made = recorded(tmp_path, f"sample = {sample:.9f}", f'{limits} ]\nwait = {{ up_to = "3s", queue = 20 }}\n#')
         app = RateLimitMiddleware(plain, made, store=Asked())
         await asyncio.gather(*(ask(app) for _ in range(4)))
+        if sample < 1:
+            assert not (tmp_path / "log").exists()
+            return
         lines = closed(app, tmp_path)
         at = sorted(line["at"] - lines[0]["at"] for line in lines if line["status"] == 200)
         assert at == sorted({*at})

@@ -91,6 +91,24 @@ def test_counters(new: str, demand: int | None) -> None:
     assert (found.example.demand if found.example else None) == demand
 
 
+@pytest.mark.parametrize(
+    ("cost", "demand"),
+    [
+        ("{ create = 20 }", 65),  # 45 searches, and one create that costs twice as much
+        ("{ create = 20, search = 3 }", 110),  # all of them cost twice as much at least
+        ("{ create = 1 }", None),
+        ("{ search = 0 }", None),
+    ],
+)
+def test_costs_of_some_operations(cost: str, demand: int | None) -> None:
+    """Of what is used of a counter it is not known which operations used it: the least that it may come to counts."""
+    before = Before(text('{ name = "requests", rate = "1000/minute", cost = { create = 10 } }'))
+    before.ask(45)
+    before.ask(1, operation="create")
+    found = before.under(text(f'{{ name = "requests", rate = "60/minute", cost = {cost} }}'))
+    assert (found.example.demand if found.example else None) == demand
+
+
 def test_slots() -> None:
     """So many requests at a time are so many, whatever the limit is called."""
     before = asked(text('{ name = "in flight", concurrency = 10 }'), 7)

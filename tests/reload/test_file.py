@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import sys
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from ratelimit import parse_policy
 from ratelimit.reload import file
-from ratelimit.reload.file import LARGEST, SETTLES, Looks, Seen, digest_of, look, no_long_pauses, policy_in, read
-from tests.reload import rate, written
+from ratelimit.reload.file import LARGEST, SETTLES, Looks, Reader, Seen, digest_of, look, read
+from tests.reload import limited, rate, stepped, watch_of, written
 
 
 class Moved:
@@ -151,29 +150,34 @@ def test_digest() -> None:
     assert digest_of(b"one") == digest_of(b"\xef\xbb\xbfone") == sha256(b"one").hexdigest()
 
 
-def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large() -> None:
     """A file without an end is no policy, and does not fill the memory."""
     with pytest.raises(ValueError, match="big: is larger than 64 MiB"):
-        policy_in(b" " * (LARGEST + 1), "big")
+        Reader().policy_in(b" " * (LARGEST + 1), "big")
 
 
-@pytest.mark.parametrize("frozen", [0, 1])
-def test_no_long_pauses(frozen: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings of the process are as they were, also where it fails, and what somebody has frozen stays so."""
-    done: list[str] = []
-    monkeypatch.setattr(file.gc, "get_freeze_count", lambda: frozen)
-    monkeypatch.setattr(file.gc, "freeze", lambda: done.append("freeze"))
-    monkeypatch.setattr(file.gc, "unfreeze", lambda: done.append("unfreeze"))
-    before = gc.get_threshold(), sys.getswitchinterval()
-    within = []
+def test_a_large_one_is_read_apart(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a process that is begun when an edit is seen, and is gone when it was read, or is as it was."""
+    monkeypatch.setattr(file, "LARGE", 1_000)
+    limiter = limited(written(path, rate(100, callers=2)))
+    watch, readers = watch_of(limiter), []
 
-    def fail() -> None:
-        with no_long_pauses():
-            within.append(gc.get_threshold()[2] > 1_000)
-            raise ValueError("bad")
+    def begun() -> bool:
+        reader = watch._reader._apart
+        readers.extend([reader] if reader else [])
+        return reader is not None
 
-    with pytest.raises(ValueError, match="bad"):
-        fail()
-    assert within == [True]
-    assert (gc.get_threshold(), sys.getswitchinterval()) == before
-    assert done == ([] if frozen else ["freeze", "unfreeze"])
+    steps = []
+    for content in (None, None, rate(100, callers=20), None, rate(101, callers=20), rate(100, callers=20), None):
+        if content:
+            written(path, content)
+        stepped(limiter, 1)
+        steps.append(begun())
+    assert steps == [False, False, True, False, True, True, False]
+    assert limiter.policy.identify.keys.keys() == parse_policy(rate(1, callers=20)).identify.keys.keys()  # type: ignore[attr-defined]
+    assert [reader._process for reader in readers] == [None] * 3
+    written(path, rate(102, callers=20))
+    stepped(limiter, 1)
+    assert begun()
+    assert not watch.wanted()
+    assert not begun()

@@ -118,6 +118,21 @@ def test_a_process_that_is_killed(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.log", "2.log"]
 
 
+class Asked(Counted):
+    """What a Ctrl-C in its process would do."""
+
+    def result(self) -> Any:
+        return {signal.SIGINT} <= signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_interrupted(tmp_path: Path) -> None:
+    """A Ctrl-C, which a terminal sends to all, is for who started them, from their first instruction on: none of them
+    fills the terminal with a traceback. Who started them has it as before."""
+    replayed = in_parallel(task(logs(tmp_path, 300), observer_of=Asked), 2)
+    assert replayed.results == [[True], [True]]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def test_a_file_that_vanishes(tmp_path: Path) -> None:
     """What one of them can't read is told in a sentence, and ends it."""
     told, tell = get_context("spawn").Pipe(duplex=False)
@@ -204,6 +219,22 @@ def test_another_that_has_ended(tmp_path: Path) -> None:
     theirs.close()
     assert worked(task(logs(tmp_path, 300)), [None, ours], told, tell) is None
     ours.close()
+
+
+class Reset:
+    """A pipe from who was killed while it wrote."""
+
+    def recv_bytes(self) -> bytes:
+        raise ConnectionResetError
+
+    def send_bytes(self, data: bytes) -> None:
+        """Nobody takes it."""
+
+
+def test_another_that_was_killed(tmp_path: Path) -> None:
+    """Neither is there a traceback where what it was sending is cut off."""
+    told, tell = get_context("spawn").Pipe(duplex=False)
+    assert worked(task(logs(tmp_path, 300)), [None, Reset()], told, tell) is None
 
 
 def worked(work: Task, pipes: Sequence[Any], told: Any, tell: Any) -> Any:

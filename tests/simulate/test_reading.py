@@ -105,6 +105,16 @@ def test_out_of_order_by_more_than_the_window(tmp_path: Path) -> None:
     assert [one[0] for one in events] == sorted(one[0] for one in events)
 
 
+def test_longer_than_the_window(tmp_path: Path) -> None:
+    """A WebSocket of an hour is logged when it ends: what is left of the window is all that is known of it in time, and
+    it holds its slot until then, not an hour more."""
+    lines = [line(T + 1_000 * number) for number in range(300)]
+    lines.insert(250, line(T + 250_000 - 3_600_000, took=3_600_000))
+    [late] = [one for batch in read(opened(tmp_path, lines)) for one in batch if one[2] == 251]
+    assert T + 100_000 < late[0] < T + 250_000
+    assert late[0] + late[3] == T + 250_000
+
+
 def test_a_clock_that_was_wrong(tmp_path: Path) -> None:
     """A few lines from a far future make nothing late: they come last."""
     lines = [line(T + 100 * number) for number in range(900)]

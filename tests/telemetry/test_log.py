@@ -9,10 +9,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Security
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.testclient import TestClient
 
-from ratelimit import MemoryStore, RateLimitMiddleware, StoreUnavailable, log_id
+from ratelimit import Identity, MemoryStore, RateLimitMiddleware, StoreUnavailable, log_id
+from ratelimit.fastapi import decide, deferred
 from ratelimit.ground.fields import fields
 from ratelimit.log import denials, lines, units
 from ratelimit.model import Lease, Refused
@@ -229,6 +231,34 @@ def test_a_handshake() -> None:
         assert len(seen) == 1
 
     run(test())
+
+
+@pytest.mark.parametrize("around", [True, False])
+def test_who_is_known_later(around: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """With `deferred()` the id of the line that is about the caller is there from then on, and ends with the request,
+    also where a middleware of the app runs it in another context."""
+    app, seen = FastAPI(), []
+
+    async def known() -> Identity:
+        return Identity(user="ana", tier="basic")
+
+    @app.get("/loans/{loan}")
+    def loan(loan: int, _: None = Security(decide(known))) -> str:
+        seen.append(log_id.get())
+        return "here"
+
+    if around:
+        app.add_middleware(BaseHTTPMiddleware, dispatch=lambda request, goes_on: goes_on(request))
+    made = policy('{ name = "s", rate = "0/minute", mode = "shadow" }')
+    limiter = RateLimitMiddleware(app, made, store=MemoryStore(lambda: T), identify=deferred())
+
+    async def test() -> None:
+        await ask(limiter, "/loans/7")
+        assert log_id.get() == ""
+
+    run(test())
+    (line,) = [line for line in said(caplog) if line.get("event") == "would_deny"]
+    assert seen == [line["log_id"]] != [""]
 
 
 def test_a_call_that_is_closed() -> None:

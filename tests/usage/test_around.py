@@ -247,6 +247,9 @@ def test_fastapi(monkeypatch: Any) -> None:
     assert asked.store.charged[1] == ()
     assert asked.get(key=None).status_code == 401
     assert asked.get(if_none_match=asked.get().headers["etag"]).status_code == 304
+    assert asked.get(method="HEAD").status_code == 200
+    assert asked.used()["requests"] == 1
+    assert [*app.openapi()["paths"]["/rate_limit"]] == ["get"]
     described = app.openapi()["paths"]["/rate_limit"]["get"]
     assert described["tags"] == ["limits"]
     assert set(described["responses"]) >= {"200", "304", "401", "429", "503"}

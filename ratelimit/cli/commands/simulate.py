@@ -123,6 +123,7 @@ def _run(task: Task, sources: Sequence[Source], jobs: int, policies: Sequence[Po
         replayed = in_parallel(task, jobs, tell) if jobs > 1 else Share(task, tell, sources).run()
     if not replayed.summary.understood:
         why = ", ".join(f"{count:,} {reason}" for reason, count in replayed.summary.unreadable.items())
+        why = why or "all of them were taken away meanwhile"
         raise Stopped(f"no line of {', '.join(replayed.summary.files)} was understood: {why}")
     return replayed
 

@@ -38,6 +38,7 @@ class Identities:
         self._policy = policy
         mapped = mapped or Mapped()
         self._fields = tuple(mapped.fields)
+        self._had = dict.fromkeys(mapped.fields, 0)  # how many callers each was there of
         self._constants = {
             name: text if name in _NAMES else _attribute(text) for name, text in mapped.constants.items()
         }
@@ -78,7 +79,7 @@ class Identities:
         return Identity(**names, ip=ip, tier=tier or self._tier(same), attributes=attributes or _NONE)
 
     def facts(self) -> dict[str, int]:
-        return {"untiered": self.untiered}
+        return {"untiered": self.untiered, **{f"mapped {name}": count for name, count in self._had.items()}}
 
     def _recorded(self, said: dict[str, Any]) -> Identity:
         """As the limiter itself had it; of an API key it has written what stands in its log."""
@@ -102,6 +103,8 @@ class Identities:
             plain = None if value is None else _plain(name, value)
             if plain is not None and (type(plain) is not str or plain.strip() not in _NOBODY):
                 said[name] = plain if name in _NAMES else _attribute(plain)
+                if name in self._had:
+                    self._had[name] += 1
         return said
 
     def _address(self, said: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.words import listed, shown
-from ratelimit.model import Concurrency, Limit
+from ratelimit.model import Concurrency, Limit, Quota
 from ratelimit.policy import Policy
 from ratelimit.simulate.events import Summary
 
@@ -21,6 +21,7 @@ def unknown(policy: Policy, summary: Summary, *, with_app: bool) -> list[str]:
         *_of_the_logs(summary),
         *_of_limits(limits, summary),
         *_of_the_policy(policy, Counter(summary.facts), with_app=with_app),
+        *_of_the_lines(Counter(summary.facts)),
     ]
 
 
@@ -33,7 +34,7 @@ def _of_the_logs(summary: Summary) -> Iterator[str]:
         how = " by the look of the first lines; --log-format says otherwise" if summary.guessed else ""
         yield f"{which} read as {name}{how}"
     for file in summary.cut:
-        yield f"{in_a_line(file)} ends before its end, as a compressed file; what came before it counted"
+        yield f"{in_a_line(file)} is cut off: damaged, or shortened while it was read; what came before that counted"
 
 
 def _of_limits(limits: list[Limit], summary: Summary) -> Iterator[str]:
@@ -44,6 +45,8 @@ def _of_limits(limits: list[Limit], summary: Summary) -> Iterator[str]:
         yield f"{_names(by_hand)}: charged by hand alone, which is in no log; nothing counted"
     if (slots := [limit for limit in limits if isinstance(limit.kind, Concurrency)]) and not summary.timed:
         yield f"{_names(slots)}: the log has no durations, so that no request was there at the time of another"
+    if calendars := _of_two_calendars(limits):
+        yield f"{_names(calendars)}: counted in periods of several calendars; a caller of two tiers in the first one's"
     if statuses := [limit for limit in limits if limit.charge_on or limit.refund_on]:
         yield f"{_names(statuses)}: by the status in the log; units went back when a request was over"
 
@@ -60,13 +63,34 @@ def _of_the_policy(policy: Policy, facts: Counter[str], *, with_app: bool) -> It
         yield f"tiers with wait ({tiers}): what may have waited was denied at once"
     if policy.websocket.messages:
         yield "messages of WebSockets are in no log; only handshakes counted"
+
+
+def _of_the_lines(facts: Counter[str]) -> Iterator[str]:
     if facts["preflights"]:
         yield "OPTIONS was taken for a CORS preflight, as a log has no headers"
     if facts["untiered"]:
         callers = "one caller names" if facts["untiered"] == 1 else f"{facts['untiered']:,} callers name"
         yield f"{callers} no tier, and the policy has no default_tier: anonymous counts instead; say --map tier=…"
+    if facts["folded"]:
+        yield (
+            "times without an offset in the hour that clocks went back: both of its passes count as the first, which"
+            " looks twice as busy"
+        )
+    for fact, count in facts.items():
+        if fact.startswith("mapped ") and not count:
+            yield f"--map {shown(fact.partition(' ')[2])}: no line has it, so that all count as without it"
     if facts["lost"]:
         yield f"{facts['lost']:,} requests could not be written when the log was recorded, and are missing"
+
+
+def _of_two_calendars(limits: list[Limit]) -> list[Limit]:
+    """Quotas of several tiers that share a counter, and differ in time zone or anchor day."""
+    quotas = {(limit.name, limit.kind.period): limit.kind for limit in limits if isinstance(limit.kind, Quota)}
+    return [
+        limit
+        for limit in limits
+        if isinstance(limit.kind, Quota) and quotas[limit.name, limit.kind.period] != limit.kind
+    ]
 
 
 def _names(limits: list[Limit]) -> str:

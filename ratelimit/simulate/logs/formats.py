@@ -67,11 +67,11 @@ class ByExpression:
         self._ended = "ended" in groups
         self._ends = of.ends
         self._mapped = bool(mapped)
-        self._instants = Instants(zone)
+        self.facts: Counter[str] = Counter()
+        self._instants = Instants(zone, self.facts)
         self._durations = Durations(PER_MS[unit])
         self._statuses: dict[bytes, int] = {b"%03d" % status: status for status in range(1_000)}
         self.timed = unit in groups or self._ended
-        self.facts: Counter[str] = Counter()
 
     def read(self, lines: Sequence[bytes], file: int, number: int, unread: Unread) -> list[Event]:
         events: list[Event] = []

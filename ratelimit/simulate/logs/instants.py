@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from datetime import UTC, datetime, timedelta, tzinfo
 
 EARLIEST_MS, LATEST_MS = 10**11, 10**13  # of 1973 and 2286: what else a number may be, it is no instant of a log
@@ -19,16 +20,19 @@ _UNITS = ((10**11, 1_000), (10**14, 1), (10**17, 1 / 1_000), (float("inf"), 1 / 
 
 class Instants(dict[bytes | str | float, "int | None"]):
     """By what a log has, milliseconds since 1970; None for what is no time. Of a text without an offset, `zone` is the
-    time zone."""
+    time zone; `folded` are the texts of an hour that its clocks show twice, and that is taken for the first."""
 
-    def __init__(self, zone: tzinfo = UTC) -> None:
+    def __init__(self, zone: tzinfo = UTC, facts: Counter[str] | None = None) -> None:
         super().__init__()
         self._zone = zone
+        self._facts = Counter[str]() if facts is None else facts
 
     def __missing__(self, said: bytes | str | float) -> int | None:
         if len(self) >= REMEMBERED:
             self.clear()
         self[said] = made = _instant(said, self._zone)
+        if made is not None and self._zone is not UTC:
+            self._facts["folded"] += _shown_twice(made, self._zone)
         return made
 
 
@@ -67,6 +71,11 @@ def _instant(said: bytes | str | float, zone: tzinfo) -> int | None:
         return _since(at + timedelta(milliseconds=away + inside))
     except (ValueError, KeyError, OverflowError):
         return None
+
+
+def _shown_twice(at_ms: int, zone: tzinfo) -> bool:
+    at = datetime.fromtimestamp(at_ms // 1_000, zone)
+    return at.utcoffset() != at.replace(fold=1 - at.fold).utcoffset()
 
 
 def _since(at: datetime) -> int | None:

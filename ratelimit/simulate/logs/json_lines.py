@@ -65,10 +65,10 @@ class ByFields:
         self._roles = [tuple(roles.get(role, ())) for role in asked]
         self._mapped = mapped
         self._ends = of.ends
-        self._instants = Instants(zone)
+        self.facts: Counter[str] = Counter()
+        self._instants = Instants(zone, self.facts)
         self._durations = Durations(PER_MS[unit])
         self.timed = unit in roles
-        self.facts: Counter[str] = Counter()
 
     def read(self, lines: Sequence[bytes], file: int, number: int, unread: Unread) -> list[Event]:
         events: list[Event] = []

@@ -28,8 +28,8 @@ PRESETS: dict[str, tuple[Format, ...]] = {
         ),
     ),
     "nginx": (
-        Format("nginx", _COMBINED + rb'.*?\b(?:rt|request_time)[=:]"?' + _SECONDS),
-        Format("nginx", _COMBINED + _AGENT + rb'(?: "[^"]*")? "?' + _SECONDS + rb"(?![\d.])"),
+        Format("nginx", _COMBINED + rb'.*\b(?:rt|request_time)[=:]"?' + _SECONDS),  # the last: an agent is before it
+        Format("nginx", _COMBINED + _AGENT + rb'(?: "[^"]*"| \d+)? "?' + _SECONDS + rb"(?![\d.])"),
         Format("nginx", _COMBINED + rb'(?:.*" "?' + _SECONDS + rb'"?\r?\Z)'),
         Format("nginx", _COMBINED),
     ),

@@ -8,13 +8,14 @@ import os
 import sys
 import zlib
 from codecs import BOM_UTF8
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 CHUNK = 256 * 1024  # bytes, decompressed, that are read at a time
 LONGEST = 64 * 1024  # bytes of a line
+FED = 256  # bytes of zstd at a time: they may become a hundred thousand times as many
 STDIN, STDIN_NAME = "-", "standard input"
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
@@ -34,7 +35,8 @@ class Chunk(NamedTuple):
 
 class Source:
     """One file, open from the first chunk that is asked for until the last. `size` is in bytes as it lies there, where
-    that is known: no more is read, also if it grows. `cut` says that a compressed file ends before its end."""
+    that is known: no more is read, also if it grows. `cut` says that a compressed file ends before its end, or another
+    one before that size."""
 
     def __init__(self, path: str, size: int | None = None) -> None:
         self.path = path
@@ -85,15 +87,15 @@ class Source:
         except ImportError:
             what = f"{self.name} is compressed with zstd: pip install 'ratelimit-asgi[cli]', or unpack it with zstdcat"
             raise LogError(what) from None
-        return zstandard.ZstdDecompressor().stream_reader(self._raw, read_across_frames=True)
+        return _Zstd(self._raw, zstandard.ZstdDecompressor().decompressobj)
 
     def _read(self) -> bytes:
         """b"" at the end; a file that grows meanwhile ends where it did when it was opened."""
-        size = CHUNK
-        if self._file is self._raw and self.size is not None:
-            size = min(CHUNK, self.size - self._raw.tell())
+        left = CHUNK
+        if plain := self._file is self._raw and self.size is not None:
+            left = (self.size or 0) - self._raw.tell()
         try:
-            return bytes(self._file.read(size)) if size > 0 else b""
+            data = bytes(self._file.read(min(CHUNK, left))) if left > 0 else b""
         except (EOFError, zlib.error, gzip.BadGzipFile):
             self.cut = True
         except OSError as error:
@@ -102,6 +104,9 @@ class Source:
             if type(error).__name__ != "ZstdError":
                 raise
             self.cut = True
+        else:
+            self.cut = plain and left > 0 and not data
+            return data
         return b""
 
     def _chunks(self) -> Iterator[Chunk]:
@@ -122,3 +127,27 @@ class Source:
         self.close()
         if rest:
             yield Chunk(rest, number, 1, read)
+
+
+class _Zstd:
+    """Tells of a stream that ends before its end, as that of gzip does; the library's own reader does not."""
+
+    def __init__(self, raw: Any, begun: Callable[[], Any]) -> None:
+        self._raw = raw
+        self._begun = begun
+        self._frame: Any = None  # the one that has begun and has not ended
+        self._made = bytearray()
+
+    def read(self, size: int) -> bytes:
+        while len(self._made) < size and (data := self._raw.read(FED)):
+            while data:
+                frame = self._frame = self._frame or self._begun()
+                self._made += frame.decompress(data)
+                data = frame.unused_data
+                if frame.eof:
+                    self._frame = None
+        if not self._made and self._frame is not None:
+            raise EOFError
+        data = bytes(self._made[:size])
+        del self._made[:size]
+        return data

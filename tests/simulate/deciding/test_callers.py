@@ -113,7 +113,15 @@ def test_no_tier_at_all() -> None:
     """Where the policy has no default tier they count as anonymous, and that is told."""
     identities = Identities(parse_policy(TIERS), mapping_of(["organization=$org"]))
     assert identities((b"", b"", "acme")).tier == "anonymous"
-    assert identities.facts() == {"untiered": 1}
+    assert identities.facts() == {"untiered": 1, "mapped organization": 1}
+
+
+def test_what_no_line_has() -> None:
+    """How many callers had each field that is mapped: of one that is misspelt it is told that nobody had it."""
+    identities = Identities(parse_policy(TIERS), mapping_of(["organization=$org", "user=$usr", "tier=basic"]))
+    for who in ((b"", b"", "acme", None), (b"", b"", "other", "-")):
+        identities(who)
+    assert identities.facts() == {"untiered": 0, "mapped organization": 2, "mapped user": 0}
 
 
 def test_recorded() -> None:

@@ -33,6 +33,27 @@ def test_limits(limit: str, says: str) -> None:
     assert of_limits(limit.replace(" }", ', mode = "off" }')) == []
 
 
+def test_quotas_of_two_calendars() -> None:
+    """Where two tiers share a quota whose periods begin at other instants, it is told; not where they are the same."""
+
+    def said(zone: str) -> list[str]:
+        tiers = [
+            f'[tiers.{tier}]\nlimits = [{{ name = "a", quota = "9/week", timezone = "{of}" }}]\n'
+            for tier, of in (("anonymous", "Asia/Tokyo"), ("basic", zone))
+        ]
+        return unknown(parse_policy("".join(tiers)), Summary(), with_app=True)
+
+    assert said("Asia/Tokyo") == []
+    assert [text.partition(";")[0] for text in said("UTC")] == ['"a": counted in periods of several calendars']
+
+
+def test_a_field_that_no_line_has() -> None:
+    """What `--map` names and no line has is told: it may be misspelt, and everybody would count as one."""
+    summary = Summary(facts={"mapped organization": 0, "mapped tier": 7})
+    [said] = unknown(parse_policy(PLAIN), summary, with_app=True)
+    assert said == '--map "organization": no line has it, so that all count as without it'
+
+
 def test_many_limits() -> None:
     """No more than some are named."""
     [said] = of_limits(*[f'{{ name = "n{number}", concurrency = 1 }}' for number in range(9)])
@@ -49,13 +70,13 @@ def test_the_policy() -> None:
 
 def test_the_log() -> None:
     """How it was read, what in it is cut off, and what it does not say."""
-    facts = {"preflights": 1, "computed": 1, "untiered": 1_000, "declared": 2, "lost": 3}
+    facts = {"preflights": 1, "computed": 1, "untiered": 1_000, "declared": 2, "lost": 3, "folded": 1}
     summary = Summary(
         files=["a\x1b", "b", "c"], formats=["json", "nginx", "nginx"], guessed=True, cut=["b"], facts=facts
     )
     said = unknown(parse_policy(PLAIN), summary, with_app=False)
     assert [text.partition(" ")[0] for text in said] == [
-        *("a\\x1b", "2", "b", "units", "some", "2", "OPTIONS", "1,000", "3"),
+        *("a\\x1b", "2", "b", "units", "some", "2", "OPTIONS", "1,000", "times", "3"),
     ]
     facts["untiered"] = 1
-    assert unknown(parse_policy(PLAIN), summary, with_app=False)[-2].startswith("one caller names no tier")
+    assert unknown(parse_policy(PLAIN), summary, with_app=False)[-3].startswith("one caller names no tier")

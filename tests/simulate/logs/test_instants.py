@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -71,6 +72,16 @@ def test_zone() -> None:
     assert instants["2026-03-02 11:00:00"] == AT
     assert instants[b"02/Mar/2026:11:00:00"] == AT
     assert instants["2026-03-02T10:00:00Z"] == AT
+
+
+def test_an_hour_that_clocks_show_twice() -> None:
+    """It is taken for the first of the two, which is counted, to be told; an hour before and after it is not."""
+    facts: Counter[str] = Counter()
+    instants = Instants(ZoneInfo("Europe/Madrid"), facts)
+    first, _, _ = [instants[f"2026-10-25 0{hour}:30:00"] for hour in (2, 1, 3)]
+    assert first == Instants()["2026-10-25T00:30:00Z"]
+    assert facts["folded"] == 1
+    assert instants["2026-10-25 soon"] is None
 
 
 @pytest.mark.parametrize(

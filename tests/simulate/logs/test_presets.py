@@ -49,6 +49,16 @@ LINES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "nginx, its request_time": ("nginx", f"{NGINX} 0.250", (AT - 250, 250, CALL, 200, (IP, b"ana"))),
     "nginx, behind X-Forwarded-For": ("nginx", f'{NGINX} "-" 0.250 0.249', (AT - 250, 250, CALL, 200, (IP, b"ana"))),
     "nginx, rt=": ("nginx", f'{NGINX} "-" urt="0.001" rt=0.250', (AT - 250, 250, CALL, 200, (IP, b"ana"))),
+    "nginx, an agent that names a time": (
+        "nginx",
+        NGINX.replace("curl", "rt=3000000.000 curl").replace("Mozilla", "rt=3000000.000 Mozilla") + " rt=0.250",
+        (AT - 250, 250, CALL, 200, (IP, b"ana")),
+    ),
+    "nginx, ingress of Kubernetes": (
+        "nginx",
+        f"{NGINX} 457 0.250 [default-api-80] [] 10.1.2.3:8080 51 0.249 200 8f2c0a1b",
+        (AT - 250, 250, CALL, 200, (IP, b"ana")),
+    ),
     "nginx, last of all": ("nginx", f'{NGINX} 17 "-" "0.250"', (AT - 250, 250, CALL, 200, (IP, b"ana"))),
     "nginx, another zone": (
         "nginx",

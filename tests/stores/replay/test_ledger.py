@@ -165,6 +165,14 @@ def test_tariffs() -> None:
     assert tariff.max == 5
 
 
+def test_what_is_free() -> None:
+    """A cost of 0 fits into a limit that is closed, and counts nothing in any."""
+    ledger = Ledger()
+    ours = row(ledger, (charge(Rate(60_000), 0, 0), charge(Quota("day"), 5, name="b")), T)
+    assert ledger.admit(ours, T)
+    assert [counter.used for counter in ours.counters] == [0, 1]
+
+
 def _run(work: Any) -> Any:
     try:
         work.send(None)

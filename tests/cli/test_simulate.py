@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -130,6 +131,8 @@ def test_of_an_app(strict: str, log: str, tmp_path: Path, monkeypatch: pytest.Mo
         "@wrong.get('/x', dependencies=[Depends(limit('5/hour', name='ip'))])\ndef y(): ...\n"
     )
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.delitem(sys.modules, "main", raising=False)  # another test's
     code, out, _ = run("simulate", strict, log, "--app", "main:app")
     assert (code, "--app" in out) == (FINDINGS, False)
     code, out, err = run("simulate", strict, log, "--app", "main:wrong")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
@@ -40,7 +41,10 @@ else:
 
 def pytest_configure(config: pytest.Config) -> None:
     """A machine that has much to do fails no test, and what is random is the same each time: who looks for more gives
-    a --hypothesis-seed, as `make fuzz` does."""
+    a --hypothesis-seed, as `make fuzz` does. Ctrl-C ends what tests start, also where these run in the background of a
+    shell, which has it ignored there."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     same = config.getoption("--hypothesis-seed", None) is None
     settings.register_profile("same", deadline=None, derandomize=same, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("same")

@@ -15,6 +15,7 @@ from ratelimit.policy.settings import RecordSettings
 from ratelimit.recording.file import LogFile
 from ratelimit.recording.line import Recorded, path_of
 from ratelimit.recording.writer import Writer
+from ratelimit.routes.routed import Routed
 from ratelimit.slots.holding import is_last
 
 Noted = Callable[[Identity, str, Sequence[Charge], Decision], None]
@@ -37,14 +38,18 @@ class Recording:
     ) -> Send:
         """The `send` of a request that was decided; the same where its caller is not among the sample. With `deferred`
         it is known at its end only who that is."""
-        if not (deferred or self.has(identity)):
+        if not (deferred or self.has(operation, identity)):
             return send
         self.writer.begin()
         note = Note(self, scope, send, operation, identity, decision, deferred=deferred)
         scope[_NOTED] = note
         return note.send
 
-    def has(self, identity: Identity) -> bool:
+    def has(self, operation: str, identity: Identity) -> bool:
+        if isinstance(operation, Routed) and operation.endpoint.own_usage:
+            charged = identity.anonymous and operation.operations
+            if not charged:  # which a line could not say
+                return False
         return self._below == 2**64 or share_of(identity) < self._below
 
     def waited(self, scope: Scope, decision: Decision) -> None:
@@ -143,7 +148,7 @@ class Note:
             control, self.control = self.control, None
             identity = self._identity if control is None else control.identity
             duration_ms = round((monotonic() - self._began) * 1000)
-            if not self._deferred or recording.has(identity):
+            if not self._deferred or recording.has(self._operation, identity):
                 line = Recorded(self._at_ms, duration_ms, *self._asked, self._status, self._operation, identity)
                 recording.writer.put(line)
 

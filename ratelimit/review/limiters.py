@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 from ratelimit.middleware import RateLimitMiddleware
@@ -35,8 +36,10 @@ def _around(app: Any, below: str, host: str | None, depth: int) -> Iterator[Limi
     """What is around the routes of an app, from outside, and then what is around each of them."""
     for _ in range(WRAPPERS):
         if isinstance(app, RateLimitMiddleware):
-            identifies = app._identify is not app.policy.identify
-            yield Limiter(below, host, identifies, isinstance(app._classify, ClassifyByOwn))
+            yield _made(app, below, host)
+        if not hasattr(app, "user_middleware"):  # a Router is made with its middlewares
+            made_with = islice(_wrapped(getattr(app, "middleware_stack", None)), WRAPPERS)
+            yield from (_made(one, below, host) for one in made_with if isinstance(one, RateLimitMiddleware))
         for told in getattr(app, "user_middleware", ()):
             given = getattr(told, "kwargs", None) or getattr(told, "options", {})  # as an older Starlette has them
             made = told.cls
@@ -50,6 +53,17 @@ def _around(app: Any, below: str, host: str | None, depth: int) -> Iterator[Limi
     if depth < _DEEPEST:
         for route in getattr(app, "routes", None) or ():
             yield from _at(route, below, host, depth)
+
+
+def _made(limiter: RateLimitMiddleware, below: str, host: str | None) -> Limiter:
+    identifies = limiter._identify is not limiter.policy.identify
+    return Limiter(below, host, identifies, isinstance(limiter._classify, ClassifyByOwn))
+
+
+def _wrapped(app: Any) -> Iterator[Any]:
+    while app is not None:
+        yield app
+        app = getattr(app, "app", None)
 
 
 def _at(route: Any, below: str, host: str | None, depth: int) -> Iterator[Limiter]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Metric, make_asgi_app
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Metric, make_asgi_app, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from ratelimit.model import ASGIApp
@@ -59,12 +59,12 @@ class Prometheus:
             "store_seconds", "Time in the store.", namespace=namespace, registry=registry, buckets=BUCKETS
         )
 
-        for known, values in (
+        for known, labels in (
             (self._without, ("allowed", "refused", "local")),
             (self._beyond, ("dropped", "shared", "above")),
             (self._reloads, ("taken", "refused", "invalid")),
         ):
-            for value in values:
+            for value in labels:
                 known.labels(value)  # a count that begins at 1 would be no increase
 
     def count(self, counts: Counts) -> None:
@@ -85,8 +85,14 @@ class Prometheus:
 
 
 def metrics_app(registry: CollectorRegistry = REGISTRY) -> ASGIApp:
-    """What Prometheus scrapes, to be mounted: of all processes with PROMETHEUS_MULTIPROC_DIR, else of this one."""
+    """What Prometheus scrapes, to be mounted: of all processes with PROMETHEUS_MULTIPROC_DIR, else of this one.
+    RuntimeError where that was set too late: nothing is written there then, and nothing would be scraped."""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        if values.ValueClass is values.MutexValue:
+            raise RuntimeError(
+                "PROMETHEUS_MULTIPROC_DIR was set after prometheus_client had been imported, which looks for it only"
+                " then: set it before Python starts, PROMETHEUS_MULTIPROC_DIR=/run/metrics uvicorn main:app --workers 2"
+            )
         registry = CollectorRegistry()
         _OfProcesses(registry)  # type: ignore[no-untyped-call]
     app: ASGIApp = make_asgi_app(registry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -335,6 +336,17 @@ def test_what_is_not_enforced_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     data = json.loads(run("check", "--app", "myapp:app", "--format", "json").out)
     [first, *_] = data["routes"][0]["limits"]["anonymous"]
     assert (first["from"], first["cost"]) == ("2099-01-01T00:00:00Z", {"search": 2})
+
+
+def test_what_an_app_prints() -> None:
+    """Also what a process prints that it starts goes to standard error: the answer can be read by a program."""
+    Path("loud.py").write_text("import os\nfrom myapp import app\nos.system('echo started; echo lost >&2')\n")
+    command = [*COMMAND, "check", "ratelimit.toml", "--app", "loud:app", "--format", "json"]
+    ran = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert json.loads(ran.stdout)["command"] == "check"
+    assert "started\nlost\n" in ran.stderr
 
 
 def test_as_a_process() -> None:

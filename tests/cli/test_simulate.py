@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -130,10 +131,12 @@ def test_of_an_app(strict: str, log: str, tmp_path: Path, monkeypatch: pytest.Mo
         "@wrong.get('/x', dependencies=[Depends(limit('5/hour', name='ip'))])\ndef y(): ...\n"
     )
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.delitem(sys.modules, "main", raising=False)  # another test's
     code, out, _ = run("simulate", strict, log, "--app", "main:app")
     assert (code, "--app" in out) == (FINDINGS, False)
     code, out, err = run("simulate", strict, log, "--app", "main:wrong")
-    assert (code, out, err.startswith("ratelimit: --app main:wrong: ")) == (USAGE, "", True)
+    assert (code, out, err.startswith("ratelimit: --app main:wrong: ")) == (FINDINGS, "", True)
     code, out, err = run("simulate", strict, log, "--app", "main:nothing")
     assert (code, out, err) == (USAGE, "", "ratelimit: --app main:nothing: there is no nothing in main\n")
 

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
 from ratelimit import Identity, Policy, RateLimitMiddleware, StoreUnavailable, hash_api_key, operation
-from ratelimit.fastapi import decide, deferred
+from ratelimit.fastapi import decide, deferred, usage_router
 from ratelimit.model import ASGIApp, Message, Receive, Scope, Send
 from ratelimit.recording import recording
 from ratelimit.recording.recording import recording_of, share_of
@@ -95,6 +95,28 @@ def test_what_is_exempt_is_not_recorded(tmp_path: Path) -> None:
     run(ask(app, scope=two))
     run(ask(app))
     assert [line["path"] for line in closed(app, tmp_path)] == ["/items/7"]
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("exempt", [False, True])
+def test_own_usage_is_not_recorded(tmp_path: Path, exempt: bool, later: bool) -> None:
+    """Where it is charged to nobody: simulated, it would be. Who is not known is charged, and is there."""
+    app = FastAPI()
+
+    async def known(x_own: str = Security(APIKeyHeader(name="X-Own", auto_error=False))) -> Identity | None:
+        return Identity(user=x_own, tier="basic") if x_own else None
+
+    app.include_router(usage_router(dependencies=[Security(decide(known))] if later else []))
+    made = recorded(tmp_path, '[operations]\nexempt = ["GET /rate_limit"]' if exempt else "")
+    limited = limiter(app, made, identify=deferred() if later else None)
+    assert run_status(limited, scope_of("/rate_limit", x_own="me")) == 200
+    assert run_status(limited, scope_of("/rate_limit", api_key=None)) == 401
+    assert run_status(limited, scope_of("/else")) == 404
+    lines = closed(limited, tmp_path)
+    assert [(line["path"], line["status"]) for line in lines] == [
+        *([] if exempt else [("/rate_limit", 401)]),
+        ("/else", 404),
+    ]
 
 
 def test_whole_callers(tmp_path: Path) -> None:
@@ -396,11 +418,11 @@ def test_a_full_disk_never_reaches_the_app(tmp_path: Path, caplog: pytest.LogCap
     assert recording.writer.lost == 2
 
 
-def run_status(app: ASGIApp) -> int:
+def run_status(app: ASGIApp, scope: Scope | None = None) -> int:
     statuses: list[int] = []
 
     async def asked() -> None:
-        sent: list[Message] = await ask(app)
+        sent: list[Message] = await ask(app, scope=scope or scope_of())
         statuses.append(sent[0]["status"])
 
     run(asked())

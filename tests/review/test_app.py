@@ -155,6 +155,7 @@ def test_a_part_of_the_app() -> None:
             Route("/own", endpoint, middleware=[Middleware(limited)]),
             Host("limited.example.com", limited(inner)),
             Host("api.example.com", inner),
+            Host("made.example.com", Router([Route("/loans", endpoint)], middleware=[Middleware(limited)])),
             WebSocketRoute("/live", endpoint),
             Mount("/any", lambda scope, receive, send: None),
         ]
@@ -165,6 +166,7 @@ def test_a_part_of_the_app() -> None:
         (None, "/v2/loans"),
         (None, "/own"),
         ("limited.example.com", "/loans"),
+        ("made.example.com", "/loans"),
     ]
     assert [f"{one.code} {one.where}" for one in findings] == [
         "outside GET,HEAD,POST /v12",

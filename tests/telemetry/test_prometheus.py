@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, values
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
@@ -153,6 +153,7 @@ def test_two_processes(tmp_path: Path) -> None:
 def test_a_process_that_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers that were away in its eyes are not for ever: a scrape looks who is there. What it had counted stays."""
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    monkeypatch.setattr(values, "ValueClass", values.MultiProcessValue())
     program = """if True:
         import os, signal, sys
         from ratelimit.telemetry.hook import Counts
@@ -167,6 +168,13 @@ def test_a_process_that_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     text = TestClient(metrics_app()).get("/").text
     assert "ratelimit_stores_down 2.0" in text
     assert 'ratelimit_without_store_total{verdict="local"} 4.0' in text
+
+
+def test_a_directory_that_is_set_too_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an error that says so: a scrape would find nothing at all."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    with pytest.raises(RuntimeError, match="set it before Python starts"):
+        metrics_app()
 
 
 @pytest.mark.parametrize("name", ["posix", "nt"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from functools import reduce
 from importlib import import_module
 from inspect import iscoroutinefunction, signature
@@ -38,7 +40,7 @@ def app_of(named: str, *policies: Policy) -> Any:
         raise Stopped(f"--app {named}: is a file; write its module: {dotted}:{attribute}")
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
-    with redirect_stdout(sys.stderr):  # what it prints is no part of the answer
+    with _printing_to_stderr():
         try:
             found = import_module(module)
         except KeyboardInterrupt:
@@ -58,6 +60,19 @@ def app_of(named: str, *policies: Policy) -> Any:
         except ValueError as error:
             raise Stopped(f"--app {named}: {error}", FINDINGS) from None
     return app
+
+
+@contextmanager
+def _printing_to_stderr() -> Iterator[None]:
+    """What an app prints is no part of the answer, nor what a process prints that it starts."""
+    ours = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(ours, 1)
+        os.close(ours)
 
 
 def _is_factory(app: Any) -> bool:

@@ -39,7 +39,7 @@ from ratelimit.model import (
 from ratelimit.nesting import Level
 from ratelimit.opening import check_holds, denials_of, in_place_of, loaded, opened
 from ratelimit.policy import Policy
-from ratelimit.recording.recording import RecordedApp, recording_of
+from ratelimit.recording.recording import RecordedApp, always, recording_of
 from ratelimit.reload.telling import reloads
 from ratelimit.reload.watch import follow
 from ratelimit.slots.ending import at_exit
@@ -103,7 +103,8 @@ class RateLimitMiddleware:
         self._telling = telling(telemetry, made, self._opened, reclaimed, reloads)
         self._renewed: RateLimitMiddleware | None = None  # of a file that is watched: the same, under what is in force
         self._follower = None if isinstance(policy, Policy) or not watch else follow(self, made, policy)
-        self._heard = heard(self._telling, at_the_door=not isinstance(identify, Deferred))
+        hearing = heard(self._telling, at_the_door=not isinstance(identify, Deferred))
+        self._heard = always(hearing) if self._recording else hearing
         self._noted = self._heard(self._follower.note if self._follower else None)
         self._govern(made)
         if self._follower:
@@ -194,12 +195,12 @@ class RateLimitMiddleware:
             self._outage.decided()
         if self._noted is not None:
             self._noted(identity, operation, charges, decision)
+            if self._recording is not None:
+                deferred = self._account.deferred
+                send = self._recording.noted(scope, send, operation, identity, decision, deferred=deferred)
         notable = not decision.allowed or decision.unavailable or decision.exceeded
         log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
         style = self._style(scope) if self._scoped else self.style
-        if self._recording is not None:
-            deferred = self._account.deferred
-            send = self._recording.noted(scope, send, operation, identity, decision, deferred=deferred)
         if not decision.allowed:
             if self._turns and failure is None:
                 decision, failure, receive = await self._turns.waited(decision, charges, identity, scope, receive)
@@ -224,8 +225,9 @@ class RateLimitMiddleware:
             headers = style.headers(decision, identity, log_id)
             if self._leases.at_once:
                 await others_first()
-            app = partial(under, log_id, self.app) if log_id else self.app
-            return await app(scope, receive, with_headers(scope, send, headers, decision))
+            if log_id:
+                return await under(log_id, self.app, scope, receive, with_headers(scope, send, headers, decision))
+            return await self.app(scope, receive, with_headers(scope, send, headers, decision))
         late = Late(self.app, control, operation, style, log_id) if self._account.late else None
         report = partial(self._denials.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)

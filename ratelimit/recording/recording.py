@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import blake2b
 from time import monotonic, time
 from weakref import WeakKeyDictionary
 
 from ratelimit.answers.awaited import awaited
 from ratelimit.control.control import Control
-from ratelimit.model import ASGIApp, Decision, Identity, Message, Receive, Scope, Send
+from ratelimit.model import ASGIApp, Charge, Decision, Identity, Message, Receive, Scope, Send
 from ratelimit.policy import Policy
 from ratelimit.policy.settings import RecordSettings
 from ratelimit.recording.file import LogFile
@@ -17,6 +17,8 @@ from ratelimit.recording.line import Recorded, path_of
 from ratelimit.recording.writer import Writer
 from ratelimit.routes.routed import Routed
 from ratelimit.slots.holding import is_last
+
+Noted = Callable[[Identity, str, Sequence[Charge], Decision], None]
 
 FAILED = 500  # what an exception comes to that is raised before a response has begun
 
@@ -67,6 +69,14 @@ def recording_of(policy: Policy) -> Recording | None:
     if policy not in _of:
         _of[policy] = Recording(policy.record)
     return _of[policy]
+
+
+def always(heard: Callable[[Noted | None], Noted | None]) -> Callable[[Noted | None], Noted]:
+    """What makes one of all who hear of a decision, where what is recorded is asked for with them: somebody hears."""
+    return lambda noted: heard(noted) or _nobody
+
+
+def _nobody(*_: object) -> None: ...
 
 
 def share_of(identity: Identity) -> int:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
-from ratelimit.endpoints.listing import wrong_in
 from ratelimit.endpoints.start import limiting
 from ratelimit.ground.memo import Recent
-from ratelimit.model import Classify, Readings, Scope
+from ratelimit.model import Readings, Scope
 from ratelimit.policy import Policy
-from ratelimit.routes.routed import Endpoint, Routed, WrongLimits
+from ratelimit.routes.routed import Endpoint, Routed
 from ratelimit.simulate.events import Said
 
 REMEMBERED = 16_384  # of a generation: with paths of 100 bytes some 8 MB
@@ -21,7 +20,7 @@ _PREFLIGHT = ((b"origin", b"null"), (b"access-control-request-method", b"GET"))
 
 class Operations:
     """Of one policy, and of one app where it is given: its routes, and what is said at its endpoints, count then.
-    WrongLimits where what they declare contradicts the policy.
+    That what they declare goes with the policy was seen by who gives the app.
 
     A log has no headers: OPTIONS is taken for a preflight. `preflights` and `computed` have how many calls there were
     of these, and of endpoints that compute their units.
@@ -29,11 +28,7 @@ class Operations:
 
     def __init__(self, policy: Policy, app: object = None) -> None:
         self.preflights = self.computed = 0
-        self._classify: Classify = policy.classify
-        if app is not None:
-            self._classify = limited = limiting(policy.classify, app, policy, lambda limit: None)
-            if wrong := wrong_in(limited.routes):
-                raise WrongLimits("; ".join(wrong))
+        self._classify = policy.classify if app is None else limiting(policy.classify, app, policy, lambda limit: None)
         self._known: Recent[bytes, str] = Recent(REMEMBERED)
         self._recorded: Recent[Said, str] = Recent()
 

@@ -35,7 +35,8 @@ def review(data: str | bytes, called: str, now_ms: int, *, identifies: bool | No
         wrong = [Problem((), said.removeprefix(f"{called}: ")) for said in error.problems]
         return Review(None, tuple(of_problem(one, {}) for one in wrong), None, {})
     valid, policy, problems = examine(text, called)
-    lines = lines_of(text) if valid is not None else {}
+    read = valid is not None or any(problem.path for problem in problems)
+    lines = lines_of(text) if read else {}
     found = [of_problem(problem, lines) for problem in problems]
     if valid is not None and policy is not None:
         found += [of_odd(odd, lines) for odd in _odd(valid, policy, now_ms, identifies)]

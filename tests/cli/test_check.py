@@ -262,6 +262,17 @@ def test_what_is_no_policy(text: str, line: int | None) -> None:
     assert ran.out.endswith("odd.toml: 1 mistake.\n")
 
 
+def test_lines_of_what_is_no_policy() -> None:
+    """Also where tiers are missing each mistake that stands somewhere has its line."""
+    Path("odd.toml").write_text('style = "itef"\n\n[tier.x]\nlimits = []\n')
+    lines = run("check", "odd.toml", "--format", "github").out.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [
+        "::error file=odd.toml::tiers",
+        "::error file=odd.toml,line=1::style",
+        "::error file=odd.toml,line=3::tier",
+    ]
+
+
 @pytest.mark.parametrize(
     ("app", "said"),
     [

@@ -64,9 +64,9 @@ def read_valid(written: Mapping[str, Any]) -> tuple[Valid | None, list[Problem]]
             path = _path(written, loc[:-1] if missing else loc, known, kept)
             if not known:  # later rounds only find what the first has left without its parts
                 problems.append(problem((*path, loc[-1]) if missing else path, found))
-            if path == ():
-                return None, problems
             dropped.add(path)  # a table that misses a part is dropped whole, so each round drops something more
+        if () in dropped:
+            return None, problems
 
 
 def _without(node: Any, path: Path, dropped: set[Path]) -> Any:

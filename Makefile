@@ -5,6 +5,8 @@ EXAMPLES ?= 3000
 VENV := .venv
 DEMO_VENV := .venv-demo
 BENCH_VENV := .venv-bench
+# With every extra. A name, as its commas would each end an argument of a call.
+WHOLE := .[redis,cli,prometheus,otel]
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 WHEEL := dist/ratelimit_asgi-$(VERSION)-py3-none-any.whl
 SOURCES := pyproject.toml README.md LICENSE $(sort $(shell find ratelimit -name __pycache__ -prune -o -type f -print))
@@ -96,7 +98,7 @@ endef
 
 # Examples and tests are found from here, but after the installed package: four folders above site-packages.
 $(VENV)/ready: pyproject.toml
-	$(call virtualenv,$(VENV),".[redis,cli,prometheus,otel]" --group test --group lint)
+	$(call virtualenv,$(VENV),"$(WHOLE)" --group test --group lint)
 	cd $(VENV)/lib/python3*/site-packages && echo ../../../.. > repository.pth
 	touch $@
 

@@ -8,6 +8,7 @@ import pytest
 
 from ratelimit import Policy, hash_api_key, parse_policy
 from ratelimit.model import Identity
+from ratelimit.reload import effect as of_edits
 from ratelimit.reload.callers import Callers
 from ratelimit.reload.effect import Effect, Example, effect
 from ratelimit.stores.memory import MemoryStore
@@ -52,6 +53,14 @@ def test_ten_for_a_thousand() -> None:
     assert (found.callers, found.denied, found.share) == (5, 2, 0.4)
     assert found.limits == {"requests": 2}
     assert found.example == Example("organization=o4", "requests", 400, 10)
+
+
+def test_others_run_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks at thousands of callers lets the other threads run after each few of them."""
+    pauses: list[float] = []
+    monkeypatch.setattr(of_edits.time, "sleep", pauses.append)
+    assert asked(rate(1000), *[5] * (2 * of_edits.AT_ONCE)).under(rate(10)) == Effect(2 * of_edits.AT_ONCE)
+    assert pauses == [of_edits.PAUSE] * 2
 
 
 @pytest.mark.parametrize("number", [950, 1050])

@@ -102,16 +102,22 @@ def _marks(curve: Curve, axes: Axes) -> Iterator[str]:
     for name, threshold in sorted(curve.marks.items(), key=lambda mark: mark[1]):
         names.setdefault(threshold, []).append("now" if name == "present" else name)
     marks = [(axes.x(min(threshold, axes.largest)), ", ".join(said)) for threshold, said in names.items()]
-    row = 0
+    boxes: list[tuple[int, float, float]] = []
     for number, (x, text) in enumerate(marks):
         after = number + 1 < len(marks) and _meet(marks[number], marks[number + 1])
         before = number > 0 and _meet(marks[number - 1], marks[number])
-        row = 1 - row if after and before else row
-        kind, y = ("mark now" if "now" in text else "mark"), TOP - 5 - 12 * row
-        anchor, at = ("end", x - 4) if after and not before else ("start", x + 4) if before else ("middle", x)
-        if at + 7 * len(text) > WIDTH:
-            anchor, at = "end", x - 4
-        top = TOP - 3 if anchor == "middle" else TOP - 14
+        long = 7 * len(text)
+        anchor, start = ("end", x - 4 - long) if after and not before else ("start", x + 4) if before else ("middle", 0)
+        if anchor == "middle":
+            start = x - long / 2
+        if start + long > WIDTH:
+            anchor, start = "end", x - 4 - long
+        taken = {row for row, begun, ended in boxes if begun < start + long and start < ended}
+        row = min({0, 1, 2} - taken)  # as many as there are marks
+        boxes.append((row, start, start + long))
+        kind, y = ("mark now" if "now" in text else "mark"), TOP - 5 - 10 * row
+        at = {"start": start, "middle": x, "end": x - 4}[anchor]
+        top = y + 3 if anchor == "middle" else y - 9
         yield f'<line class="{kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{HEIGHT - BOTTOM}"/>'
         yield f'<text class="{kind}" x="{at:.1f}" y="{y}" text-anchor="{anchor}">{text}</text>'
 

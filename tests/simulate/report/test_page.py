@@ -11,6 +11,7 @@ import subprocess
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -353,10 +354,11 @@ def test_text() -> None:
 @pytest.mark.parametrize(
     ("marks", "anchors"),
     [
-        ((10, 500, 4_000), ["middle", "middle", "end"]),
+        ((10, 500, 4_000), ["middle", "middle", "middle"]),
         ((10, 4_000, 4_100), ["middle", "end", "end"]),
         ((900, 1_000, 1_100), ["end", "start", "start"]),
         ((10, 10, 500), ["middle", "middle"]),
+        ((4_050, 4_080, 4_100), ["end", "start", "end"]),
     ],
 )
 def test_labels_that_would_meet(marks: tuple[int, ...], anchors: list[str]) -> None:
@@ -368,6 +370,14 @@ def test_labels_that_would_meet(marks: tuple[int, ...], anchors: list[str]) -> N
     drawn = curve_svg(curve, 0)
     assert re.findall(r'<text class="mark[^"]*"[^>]*text-anchor="(\w+)"', drawn) == anchors
     assert all(0 < float(x) <= 720 for x in re.findall(r'<text class="mark[^"]*" x="([\d.]+)"', drawn))
+    boxes = []
+    for x, y, anchor, said in re.findall(
+        r'<text class="mark[^"]*" x="(.*?)" y="(.*?)" text-anchor="(.*?)">(.*?)<', drawn
+    ):
+        start = float(x) - {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor] * 6 * len(said)
+        boxes.append((y, start, start + 6 * len(said)))
+    boxes.sort()
+    assert all(one[0] != two[0] or one[2] < two[1] for one, two in pairwise(boxes))
 
 
 def test_a_week() -> None:

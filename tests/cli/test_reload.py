@@ -105,9 +105,11 @@ def test_what_can_t_be_done(file: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("example", THREE)
 def test_on_the_examples(example: str, valkey: servers.Server) -> None:
-    """In a pipe and for programs."""
+    """In a pipe, where it is one line for grep, and for programs."""
     at = "--store", valkey.url
-    assert run("reload", policy(example), *at).code == FINE
+    ran = run("reload", policy(example), *at)
+    assert (ran.code, ran.err, ran.out.count("\n"), "\x1b" in ran.out) == (FINE, "", 1, False)
+    assert ran.out.startswith(f"{policy(example)} (sha256 ")
     assert json.loads(run("reload", policy(example), *at, "--format", "json").out)["verdict"] is None
 
 

@@ -16,7 +16,7 @@ from ratelimit.reload import verdicts
 from ratelimit.reload.file import digest_of
 from ratelimit.stores.redis import RedisStore
 from tests import servers
-from tests.cli import THREE, policy, run, run_in_terminal
+from tests.cli import THREE, policy, run
 
 TEXT = """
 [store]
@@ -111,10 +111,3 @@ def test_on_the_examples(example: str, valkey: servers.Server) -> None:
     assert (ran.code, ran.err, ran.out.count("\n"), "\x1b" in ran.out) == (FINE, "", 1, False)
     assert ran.out.startswith(f"{policy(example)} (sha256 ")
     assert json.loads(run("reload", policy(example), *at, "--format", "json").out)["verdict"] is None
-
-
-def test_in_a_terminal(file: Path) -> None:
-    """Of 80 columns."""
-    ran = run_in_terminal("reload", "--accept", str(file))
-    assert ran.code == FINE
-    assert max(map(len, ran.out.splitlines())) <= 80

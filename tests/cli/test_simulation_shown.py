@@ -64,6 +64,23 @@ def test_what_is_shown() -> None:
     assert "99.9 % of its callers fit in:" in text
 
 
+def test_how_much_is_used() -> None:
+    """Quantiles of peak against max of each limit that anybody met, and of requests at a time."""
+    of = policy(
+        '{ name = "requests", rate = "4/minute" }, { name = "others", rate = "4/minute", operations = ["create"] }'
+    )
+    made = [Asked(T + k, who(f"c{n}"), took=900) for n in range(10) for k in range(n + 1)]
+    lines = [" ".join(line.split()) for line in shown(report(of, made)).splitlines()]
+    at = lines.index("How much of their max callers use")
+    assert lines[at + 1 : at + 4] == [
+        "Limit Callers Half 90 % 99 % 99.9 % Highest",
+        "basic: requests 10 125 % 225 % 250 % 250 % 250 %",
+        "",
+    ]
+    at = lines.index("Requests of a caller at a time")
+    assert lines[at + 1 : at + 3] == ["Callers Half 90 % 99 % 99.9 % Highest", "at most 10 5 9 10 10 10"]
+
+
 def test_nobody() -> None:
     """Where nobody would be denied there is no table of thresholds, and nobody to tell of."""
     text = shown(report(policy('{ name = "requests", rate = "500/minute" }'), asked()))

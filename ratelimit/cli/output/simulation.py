@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf, log1p
 from textwrap import wrap
 
@@ -13,14 +13,15 @@ from rich.text import Text
 from ratelimit.ground.printable import printable
 from ratelimit.simulate.analysis.found import Hit
 from ratelimit.simulate.analysis.pair import Against
-from ratelimit.simulate.report.curve import Curve
+from ratelimit.simulate.report.curve import Curve, quantiles_of
 from ratelimit.simulate.report.report import Report, toml_at
-from ratelimit.simulate.report.words import changes, counted, date, duration, instant, percent
+from ratelimit.simulate.report.words import changes, counted, date, duration, instant, of_max, percent
 
 HITS = 8  # callers that are shown; JSON has a thousand
 CURVES = 4  # limits of which the thresholds are shown
 HOURS = 3  # of a step of a week
 BAR = 24  # columns
+QUANTILES = ("90 %", "99 %", "99.9 %", "Highest")  # of callers, besides half of them
 STEPS = "▁▂▃▄▅▆▇█"
 PLAIN = "12345678"  # where the terminal is not UTF-8
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -48,6 +49,8 @@ def _parts(report: Report, width: int, *, utf8: bool) -> Iterator[RenderableType
         yield from _curve(curve, utf8=utf8)
     if found.hits:
         yield from _hits(found.hits, found.callers_denied, width, utf8=utf8)
+    yield from _used(report.curves)
+    yield from _in_flight(found.in_flight)
     yield from _list("Not understood", [*report.lacks, *_samples(report)], width)
     yield from _list("Fine print", report.fine_print, width)
 
@@ -136,6 +139,26 @@ def _against(other: str, against: Against) -> Iterator[RenderableType]:
         for one in against.callers[:HITS]:
             numbers = f"{one.requests_denied_before:,}", f"{one.requests_denied:,}"
             table.add_row(Text(printable(one.name)), *numbers, instant(one.first_ms))
+        yield table
+
+
+def _used(curves: Sequence[Curve]) -> Iterator[RenderableType]:
+    """The peak of each caller as a part of its max."""
+    if curves := [curve for curve in curves if curve.total]:
+        yield _title("How much of their max callers use")
+        table = _table("Limit", "Callers", "Half", *QUANTILES)
+        for curve in curves:
+            shares = [of_max(share) for share in curve.shares.values()]
+            table.add_row(Text(printable(f"{curve.tier}: {curve.name}")), f"{curve.total:,}", *shares)
+        yield table
+
+
+def _in_flight(callers: Mapping[int, int]) -> Iterator[RenderableType]:
+    if callers:
+        yield _title("Requests of a caller at a time")
+        table = _table("", "Callers", "Half", *QUANTILES)
+        most = [f"{value:,.0f}" for value in quantiles_of(callers.items()).values()]
+        table.add_row("at most", f"{sum(callers.values()):,}", *most)
         yield table
 
 

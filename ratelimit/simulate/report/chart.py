@@ -11,6 +11,7 @@ from ratelimit.simulate.report.curve import Curve
 
 WIDTH, HEIGHT = 720, 220
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 34, 30
+PIXEL = 0.5  # of a screen that has two of them for one
 LEVELS = 4  # of a week's hours
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -38,31 +39,31 @@ def axes_of(curve: Curve) -> Axes:
     return Axes(1.25 * max(finite), curve.denied_at(0), absolute=curve.absolute)
 
 
-def curve_svg(curve: Curve, number: int) -> str:
+def curve_svg(curve: Curve, number: int, apart: float = PIXEL) -> str:
+    """Its steps are so far from each other at the least. One path is the line and the area below it: it begins with
+    the left side of the area, which is a gap of the line."""
     axes = axes_of(curve)
-    steps = [*_steps(curve, axes)]
-    line = f"M{LEFT} {axes.y(curve.denied_at(0)):.1f}" + "".join(f"H{x:.1f}V{y:.1f}" for x, y in steps)
-    line += f"H{WIDTH - RIGHT}"
-    floor = HEIGHT - BOTTOM
+    floor, top = HEIGHT - BOTTOM, axes.y(curve.denied_at(0))
+    line = f"M{LEFT} {floor}V{top:.1f}" + "".join(f"H{x:.1f}V{y:.1f}" for x, y in _steps(curve, axes, apart))
     at = axes.x(curve.present)
     return (
         f'<svg class="curve" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="title-{number}" '
         f'data-largest="{axes.largest}" data-scale="{axes.scale}">'
         f"{''.join(_grid(axes, curve.absolute))}"
-        f'<path class="area" d="{line}V{floor}H{LEFT}Z"/><path class="line" d="{line}"/>'
+        f'<path class="line" stroke-dasharray="0 {floor - top:.1f} 9999" d="{line}H{WIDTH - RIGHT}"/>'
         f"{''.join(_marks(curve, axes))}"
         f'<line class="here" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{floor}"/>'
         f'<circle class="dot" cx="{at:.1f}" cy="{axes.y(curve.denied_at(curve.present)):.1f}" r="4.5"/></svg>'
     )
 
 
-def _steps(curve: Curve, axes: Axes) -> Iterator[tuple[float, float]]:
-    """Down at each peak, no more often than there are pixels."""
+def _steps(curve: Curve, axes: Axes, apart: float) -> Iterator[tuple[float, float]]:
+    """Down at each peak that is so far from the one before."""
     last = -1.0
     up_to = [*accumulate(curve.callers)]
     for value in curve.values:
         x = axes.x(min(value, axes.largest))
-        if x - last >= 0.5 or value == curve.values[-1]:
+        if x - last >= apart or value == curve.values[-1]:
             last = x
             yield x, axes.y(up_to[-1] - up_to[bisect_right(curve.values, value) - 1])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import accumulate
@@ -83,7 +83,7 @@ def curve_of(tier: str, limit: Limit, seen: OfLimit) -> Curve:
         denied=seen.denied,
         callers_denied=seen.callers_denied,
         would_deny=seen.would_deny,
-        shares=_quantiles(seen.shares),
+        shares=quantiles_of(seen.shares.items()),
         marks={"present": present, "p99": _quantile(values, up_to, 0.99), "p99.9": _quantile(values, up_to, 0.999)},
         points=(),
         amount=amount_of(tier, limit),
@@ -104,9 +104,11 @@ def _points(curve: Curve, seen: OfLimit) -> Sequence[Point]:
     return [*found.values()]
 
 
-def _quantiles(shares: Mapping[float, int]) -> Mapping[str, float]:
-    values = sorted(shares)
-    up_to = [*accumulate(shares[value] for value in values)]
+def quantiles_of(peaks: Iterable[tuple[float, int]]) -> Mapping[str, float]:
+    """Of peaks and how many callers have each: what so many percent of the callers do not go beyond."""
+    of_callers = sorted(peaks)
+    values = [value for value, _ in of_callers]
+    up_to = [*accumulate(count for _, count in of_callers)]
     of = {f"{100 * part:g}": _quantile(values, up_to, part) for part in QUANTILES}
     return {**of, "100": values[-1] if values else 0.0}
 

@@ -78,7 +78,9 @@ function begin(card, limit) {
   show(limit.present, null);
 }
 
+// A page that may not write the clipboard leaves the text selected.
 async function copy(code, button) {
+  let copied = true;
   try {
     await navigator.clipboard.writeText(code.textContent);
   } catch {
@@ -86,9 +88,9 @@ async function copy(code, button) {
     range.selectNodeContents(code);
     getSelection().removeAllRanges();
     getSelection().addRange(range);
-    document.execCommand("copy");
+    copied = document.execCommand("copy");
   }
-  button.textContent = "Copied";
+  button.textContent = copied ? "Copied" : "Not copied, but selected";
   setTimeout(() => { button.textContent = "Copy as TOML"; }, 1500);
 }
 

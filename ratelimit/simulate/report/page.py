@@ -15,19 +15,41 @@ from importlib.resources import files
 from math import inf
 from typing import Any
 
-from ratelimit.simulate.report.chart import curve_svg
+from ratelimit.simulate.report.chart import PIXEL, WIDTH, curve_svg
 from ratelimit.simulate.report.curve import Curve
 from ratelimit.simulate.report.report import Report, toml_at
-from ratelimit.simulate.report.tables import against, cards_of_hits, facts, in_flight, lists, points, quantiles, text
+from ratelimit.simulate.report.tables import (
+    IN_JSON,
+    against,
+    cards_of_hits,
+    facts,
+    in_flight,
+    lists,
+    points,
+    quantiles,
+    text,
+)
+from ratelimit.simulate.report.words import counted
 
-STEPS = 40_000  # of all curves: beyond it peaks are rounded up, or the page would be a megabyte
+BYTES = 1_000_000  # the page has less, whatever there is to say
+CURVES = 40  # that are drawn, and five times as many have a row
+STEPS = 24_000  # of all curves: beyond it peaks are rounded up
+DRAWN = 10_000  # steps in the drawings of all curves
 OPEN = 6  # curves that are shown at once
 
 
 def page(report: Report) -> str:
+    most = CURVES
+    while len((whole := _page(report, most)).encode()) >= BYTES and most:
+        most //= 2  # names can be long
+    return whole
+
+
+def _page(report: Report, most: int) -> str:
     style, script = _asset("page.css"), _asset("page.js")
-    per_curve = max(200, STEPS // max(1, len(report.curves)))
-    data = json.dumps([_data(curve, per_curve) for curve in report.curves], separators=(",", ":"))
+    drawn = _telling(report.curves, most)
+    per_curve = STEPS // max(1, len(drawn))
+    data = json.dumps([_data(curve, per_curve) for curve in drawn], separators=(",", ":"))
     safe = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none';"
@@ -38,14 +60,23 @@ def page(report: Report) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{text(report.policy)}: simulation</title><style>{style}</style></head>\n<body><main>\n"
-        f"{''.join(_body(report))}"
+        f"{''.join(_body(report, drawn, _telling(report.curves, 5 * most)))}"
         "<footer>Made by <code>ratelimit simulate</code>. This page loads nothing and sends nothing.</footer>\n"
         "</main>\n"
         f'<script type="application/json" id="data">{safe}</script>\n<script>{script}</script>\n</body></html>\n'
     )
 
 
-def _body(report: Report) -> Iterator[str]:
+def _telling(curves: Sequence[Curve], most: int) -> Sequence[Curve]:
+    """So many, in their order: those that deny the most callers, with the others or alone."""
+
+    def dull(at: int) -> tuple[int, int, int]:
+        return -curves[at].callers_denied, -curves[at].denied_at(curves[at].present), -curves[at].total
+
+    return [curves[at] for at in sorted(sorted(range(len(curves)), key=dull)[:most])]
+
+
+def _body(report: Report, drawn: Sequence[Curve], rows: Sequence[Curve]) -> Iterator[str]:
     logs = ", ".join(report.summary.files)
     about = f"<p>{text(report.policy)} on {text(logs)}</p><h1>{text(report.verdict)}</h1>"
     yield f"<header>{about}{facts(report)}</header>\n"
@@ -53,17 +84,20 @@ def _body(report: Report) -> Iterator[str]:
         yield against(report.other, report.against)
     if report.curves:
         yield "<h2>What each limit would deny</h2>\n"
-    cards = [_card(curve, number) for number, curve in enumerate(report.curves)]
+    apart = max(PIXEL, len(drawn) * WIDTH / DRAWN)
+    cards = [_card(curve, number, apart) for number, curve in enumerate(drawn)]
     yield "".join(cards[:OPEN])
     if cards[OPEN:]:
         yield f"<details><summary>{len(cards) - OPEN} more limits</summary>{''.join(cards[OPEN:])}</details>\n"
+    if left := len(report.curves) - len(drawn):
+        yield f"<p>{counted(left, 'limit')} not drawn, of those that deny the fewest callers: {IN_JSON}.</p>\n"
     yield cards_of_hits(report)
-    yield quantiles(report.curves)
+    yield quantiles(rows, len(report.curves) - len(rows))
     yield in_flight(report.found)
     yield lists(report)
 
 
-def _card(curve: Curve, number: int) -> str:
+def _card(curve: Curve, number: int, apart: float) -> str:
     name = f"{curve.tier}: {curve.name}"
     what = curve.what[:1].upper() + curve.what[1:]
     tag = f'<span class="tag">{text(curve.mode)}</span>' if curve.mode else ""
@@ -77,7 +111,7 @@ def _card(curve: Curve, number: int) -> str:
         f'<section class="card" data-limit="{number}"><h3 id="title-{number}">{text(name)}{tag}</h3>'
         f"<p>{text(what)}. Now it denies {curve.callers_denied:,} of {curve.total:,} callers, and {curve.denied:,} of"
         f" {curve.requests:,} requests.{shadow} Callers denied, by the max:</p>"
-        f"{curve_svg(curve, number)}"
+        f"{curve_svg(curve, number, apart)}"
         f'<div class="dial"><input type="range" min="0" value="0" step="1" aria-label="Max of {text(name)}">'
         f'<div class="row"><output></output><label>{"Max" if curve.absolute else "Times the present max"} '
         f'<input type="number" min="0"></label>{marks}<button type="button" class="copy">Copy as TOML</button>'

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from itertools import accumulate
 
 from ratelimit.ground.printable import printable
 from ratelimit.simulate.analysis.found import Found
 from ratelimit.simulate.analysis.pair import Against
 from ratelimit.simulate.report.chart import week_svg
-from ratelimit.simulate.report.curve import Curve
+from ratelimit.simulate.report.curve import Curve, quantiles_of
 from ratelimit.simulate.report.report import Report
 from ratelimit.simulate.report.words import changes, counted, date, duration, instant, of_max, percent
 
 SHOWN = 50  # denied callers; JSON has a thousand
 LONGEST = 200  # characters of a name
+IN_JSON = "<code>--format json</code> has all"
 
 
 def text(said: object) -> str:
@@ -89,8 +89,8 @@ def cards_of_hits(report: Report) -> str:
     )
 
 
-def quantiles(curves: Sequence[Curve]) -> str:
-    """How much of their max callers use, by tier."""
+def quantiles(curves: Sequence[Curve], left: int) -> str:
+    """How much of their max callers use, by tier; so many limits are left out."""
     if not curves:
         return ""
     rows = [
@@ -99,22 +99,19 @@ def quantiles(curves: Sequence[Curve]) -> str:
         for curve in curves
     ]
     head = ("Tier", "Limit", "Callers", "Half use at most", "90 %", "99 %", "99.9 %", "The highest")
+    rest = f"<p>And {counted(left, 'limit')} more: {IN_JSON}.</p>" if left else ""
     what = "The peak of each caller as a part of its max, had every request been counted."
-    return f'<h2>How much is used</h2><section class="card"><p>{what}</p>{_table(head, rows, (1,))}</section>\n'
+    return f'<h2>How much is used</h2><section class="card"><p>{what}</p>{_table(head, rows, (1,))}{rest}</section>\n'
 
 
 def in_flight(found: Found) -> str:
     """How many requests a caller has at a time."""
     if not found.in_flight:
         return ""
-    values = sorted(found.in_flight)
-    up_to = [*accumulate(found.in_flight[value] for value in values)]
-    parts = ((0.5, "Half have at most"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (1.0, "The most"))
-    row = "".join(
-        f"<td>{values[next(at for at, count in enumerate(up_to) if count >= part * up_to[-1])]:,}</td>"
-        for part, _ in parts
-    )
-    table = _table(["Callers", *(name for _, name in parts)], [f"<tr><td>{up_to[-1]:,}</td>{row}</tr>"])
+    callers = sum(found.in_flight.values())
+    row = "".join(f"<td>{most:,.0f}</td>" for most in quantiles_of(found.in_flight.items()).values())
+    head = ("Callers", "Half have at most", "90 %", "99 %", "99.9 %", "The most")
+    table = _table(head, [f"<tr><td>{callers:,}</td>{row}</tr>"])
     return f'<h2>Requests at a time</h2><section class="card">{table}</section>\n'
 
 

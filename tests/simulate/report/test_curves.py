@@ -131,6 +131,10 @@ def test_as_json() -> None:
     assert whole["against"]["policy"] == "other.toml"
     assert whole["against"]["callers"][0]["name"] == "organization=c9"
     assert whole["hits"][0]["pattern"] == "one burst"
+    assert whole["patterns"] == dict(made.found.patterns)
+    assert sum(whole["patterns"].values()) == 100
+    assert whole["in_flight"] == sorted(map(list, made.found.in_flight.items()))
+    assert (sum(whole["week"]), sum(whole["week_denied"])) == (550, 549)
     assert whole["not_understood"] == [
         "3 lines: not of this format (0.55 %)",
         "1 line so far out of order that they were decided later than they came",

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from ratelimit import Identity
+from ratelimit import Identity, parse_policy
 from ratelimit.simulate.analysis.found import HOURS, OfLimit
 from ratelimit.simulate.analysis.pair import Against, Changed
 from ratelimit.simulate.report.chart import curve_svg, week_svg
@@ -30,7 +30,7 @@ from ratelimit.simulate.report.report import Report, report_of
 from ratelimit.simulate.report.tables import text
 from tests.acceptance import served
 from tests.servers import missing
-from tests.simulate.analysis import Asked, T, policy, who
+from tests.simulate.analysis import ANONYMOUS, Asked, T, policy, who
 from tests.simulate.report import report
 
 HOSTILE = "<img src=/asked onerror=parent.hacked=1>\x1b[31m</script><script>parent.hacked=1</script>\u202e"
@@ -41,7 +41,7 @@ OF = policy(
 )
 # Sets the first range to each of its values, the number to some, and presses what there is to press.
 PARENT = """<!DOCTYPE html><pre id="told"></pre><iframe src="/report.html"></iframe><script>
-document.querySelector("iframe").addEventListener("load", (event) => {
+document.querySelector("iframe").addEventListener("load", async (event) => {
   const page = event.target.contentDocument;
   const told = {limits: [], images: page.images.length, scripts: page.scripts.length};
   const send = (input, value) => {
@@ -59,6 +59,19 @@ document.querySelector("iframe").addEventListener("load", (event) => {
     for (const button of card.querySelectorAll("button[data-mark]")) { button.click(); limit.pressed.push(state()[0]); }
     send(number, -1); send(number, ""); limit.kept = state()[1];
     limit.dot = Number(card.querySelector(".dot").getAttribute("cx"));
+    const press = async (written, commanded) => {
+      limit.written = null;
+      const writeText = async (text) => { if (!written) throw new Error("not allowed"); limit.written = text; };
+      const shown = event.target.contentWindow;
+      Object.defineProperty(shown.navigator, "clipboard", {value: {writeText}, configurable: true});
+      page.execCommand = () => commanded;
+      const button = card.querySelector("button.copy");
+      button.click();
+      for (let turn = 0; turn < 20; turn++) await null;
+      return [button.textContent, limit.written, shown.getSelection().toString()];
+    };
+    limit.copied = [await press(true, false), await press(false, true), await press(false, false)];
+    limit.code = code.textContent;
     told.limits.push(limit);
   }
   told.hacked = window.hacked ?? null;
@@ -101,7 +114,8 @@ def browsed(pages: dict[str, str], folder: Path) -> tuple[Any, list[str]]:
 
 def test_the_slider(tmp_path: Path) -> None:
     """Over every threshold of every limit it says exactly whom the limit denies there, in numbers, words and TOML; a
-    number that is typed likewise, and what is no number changes nothing. Nothing is loaded, and no name is markup."""
+    number that is typed likewise, and what is no number changes nothing. "Copied" is said of what was copied. Nothing
+    is loaded, and no name is markup."""
     against = Against(1, 0, 0, 2, 0, [Changed(HOSTILE, 2, 0, T)])
     samples = [(HOSTILE, 7, "not of this format", HOSTILE)]
     made = report(OF, asked(HOSTILE) + asked(), against, samples=samples, files=[HOSTILE], unknown=[HOSTILE])
@@ -125,6 +139,16 @@ def test_the_slider(tmp_path: Path) -> None:
         assert limit["pressed"] == [at for at in curve.marks.values() if at != float("inf")]
         assert limit["kept"] == curve.denied_at(limit["pressed"][-1])
         assert 52 <= limit["dot"] <= 704
+        assert_copied(limit)
+
+
+def assert_copied(limit: Any) -> None:
+    """It is said only of what is in the clipboard; what could not be copied is selected."""
+    code = limit["code"]
+    written, by_command, neither = limit["copied"]
+    assert written[:2] == ["Copied", code]
+    assert by_command == ["Copied", None, code]
+    assert neither == ["Not copied, but selected", None, code]
 
 
 class Elements(HTMLParser):
@@ -178,12 +202,102 @@ def test_many_callers_and_limits() -> None:
     of = policy(names)
     made = report(of, asked())
     for limit in made.found.limits.values():
-        limit.peaks.update(dict.fromkeys(range(100000), 1))
+        limit.peaks.update(dict.fromkeys(range(10_000), 1))
     large = report_of("ratelimit.toml", of, made.found, made.summary)
     whole = page(large)
     assert len(whole) < 1_000_000
     assert "14 more limits" in whole
     assert '"rounded":true' in whole
+
+
+def many(limits: int, name: str = "limit") -> Report:
+    """Of as many limits with 5,000 peaks each, the later the more callers denied, and as much of everything else as a
+    page has of it."""
+    of = policy('{ name = "requests", rate = "1/minute" }')
+    made = report(of, [Asked(T + k, who(f"c{n}")) for n in range(60) for k in range(2)])
+    seen = OfLimit(maxes=Counter({60_000: 1}))
+    seen.peaks.update({37 * n: 1 + n % 100 for n in range(5_000)})
+    seen.shares.update({n / 1_000: 1 + n % 100 for n in range(5_000)})
+    curve = curve_of("basic", of.tiers["basic"][0], seen)
+    made.found.hits[:] = [
+        replace(hit, week=range(1, HOURS + 1), week_denied=range(1, HOURS + 1)) for hit in made.found.hits
+    ]
+    return replace(made, curves=[replace(curve, name=f"{name} {n}", callers_denied=n) for n in range(limits)])
+
+
+def test_hundreds_of_limits() -> None:
+    """Of 200 limits the page stays below a megabyte: it draws those that deny the most callers, has a row for each, and
+    says how many are left out; of more, also in the table."""
+    whole = page(many(200))
+    assert len(whole.encode()) < 1_000_000
+    assert whole.count('<svg class="curve"') == 40
+    assert "<p>160 limits not drawn, of those that deny the fewest callers: <code>--format json</code> has all" in whole
+    drawn = re.findall(r'<h3 id="title-(\d+)">basic: limit (\d+)</h3>', whole)
+    assert drawn == [(str(n), str(160 + n)) for n in range(40)]
+    assert all(f'<td class="text">limit {n}</td>' in whole for n in range(200))
+    assert "more: <code>" not in whole
+    assert "<p>And 300 limits more: <code>--format json</code> has all.</p>" in page(many(500))
+
+
+def test_names_without_an_end() -> None:
+    """Fewer are drawn where their names alone would fill it."""
+    whole = page(many(50, name="&" * 3_000))
+    assert len(whole.encode()) < 1_000_000
+    assert 0 < whole.count('<svg class="curve"') < 40
+
+
+def cells(whole: str, title: str) -> list[list[str]]:
+    """The rows of the table below a heading, as texts."""
+    section = whole.split(f"<h2>{title}</h2>")[1].split("</table>")[0]
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", section)
+    return [
+        [html.unescape(re.sub("<[^>]*>", " ", cell)).strip() for cell in re.split("</t[hd]>", row)[:-1]] for row in rows
+    ]
+
+
+def test_how_much_is_used() -> None:
+    """Quantiles of peak against max, for each limit of each tier; and of requests at a time."""
+    two = '{ name = "requests", rate = "4/minute" }'
+    of = parse_policy(f"{ANONYMOUS}[tiers.free]\nlimits = [{two}]\n[tiers.basic]\nlimits = [{two}]", "x")
+    made = [
+        Asked(T + k, Identity(organization=f"{tier}{n}", tier=tier), took=900)
+        for tier, most in (("free", 1), ("basic", 10))
+        for n in range(10)
+        for k in range(min(n + 1, most))
+    ]
+    whole = page(report(of, made))
+    head, *rows = cells(whole, "How much is used")
+    assert head == ["Tier", "Limit", "Callers", "Half use at most", "90 %", "99 %", "99.9 %", "The highest"]
+    assert rows == [
+        ["free", "requests", "10", "25 %", "25 %", "25 %", "25 %", "25 %"],
+        ["basic", "requests", "10", "125 %", "225 %", "250 %", "250 %", "250 %"],
+    ]
+    head, *rows = cells(whole, "Requests at a time")
+    assert head == ["Callers", "Half have at most", "90 %", "99 %", "99.9 %", "The most"]
+    assert rows == [["20", "1", "8", "10", "10", "10"]]
+
+
+def test_against() -> None:
+    """A row for each caller of whom the policies differ, and what they come to."""
+    whole = page(report(OF, asked(), Against(1, 0, 0, 2, 0, [Changed("organization=c1", 2, 0, T)])))
+    assert cells(whole, "Against other.toml") == [
+        ["Caller", "Denied by other.toml", "Denied now", "First difference"],
+        ["organization=c1", "0", "2", "Sun 1 Mar 10:00"],
+    ]
+    assert "1 caller newly denied, 0 no longer" in whole
+    assert "<h2>Against other.toml</h2>" in page(report(OF, asked(), Against()))
+
+
+def test_the_week_of_each_caller() -> None:
+    """Each row of who is denied has its strip, with what is most in it in words."""
+    whole = page(report(OF, asked()))
+    section = whole.split("<h2>Who is denied</h2>")[1].split("</table>")[0]
+    rows = section.split("<tr>")[2:]
+    assert len(rows) > 10
+    for row in rows:
+        assert row.count('<svg class="week" viewBox="0 0 120 35"') == 1
+        assert 'aria-label="most denials Sun 10:00"' in row
+        assert row.count('class="deny') == row.count('class="some') == 1
 
 
 def test_thinned() -> None:

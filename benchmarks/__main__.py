@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent
 # Modules with a measure(short=...), in the order of the report. Never two at once: they would measure each other.
 MEASURES = (
     *("throughput", "processor", "workers", "latency", "apis", "million"),
-    *("flood", "script", "strictness", "memory", "micro", "simulate"),
+    *("flood", "script", "strictness", "memory", "micro", "telemetry", "simulate"),
 )
 
 

@@ -166,21 +166,26 @@ def requests(callers: int = CALLERS, headers: Mapping[str, str] | None = None) -
 
 
 async def compared(
-    apps: Mapping[str, Connections], rounds: int, between: Callable[[], object] | None = None
+    apps: Mapping[str, Connections],
+    rounds: int,
+    between: Callable[[], object] | None = None,
+    turn: int | None = None,
 ) -> dict[str, Spent]:
-    """All apps in turns, each round begun by another one, and `between` the rounds what else has its turn."""
+    """All apps in turns, each round begun by another one, and `between` the rounds what else has its turn. A turn is
+    TURN requests, or `turn`."""
+    requests = turn or TURN
     for connections in apps.values():
         await connections.send(WARM)
     spent = {name: Spent([]) for name in apps}
-    for turn in range(rounds):
-        for name in _from(list(apps), turn):
-            spent[name].rounds.append(await apps[name].send(TURN) / TURN * 1e6)
+    for number in range(rounds):
+        for name in _from(list(apps), number):
+            spent[name].rounds.append(await apps[name].send(requests) / requests * 1e6)
         if between:
             between()
     return spent
 
 
-def _from(names: list[str], turn: int) -> Iterator[str]:
-    first = turn % len(names)
+def _from(names: list[str], number: int) -> Iterator[str]:
+    first = number % len(names)
     yield from names[first:]
     yield from names[:first]

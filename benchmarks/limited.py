@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks import policy
 from ratelimit import RateLimitMiddleware, parse_policy
 from ratelimit.model import Answer, Decision, Headers, Identity, Style
+from ratelimit.telemetry.hook import Telemetry
 
 DEFAULT_STYLE = "ietf"  # of a policy that names none
 SILENT = "silent"  # in the place of a style: no headers on allowed responses
@@ -33,13 +34,14 @@ class Silent:
         return self._style.unavailable(log_id)
 
 
-def limited(app: Any, style: str = DEFAULT_STYLE, *, store: Any = None, **settings: Any) -> Any:
+def limited(
+    app: Any, style: str = DEFAULT_STYLE, *, store: Any = None, telemetry: Telemetry | None = None, **settings: Any
+) -> Any:
     """The app with the middleware; `settings` are those of `policy.text`. Without a store that of the
     environment counts.
     """
     shown = "lendworks" if style == SILENT else style
     made = parse_policy(policy.text(style=shown, **settings))
-    app.add_middleware(
-        RateLimitMiddleware, policy=made, store=store, style=Silent(made.style) if style == SILENT else None
-    )
+    silent = Silent(made.style) if style == SILENT else None
+    app.add_middleware(RateLimitMiddleware, policy=made, store=store, style=silent, telemetry=telemetry)
     return app

@@ -33,6 +33,7 @@ class Subject:
     settings: Mapping[str, Any] = field(default_factory=dict)
     callers: int = policy.CALLERS
     headers: bool = True
+    telemetry: str = ""  # prometheus | opentelemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +136,15 @@ def measure(*, short: bool) -> Section:
     return Section("processor", "Processor time a request", text, tables, [], figures, raw)
 
 
-def taken(framework: Framework, version: str, rounds: int, subjects: Sequence[Subject] = SUBJECTS) -> Turns:
-    """In a process of its own, in the environment of the apps, with a Valkey of its own."""
+def taken(
+    framework: Framework, version: str, rounds: int, subjects: Sequence[Subject] = SUBJECTS, turn: int | None = None
+) -> Turns:
+    """In a process of its own, in the environment of the apps, with a Valkey of its own; `turn` as of `compared`."""
     with load.store() as server:
         order = {
             "framework": framework,
             "rounds": rounds,
+            "turn": turn,
             "url": server.unix_url,
             "subjects": [asdict(subject) for subject in subjects],
         }

@@ -1,7 +1,8 @@
 """The apps of processor.py in turns: `python -m benchmarks.turns ORDER`, one process in the environment of the apps.
 
-ORDER is a JSON object: `framework`, `rounds`, `url` of a Redis, and `subjects`, the fields of each Subject. Prints one
-with the microseconds a request of each turn by the name of the subject, and the nanoseconds of the yardstick.
+ORDER is a JSON object: `framework`, `rounds`, `url` of a Redis, `subjects`, the fields of each Subject, and perhaps
+`turn`, as of in_server.compared. Prints one with the microseconds a request of each turn by the name of the subject,
+and the nanoseconds of the yardstick.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from benchmarks.in_server import Connections
 from benchmarks.limited import limited
 from benchmarks.yardstick import yardstick
 from ratelimit import MemoryStore, RateLimitMiddleware
+from ratelimit.telemetry.hook import Telemetry
 
 DATABASES = 16  # of the Redis: two that use it count in different ones, if there are no more than these
 YARDSTICKS = 1_000  # in a turn of it: some 4 ms, as in micro.py, which set the figure that it is held against
@@ -35,9 +37,26 @@ def made(subject: Mapping[str, Any], framework: str, url: str) -> Any:
         return floor(subject["floor"], app, url)
     if not subject["store"]:
         return app
+    telemetry = telling(subject["telemetry"])
     if subject["store"] == "memory":
-        return limited(app, subject["style"], store=MemoryStore(), timeout="", **subject["settings"])
-    return limited(app, subject["style"], store=url, **subject["settings"])
+        settings = {"timeout": "", **subject["settings"]}
+        return limited(app, subject["style"], store=MemoryStore(), telemetry=telemetry, **settings)
+    return limited(app, subject["style"], store=url, telemetry=telemetry, **subject["settings"])
+
+
+def telling(name: str) -> Telemetry | None:
+    """Imported where it is measured alone; in a registry of its own, as one has no metric twice."""
+    if name == "prometheus":
+        from prometheus_client import CollectorRegistry
+
+        from ratelimit.telemetry.prometheus import Prometheus
+
+        return Prometheus(CollectorRegistry())
+    if name == "opentelemetry":
+        from ratelimit.telemetry.opentelemetry import OpenTelemetry
+
+        return OpenTelemetry()
+    return None
 
 
 async def taken(order: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,7 +74,7 @@ async def taken(order: Mapping[str, Any]) -> dict[str, Any]:
     def between() -> None:
         yardsticks.append(timer.timeit(YARDSTICKS) / YARDSTICKS * 1e9)
 
-    spent = await in_server.compared(connections, order["rounds"], between)
+    spent = await in_server.compared(connections, order["rounds"], between, order.get("turn"))
     for app in apps.values():
         await closed(app)
     await asyncio.sleep(0)  # a transport is closed by the loop

@@ -47,7 +47,7 @@ class Near(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What has happened since the Counts before, to be added up; `stores_down` is what is now."""
+    """What has happened since the Counts before, all of it to be added up."""
 
     decisions: Mapping[Decided, int] = field(default_factory=dict)
     near: Mapping[Near, int] = field(default_factory=dict)  # who is at 0.95 is in 0.8 too
@@ -57,7 +57,7 @@ class Counts:
     slots_reclaimed: Mapping[str, int] = field(default_factory=dict)  # by limit: their callers had hung up a lease ago
     beyond_max: Mapping[str, int] = field(default_factory=dict)  # as MemoryStore.beyond_max: "dropped" are forgotten
     reloads: Mapping[str, int] = field(default_factory=dict)  # edits of policy files: "taken", "refused", "invalid"
-    stores_down: int = 0  # connections to servers over which nobody is decided for, at the moment
+    stores_down: int = 0  # connections over which nobody is decided for: how many more, or fewer, than before
 
 
 Watcher = Callable[[Decided, Decision], object]

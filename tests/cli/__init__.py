@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pty
+import re
+import secrets
 import struct
 import subprocess
 import sys
@@ -19,6 +21,10 @@ from ratelimit.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 THREE = ("facturapi", "lightspeed", "lendworks")  # the examples that each command is run on
+LAUNCH = (
+    'launch = { warn = 0.8, shadow_until = 2099-01-01T00:00:00Z, brownouts = ["2098-12-01T09:00Z/3h"],'
+    ' cohorts = [{ share = "10%", from = 2098-11-01T00:00:00Z }] }'
+)
 COMMAND = [sys.executable, "-m", "ratelimit"]
 
 
@@ -30,6 +36,16 @@ class Ran(NamedTuple):
 
 def policy(example: str) -> str:
     return str(ROOT / "examples" / example / "ratelimit.toml")
+
+
+def launched(example: str, folder: Path) -> str:
+    """A copy of an example whose limit by address is launched, with a prefix of its own."""
+    text = Path(policy(example)).read_text()
+    text, found = re.subn(r'(name = "address",.*?)(, from = \S+)? }', rf"\1, {LAUNCH} }}", text, count=1)
+    assert found
+    path = folder / f"{example}.toml"
+    path.write_text(text.replace(f'prefix = "{example}"', f'prefix = "{secrets.token_hex(4)}"'))
+    return str(path)
 
 
 def run(*arguments: str, typed: str | bytes | None = None) -> Ran:

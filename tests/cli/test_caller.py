@@ -20,6 +20,7 @@ import pytest
 from ratelimit import RedisStore, StoreUnavailable
 from ratelimit.cli.commands import caller
 from ratelimit.cli.input import stores
+from ratelimit.cli.input.policies import policy_of
 from ratelimit.cli.output.bars import BAR, bar, frame
 from ratelimit.cli.output.console import console
 from ratelimit.cli.output.exits import FINDINGS, FINE, STORE, USAGE
@@ -76,19 +77,43 @@ def acme(tmp_path: Path, valkey: Server) -> Caller:
     return Caller(tmp_path, valkey)
 
 
+@pytest.mark.parametrize("command", [("usage",), ("watch", "--once")])
 @pytest.mark.parametrize("example", THREE)
-def test_examples(example: str, valkey: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples(example: str, command: tuple[str, ...], valkey: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """On each example, in each format: an anonymous caller that has used nothing."""
     monkeypatch.setenv("RATELIMIT_STORE_URL", valkey.url)
-    asked = ("usage", policy(example), "--identity", "ip=192.0.2.77")
+    asked = (*command, policy(example), "--identity", "ip=192.0.2.77")
     ran = run(*asked)
     assert (ran.code, ran.err) == (FINE, "")
     assert ran.out.startswith("ip=192.0.2.77, tier anonymous, at 2")
     assert max(map(len, ran.out.splitlines())) <= 80
+    assert "\x1b" not in ran.out
     told = json.loads(run(*asked, "--format", "json").out)
-    assert (told["version"], told["command"]) == (1, "usage")
+    assert (told["version"], told["command"]) == (1, command[0])
     assert {one["used"] for one in told["limits"]} == {0}
     assert run(*asked, "--format", "github").out.count("::notice ") == len(told["limits"])
+
+
+@pytest.mark.parametrize("example", THREE)
+def test_reset_on_the_examples(example: str, valkey: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a pipe and for programs: what was used is forgotten once."""
+    monkeypatch.setenv("RATELIMIT_STORE_URL", valkey.url)
+    of = policy_of(policy(example))
+    limits = of_tier(of, by_pairs(of, ["ip=192.0.2.78"]), 0)
+
+    async def spend() -> None:
+        store = RedisStore(valkey.url, prefix=of.store.prefix, timeout=5)
+        await store.charge([limits[0].charge], 3)
+        await store.close()
+
+    asyncio.run(spend())
+    asked = ("reset", policy(example), "--identity", "ip=192.0.2.78", "--yes")
+    told = json.loads(run(*asked, "--format", "json").out)
+    assert (told["version"], told["command"], told["forgotten"]) == (1, "reset", 1)
+    assert len(told["counters"]) == len(limits)
+    said = f"ip=192.0.2.78: 0 of {len(limits)} counters had something in them, and are forgotten\n"
+    assert run(*asked) == (FINE, said, "")
+    assert len(said) <= 80
 
 
 def test_usage(acme: Caller) -> None:

@@ -14,7 +14,7 @@ from ratelimit.cli.commands import launch
 from ratelimit.launches.shared import shared_of
 from ratelimit.model import Concurrency, Identity
 from ratelimit.stores.redis import RedisStore
-from tests.cli import THREE, Ran, policy, run, run_in_terminal
+from tests.cli import THREE, Ran, launched, policy, run, run_in_terminal
 from tests.launches.test_report import Report, charge, would_deny
 from tests.servers import Server
 
@@ -289,6 +289,42 @@ def test_the_examples(example: str) -> None:
     """They launch nothing yet, which each command says."""
     for command in COMMANDS:
         assert run("launch", command, policy(example)).code == 2
+
+
+@pytest.mark.parametrize("example", THREE)
+def test_the_examples_launched(example: str, tmp_path: Path, valkey: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a launch added, each command in a pipe, where nothing is coloured, and for programs."""
+    monkeypatch.setenv("RATELIMIT_STORE_URL", valkey.unix_url)
+    file, noted = launched(example, tmp_path), Report()
+    noted.note(would_deny(charge(name="address")), Identity("acme"))
+
+    async def written() -> None:
+        store = RedisStore(valkey.unix_url, prefix=prefix_of(file), timeout=5)
+        shared = shared_of(store)
+        assert shared
+        await shared.write("one", noted.written())
+        await store.close()
+
+    asyncio.run(written())
+    piped = {command: run("launch", command, file) for command in COMMANDS}
+    assert {(ran.code, ran.err, "\x1b" in ran.out) for ran in piped.values()} == {(0, "", False)}
+    for command in ("status", "report"):
+        assert max(map(len, piped[command].out.splitlines())) <= 80
+    assert "address of anonymous: in shadow\n  warns from 80 % of the max on" in piped["status"].out
+    assert "\naddress (60000/60) would have denied 1 requests\n" in f"\n{piped['report'].out}"
+    assert piped["pause"].out.endswith(": in shadow everywhere within 2 s: address\n")
+    assert piped["resume"].out.endswith(": their stages hold everywhere within 2 s: address\n")
+    told = {command: json.loads(run("launch", command, file, "--format", "json").out) for command in COMMANDS}
+    assert {(said["version"], said["command"]) for said in told.values()} == {
+        (1, f"launch {command}") for command in COMMANDS
+    }
+    stages = [stage["what"] for stage in told["status"]["limits"][0]["stages"]]
+    assert sorted(stages) == ["brownout", "cohort", "enforced", "shadow"]
+    assert [row["caller"] for row in told["report"]["limits"][0]["rows"]] == ["organization=acme"]
+    assert [(told[command]["paused"], told[command]["limits"]) for command in ("pause", "resume")] == [
+        (True, ["address"]),
+        (False, ["address"]),
+    ]
 
 
 def test_in_a_terminal(on_redis: str) -> None:

@@ -61,7 +61,15 @@ def test_what_is_shown() -> None:
     assert "  3 lines: not of this format (0.42 %)" in lines
     assert "  access.log, line 7, not of this format: what" in lines
     assert "  Instants are in UTC." in lines
-    assert "99.9 % of its callers fit in:" in text
+    assert "99.9 % of its callers fit in:" in lines
+    assert '  rate = "(12 * seats + 6)/hour"  # seats of [tiers.basic]' in lines
+
+
+def test_a_comment_is_whole_or_not_there() -> None:
+    """A line of TOML is copied from the terminal: one that broke would be another file."""
+    of = policy(f'{{ name = "{"of a name that is long " * 3}", rate = "4/minute" }}')
+    lines = [line.rstrip() for line in shown(report(of, [Asked(T, who("c"))] * 6)).splitlines()]
+    assert lines[lines.index("99.9 % of its callers fit in:") + 1] == '  rate = "6/minute"'
 
 
 def test_how_much_is_used() -> None:

@@ -85,6 +85,17 @@ def test_the_same_size_in_the_same_tick(path: Path) -> None:
     assert [raw for raw in read_by(looks, round(2 * SETTLES) + 1) if raw] == [b"two"]
 
 
+def test_the_server_of_the_file_is_asked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS answers a stat from what it remembers, for up to a minute; who opens the file sees the edit."""
+    looks = Looks(str(written(path, "one")), clock=Moved())
+    assert read_by(looks)[-1] == b"one"
+    remembered = path.stat()
+    written(path, "another size, another time")
+    with monkeypatch.context() as nfs:
+        nfs.setattr(os, "stat", lambda *_, **__: remembered)
+        assert read_by(looks) == [None, b"another size, another time"]
+
+
 def test_it_changes_while_it_is_read(path: Path) -> None:
     """What was read of a file that has changed since it was looked at is not taken."""
     written(path, "one")

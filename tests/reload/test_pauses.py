@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -21,7 +22,8 @@ WITHIN = 2.0
 @pytest.mark.proof
 def test_the_loop_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that ticks each millisecond the event loop never stands still for longer than 25 ms, and the file is
-    in force within 2 s. The clock is that of the process: in what other processes take nobody here runs."""
+    in force within 2 s, by the median of three edits. The clock is that of the process: in what other processes take
+    nobody here runs."""
     monkeypatch.setattr(watches, "_ticking", Ticking())
     contents = [rate(1_000 + edit, callers=KEYS) for edit in range(4)]
     limiter = limited(written(path, contents[0]))
@@ -47,4 +49,4 @@ def test_the_loop_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     print([f"{1000 * gap:.1f} ms" for gap in gaps], [f"{seconds:.2f} s" for seconds in took])  # noqa: T201
     assert edited(limiter)
     assert max(gaps) <= LONGEST
-    assert min(took) <= WITHIN
+    assert median(took) <= WITHIN  # by the wall clock, as who edits sees it: one of three may meet what others do

@@ -46,7 +46,7 @@ def _parts(report: Report, width: int, *, utf8: bool) -> Iterator[RenderableType
         yield Text()
         yield _limits(report.curves)
     for curve in [curve for curve in report.curves if curve.denied_at(curve.present)][:CURVES]:
-        yield from _curve(curve, utf8=utf8)
+        yield from _curve(curve, width, utf8=utf8)
     if found.hits:
         yield from _hits(found.hits, found.callers_denied, width, utf8=utf8)
     yield from _used(report.curves)
@@ -91,7 +91,7 @@ def _limits(curves: Sequence[Curve]) -> RenderableType:
     return table
 
 
-def _curve(curve: Curve, *, utf8: bool) -> Iterator[RenderableType]:
+def _curve(curve: Curve, width: int, *, utf8: bool) -> Iterator[RenderableType]:
     """Callers and requests at some thresholds: if there were that limit alone."""
     yield _title(f"{curve.tier}: {curve.name}, alone at another max ({curve.what} now)")
     table = _table("Max", "Callers denied", "Requests denied", "", left=(3,))
@@ -102,7 +102,11 @@ def _curve(curve: Curve, *, utf8: bool) -> Iterator[RenderableType]:
         known = "" if requests is None else f"{requests:,} ({percent(requests, curve.requests)})"
         table.add_row(_said(threshold, curve), f"{callers:,}", known, Text(bar, "red" if callers else ""), style=style)
     yield table
-    yield Text(f"99.9 % of its callers fit in:  {printable(toml_at(curve, curve.marks['p99.9']))}")
+    toml = printable(toml_at(curve, curve.marks["p99.9"]))
+    yield Text("99.9 % of its callers fit in:")
+    yield Text(
+        f"  {toml if len(toml) + 2 <= width else toml.partition('  #')[0]}"
+    )  # a comment that broke were no comment
 
 
 def _hits(hits: Sequence[Hit], callers: int, width: int, *, utf8: bool) -> Iterator[RenderableType]:

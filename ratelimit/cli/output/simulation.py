@@ -102,11 +102,9 @@ def _curve(curve: Curve, width: int, *, utf8: bool) -> Iterator[RenderableType]:
         known = "" if requests is None else f"{requests:,} ({percent(requests, curve.requests)})"
         table.add_row(_said(threshold, curve), f"{callers:,}", known, Text(bar, "red" if callers else ""), style=style)
     yield table
-    toml = printable(toml_at(curve, curve.marks["p99.9"]))
+    toml = f"  {printable(toml_at(curve, curve.marks['p99.9']))}"
     yield Text("99.9 % of its callers fit in:")
-    yield Text(
-        f"  {toml if len(toml) + 2 <= width else toml.partition('  #')[0]}"
-    )  # a comment that broke were no comment
+    yield Text(toml if len(toml) <= width else toml.rpartition("  #")[0])  # to be copied: half a comment were none
 
 
 def _hits(hits: Sequence[Hit], callers: int, width: int, *, utf8: bool) -> Iterator[RenderableType]:

@@ -121,7 +121,7 @@ class RateLimitMiddleware:
         self._identify = self._launches.watching(self._identify) if self._launches else self._identify
         self._level = Level(policy, self.store, self._follower and self._follower.watch)
         self._only = (self._level,)  # of all requests: to add it to no others makes no tuple anew
-        self._always_log_id = self.style.log_id_header is not None
+        self._particular = self._scoped is not None or self.style.log_id_header is not None  # a style of each request
         account, lines = (before._account, before._turns) if before else (None, None)
         self._account: Account = Account(self, deferred=isinstance(identify, Deferred), before=account)
         own = classify or policy.classify
@@ -159,6 +159,7 @@ class RateLimitMiddleware:
         return made
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901 - a request, in its steps
+        # What an attribute holds is called by a name of its own here: `self._classify(scope)` looks for a method first.
         if self._renewed is not None:
             self = self._renewed  # one policy for the whole request, whatever is edited meanwhile
         outer: tuple[Level, ...] = scope.get("ratelimit.policies", ())
@@ -167,10 +168,11 @@ class RateLimitMiddleware:
             if other is not None:
                 return await other(scope, receive, send)
         scope["ratelimit.policies"] = outer + self._only
-        operation = self._classify(scope)
+        classify, identify, app = self._classify, self._identify, self.app
+        operation = classify(scope)
         if type(operation) is not str:
             try:
-                operation = await operation_of(operation, self._classify, scope)
+                operation = await operation_of(operation, classify, scope)
             except Refused as why:
                 return await self._refuse(why, scope, send)
             if operation is None:
@@ -178,13 +180,14 @@ class RateLimitMiddleware:
                     self._telling.undecided("exempt")
                 return await self._exempted(scope, receive, send)
         try:
-            identity = self._identify(scope)
+            identity = identify(scope)
             if type(identity) is not Identity:
                 identity = await identity_of(identity, self.policy.identify)
         except Refused as why:
             return await self._refuse(why, scope, send)
         charges = self.policy.charges(identity, operation)
-        charges = self._level.own(charges, outer) if outer else charges
+        if outer:
+            charges = self._level.own(charges, outer)
         failure = None
         try:
             decision = await self.store.acquire(charges)
@@ -198,24 +201,25 @@ class RateLimitMiddleware:
             if self._recording is not None:
                 deferred = self._account.deferred
                 send = self._recording.noted(scope, send, operation, identity, decision, deferred=deferred)
-        notable = not decision.allowed or decision.unavailable or decision.exceeded
-        log_id = os.urandom(12).hex() if notable or self._always_log_id else ""
-        style = self._style(scope) if self._scoped else self.style
-        if not decision.allowed:
-            if self._turns and failure is None:
-                decision, failure, receive = await self._turns.waited(decision, charges, identity, scope, receive)
-                if self._recording and decision.allowed:
-                    self._recording.waited(scope, decision)
-            if self._telling:
-                self._telling.denied(identity, operation, decision, deferred=self._account.deferred)
+        notable, log_id, style = decision.notable, "", self.style
+        if notable or self._particular:
+            log_id = os.urandom(12).hex() if notable or style.log_id_header is not None else ""
+            style = self._style(scope)
             if not decision.allowed:
-                if self._account.conditional:
-                    decision = self._account.pending.soon(decision)
-                self._denials.report(decision, failure, operation, identity, log_id)
-                denied = decision.states  # not so by a policy that denies without its store
-                whole = style.denied(decision, identity, log_id) if denied else style.unavailable(log_id)
-                self._cors.denied(scope)
-                return await answer(whole, scope, send, decision)
+                if self._turns and failure is None:
+                    decision, failure, receive = await self._turns.waited(decision, charges, identity, scope, receive)
+                    if self._recording and decision.allowed:
+                        self._recording.waited(scope, decision)
+                if self._telling:
+                    self._telling.denied(identity, operation, decision, deferred=self._account.deferred)
+                if not decision.allowed:
+                    if self._account.conditional:
+                        decision = self._account.pending.soon(decision)
+                    self._denials.report(decision, failure, operation, identity, log_id)
+                    denied = decision.states  # not so by a policy that denies without its store
+                    whole = style.denied(decision, identity, log_id) if denied else style.unavailable(log_id)
+                    self._cors.denied(scope)
+                    return await answer(whole, scope, send, decision)
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
         control = new(Control, (self._account, decision, identity))
         if outer:
@@ -226,16 +230,16 @@ class RateLimitMiddleware:
             if self._leases.at_once:
                 await others_first()
             if log_id:
-                return await under(log_id, self.app, scope, receive, with_headers(scope, send, headers, decision))
-            return await self.app(scope, receive, with_headers(scope, send, headers, decision))
-        late = Late(self.app, control, operation, style, log_id) if self._account.late else None
+                return await under(log_id, app, scope, receive, with_headers(scope, send, headers, decision))
+            return await app(scope, receive, with_headers(scope, send, headers, decision))
+        late = Late(app, control, operation, style, log_id) if self._account.late else None
         report = partial(self._denials.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)
         headers_of = partial(style.headers, decision, identity, log_id)
         leases = self._local_leases if decision.unavailable else self._leases
         if late:
             return await late.run(scope, receive, reported, leases)
-        return await attended(self.app, scope, receive, reported, headers_of, decision, leases)
+        return await attended(app, scope, receive, reported, headers_of, decision, leases)
 
     def _other(self, scope: Scope, outer: tuple[Level, ...]) -> ASGIApp | None:
         """Who takes what is no request, or is limited already; None for a handshake that is spelled as a request."""

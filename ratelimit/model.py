@@ -224,6 +224,11 @@ class Decision:
         return any(state.exceeded for state in self.states)
 
     @property
+    def notable(self) -> bool:
+        """Whether the log tells of it: it denies, a limit in shadow is exceeded, or the store could not be reached."""
+        return not self.allowed or self.unavailable or self.exceeded
+
+    @property
     def denying(self) -> State | None:
         """The limit that denies: of several the longest wait, then a rate, then the smaller share remaining."""
         denying: tuple[State, ...] = ()

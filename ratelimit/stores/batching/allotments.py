@@ -60,7 +60,7 @@ class AllotmentDecision(Decision):
 
     __slots__ = ("_elapsed_ms", "_of", "_unspent")
 
-    exceeded = False  # nothing was: units are taken ahead for who is let through
+    exceeded = notable = False  # nothing was: units are taken ahead for who is let through
     units, counted_ms, hold = 1, (), None
 
     def __init__(self, of: Decision, elapsed_ms: int, unspent: int) -> None:

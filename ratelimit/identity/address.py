@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
-from itertools import count, islice
+from itertools import count, islice, repeat
 from typing import Literal, NamedTuple
 
 from ratelimit.ground.malformed import host_of
@@ -24,7 +24,7 @@ from ratelimit.model import Scope
 
 MAX_HOPS = 100  # of forwarded headers that are walked, from the right
 MAX_TEXT = 128  # characters of a hop: an address with zone and port has 70; a longer peer is counted by its hash
-CACHED = 4096  # peers and hops; about 1.5 MB when full
+CACHED = 4096  # peers and hops; about 1.5 MB when full, and 0.6 MB of those who pass
 LOOKED = 100  # first requests of a private peer that are looked at for what a proxy sends, and then one in so many
 
 # What is said once.
@@ -34,6 +34,9 @@ _HOPS: dict[bytes, Callable[[list[bytes]], Iterable[str]]] = {
     b"x-forwarded-for": hops_of_x_forwarded_for,
     b"forwarded": hops_of_forwarded,
 }
+
+_NO_PEER = ("",)  # no client at all, which is a Unix socket
+_NOBODY: Iterator[str] = iter(())  # who does not pass
 
 _log = logging.getLogger("ratelimit")
 
@@ -69,6 +72,7 @@ class ClientAddress:
     trusted_hops: int | None = None
     _networks: tuple[tuple[int, int, int], ...] = field(init=False, repr=False, compare=False)
     _look: Callable[[str], _Hop] = field(init=False, repr=False, compare=False)
+    _passes: dict[str, Iterator[str]] = field(init=False, repr=False, compare=False)  # by peer; see `_let_pass`
     _said: set[str] = field(init=False, repr=False, compare=False)
     _near: Iterator[int] = field(init=False, repr=False, compare=False)  # numbers the requests from near
 
@@ -90,22 +94,41 @@ class ClientAddress:
         by_number = tuple((net.version, int(net.network_address), int(net.netmask)) for net in networks)
         object.__setattr__(self, "_networks", by_number)
         object.__setattr__(self, "_look", lru_cache(maxsize=CACHED)(self._read))
+        object.__setattr__(self, "_passes", {})
         object.__setattr__(self, "_said", set())
         object.__setattr__(self, "_near", count())
 
     def __call__(self, scope: Scope) -> str:
-        client = scope.get("client")
-        text = client[0] if type(client) is tuple and client else host_of(client)
-        if type(text) is not str:
-            text = host_of(client)
+        try:
+            # Nearly always a peer that passes: in a quarter of the bytecode that it takes to consider one.
+            counted = next(self._passes.get((scope["client"] or _NO_PEER)[0], _NOBODY), None)
+        except (KeyError, TypeError):  # a scope without a client, or with one that is no pair of a host and a port
+            counted = None
+        return counted or self._considered(scope)
+
+    def _considered(self, scope: Scope) -> str:
+        text = host_of(scope.get("client"))
         counted, known, trusted, near = peer = self._look(text) if len(text) <= MAX_TEXT else self._read(text)
         if trusted or self.trusted_hops:
             counted, known, _, _ = self._walk(peer, scope)
-        elif near and PROXY not in self._said and ((n := next(self._near)) < LOOKED or not n % LOOKED):
+        elif near and PROXY not in self._said:
             self._look_for_a_proxy(peer, text, scope)
+            if next(self._near) >= LOOKED:
+                self._let_pass(text, repeat(counted, LOOKED - 1))
+        elif known:
+            self._let_pass(text, repeat(counted))
         if not known and NO_ADDRESS not in self._said:
             self._say_no_address(text or counted)
         return counted
+
+    def _let_pass(self, peer: str, counted: Iterator[str]) -> None:
+        """Requests of a peer are counted without another look at them: those of an address that is not trusted always,
+        of a private one until its next look."""
+        if len(peer) > MAX_TEXT:  # an address with a long zone
+            return
+        if len(self._passes) >= CACHED:
+            self._passes.clear()
+        self._passes[peer] = counted
 
     def _walk(self, peer: _Hop, scope: Scope) -> _Hop:
         """The first hop from the right that is not trusted, or the one that `trusted_hops` counts to."""
@@ -155,9 +178,9 @@ class ClientAddress:
         )
 
     def _look_for_a_proxy(self, peer: _Hop, text: str, scope: Scope) -> None:
-        """Nobody is trusted, and somebody near sends what a proxy sends. Where it names the peer itself, the server has
-        already made the client of it, and all is well."""
-        for name, _ in scope["headers"]:  # a third of the time of a generator, and for each request from near
+        """Whether somebody near sends what a proxy sends, while nobody is trusted. Where it names the peer itself, the
+        server has already made the client of it, and all is well."""
+        for name, _ in scope["headers"]:
             if name in _HOPS:
                 break
         else:

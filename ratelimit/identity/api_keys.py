@@ -12,16 +12,22 @@ from typing import Any
 
 from ratelimit.ground.malformed import explained
 from ratelimit.ground.repeats import Once
-from ratelimit.identity.credentials import Reader, plain, readers_of, readings_of, schemes_of
+from ratelimit.identity.credentials import Reader, by_spelling, plain, readers_of, readings_of
 from ratelimit.model import ANONYMOUS, Identify, Identity, Refused, Scope
 
 SOURCES = ("bearer", "basic", "header:X-API-Key")  # where an API key may be presented, if nothing else is said
+
+MORE_LINES = 100  # that are remembered than twice as many as there are keys, by header
 
 OF_NOTHING = frozenset(sha256(text).hexdigest() for text in (b"", b"\n"))
 
 _TWO_CALLERS = "The request carries API keys of two different callers. Send one of them."
 
 _log = logging.getLogger("ratelimit")
+
+# Whom a line with a known API key stands for, at the address that it came from last, by the SHA-256 of the line. It is
+# read once: all that there is to one known before costs less than to take its API key out of it did.
+_Lines = dict[bytes, Identity]
 
 _OF_A_MALFORMED_SCOPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
@@ -70,7 +76,7 @@ class IdentifyByApiKey:
     sources: tuple[str, ...] = SOURCES
     _known: dict[bytes, Identity] = field(init=False, repr=False, compare=False)
     _readers: tuple[Reader, ...] = field(init=False, repr=False, compare=False)
-    _schemes: dict[bytes, bytes] = field(init=False, repr=False, compare=False)  # by header, what stands before a key
+    _lines: dict[bytes, _Lines] = field(init=False, repr=False, compare=False)  # by header
 
     def __post_init__(self) -> None:
         if isinstance(self.sources, str):
@@ -78,42 +84,52 @@ class IdentifyByApiKey:
         readers = [reader for source in self.sources for reader in readers_of(source)]
         object.__setattr__(self, "_known", _normalised(self.keys))
         object.__setattr__(self, "_readers", tuple(reader._replace(header=plain(reader.header)) for reader in readers))
-        object.__setattr__(self, "_schemes", schemes_of(readers))
+        object.__setattr__(self, "_lines", by_spelling({reader.header: {} for reader in readers}))
 
     def __call__(self, scope: Scope) -> Identity:
         try:
             ip = self.address(scope)
-            schemes = self._schemes
+            by_header = self._lines
             presented = None
-            for line in scope["headers"]:
-                if line[0] in schemes:
-                    if presented:
+            for header in scope["headers"]:  # 30 ns each, where `compress` or `dict` takes 40 to 50, and 300 to begin
+                if header[0] in by_header:
+                    if presented is not None:
                         return self._presented(scope["headers"], ip) or _anonymous(ip)
-                    presented = line
+                    presented = header
             if presented is None:
                 return _anonymous(ip)
-            name, value = presented
-            scheme = schemes[name]
-            # The first reading of all: the line as it is, or what is behind "Bearer ". If it is known, that is it.
-            api_key = value[len(scheme) :] if not scheme or value[:7].lower() == scheme else b""
-            # What begins or ends with white space, or is not ASCII, has other readings: see `readings_of`.
-            sound = api_key and api_key[0] > 32 and api_key[-1] > 32 and api_key.isascii()
-            if sound:
-                digest = sha256(api_key).digest()
-                known = self._known.get(digest)
-                if known is not None:
-                    return known if known.ip == ip else self._moved(digest, known, ip)
-            return self._presented([presented], ip) or _anonymous(ip)
+            name, line = presented
+            digest = sha256(line).digest()
+            known = by_header[name].get(digest)
+            if known is not None and known.ip == ip:
+                return known
+            return self._read(presented, digest, known, ip)
         except _OF_A_MALFORMED_SCOPE as error:
             wrong = explained(scope, error)
             if wrong is error:
                 raise
             raise wrong from None
 
+    def _read(self, presented: tuple[bytes, bytes], digest: bytes, known: Identity | None, ip: str) -> Identity:
+        """Whom the one line stands for, which was `known` at another address if it was before.
+
+        Remembered is only who is known: lines with made-up keys take no memory.
+        """
+        lines = self._lines[presented[0]]
+        if known is not None:
+            return _moved(lines, digest, known, ip)
+        known = self._presented([presented], ip)
+        if known is None:
+            return _anonymous(ip)
+        if len(lines) >= 2 * len(self._known) + MORE_LINES:  # one key can be sent in any number of forms
+            lines.clear()
+        lines[digest] = known
+        return known
+
     def _presented(self, lines: list[tuple[bytes, bytes]], ip: str) -> Identity | None:
         """Whom the first known API key stands for. Of each line, each source hashes a fixed number of readings."""
-        schemes = self._schemes
-        sent = [(plain(name), value.decode("latin-1")) for name, value in lines if name in schemes]
+        by_header = self._lines
+        sent = [(plain(name), value.decode("latin-1")) for name, value in lines if name in by_header]
         first = other = None
         clash = False
         for header, credential, counts in self._readers:
@@ -132,14 +148,14 @@ class IdentifyByApiKey:
         """Whom an API key stands for, at an address."""
         digest = sha256(presented).digest()
         known = self._known.get(digest)
-        return known if known is None or known.ip == ip else self._moved(digest, known, ip)
+        return known if known is None or known.ip == ip else _moved(self._known, digest, known, ip)
 
-    def _moved(self, digest: bytes, known: Identity, ip: str) -> Identity:
-        """It at another address; kept in the other's place: its next request most likely comes from there."""
-        organization, user, api_key, application, _, tier, attributes = known
-        made = Identity.of_checked((organization, user, api_key, application, ip, tier, attributes))
-        self._known[digest] = made
-        return made
+
+def _moved(kept: dict[bytes, Identity], digest: bytes, known: Identity, ip: str) -> Identity:
+    """It at another address; kept in the other's place: its next request most likely comes from there."""
+    organization, user, api_key, application, _, tier, attributes = known
+    made = kept[digest] = Identity.of_checked((organization, user, api_key, application, ip, tier, attributes))
+    return made
 
 
 @lru_cache(maxsize=4096)

@@ -65,6 +65,7 @@ class ClientAddress:
     forwarded: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     ipv6_prefix: int = 64
     trusted_hops: int | None = None
+    _header: bytes = field(init=False, repr=False, compare=False)
     _networks: tuple[tuple[int, int, int], ...] = field(init=False, repr=False, compare=False)
     _look: Callable[[str], _Hop] = field(init=False, repr=False, compare=False)
     _passes: dict[str, Iterator[str]] = field(init=False, repr=False, compare=False)  # by peer; see `_let_pass`
@@ -87,6 +88,7 @@ class ClientAddress:
         networks = [network for text in self.trusted_proxies if (network := trusted_network(text)) is not None]
         check_not_everybody(networks, "trusted_proxies together")
         by_number = tuple((net.version, int(net.network_address), int(net.netmask)) for net in networks)
+        object.__setattr__(self, "_header", self.forwarded.encode())
         object.__setattr__(self, "_networks", by_number)
         object.__setattr__(self, "_look", lru_cache(maxsize=CACHED)(self._read))
         object.__setattr__(self, "_passes", {})
@@ -102,7 +104,10 @@ class ClientAddress:
         return counted or self._considered(scope)
 
     def _considered(self, scope: Scope) -> str:
-        text = host_of(scope.get("client"))
+        client = scope.get("client")
+        text = client[0] if type(client) is tuple and client else None
+        if type(text) is not str:
+            text = host_of(client)
         counted, known, trusted, near = peer = self._look(text) if len(text) <= MAX_TEXT else self._read(text)
         if trusted or self.trusted_hops:
             counted, known, _, _ = self._walk(peer, scope)
@@ -127,19 +132,20 @@ class ClientAddress:
 
     def _walk(self, peer: _Hop, scope: Scope) -> _Hop:
         """The first hop from the right that is not trusted, or the one that `trusted_hops` counts to."""
-        name = self.forwarded.encode()
+        name = self._header
         lines = [value for header, value in scope["headers"] if header == name]
         if not lines and OTHER_HEADER not in self._advice.said:
             self._look_for_the_other_header(peer, scope)
         last_good, walked = peer, 0
-        for text in islice(_HOPS[name](lines), self.trusted_hops or MAX_HOPS):
+        hops = self.trusted_hops
+        for text in islice(_HOPS[name](lines), hops or MAX_HOPS):
             hop = self._look(text) if 0 < len(text) <= MAX_TEXT else None
             if hop is None or not hop.known:
                 return last_good
             last_good, walked = hop, walked + 1
-            if not (hop.trusted or self.trusted_hops):
+            if not (hop.trusted or hops):
                 return hop
-        if 0 < walked < (self.trusted_hops or 0):
+        if 0 < walked < (hops or 0):
             self._advice.fewer(walked)
             return peer
         return last_good

@@ -296,9 +296,12 @@ def test_nothing_is_remembered_of_unknown_api_keys() -> None:
 def test_a_key_in_any_number_of_forms_takes_bounded_memory() -> None:
     """Basic takes any password, so that who has a key has lines without number: of so many a few are remembered."""
     by_api_key = IdentifyByApiKey(KEYS, address=ClientAddress())
+    lines = by_api_key._lines[b"authorization"]
+    remembered = set()
     for n in range(1_000):
         assert by_api_key(scope((b"authorization", basic(b"sk_acme:%d" % n)))).organization == "acme"
-        assert len(by_api_key._lines[b"authorization"]) <= 2 * len(KEYS) + MORE_LINES
+        remembered.add(len(lines))
+    assert remembered == set(range(1, 2 * len(KEYS) + MORE_LINES + 1))
 
 
 def test_what_is_remembered_of_lines_is_no_secret() -> None:
@@ -325,6 +328,16 @@ def test_two_callers_in_one_line_are_refused_each_time() -> None:
     by_api_key = IdentifyByApiKey(KEYS, address=ClientAddress())
     for _ in range(3):
         assert told(by_api_key, (b"authorization", basic(b"sk_acme:sk_globex"))) == "invalid_request"
+
+
+def test_what_was_asked_makes_no_difference() -> None:
+    """Two of the same keys and settings are equal, also after one of them was asked: so reloads tell what is edited."""
+    address = ClientAddress()
+    by_api_key, other = (IdentifyByApiKey(KEYS, address=address) for _ in range(2))
+    by_api_key(scope((b"x-api-key", b"sk_acme")))
+    assert by_api_key == other
+    assert address == ClientAddress()
+    assert repr(by_api_key) == repr(other)
 
 
 def test_the_same_object_again() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 MOST_SEPARATORS = 6  # in the name of a header: more spellings than the 64 of these are not listed beforehand
 
 _HEADER_SOURCE = re.compile(r"header:([!#$%&'*+.^_`|~0-9A-Za-z-]+)")  # a field name is a token: RFC 9110, section 5.1
+
+_V = TypeVar("_V")
 
 
 class Reader(NamedTuple):
@@ -31,31 +33,15 @@ def readers_of(source: str) -> list[Reader]:
     raise ValueError(f'api_key has {source!r}; allowed are "bearer", "basic" and, for a header, "header:X-API-Key"')
 
 
-def schemes_of(readers: Iterable[Reader]) -> dict[bytes, bytes]:
-    """What stands before an API key in a plain line, by every spelling of the headers.
-
-    Of a header that can be read in more ways, and of Basic, which is never plain, it is what no line begins with.
-    """
-    ways: dict[bytes, list[Callable[[str], str]]] = {}
-    for reader in readers:
-        ways.setdefault(plain(reader.header), []).append(reader.credential)
-    return _by_spelling({reader.header: _scheme(ways[plain(reader.header)]) for reader in readers})
-
-
-def _scheme(ways: Sequence[Callable[[str], str]]) -> bytes:
-    if ways[0] is _bearer and str not in ways:
-        return b"bearer "
-    return b"" if ways == [str] else b"\n"
-
-
-def _by_spelling(by_header: dict[bytes, bytes]) -> dict[bytes, bytes]:
+def by_spelling(by_header: Mapping[bytes, _V]) -> dict[bytes, _V]:
     """By the headers with `-` and with `_`. Servers write names in lower case; a scope that something else has made may
-    have `X-Api-Key`, `X-API-KEY`, or what the policy has."""
-    if any(plain(header).count(b"-") > MOST_SEPARATORS for header in by_header):
-        return _AnySpelling({plain(header): value for header, value in by_header.items()})
+    have `X-Api-Key`, `X-API-KEY`, or what the policy has. Spellings of one header have one value."""
+    values = {plain(header): value for header, value in by_header.items()}
+    if any(header.count(b"-") > MOST_SEPARATORS for header in values):
+        return _AnySpelling(values)
     return {
-        cased: value
-        for header, value in by_header.items()
+        cased: values[plain(header)]
+        for header in by_header
         for name in _separated(header)
         for cased in (name, name.lower(), name.upper(), name.title())
     }
@@ -65,13 +51,13 @@ def _separated(header: bytes) -> Iterable[bytes]:
     return map(b"".join, product(*[(b"-", b"_") if c in b"-_" else (bytes([c]),) for c in header]))
 
 
-class _AnySpelling(dict[bytes, bytes]):
+class _AnySpelling(dict[bytes, _V]):
     """By names of headers whatever their case and separators, where there are too many to list."""
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, bytes) and super().__contains__(plain(name))
 
-    def __getitem__(self, name: bytes) -> bytes:
+    def __getitem__(self, name: bytes) -> _V:
         return super().__getitem__(plain(name))
 
 

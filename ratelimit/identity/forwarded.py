@@ -25,7 +25,9 @@ def hops_of_x_forwarded_for(lines: list[bytes]) -> Iterator[str]:
         hops = text.split(",")
         if not whole:
             del hops[0]  # "11.2.3.4" cut short is another's address
-        yield from filter(None, (hop.strip(" \t") for hop in reversed(hops)))
+        for hop in reversed(hops):
+            if hop := hop.strip(" \t"):
+                yield hop
 
 
 def hops_of_forwarded(lines: list[bytes]) -> Iterator[str]:

@@ -47,7 +47,7 @@ def test_long_names_are_found_whatever_their_case() -> None:
     assert len(LONG.split("-")) - 1 > MOST_SEPARATORS
     assert identify(LONG.swapcase().replace("-", "_"), LONG).user == "ana"
     read = IdentifyByApiKey({}, address=ClientAddress(), sources=("bearer", f"header:{'-'.join('a' * 40)}"))
-    assert len(read._schemes) == 2
+    assert len(read._lines) == 2
 
 
 def test_a_name_that_is_no_bytes() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratelimit.identity.address import CACHED, MAX_HOPS, ClientAddress
+from ratelimit.identity.address import CACHED, LOOKED, MAX_HOPS, ClientAddress
 from ratelimit.identity.forwarded import MAX_BYTES
 
 PROXIES = ("10.0.0.0/8", "2001:db8:ffff::/48", "unix")
@@ -278,13 +278,65 @@ def test_a_hop_that_is_cut_is_none(read: int) -> None:
         assert address(scope("10.0.0.1", line, header=header)) == "10.0.0.2"
 
 
-def test_memory_is_bounded() -> None:
+@pytest.mark.parametrize("network", ["10.0", "192.0"])
+def test_memory_is_bounded(network: str) -> None:
     """However many peers come by, and however long their names are, only so many are remembered."""
     address = ClientAddress()
-    for number in range(CACHED + 100):
-        address(scope(f"10.0.{number >> 8}.{number & 255}"))
+    for number in range(CACHED + 200):
+        address(scope(f"{network}.{number >> 8}.{number & 255}"))
+        assert len(address._passes) <= CACHED
     address(scope("x" * 100_000))
+    assert address(scope("2001:db8::1%" + "x" * 100_000)) == "2001:db8::/64"  # an address, with a zone
     assert address._look.cache_info().currsize == CACHED  # type: ignore[attr-defined]
+    assert max(map(len, address._passes)) < 20
+
+
+@pytest.mark.parametrize("peer", ["192.0.2.7", "10.0.0.7", "::1", "testclient", "", None])
+def test_a_peer_that_comes_again(peer: str | None) -> None:
+    """It is counted as it was at first, however often it comes, and in whatever form the server has it."""
+    address = ClientAddress()
+    first = address(scope(peer))
+    assert {address(scope(peer)) for _ in range(3 * LOOKED)} == {first}
+    if peer:
+        assert address({"client": [peer, 1], "headers": []}) == first
+        assert address({"client": peer, "headers": []}) == first
+        assert address({"client": (peer.encode(), 1), "headers": []}) == first
+    else:
+        assert address({"headers": []}) == first
+        assert address({"client": (), "headers": []}) == first
+
+
+@pytest.mark.parametrize(
+    ("client", "of"),
+    [((5, 80), "tuple"), (([], 80), "tuple"), (5, "int"), ({"host": "192.0.2.7"}, "dict"), ({"10.0.0.7"}, "set")],
+)
+def test_a_client_that_is_none(client: Any, of: str) -> None:
+    """What is no client is an error that says so, also after others came by."""
+    address = ClientAddress()
+    assert address(scope("192.0.2.7")) == address(scope("192.0.2.7")) == "192.0.2.7"
+    with pytest.raises(ValueError, match=f"the client of a request is of type {of}, which is not ASGI"):
+        address({"client": client, "headers": []})
+
+
+def test_a_private_peer_is_looked_at_now_and_then() -> None:
+    """Its first hundred requests, and then one in a hundred: the headers of the others are not even read."""
+
+    class Headers(list[tuple[bytes, bytes]]):
+        read = False
+
+        def __iter__(self) -> Any:
+            self.read = True
+            return super().__iter__()
+
+    def looked(peer: str, requests: int) -> list[int]:
+        sent = [Headers() for _ in range(requests)]
+        for headers in sent:
+            assert address({"client": (peer, 1), "headers": headers}) == peer
+        return [number for number, headers in enumerate(sent) if headers.read]
+
+    address = ClientAddress()
+    assert looked("10.0.0.7", 350) == [*range(100), 100, 200, 300]
+    assert looked("10.0.0.8", 150) == [0, 100]  # another one, later
 
 
 @given(st.lists(st.binary(max_size=60), max_size=4), st.text(max_size=20))

@@ -24,6 +24,7 @@ from starlette.testclient import TestClient
 
 from ratelimit.identity import SOURCES, IdentifyByApiKey, hash_api_key, identify_user
 from ratelimit.identity.address import ClientAddress
+from ratelimit.identity.api_keys import MORE_LINES
 from ratelimit.model import ANONYMOUS, Identity, Refused
 
 ACME = Identity(organization="acme", user="ana", application="till", tier="retail", attributes={"registers": 3})
@@ -181,7 +182,8 @@ def test_one_line_is_read_as_several(data: st.DataObject) -> None:
     sources = data.draw(st.permutations(["bearer", "basic", "header:Authorization"]))
     read = IdentifyByApiKey(keys, address=ClientAddress(), sources=tuple(sources[: data.draw(st.integers(1, 3))]))
     nothing = (b"authorization", b"")
-    assert told(read, (b"authorization", line)) == told(read, (b"authorization", line), nothing)
+    said = told(read, (b"authorization", line), nothing)
+    assert [told(read, (b"authorization", line)) for _ in range(2)] == [said, said]  # and again what was read before
 
 
 def told(read: IdentifyByApiKey, *headers: tuple[bytes, bytes]) -> Identity | str:
@@ -288,6 +290,87 @@ def test_nothing_is_remembered_of_unknown_api_keys() -> None:
         by_api_key(scope((b"x-api-key", b"made up %d" % n)) | {"client": (f"192.0.2.{n % 250}", 1)})
         by_api_key(scope((b"x-api-key", b"sk_acme")) | {"client": (f"192.0.2.{n % 250}", 1)})
     assert len(by_api_key._known) == len(KEYS)
+    assert len(by_api_key._lines[b"x-api-key"]) == 1
+
+
+def test_a_key_in_any_number_of_forms_takes_bounded_memory() -> None:
+    """Basic takes any password, so that who has a key has lines without number: of so many a few are remembered."""
+    by_api_key = IdentifyByApiKey(KEYS, address=ClientAddress())
+    lines = by_api_key._lines[b"authorization"]
+    remembered = set()
+    for n in range(1_000):
+        assert by_api_key(scope((b"authorization", basic(b"sk_acme:%d" % n)))).organization == "acme"
+        remembered.add(len(lines))
+    assert remembered == set(range(1, 2 * len(KEYS) + MORE_LINES + 1))
+
+
+def test_what_is_remembered_of_lines_is_no_secret() -> None:
+    """Neither the line nor the API key in it, nor what could be compared with the SHA-256 that a policy has of it."""
+    by_api_key = IdentifyByApiKey(KEYS, address=ClientAddress())
+    by_api_key(scope((b"authorization", b"Bearer sk_acme")))
+    (remembered,) = by_api_key._lines[b"authorization"]
+    assert b"sk_acme" not in remembered
+    assert remembered != hashlib.sha256(b"sk_acme").digest()
+
+
+def test_a_line_says_what_it_says_in_its_header() -> None:
+    """The same bytes in another header are another line; the same header in another spelling is the same."""
+    keys = {hash_api_key("Bearer a"): ACME, hash_api_key("a"): GLOBEX}
+    by_api_key = IdentifyByApiKey(keys, address=ClientAddress())
+    for _ in range(2):
+        for name, organization in ((b"authorization", "globex"), (b"x-api-key", "acme"), (b"X_Api-KEY", None)):
+            assert by_api_key(scope((name, b"Bearer a"))).organization == organization
+    assert by_api_key(scope((b"X_API-KEY", b"Bearer a"))) is by_api_key(scope((b"x-api-key", b"Bearer a")))
+
+
+def test_two_callers_in_one_line_are_refused_each_time() -> None:
+    """What is remembered of a line is never that somebody was refused."""
+    by_api_key = IdentifyByApiKey(KEYS, address=ClientAddress())
+    for _ in range(3):
+        assert told(by_api_key, (b"authorization", basic(b"sk_acme:sk_globex"))) == "invalid_request"
+
+
+def test_what_was_asked_makes_no_difference() -> None:
+    """Two of the same keys and settings are equal, also after one of them was asked: so reloads tell what is edited."""
+    address = ClientAddress()
+    by_api_key, other = (IdentifyByApiKey(KEYS, address=address) for _ in range(2))
+    by_api_key(scope((b"x-api-key", b"sk_acme")))
+    assert by_api_key == other
+    assert address == ClientAddress()
+    assert repr(by_api_key) == repr(other)
+
+
+def test_the_same_object_again() -> None:
+    """A known caller at the address of before is the same object, by which the policy knows its charges again."""
+    by_api_key = IdentifyByApiKey(KEYS, address=ClientAddress())
+    for line in (
+        (b"x-api-key", b"sk_acme"),
+        (b"authorization", b"Bearer sk_acme"),
+        (b"authorization", b"bearer sk_acme "),
+    ):
+        assert by_api_key(scope(line)) is by_api_key(scope(line))
+
+
+class Counted:
+    """Addresses of a user's own."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, scope: Any) -> str:
+        self.asked += 1
+        return f"192.0.2.{self.asked}"
+
+    def method(self, scope: Any) -> str:
+        return self(scope)
+
+
+@pytest.mark.parametrize("of", [lambda own: own, lambda own: own.method, lambda own: lambda scope: own(scope)])
+def test_an_address_of_ones_own(of: Any) -> None:
+    """It may be anything that can be called, and is asked with each request."""
+    by_api_key = IdentifyByApiKey(KEYS, address=of(Counted()))
+    assert [by_api_key(scope((b"x-api-key", b"sk_acme"))).ip for _ in range(2)] == ["192.0.2.1", "192.0.2.2"]
+    assert by_api_key(scope()).ip == "192.0.2.3"
 
 
 def test_an_identity_can_be_copied_and_sent_elsewhere() -> None:

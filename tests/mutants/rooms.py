@@ -29,16 +29,16 @@ STORES = ("stores/test_contract.py", "stores/test_units.py", "stores/test_edges.
 
 ROOMS = {
     "forwarded": Room(
-        ("identity/forwarded.py", "identity/networks.py", "identity/address.py"),
+        ("identity/forwarded.py", "identity/networks.py", "identity/address.py", "identity/advice.py"),
         ("identity/test_address.py", "fuzz/test_forwarded.py", "acceptance/test_trusted_hops.py",
          "acceptance/test_proxies_told_of.py", "acceptance/test_hostile.py", "config/test_good.py"),
         "not flood and not test_time",
     ),
     "api keys": Room(
-        ("identity/api_keys.py", "identity/credentials.py"),
-        ("identity/test_identity.py", "fuzz/test_credentials.py", "acceptance/test_credentials_of_two_callers.py",
-         "acceptance/test_names_of_credential_headers.py", "acceptance/test_order_of_authentication.py",
-         "config/test_good.py"),
+        ("identity/api_keys.py", "identity/credentials.py", "identity/quick_hash.py", "identity/users.py"),
+        ("identity/test_identity.py", "identity/test_quick_hash.py", "fuzz/test_credentials.py",
+         "acceptance/test_credentials_of_two_callers.py", "acceptance/test_names_of_credential_headers.py",
+         "acceptance/test_order_of_authentication.py", "config/test_good.py"),
     ),
     "who": Room(
         ("who.py",),

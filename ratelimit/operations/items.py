@@ -12,7 +12,8 @@ from ratelimit.operations.idle import say_idle
 from ratelimit.operations.routes import NOTHING, Routes, read
 from ratelimit.operations.rules import Rule
 from ratelimit.routes.declared import owner_of
-from ratelimit.routes.paths import Table, fold, folded_pattern, split_path
+from ratelimit.routes.paths import fold, folded_pattern, split_path
+from ratelimit.routes.table import Table
 
 ITEM, COLLECTION = "detail_read", "search"
 _EITHER = Readings((ITEM, COLLECTION))

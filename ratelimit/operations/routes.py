@@ -8,7 +8,8 @@ from typing import Any
 
 from ratelimit.model import Scope
 from ratelimit.routes.declared import Declared, Route, declared
-from ratelimit.routes.paths import Table, fold, folded_pattern, path_below, split_path
+from ratelimit.routes.paths import fold, folded_pattern, path_below, split_path
+from ratelimit.routes.table import Table
 
 _log = logging.getLogger("ratelimit")
 

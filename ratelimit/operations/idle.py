@@ -10,7 +10,8 @@ from functools import cache
 from ratelimit.checks.values import EXEMPT
 from ratelimit.operations.routes import Routes
 from ratelimit.operations.rules import WEBSOCKET, Rule
-from ratelimit.routes.paths import Segment, Table, Wild, folded_pattern, split_path
+from ratelimit.routes.paths import Segment, Wild, folded_pattern, split_path
+from ratelimit.routes.table import Table
 
 TOLD = 20  # rules in one line of the log
 

@@ -12,7 +12,8 @@ from ratelimit.operations.idle import say_idle
 from ratelimit.operations.routes import NOTHING, Routes, read
 from ratelimit.operations.rules import Rule
 from ratelimit.routes.declared import owner_of
-from ratelimit.routes.paths import Table, fold, folded_pattern, split_path
+from ratelimit.routes.paths import fold, folded_pattern, split_path
+from ratelimit.routes.table import Table
 
 ITEM, COLLECTION = "detail_read", "search"
 _EITHER = Readings((ITEM, COLLECTION))
@@ -36,13 +37,16 @@ class Items:
         "_owner",
         "_router",
         "_routes",
+        "_ruled",
         "_rules",
         "_spelled_out",
+        "ends_in_id",
         "unread",
     )
 
     def __init__(self, rules: Sequence[Rule], app: object = None, first: Callable[[], None] = lambda: None) -> None:
         self._rules = rules
+        self._ruled = any(rule.method in ("*", "GET") for rule in rules)
         self._named = _named(rules)
         self._app = app
         self._changes = 0
@@ -55,6 +59,9 @@ class Items:
         self._router: Callable[[], Any] = _nobody
         self._routes = NOTHING
         self._spelled_out = NOTHING.spelled_out
+        # What says of a path that a GET of it is of an item: None where a rule, or a route, may say otherwise. One that
+        # spells out such an id may be new for longer, as below
+        self.ends_in_id: Callable[[str], object] | None = None
 
     def operation(self, scope: Scope, root: str | None, path: str, segments: list[str], folded: list[str]) -> str:
         """`path` is as the client sees it, `folded` its segments, or those of the folded path where that is another."""
@@ -103,7 +110,7 @@ class Items:
         """So often has anything in the routes changed: what was read before that is forgotten."""
         if changes != self._changes:
             self._changes = changes
-            self._routes, self._last = NOTHING, _nobody
+            self._routes, self._last, self.ends_in_id = NOTHING, _nobody, None
             self._known.clear()
 
     def _routes_of(self, owner: Any, *, again: bool) -> Routes:
@@ -122,6 +129,7 @@ class Items:
         except TypeError:  # an app without hash or weak references can't be remembered
             return NOTHING
         self._routes, self._spelled_out, self._last = known, known.spelled_out, of
+        self.ends_in_id = known.ends_in_id if owner is self._owner and not self._ruled else None
         return known
 
 

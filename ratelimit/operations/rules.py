@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from ratelimit.checks.values import EXEMPT
 from ratelimit.routes.paths import WEBSOCKET as WEBSOCKET
-from ratelimit.routes.paths import Segment, Table, Wild, folded_pattern, split_path
+from ratelimit.routes.paths import Segment, Wild, folded_pattern, split_path
+from ratelimit.routes.table import Table
 
 _ALLOWED = 'write a method in capitals or *, a space, and a path from /, such as "POST /v2/invoices" or "* /docs/**"'
 _METHOD = re.compile(r"\*|[A-Z][A-Z-]*")

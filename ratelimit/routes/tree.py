@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 from ratelimit.model import Scope
 from ratelimit.routes.declared import PARAMETER, pattern_of
 from ratelimit.routes.marks import Declares, Mark
-from ratelimit.routes.paths import Segment, Table, Wild, split_path
+from ratelimit.routes.paths import Segment, Wild, split_path
 from ratelimit.routes.routed import Endpoint
+from ratelimit.routes.table import Table
 
 _ONE_SEGMENT = re.compile(r"(?:\[[0-9A-Za-z-]+\]|\\d|\{\d+(?:,\d*)?\}|[-+?])*")  # patterns that match no slash
 _PLAIN = frozenset({"[^/]+", r"[0-9]+(\.[0-9]+)?"})

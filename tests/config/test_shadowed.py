@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from ratelimit.config.checks import shadowed
 from ratelimit.config.checks.shadowed import OTHER, Earlier, _covers
 from ratelimit.operations import Rule
-from ratelimit.routes.paths import Segment, Table, Wild
+from ratelimit.routes.paths import Segment, Wild
+from ratelimit.routes.table import Table
 
 PATTERNS = st.lists(st.sampled_from(["a", "b", Wild.ONE, Wild.REST]), max_size=4)
 PATHS = [list(path) for length in range(8) for path in itertools.product(("a", OTHER), repeat=length)]

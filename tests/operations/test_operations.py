@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ratelimit.model import Readings
 from ratelimit.operations import ClassifyByRules, Rule
-from ratelimit.routes import paths
+from ratelimit.routes import table
 
 RULES = (
     ("GET /health", "exempt"),
@@ -262,13 +262,13 @@ def test_parse() -> None:
 def test_work_does_not_grow_with_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     """A path takes as many steps through 1,000 rules as through 10, and a hostile one has an end."""
     steps: list[str] = []
-    after = paths._Node.after
+    after = table._Node.after
 
-    def counted(node: paths._Node, segment: str) -> list[paths._Node]:
+    def counted(node: table._Node, segment: str) -> list[table._Node]:
         steps.append(segment)
         return after(node, segment)
 
-    monkeypatch.setattr(paths._Node, "after", counted)
+    monkeypatch.setattr(table._Node, "after", counted)
 
     def count(rules: int, path: str) -> int:
         classify = classifier(*((f"GET /v2/**/thing{i}/{{id}}/**/x", "x") for i in range(rules)))

@@ -237,7 +237,7 @@ def test_a_violation_is_found(path: str, text: str, expected: str) -> None:
     ("path", "text"),
     [
         ("config/build.py", "from ratelimit.policy import Policy\nfrom ratelimit.config.grammar.amounts import Amount"),
-        ("operations/classify.py", "from ratelimit.routes.paths import Table"),
+        ("operations/classify.py", "from ratelimit.routes.table import Table"),
         ("stores/redis.py", "if TYPE_CHECKING:\n  from redis.asyncio import Redis"),
         ("stores/connection/dial.py", "from redis.asyncio import Connection"),
         ("cli/commands/check.py", "import typer"),

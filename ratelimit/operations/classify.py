@@ -10,10 +10,9 @@ from functools import partial
 from ratelimit.ground.malformed import explained
 from ratelimit.model import Classify, Readings, Scope
 from ratelimit.operations.items import ITEM, Items
-from ratelimit.operations.methods import BY_METHOD, HANDSHAKE, PREFLIGHT, READING, USUAL, unusual
 from ratelimit.operations.own import ClassifyByOwn as ClassifyByOwn
 from ratelimit.operations.readings import is_odd, readings
-from ratelimit.operations.rules import WEBSOCKET, RuleTable
+from ratelimit.operations.rules import BY_METHOD, HANDSHAKE, PREFLIGHT, READING, USUAL, WEBSOCKET, RuleTable, unusual
 from ratelimit.operations.rules import Rule as Rule
 from ratelimit.routes.app import PLAIN, AppRoutes, Manner
 from ratelimit.routes.marks import MADE

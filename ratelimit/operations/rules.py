@@ -1,15 +1,29 @@
-"""The rules of a policy: what they are written as, and which of them takes a path."""
+"""The rules of a policy: what they are written as, and which of them takes a path; and the methods of requests."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ratelimit.checks.values import EXEMPT
+from ratelimit.model import Scope
 from ratelimit.routes.paths import WEBSOCKET as WEBSOCKET
 from ratelimit.routes.paths import Segment, Wild, folded_pattern, split_path
 from ratelimit.routes.table import Table
+
+USUAL = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+READING = frozenset({"GET", "HEAD"})
+PREFLIGHT = "preflight"  # stands for its method: only rules of OPTIONS by name take it
+HANDSHAKE = "handshake"  # of a WebSocket, which has no method: a request of HTTP may have any
+BY_METHOD: Mapping[str, str | None] = {
+    "POST": "create",
+    "PUT": "write",
+    "PATCH": "write",
+    "DELETE": "write",
+    PREFLIGHT: None,
+    HANDSHAKE: "connect",
+}
 
 _ALLOWED = 'write a method in capitals or *, a space, and a path from /, such as "POST /v2/invoices" or "* /docs/**"'
 _METHOD = re.compile(r"\*|[A-Z][A-Z-]*")
@@ -89,3 +103,16 @@ class RuleTable:
         found = (self._charging.find_routed(folded), self._exempting.find_routed(segments))
         first = min((number for number in found if number is not None), default=None)
         return None if first is None else self._rules[first]
+
+
+def unusual(method: str, scope: Scope) -> str:
+    if scope.get("type") == "websocket":
+        return HANDSHAKE
+    method = str.upper(method) or "GET"  # one server hands on "get" as it came, and some apps answer it
+    return PREFLIGHT if method == "OPTIONS" and _is_preflight(scope) else method
+
+
+def _is_preflight(scope: Scope) -> bool:
+    """The Fetch standard, section 3.2.1: OPTIONS with Origin and Access-Control-Request-Method."""
+    names = {name for name, _ in scope["headers"]}
+    return b"origin" in names and b"access-control-request-method" in names

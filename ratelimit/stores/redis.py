@@ -7,6 +7,7 @@ where the policy goes on without the store, what is owed to it (fallback/). None
 from __future__ import annotations
 
 import asyncio
+from asyncio import get_running_loop
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -86,7 +87,7 @@ class RedisStore:
     def acquire(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, Decision]:
         # Not `async` itself: one coroutine a request less.
         try:
-            loop = asyncio.get_running_loop()
+            loop = get_running_loop()
         except RuntimeError:
             raise needs_asyncio(self) from None
         return self._sides[loop].router.acquire(charges)

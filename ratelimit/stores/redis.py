@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from asyncio import get_running_loop
 from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from ratelimit.ground.loops import PerLoop, needs_asyncio
 from ratelimit.ground.tracebacks import without_locals
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
-class _Side(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Side:
     """What a store has on one event loop. `owed` is there where this process goes on without the store."""
 
     router: Router

@@ -24,14 +24,16 @@ Outcome = (
     Decision | Again | Replied
 )  # an error is one after which nothing was done: the router follows it, or raises it
 
+Asked = tuple[bytes, ...]  # how many units, and the id of a hold, as they are sent; () of a plain request
+
 
 class Extras:
     """What few requests have. `leases` are taken when it is sent, with the max that is sent. `asking`: the node that it
-    is for does not have the slot yet. `asked` is how many units, and the id of a hold, as they are sent."""
+    is for does not have the slot yet."""
 
     __slots__ = ("asked", "asking", "leases")
 
-    def __init__(self, asked: tuple[bytes, ...] = (), *, asking: bool = False) -> None:
+    def __init__(self, asked: Asked, *, asking: bool = False) -> None:
         self.asked = asked
         self.asking = asking
         self.leases: list[Lease] = []

@@ -18,9 +18,10 @@ from typing import Protocol, TypeVar
 from ratelimit.ground.loops import hand_over
 from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
 from ratelimit.stores.batching.callers import DECIDE, Caller, CallerCache
-from ratelimit.stores.batching.pending import Again, Extras, Outcome
+from ratelimit.stores.batching.pending import Again, Asked, Extras, Outcome
 from ratelimit.stores.batching.queue import DecisionQueue
 from ratelimit.stores.connection.errors import AskRedirect, ClusterDown, Moved, NoScript, Redirected
+from ratelimit.stores.connection.inflight import heard
 from ratelimit.stores.connection.socket import ASKING, Reply
 from ratelimit.stores.lua.scripts import Written
 
@@ -74,50 +75,39 @@ class Router:
         self._recent = self.callers.recent
 
     async def acquire(self, charges: Sequence[Charge]) -> Decision:
-        """The usual way: to the one node, once, by a caller that is known and of whom nothing else is."""
+        """Straight to the node and back, where no more is known of the caller than its keys, as of nearly all."""
         caller = self._recent.young.get(id(charges))  # it holds its charges: nobody else's have this id
-        if caller is None or caller.special:
-            known = caller and caller.decide(time.monotonic())
-            return known or await self.decide(charges)
-        queue = self.nodes.masters[caller.slot]
-        if queue is None:
-            return await self.decide(charges)
+        if caller is None or caller.special or (queue := self.nodes.masters[caller.slot]) is None:
+            return (caller and caller.decide(time.monotonic())) or await self.decide(charges)
         deadline = self._loop.time() + self._timeout
         result: asyncio.Future[Outcome] = self._loop.create_future()
         queue.ask((result, caller, deadline, None))
         outcome = await result
-        if isinstance(outcome, Decision):
-            if self._down:
-                self._down.discard(caller.slot)
+        if isinstance(outcome, Decision) and not self._down:
             return outcome
-        history = (outcome,)
-        queue, asking = await self.again(queue, caller.slot, False, history, deadline)
-        return await self._decided(caller, queue, deadline, history, asking=asking)
+        return await self._decided(caller, queue, deadline, outcome)
 
-    async def decide(self, charges: Sequence[Charge], mode: str = DECIDE, asked: tuple[bytes, ...] = ()) -> Decision:
+    async def decide(self, charges: Sequence[Charge], mode: str = DECIDE, asked: Asked = ()) -> Decision:
         """Any way. What `asked` is made of, batching/pending.py says; the modes, lua/acquire.lua."""
         if not charges:
             return Decision(allowed=True, now_ms=self.store_ms(0))
         caller = self.callers.of(charges, mode)
-        deadline = self._loop.time() + self._timeout
-        return await self._decided(caller, self.nodes.masters[caller.slot], deadline, asked=asked)
+        queue, deadline = self.nodes.masters[caller.slot], self._loop.time() + self._timeout
+        return await self._decided(caller, queue, deadline, None, asked)
 
     async def _decided(
-        self,
-        caller: Caller,
-        queue: DecisionQueue | None,
-        deadline: float,
-        history: tuple[Outcome, ...] = (),
-        *,
-        asking: bool = False,
-        asked: tuple[bytes, ...] = (),
+        self, caller: Caller, queue: DecisionQueue | None, deadline: float, outcome: Outcome | None, asked: Asked = ()
     ) -> Decision:
-        while True:
+        """`outcome` is what `queue` has said, if it was asked."""
+        asking, history = False, tuple[Outcome, ...]()
+        while not isinstance(outcome, Decision):
+            if queue and outcome:
+                history += (outcome,)
+                queue, asking = await self.again(queue, caller.slot, asking, history, deadline)
             # Units that were there when it was told may have ended since, if this process stood still: looked at now.
             if caller.special and (known := caller.decide(time.monotonic())):
                 return known
-            if queue is None:
-                queue = await self.nodes.found(caller.slot, deadline)
+            queue = queue or await self.nodes.found(caller.slot, deadline)
             result: asyncio.Future[Outcome] = self._loop.create_future()
             extras = Extras(asked, asking=asking) if asked or asking or caller.caps else None
             queue.ask_late((result, caller, deadline, extras))
@@ -127,11 +117,8 @@ class Router:
                 if extras and extras.leases:
                     self._abandon(extras.leases, end)  # it may have been applied
                 raise
-            if isinstance(outcome, Decision):
-                self._down.discard(caller.slot)
-                return outcome
-            history += (outcome,)
-            queue, asking = await self.again(queue, caller.slot, asking, history, deadline)
+        self._down.discard(caller.slot)
+        return outcome
 
     async def call(self, slot: int, written: Written) -> Reply:
         """What the node that has a slot says to a call of a script. Raises StoreUnavailable."""
@@ -217,11 +204,6 @@ class Router:
             hand_over(self._loop, self.give_back, leases)
         else:
             self.give_back(leases)
-
-
-def heard(reply: asyncio.Future[Reply]) -> None:
-    """Nobody waits for it; what ASKING came to, the command behind it says."""
-    reply.exception()
 
 
 async def pause(tries: int, deadline: float) -> bool:

@@ -11,7 +11,7 @@ from ratelimit.model import Decision, StoreUnavailable
 from ratelimit.stores.batching.allotments import Allotment
 from ratelimit.stores.batching.callers import BEHIND_MS, Caller, SentTerms
 from ratelimit.stores.batching.pending import Again, Extras, Outcome, Pending, fail
-from ratelimit.stores.batching.wire import DENIED, OUTSIDE, PLAIN, Arguments, all_plain, full, tell_plain
+from ratelimit.stores.batching.wire import DENIED, FEW, OUTSIDE, PLAIN, Arguments, all_plain, full, tell_plain
 from ratelimit.stores.connection.errors import error_of, of_all
 from ratelimit.stores.connection.socket import Reply, bulk
 from ratelimit.stores.counting.allowed import AllowedDecision
@@ -94,7 +94,7 @@ class Batch:
         """Tell each caller what the reply says to it. Raises what comes of reading it if it is no such reply."""
         now_ms, at, witness = time_of(reply), 1, self.witness
         size = None if witness else self._arguments.size
-        if size and all_plain(reply, len(self.calls), size):
+        if size and len(self.calls) > FEW and all_plain(reply, len(self.calls), size):
             tell_plain(self.calls, reply, size, now_ms)
             return
         for call in self.calls:

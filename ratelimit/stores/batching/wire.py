@@ -13,6 +13,7 @@ from ratelimit.stores.counting.allowed import AllowedDecision
 from ratelimit.stores.lua.scripts import Scripts
 
 OUTSIDE, DENIED, PLAIN, TOLD = -1, 0, 1, 2  # the last is allowed with something to say
+FEW = 2  # requests whose reply is read as fast in turn as by columns
 
 
 class Arguments:
@@ -32,13 +33,14 @@ class Arguments:
         self._count = 2  # of ARGV
 
     def begin(self, term_set: SentTerms) -> None:
-        self._list()
+        if self.term_set:
+            self._list()
         number = self._numbers.get(term_set.wire)
         if number is None:
             number = self._numbers[term_set.wire] = bulk(len(self._numbers) + 1)
             self._count += term_set.parts
         self.term_set, self._number = term_set, number
-        self.size = term_set.size if self.size in {None, term_set.size} else 0
+        self.size = term_set.size if self.size is None or self.size == term_set.size else 0
 
     def add(self, more: Sequence[bytes]) -> None:
         """Behind the number of the latest request's terms."""

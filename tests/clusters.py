@@ -120,9 +120,10 @@ class Move:
         self._set(self._target, "IMPORTING", node_id(self._source))
         self._set(self._source, "MIGRATING", node_id(self._target))
 
-    def keys(self, most: int = 1) -> bool:
-        """Take some keys over; False if none is left."""
-        keys = self._source.execute_command("CLUSTER", "GETKEYSINSLOT", self._slot, most)
+    def keys(self, most: int = 1, prefix: str = "") -> bool:
+        """Take some keys over, of those that begin so; False if none is left."""
+        there = self._source.execute_command("CLUSTER", "GETKEYSINSLOT", self._slot, 1_000 if prefix else most)
+        keys = [key for key in there if key.startswith(prefix.encode())][:most]
         if keys:
             self._source.execute_command("MIGRATE", "127.0.0.1", self._port, "", 0, 5_000, "KEYS", *keys)
         return bool(keys)

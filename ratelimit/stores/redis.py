@@ -7,8 +7,10 @@ where the policy goes on without the store, what is owed to it (fallback/). None
 from __future__ import annotations
 
 import asyncio
+from asyncio import get_running_loop
 from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from ratelimit.ground.loops import PerLoop, needs_asyncio
 from ratelimit.ground.tracebacks import without_locals
@@ -44,7 +46,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
-class _Side(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Side:
     """What a store has on one event loop. `owed` is there where this process goes on without the store."""
 
     router: Router
@@ -86,7 +89,7 @@ class RedisStore:
     def acquire(self, charges: Sequence[Charge]) -> Coroutine[Any, Any, Decision]:
         # Not `async` itself: one coroutine a request less.
         try:
-            loop = asyncio.get_running_loop()
+            loop = get_running_loop()
         except RuntimeError:
             raise needs_asyncio(self) from None
         return self._sides[loop].router.acquire(charges)

@@ -171,7 +171,10 @@ ALL = (
             ("a server that does not read, an app that raises", raises),
         )
     ],
-    Scenario("a slot on its way", answers, moving=True, stores=("cluster",), charged=False, neighbours=False),
+    *[
+        Scenario(name, answers, limits, moving=True, stores=("cluster",), charged=False, neighbours=False)
+        for name, limits in (("a slot on its way", LIMITS), ("a slot on its way, no cap", NO_CAP))
+    ],
     Scenario(
         "a slot on its way, and nobody knows where to",
         answers,

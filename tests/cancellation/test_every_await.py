@@ -345,11 +345,12 @@ async def walk_while_it_moves(scenario: Scenario, site: Site, when: When) -> set
     """With one of the caller's keys at another node already, so that no node can decide."""
     cluster = site.server
     assert isinstance(cluster, clusters.Cluster)
+    assert isinstance(site.limiter.store, RedisStore)
     await quietly(site.limiter(scope_of(), receive, nobody))
     before = await without_slots(site.limiter)
     with clusters.Move(cluster, slot("ana"), 0, 1) as move:
         move.begin()
-        move.keys(1)
+        assert move.keys(1, f"{site.limiter.store.prefix}:")
         reached = await walk(scenario, site, when)
         servers.until(lambda: not move.keys())
         move.end()
@@ -423,7 +424,7 @@ async def charges_again(router: Router, charges: Sequence[Charge]) -> Decision:
 
 def disturbs(batch: Batch, reply: Reply, now: float) -> None:
     """In the place of what tells each caller its own: who is gone fails the others."""
-    if any(call.result.cancelled() for call in batch.calls):
+    if any(result.cancelled() for result, _, _, _ in batch.calls):
         batch.fail("somebody is gone")
     else:
         resolve(batch, reply, now)

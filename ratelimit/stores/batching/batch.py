@@ -5,19 +5,17 @@ The script says what its arguments and its reply are made of.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
-from ratelimit.model import FOREVER, Decision, State, StoreUnavailable
+from ratelimit.model import Decision, StoreUnavailable
 from ratelimit.stores.batching.allotments import Allotment
-from ratelimit.stores.batching.callers import BEHIND_MS, Caller
-from ratelimit.stores.batching.pending import Again, Outcome, Pending, fail
+from ratelimit.stores.batching.callers import BEHIND_MS, Caller, SentTerms
+from ratelimit.stores.batching.pending import Again, Extras, Outcome, Pending, fail
+from ratelimit.stores.batching.wire import DENIED, FEW, OUTSIDE, PLAIN, Arguments, all_plain, full, tell_plain
 from ratelimit.stores.connection.errors import error_of, of_all
 from ratelimit.stores.connection.socket import Reply, bulk
 from ratelimit.stores.counting.allowed import AllowedDecision
 from ratelimit.stores.lua.scripts import FAILED, UNDECIDED, Scripts, time_of
-
-OUTSIDE, DENIED, PLAIN, TOLD = -1, 0, 1, 2  # the last is allowed with something to say
 
 
 class Witness(Protocol):
@@ -39,7 +37,8 @@ class Witness(Protocol):
 
 class Batch:
     """`sent` is by `time.monotonic`, `now_ms` what the store's clock is thought to be. `importing` if the node
-    does not have the slot yet, `apart` if it is of one caller, whose slot is on its way."""
+    does not have the slot yet, `apart` if it is of one caller, whose slot is on its way. `calls` are the requests, and
+    `keys` their keys as they are sent."""
 
     def __init__(self, sent: float, now_ms: int, importing: bool = False, witness: Witness | None = None) -> None:
         self.importing = importing
@@ -52,12 +51,14 @@ class Batch:
         self.refused: StoreUnavailable | None = None  # why the server would refuse all
         self.sent = sent
         self._now_ms = now_ms
-        self._term_sets: dict[bytes, bytes] = {}  # its number in the call, by what is sent of it
-        self._keys: list[bytes] = []
-        self._callers: list[bytes] = []
+        self._arguments = Arguments()
+        self.keys = self._arguments.keys
         self._promised: dict[Caller, int] = {}
-        self._count = 0  # of keys
-        self._arguments = 1  # ARGV without the callers
+
+    @property
+    def caller(self) -> Caller:
+        """Of the first request."""
+        return self.calls[0][1]
 
     def spares(self, caller: Caller) -> bool:
         """Whether one more request of this caller need not be sent: it was denied meanwhile, or a unit that was taken
@@ -71,44 +72,38 @@ class Batch:
         self._promised[caller] = promised + 1
         return promised < allotment.left
 
-    def add(self, call: Pending) -> None:
-        caller = call.caller
+    def add(self, call: Pending) -> SentTerms:
+        """Returns the terms by which it is sent. Who has the same and comes next, and has nothing else to send, need
+        only be put into `calls` and `keys`."""
+        _, caller, _, extras = call
         term_set = caller.term_set
         if not term_set.since_ms <= self._now_ms < term_set.until_ms:
             term_set = caller.refreshed(self._now_ms)
+        if term_set is not self._arguments.term_set:
+            self._arguments.begin(term_set)
         self.calls.append(call)
-        number = self._term_sets.get(term_set.wire)
-        if number is None:
-            number = self._term_sets[term_set.wire] = bulk(len(self._term_sets) + 1)
-            self._arguments += term_set.parts
-        self._keys.append(caller.keys)
-        self._count += term_set.keys
-        self._callers.append(number)
-        self._callers += call.asked
-        if term_set.reserves:
-            self._callers.append(bulk(self._wanted(caller)))
-        if caller.caps:
-            call.leases.extend(caller.new_leases())
-            self._callers += [bulk(lease.id) for lease in call.leases]
+        self.keys.append(caller.keys)
+        if extras or caller.special:
+            self._arguments.add(self._more(caller, extras))
+        return term_set
 
     def command(self, scripts: Scripts) -> bytes:
-        receipt = self.witness.receipt if self.witness else None
-        marker, number = ([bulk(receipt[0])], receipt[1]) if receipt else ([], b"")
-        arguments = 1 + self._arguments + len(self._callers)
-        head = scripts.acquire.head(self._count + len(marker), arguments, text=self.as_text)
-        term_sets = [bulk(len(self._term_sets)), *self._term_sets]
-        return b"".join([head, *self._keys, *marker, bulk(number), *term_sets, *self._callers])
+        return self._arguments.command(scripts, self.witness.receipt if self.witness else None, text=self.as_text)
 
     def resolve(self, reply: Reply, now: float) -> None:  # noqa: C901 - a table of verdicts, in one loop for speed
         """Tell each caller what the reply says to it. Raises what comes of reading it if it is no such reply."""
         now_ms, at, witness = time_of(reply), 1, self.witness
+        size = None if witness else self._arguments.size
+        if size and len(self.calls) > FEW and all_plain(reply, len(self.calls), size):
+            tell_plain(self.calls, reply, size, now_ms)
+            return
         for call in self.calls:
-            result, caller, leases, _, _, _ = call
+            result, caller, _, extras = call
             term_set = caller.term_set
             verdict, at = reply[at], at + 1
             outcome: Outcome
             if verdict == PLAIN:
-                held = tuple(leases) if leases else ()
+                held = tuple(extras.leases) if extras else ()
                 outcome = AllowedDecision(caller.charges, term_set, now_ms, held, reply[at : at + term_set.size])
                 at += term_set.size
             elif verdict == OUTSIDE:
@@ -118,7 +113,7 @@ class Batch:
                 at += 1
                 continue
             else:
-                outcome = _full(call, now_ms, verdict, reply[at : at + 4 * term_set.size])
+                outcome = full(call, now_ms, verdict, reply[at : at + 4 * term_set.size])
                 at += 4 * term_set.size
                 if verdict == DENIED:
                     caller.refused(outcome, self.sent, now)
@@ -149,19 +144,31 @@ class Batch:
     def give_up(self, why: str, deadline: float = float("inf")) -> None:
         """There is no reply for those who wait no longer than until then."""
         for call in self.calls:
-            if call.deadline <= deadline and not call.result.done():
-                call.result.set_exception(self.witness.gave_up(call, why) if self.witness else StoreUnavailable(why))
+            result, _, until, _ = call
+            if until <= deadline and not result.done():
+                result.set_exception(self.witness.gave_up(call, why) if self.witness else StoreUnavailable(why))
 
     def _failed(self, call: Pending, message: object, *, in_doubt: bool) -> None:
         error = error_of(message)
         if of_all(error):
             self.refused = error
-        if in_doubt and self.witness and not call.result.done():
-            call.result.set_exception(self.witness.gave_up(call, str(error)))
+        result = call[0]
+        if in_doubt and self.witness and not result.done():
+            result.set_exception(self.witness.gave_up(call, str(error)))
         else:
-            fail(call, str(error))
+            fail(result, str(error))
         if self.witness:
             self.witness.failed(call, in_doubt=in_doubt)
+
+    def _more(self, caller: Caller, extras: Extras | None) -> list[bytes]:
+        """What is sent of a request beside its keys."""
+        more = list(extras.asked) if extras else []
+        if caller.term_set.reserves:
+            more.append(bulk(self._wanted(caller)))
+        if extras and caller.caps:
+            extras.leases.extend(caller.new_leases())
+            more += [bulk(lease.id) for lease in extras.leases]
+        return more
 
     def _wanted(self, caller: Caller) -> int:
         """Units to take ahead with this request: only the first of a caller in a call asks, and when there are none."""
@@ -190,23 +197,3 @@ class Batch:
         else:
             return decision
         return allotment.decision(now)
-
-
-def _full(call: Pending, now_ms: int, verdict: int, said: Sequence[int]) -> Decision:
-    """Denied, or allowed with something to say: four numbers a charge."""
-    allowed = verdict == TOLD
-    if verdict not in (DENIED, TOLD) or min(said) < -1 or max(said) > FOREVER:
-        raise ValueError("a number that is none of ours")
-    states = list[State]()
-    counted_ms: tuple[int, ...] = ()
-    for c, (charge, term) in enumerate(zip(call.caller.charges, call.caller.term_set.terms, strict=True)):
-        exceeded, used, reset_after, later = said[4 * c : 4 * c + 4]
-        wait = (None if later < 0 else later) if exceeded else 0
-        counted_ms += (now_ms if exceeded else now_ms + later,)
-        states.append(State(charge, term.max, used, reset_after, term.length_ms, exceeded == 1, wait, term.shadow))
-    if allowed is any(state.exceeded and not state.shadow for state in states):
-        raise ValueError("a denial by no limit, or none by one that is exceeded")
-    over = {state.charge.key for state in states if state.exceeded}
-    held = tuple([lease for lease in call.leases if allowed and lease.key not in over])
-    now = (now_ms,) * len(states)
-    return Decision(allowed, now_ms, tuple(states), held, counted_ms=counted_ms if counted_ms != now else ())

@@ -68,7 +68,8 @@ class Caller:
 
     __slots__ = (
         "_mode", "_refused_at", "_refused_until", "_sent", "_sets", "_told", "_told_after_ms", "_verbs",
-        "allotment", "caps", "charges", "demand", "keys", "plain", "prefix", "refusal", "seen", "slot", "term_set",
+        "allotment", "caps", "charges", "demand", "keys", "plain", "prefix", "refusal", "seen", "slot", "special",
+        "term_set",
     )  # fmt: skip
 
     def __init__(
@@ -93,6 +94,8 @@ class Caller:
         self._sent = self._refused_at = self._refused_until = 0.0
         self.allotment: Allotment | None = None
         self.demand = Demand(_sub_window_ms(charges)) if mode == DECIDE and reservable(charges) else None
+        # Whether there is more to it than a trip with its keys: a denial, leases, units ahead. One look for all three.
+        self.special = bool(self.caps or self.demand)
 
     def refreshed(self, now_ms: int) -> SentTerms:
         """Its terms at another instant."""
@@ -124,7 +127,7 @@ class Caller:
             changes_ms = state.retry_after_ms if state.exceeded else state.reset_after_ms
             certain_ms = min(certain_ms, changes_ms or BEHIND_MS)
         self.refusal, self._refused_at, self._told, self._told_after_ms = decision, now, decision, 0
-        self._sent = sent
+        self._sent, self.special = sent, True
         self._refused_until = sent + certain_ms / 1000  # in the store no more has passed by then
 
     def decide(self, now: float) -> Decision | None:
@@ -140,7 +143,7 @@ class Caller:
     def refusal_at(self, now: float) -> Decision | None:
         """The denial as it is now; None where this caller could succeed by now."""
         if self.refusal is None or now >= self._refused_until or (self._sets.changed.young and self._changed()):
-            self.refusal = None
+            self.refusal, self.special = None, bool(self.caps or self.demand)
             return None
         after_ms = int((now - self._refused_at) * 1000)
         if after_ms != self._told_after_ms:

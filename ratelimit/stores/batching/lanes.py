@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from ratelimit.stores.batching.batch import Batch
+from ratelimit.stores.batching.callers import SentTerms
 from ratelimit.stores.batching.pending import Again, Pending, fail
 from ratelimit.stores.connection.inflight import Done, unheard
 from ratelimit.stores.connection.socket import ASKING, Reply
@@ -32,31 +33,44 @@ class Lanes:
     def fill(self, waiting: deque[Pending], most: int) -> set[Batch]:
         """Take at most so many calls out of those that wait, first come first served; fewer where each is more work."""
         batches: dict[object, Batch] = {}
-        slot, room, moving = -1, most, bool(self._moving)
-        next_of = waiting.popleft
+        # Of the latest, if who comes next may be like it; then most of what is looked at was just seen.
+        slot, term_set, weight = -1, None, 0
+        calls, keys, room, next_of = list[Pending](), list[bytes](), most, waiting.popleft
         while waiting and room > 0:
-            result, caller, _, _, asking, _ = call = next_of()
+            result, caller, _, extras = call = next_of()
             if result.done():  # nobody waits for it any more: it would be charged for nothing
                 continue
-            if moving or asking or caller.slot != slot:
-                slot, batch = -1 if asking else caller.slot, self._batch_of(call, batches)
-            if (caller.refusal or caller.allotment) and batch.spares(caller):
-                result.set_result(Again.HERE)
+            if caller.term_set is term_set and caller.slot == slot and not (extras or caller.special):
+                calls.append(call)
+                keys.append(caller.keys)
             else:
-                try:
-                    batch.add(call)
-                except Exception as error:  # noqa: BLE001 - a calendar without this year: nobody may wait for ever
-                    fail(call, repr(error))
-                room -= caller.term_set.weight
+                batch = self._batch_of(call, batches)
+                if caller.special and batch.spares(caller):
+                    result.set_result(Again.HERE)
+                    continue
+                term_set = _added(batch, call)
+                slot = -1 if batch.apart else caller.slot
+                calls, keys, weight = batch.calls, batch.keys, caller.term_set.weight
+            room -= weight
         return {batch for batch in batches.values() if batch.calls}
 
     def _batch_of(self, call: Pending, batches: dict[object, Batch]) -> Batch:
-        caller, asking = call.caller, call.asking
+        _, caller, _, extras = call
+        asking = extras is not None and extras.asking
         what = (caller, asking) if asking or caller.slot in self._moving else caller.slot
         if what not in batches:
             batches[what] = self._new_batch(asking)
             batches[what].apart = type(what) is tuple
         return batches[what]
+
+
+def _added(batch: Batch, call: Pending) -> SentTerms | None:
+    """Its terms; None where it has none."""
+    try:
+        return batch.add(call)
+    except Exception as error:  # noqa: BLE001 - a calendar without this year: nobody may wait for ever
+        fail(call[0], repr(error))
+        return None
 
 
 def written(

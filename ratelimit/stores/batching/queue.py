@@ -92,14 +92,21 @@ class DecisionQueue:
         self._ahead_ms = 0  # the store's clock against ours, as last seen: only to guess the period it is in
 
     def ask(self, call: Pending) -> None:
-        """Have it decided: its result will be told. Raises StoreUnavailable where the node is known to be away."""
+        """Have it decided: its result will be told. Of who has just come, and so waits longer than all others. Raises
+        StoreUnavailable where the node is known to be away."""
         if self._breaker.down and (why := self.link.refusal()):
             self._trouble()
             raise StoreUnavailable(why)
         self._waiting.append(call)
         if not self._batches and (not self._woken or len(self._waiting) == self._early):
             self.begin()
-        if call.deadline < self._alarm.at:  # nobody waited; or it has waited elsewhere before
+        if self._alarm.timer is None:  # nobody waited
+            self._alarm.set()
+
+    def ask_late(self, call: Pending) -> None:
+        """The same of who may have waited elsewhere before."""
+        self.ask(call)
+        if call[2] < self._alarm.at:
             self._alarm.set()
 
     def leave(self) -> None:
@@ -141,8 +148,8 @@ class DecisionQueue:
     def refuse(self, error: StoreUnavailable) -> None:
         """The node decides for nobody who waits now."""
         waiting, self._waiting = self._waiting, deque()
-        for call in waiting:
-            fail(call, str(error))
+        for result, _, _, _ in waiting:
+            fail(result, str(error))
         self._trouble()
 
     def _send(self, *, owing: bool = False) -> None:
@@ -176,11 +183,12 @@ class DecisionQueue:
             # meanwhile: what was to be given back was, and would be taken again.
             self._as_text = True
             for call in reversed(batch.calls):
-                call.leases.clear()
+                if extras := call[3]:
+                    extras.leases.clear()
                 self._waiting.appendleft(call)
         else:
             if isinstance(reply, Redirected):
-                self.lanes.moves(batch.calls[0].caller.slot)
+                self.lanes.moves(batch.caller.slot)
             self._trouble()
             if isinstance(reply, Redirected | ClusterDown):  # nothing was done, and it may be elsewhere, or soon
                 answer(batch.calls, reply)
@@ -212,8 +220,8 @@ class DecisionQueue:
     def _too_late(self, deadline: float) -> None:
         for batch in self._batches:
             batch.give_up(self.link.too_late(), deadline)
-        for call in self._waiting:
-            if call.deadline <= deadline:
-                fail(call, self.link.too_late())
+        for result, _, until, _ in self._waiting:
+            if until <= deadline:
+                fail(result, self.link.too_late())
         self.link.notice_silence()
         self._trouble()

@@ -101,3 +101,8 @@ class InFlight:
 
 def unheard(_: Reply) -> None:
     """Nobody waits for this reply."""
+
+
+def heard(reply: asyncio.Future[Reply]) -> None:
+    """Nobody waits for it, and what there was to hear another one says: what ASKING came to, the command behind it."""
+    reply.exception()

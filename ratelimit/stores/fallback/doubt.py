@@ -63,33 +63,34 @@ class CallDoubts:
 
     def gave_up(self, call: Pending, why: str) -> StoreUnavailable:
         """What somebody is told who waits no longer."""
-        doubt = self._waiting[call.result] = Doubt(self.receipt.number if self.receipt else b"")
+        doubt = self._waiting[call[0]] = Doubt(self.receipt.number if self.receipt else b"")
         return InDoubt(why, doubt)
 
     def saw(self, call: Pending, outcome: Outcome, now_ms: int) -> None:
         """The reply has come, perhaps too late. This process would go on from it by itself."""
         charged_at = NOT
+        result, caller, _, _ = call
         if isinstance(outcome, Decision):
-            (call.caller.plain or call.caller).seen = outcome
+            (caller.plain or caller).seen = outcome
             charged_at = now_ms if outcome.allowed else NOT
-            if call.caller.caps and not call.result.done():
+            if caller.caps and not result.done():
                 self._slots_seen(outcome)
-        self._tell(call, charged_at)
+        self._tell(result, charged_at)
 
     def failed(self, call: Pending, *, in_doubt: bool) -> None:
-        self._tell(call, NEVER_KNOWN if in_doubt else NOT)
+        self._tell(call[0], NEVER_KNOWN if in_doubt else NOT)
 
     def learn(self, calls: Iterable[Pending], receipt: Receipt, given: Container[Caller]) -> None:
         """There will be no reply, but a marker tells. `given` are those who have got what they took ahead."""
         before = 0
-        for call in calls:
-            caller, charged_at = call.caller, receipt.charged_at(before)
-            self._tell(call, charged_at)
+        for result, caller, _, _ in calls:
+            charged_at = receipt.charged_at(before)
+            self._tell(result, charged_at)
             ahead = receipt.ahead.get(before)
             if ahead and self.receipt and caller not in given:
                 self._give_back(caller.charges, ahead, charged_at, self.receipt.number)
             before += caller.term_set.keys
 
-    def _tell(self, call: Pending, charged_at: int) -> None:
-        if self._waiting and (doubt := self._waiting.pop(call.result, None)):
+    def _tell(self, result: object, charged_at: int) -> None:
+        if self._waiting and (doubt := self._waiting.pop(result, None)):
             doubt.tell(charged_at)

@@ -73,7 +73,7 @@ class NodeGate:
     def holds(self, waiting: Iterable[Pending]) -> bool:
         """Whether nobody is decided for yet."""
         settling = self._settling is not None and not self._settling.done()
-        if not (settling or self._settler.owes(self, (call.caller.slot for call in waiting))):
+        if not (settling or self._settler.owes(self, (caller.slot for _, caller, _, _ in waiting))):
             return False
         self._holds = True
         self.settle()
@@ -105,7 +105,7 @@ class NodeGate:
         for batch in batches:
             # A slot on its way to another node: with a key more its keys would never be in one place.
             if not (_doubts(batch).receipt or batch.apart):
-                key = batch.calls[0].caller.charges[0].key
+                key = batch.caller.charges[0].key
                 _doubts(batch).receipt = self._settler.keys.next("calls", key)
         return self.drop_markers()
 
@@ -135,7 +135,7 @@ class NodeGate:
         """A call that decides has ended without a reply."""
         learn = partial(self._learn, doubts, batch)
         if doubts.receipt:
-            self._settler.lose(doubts.receipt, batch.calls[0].caller.slot, batch.sent, learn)
+            self._settler.lose(doubts.receipt, batch.caller.slot, batch.sent, learn)
         else:
             learn([])
 

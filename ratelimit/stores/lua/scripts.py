@@ -59,10 +59,12 @@ def whole(name: str) -> str:
 class Script:
     text: str
     sha: str
+    by_sha: bytes  # the first two parts of each call
 
     @classmethod
     def of(cls, text: str) -> Script:
-        return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+        sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        return cls(text, sha, bulk("EVALSHA") + bulk(sha))
 
     @classmethod
     def load(cls, name: str) -> Script:
@@ -71,8 +73,8 @@ class Script:
 
     def head(self, keys: int, arguments: int, *, text: bool = False) -> bytes:
         """A call up to its keys: with the script's digest, or with its text, which fills the server's cache."""
-        name, script = ("EVAL", self.text) if text else ("EVALSHA", self.sha)
-        return b"*%d\r\n%b%b%b" % (3 + keys + arguments, bulk(name), bulk(script), bulk(keys))
+        script = bulk("EVAL") + bulk(self.text) if text else self.by_sha
+        return b"*%d\r\n%b%b" % (3 + keys + arguments, script, bulk(keys))
 
 
 async def called(link: Link, written: Written, patience: float) -> Reply:

@@ -13,11 +13,11 @@ from typing import NamedTuple
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.stores.batching.queue import DecisionQueue
 from ratelimit.stores.connection.errors import AskRedirect, Moved, Redirected, Refused, Replied, Unwritable
-from ratelimit.stores.connection.inflight import Done, unheard
+from ratelimit.stores.connection.inflight import Done, heard, unheard
 from ratelimit.stores.connection.socket import ASKING, Reply, command
 from ratelimit.stores.counting.terms import new
 from ratelimit.stores.lua.scripts import Scripts, rooms_of
-from ratelimit.stores.routing.router import FOLLOWED, SLICE, Router, heard
+from ratelimit.stores.routing.router import FOLLOWED, SLICE, Router
 
 POSTS = 10_000  # leases that wait to be given back, the newest
 POST_LIFE = 60.0  # seconds; a lease that is released later than that has ended by itself

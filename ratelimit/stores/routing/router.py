@@ -17,12 +17,12 @@ from typing import Protocol, TypeVar
 
 from ratelimit.ground.loops import hand_over
 from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
-from ratelimit.stores.batching.callers import DECIDE, CallerCache
-from ratelimit.stores.batching.pending import Again, Outcome, Pending
+from ratelimit.stores.batching.callers import DECIDE, Caller, CallerCache
+from ratelimit.stores.batching.pending import Again, Asked, Extras, Outcome
 from ratelimit.stores.batching.queue import DecisionQueue
 from ratelimit.stores.connection.errors import AskRedirect, ClusterDown, Moved, NoScript, Redirected
+from ratelimit.stores.connection.inflight import heard
 from ratelimit.stores.connection.socket import ASKING, Reply
-from ratelimit.stores.counting.terms import new
 from ratelimit.stores.lua.scripts import Written
 
 T = TypeVar("T")
@@ -72,38 +72,53 @@ class Router:
         self.give_back: Callable[[Sequence[Lease]], None] = lambda _: None
         self._down: set[int] = set()  # slots for which a request was refused for its whole time, and no decision since
         self.callers = CallerCache(prefix, self._slot, self.store_ms)
+        self._recent = self.callers.recent
 
-    async def acquire(self, charges: Sequence[Charge], mode: str = DECIDE, asked: tuple[bytes, ...] = ()) -> Decision:
-        """What `asked` is made of, batching/pending.py says; the modes, lua/acquire.lua."""
-        caller = self.callers.recent.young.get(id(charges))
-        if caller is None or caller.charges is not charges or asked:
-            if not charges:
-                return Decision(allowed=True, now_ms=self.store_ms(0))
-            caller = self.callers.of(charges, mode)
-        queue, asking, deadline = self.nodes.masters[caller.slot], False, 0.0
-        history: tuple[Outcome, ...] = ()
-        while True:
+    async def acquire(self, charges: Sequence[Charge]) -> Decision:
+        """Straight to the node and back, where no more is known of the caller than its keys, as of nearly all."""
+        caller = self._recent.young.get(id(charges))  # it holds its charges: nobody else's have this id
+        if caller is None or caller.special or (queue := self.nodes.masters[caller.slot]) is None:
+            return (caller and caller.decide(time.monotonic())) or await self.decide(charges)
+        deadline = self._loop.time() + self._timeout
+        result: asyncio.Future[Outcome] = self._loop.create_future()
+        queue.ask((result, caller, deadline, None))
+        outcome = await result
+        if isinstance(outcome, Decision) and not self._down:
+            return outcome
+        return await self._decided(caller, queue, deadline, outcome)
+
+    async def decide(self, charges: Sequence[Charge], mode: str = DECIDE, asked: Asked = ()) -> Decision:
+        """Any way. What `asked` is made of, batching/pending.py says; the modes, lua/acquire.lua."""
+        if not charges:
+            return Decision(allowed=True, now_ms=self.store_ms(0))
+        caller = self.callers.of(charges, mode)
+        queue, deadline = self.nodes.masters[caller.slot], self._loop.time() + self._timeout
+        return await self._decided(caller, queue, deadline, None, asked)
+
+    async def _decided(
+        self, caller: Caller, queue: DecisionQueue | None, deadline: float, outcome: Outcome | None, asked: Asked = ()
+    ) -> Decision:
+        """`outcome` is what `queue` has said, if it was asked."""
+        asking, history = False, tuple[Outcome, ...]()
+        while not isinstance(outcome, Decision):
+            if queue and outcome:
+                history += (outcome,)
+                queue, asking = await self.again(queue, caller.slot, asking, history, deadline)
             # Units that were there when it was told may have ended since, if this process stood still: looked at now.
-            if (caller.refusal or caller.allotment) and (known := caller.decide(time.monotonic())):
+            if caller.special and (known := caller.decide(time.monotonic())):
                 return known
-            deadline = deadline or self._loop.time() + self._timeout
-            if queue is None:
-                queue = await self.nodes.found(caller.slot, deadline)
+            queue = queue or await self.nodes.found(caller.slot, deadline)
             result: asyncio.Future[Outcome] = self._loop.create_future()
-            leases: list[Lease] = []
-            queue.ask(new(Pending, (result, caller, leases, deadline, asking, asked)))
+            extras = Extras(asked, asking=asking) if asked or asking or caller.caps else None
+            queue.ask_late((result, caller, deadline, extras))
             try:
                 outcome = await result
             except (StoreUnavailable, asyncio.CancelledError, GeneratorExit) as end:
-                if leases:
-                    self._abandon(leases, end)  # it may have been applied
+                if extras and extras.leases:
+                    self._abandon(extras.leases, end)  # it may have been applied
                 raise
-            if isinstance(outcome, Decision):
-                if self._down:
-                    self._down.discard(caller.slot)
-                return outcome
-            history += (outcome,)
-            queue, asking = await self.again(queue, caller.slot, asking, history, deadline)
+        self._down.discard(caller.slot)
+        return outcome
 
     async def call(self, slot: int, written: Written) -> Reply:
         """What the node that has a slot says to a call of a script. Raises StoreUnavailable."""
@@ -189,11 +204,6 @@ class Router:
             hand_over(self._loop, self.give_back, leases)
         else:
             self.give_back(leases)
-
-
-def heard(reply: asyncio.Future[Reply]) -> None:
-    """Nobody waits for it; what ASKING came to, the command behind it says."""
-    reply.exception()
 
 
 async def pause(tries: int, deadline: float) -> bool:

@@ -30,21 +30,21 @@ class Units:
 
     async def peek(self, charges: Sequence[Charge], units: int) -> Decision:
         asked.readable(charges, units)
-        decision = _plain(await self._router.acquire(charges, "peek", (bulk(units),)), 0)
+        decision = _plain(await self._router.decide(charges, "peek", (bulk(units),)), 0)
         decision.counted_ms = ()
         return decision
 
     async def charge(self, charges: Sequence[Charge], units: int) -> Decision:
         asked.countable(charges, units)
         try:
-            return _plain(await self._router.acquire(charges, "charge", (bulk(units),)), units)
+            return _plain(await self._router.decide(charges, "charge", (bulk(units),)), units)
         finally:
             self._router.callers.changed([charge.key for charge in charges])
 
     async def hold(self, charges: Sequence[Charge], units: int, lease_ms: int) -> Decision:
         asked.holdable(charges, units, lease_ms)
         hold_id = new_id(self._name, lease_ms)
-        decision = await self._router.acquire(charges, "hold", (bulk(units), bulk(hold_id)))
+        decision = await self._router.decide(charges, "hold", (bulk(units), bulk(hold_id)))
         return held(_plain(decision, 0), hold_id, lease_ms, units)
 
     async def refund(self, spent: Decision, units: int | None) -> None:

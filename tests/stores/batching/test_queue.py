@@ -8,7 +8,7 @@ import pytest
 
 from ratelimit.model import Charge, Decision, StoreUnavailable
 from ratelimit.stores.batching.batch import Batch
-from ratelimit.stores.batching.pending import Again, Pending
+from ratelimit.stores.batching.pending import Again
 from ratelimit.stores.connection.socket import command
 from ratelimit.stores.redis import RedisStore
 from tests import servers
@@ -336,15 +336,13 @@ def test_a_node_that_was_left(fake: RedisStore) -> None:
         wire = await connected(fake)
         queue, callers = queue_of(fake), router_of(fake).callers
         loop = asyncio.get_running_loop()
-        waits, late = (
-            Pending(loop.create_future(), callers.of((rate(9, 60_000),)), [], loop.time() + 10) for _ in range(2)
-        )
-        queue.ask(waits)
+        waits, late = loop.create_future(), loop.create_future()
+        queue.ask((waits, callers.of((rate(9, 60_000),)), loop.time() + 10, None))
         queue.leave()
-        assert waits.result.result() is Again.LEFT
-        queue.ask(late)
+        assert waits.result() is Again.LEFT
+        queue.ask((late, callers.of((rate(9, 60_000),)), loop.time() + 10, None))
         await turns()
-        assert late.result.result() is Again.LEFT
+        assert late.result() is Again.LEFT
         assert wire.written == []
 
     run(fake, test())

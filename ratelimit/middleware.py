@@ -37,7 +37,7 @@ from ratelimit.model import (
     Style,
 )
 from ratelimit.nesting import Level
-from ratelimit.opening import check_holds, denials_of, in_place_of, loaded, opened
+from ratelimit.opening import check_holds, copied, denials_of, in_place_of, loaded, opened
 from ratelimit.policy import Policy
 from ratelimit.recording.recording import RecordedApp, always, recording_of
 from ratelimit.reload.telling import reloads
@@ -108,7 +108,7 @@ class RateLimitMiddleware:
         self._noted = self._heard(self._follower.note if self._follower else None)
         self._govern(made)
         if self._follower:
-            self._renewed = self._twin()  # it decides: what is seen here may be another one in the middle of a request
+            self._renewed = copied(self)  # it decides: what is seen here may be another one in the middle of a request
 
     def _govern(self, policy: Policy, before: RateLimitMiddleware | None = None) -> None:
         """All that comes of the policy; under an edited one, of the same middleware as it was `before`."""
@@ -138,7 +138,8 @@ class RateLimitMiddleware:
     def _under(self, policy: Policy) -> RateLimitMiddleware:
         """The same under an edited policy. ValueError where the store can't count what it limits."""
         check_holds(policy, self._opened)
-        made = self._twin()
+        made = copied(self)
+        made._renewed = None
         made._govern(in_place_of(switched(policy), self.policy), self)
         return made
 
@@ -150,16 +151,7 @@ class RateLimitMiddleware:
         for name in vars(self).keys() - {"_renewed"}:
             setattr(self, name, getattr(made, name))
 
-    def _twin(self) -> RateLimitMiddleware:
-        """A copy: one attribute after the other, or each of them would be found more slowly, 0.4 µs a request."""
-        made = object.__new__(RateLimitMiddleware)
-        for name, value in vars(self).items():
-            setattr(made, name, value)
-        made._renewed = None
-        return made
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901 - a request, in its steps
-        # What an attribute holds is called by a name of its own here: `self._classify(scope)` looks for a method first.
         if self._renewed is not None:
             self = self._renewed  # one policy for the whole request, whatever is edited meanwhile
         outer: tuple[Level, ...] = scope.get("ratelimit.policies", ())
@@ -168,7 +160,7 @@ class RateLimitMiddleware:
             if other is not None:
                 return await other(scope, receive, send)
         scope["ratelimit.policies"] = outer + self._only
-        classify, identify, app = self._classify, self._identify, self.app
+        classify, identify, app = self._classify, self._identify, self.app  # called as attributes: 20 ns more each
         operation = classify(scope)
         if type(operation) is not str:
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from dataclasses import replace
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from ratelimit.ground.loops import needs_asyncio, running
@@ -18,6 +19,8 @@ from ratelimit.model import Admitting, Receive, Send
 from ratelimit.policy import Policy, StoreSettings
 from ratelimit.stores import open_store
 from ratelimit.stores.memory import MemoryStore
+
+T = TypeVar("T")
 
 # The middlewares of one Policy object count in one memory, as they would in one Redis, and are one in the log: mounts
 # and routes of one app, or what a framework makes anew for each of them.
@@ -150,3 +153,11 @@ async def refused(store: Admitting, receive: Receive, send: Send) -> bool:
     await receive()
     await send({"type": "lifespan.startup.failed", "message": str(needs_asyncio(store))})
     return True
+
+
+def copied(limiter: T) -> T:
+    """A copy: one attribute after the other, or each of them would be found more slowly, 0.4 µs a request."""
+    made = object.__new__(type(limiter))
+    for name, value in vars(limiter).items():
+        setattr(made, name, value)
+    return made

@@ -59,3 +59,9 @@ def too_large(value: str, most: object) -> str:
 
 def not_known(value: str, allowed: str) -> str:
     return f"{value} is not known; write {allowed}"
+
+
+def fields(event: str, **values: object) -> dict[str, object]:
+    """What a line of the log says in words once more, for who reads it by program: its `extra=`. No attribute of a
+    LogRecord begins so: `ratelimit_event`, `ratelimit_limit`."""
+    return {"ratelimit_event": event} | {f"ratelimit_{name}": value for name, value in values.items()}

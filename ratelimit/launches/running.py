@@ -15,11 +15,10 @@ from time import monotonic
 from typing import Protocol, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
-from ratelimit.ground.fields import fields
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.repeats import Once
 from ratelimit.ground.times import second
-from ratelimit.ground.words import listed
+from ratelimit.ground.words import fields, listed
 from ratelimit.launches.report import Report, merged
 from ratelimit.launches.shared import ROWS, Shared, Word, shared_of
 from ratelimit.model import Admitting, ASGIApp, Decision, Identity, Limit, Receive, Scope, Send, StoreUnavailable

@@ -12,10 +12,10 @@ from time import monotonic
 from typing import NamedTuple
 from weakref import WeakSet
 
-from ratelimit.ground.fields import fields
 from ratelimit.ground.loops import Loop, running
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.repeats import EVERY, Repeats
+from ratelimit.ground.words import fields
 from ratelimit.log import lines as log
 from ratelimit.model import Decision, Identity, Refused, State, StoreUnavailable
 from ratelimit.policy.keys import caller

@@ -6,9 +6,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-from ratelimit.ground.fields import fields
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.repeats import Once
+from ratelimit.ground.words import fields
 from ratelimit.model import Readings, State
 
 logger = logging.getLogger("ratelimit")

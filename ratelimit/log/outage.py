@@ -10,9 +10,9 @@ from contextvars import Context
 from time import monotonic
 from typing import Literal, get_args
 
-from ratelimit.ground.fields import fields
 from ratelimit.ground.loops import Loop, running
 from ratelimit.ground.trio_loop import TrioTask
+from ratelimit.ground.words import fields
 
 logger = logging.getLogger("ratelimit")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from ratelimit.ground.fields import fields
 from ratelimit.ground.printable import in_a_line
 from ratelimit.ground.repeats import Repeats
+from ratelimit.ground.words import fields
 
 logger = logging.getLogger("ratelimit")
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from time import monotonic
 
-from ratelimit.ground.fields import fields
 from ratelimit.ground.printable import in_a_line
+from ratelimit.ground.words import fields
 from ratelimit.model import ANONYMOUS, FOREVER, Concurrency, Identity, Limit, Readings
 from ratelimit.policy.keys import caller, ended, escaped, label_of, period_of, value_of
 from ratelimit.routes.routed import Routed

@@ -8,8 +8,8 @@ from collections import Counter
 from shlex import quote
 from typing import Literal, get_args
 
-from ratelimit.ground.fields import fields
 from ratelimit.ground.printable import in_a_line
+from ratelimit.ground.words import fields
 from ratelimit.policy import Policy
 from ratelimit.reload.effect import Effect, Example
 

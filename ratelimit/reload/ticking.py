@@ -8,7 +8,7 @@ import time
 from typing import Protocol
 from weakref import WeakSet
 
-from ratelimit.ground.fields import fields
+from ratelimit.ground.words import fields
 
 logger = logging.getLogger("ratelimit")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from ratelimit.ground.fields import fields
+from ratelimit.ground.words import fields
 
 logger = logging.getLogger("ratelimit")
 

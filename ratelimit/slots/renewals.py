@@ -15,9 +15,9 @@ from contextvars import Context
 from types import FrameType
 from typing import Any, Protocol
 
-from ratelimit.ground.fields import fields
 from ratelimit.ground.loops import Task, hand_over, interrupted, running, runs, stopped
 from ratelimit.ground.trio_loop import TrioTask
+from ratelimit.ground.words import fields
 from ratelimit.model import Lease, StoreUnavailable
 from ratelimit.slots.report import Report, slots
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 
-from ratelimit.ground.fields import fields
+from ratelimit.ground.words import fields
 from ratelimit.model import Lease
 
 logger = logging.getLogger("ratelimit")

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from ratelimit import Identity, MemoryStore, RateLimitMiddleware, StoreUnavailable, log_id
 from ratelimit.fastapi import decide, deferred
-from ratelimit.ground.fields import fields
+from ratelimit.ground.words import fields
 from ratelimit.log import denials, lines, units
 from ratelimit.model import Lease, Refused
 from ratelimit.reload import telling as edits

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from ratelimit.ground.fields import fields
+from ratelimit.ground.words import fields
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection.errors import AskRedirect, Replied, TryAgain, error_of, of_all
 from ratelimit.stores.counting.terms import Item

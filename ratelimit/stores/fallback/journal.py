@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from ratelimit.ground.fields import fields
+from ratelimit.ground.words import fields
 from ratelimit.stores.counting.terms import Item, Place
 
 logger = logging.getLogger("ratelimit")

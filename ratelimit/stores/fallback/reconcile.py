@@ -14,7 +14,7 @@ from contextvars import Context
 from functools import partial
 from typing import NamedTuple
 
-from ratelimit.ground.fields import fields
+from ratelimit.ground.words import fields
 from ratelimit.model import StoreUnavailable
 from ratelimit.stores.connection.breaker import Breaker
 from ratelimit.stores.connection.errors import Replied, of_all

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from heapq import heappop, heappush, heapreplace
 
-from ratelimit.ground.fields import fields
+from ratelimit.ground.words import fields
 from ratelimit.model import FOREVER
 from ratelimit.stores.records import record as records
 from ratelimit.stores.records.record import OLDER, SEEN, Record, head_of, opened

@@ -11,7 +11,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Callable
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -369,6 +369,20 @@ def test_bars() -> None:
     assert sum("█" + "░" * (BAR - 1) in line for line in lines) == sum("░" in line for line in lines) == 1
     out.file = io.TextIOWrapper(io.BytesIO(), "ascii")
     assert bar(500, 1000, out).plain == "##########.........."
+
+
+def test_a_wait_is_told_whole() -> None:
+    """However long the name and whatever is used: names and numbers make room for it, in lines of their cells."""
+    asked, out = Named(Identity(user="ana"), "basic", ()), console()
+    for length, used in product(range(1, 40), (5, 10**6, 10**15)):
+        limit = Limit("n" * length, Rate(86_400_000), lambda _: 10**15)
+        usage = (Usage(Charge(limit, "key", 1, ()), 10**15, used, 14 * 3_600_000 + 20 * 60_000, shadow=True),)
+        with out.capture() as captured:
+            out.print(frame(asked, (), Verdict(0, allowed=True, usage=usage), out))
+        lines = captured.get().splitlines()
+        assert max(map(len, lines)) <= 80
+        assert sum(line.endswith(" 14 h 20 min") for line in lines) == 1
+        assert sum(len(re.findall("[█░]", line)) for line in lines) == BAR
 
 
 def test_what_a_store_is_opened_with(monkeypatch: pytest.MonkeyPatch) -> None:

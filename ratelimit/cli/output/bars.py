@@ -39,12 +39,13 @@ def frame(
 
 
 def _table(usage: Sequence[Usage], out: Console) -> Table:
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False, header_style="bold")
     for name in ("limit", "allows"):
         made.add_column(name, overflow="fold")
-    made.add_column("used", min_width=BAR)
-    for name in ("", "left", "whole in"):
+    made.add_column("used", no_wrap=True)  # the others make room: a `min_width` would have the table cut at its end
+    for name in ("", "left"):
         made.add_column(name, overflow="fold", justify="right")
+    made.add_column("whole in", no_wrap=True, justify="right")
     for one in usage:
         limit = one.charge.limit
         name = printable(f"{limit.name}{' (in shadow)' if one.shadow else ''}")

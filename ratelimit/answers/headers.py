@@ -7,7 +7,6 @@ never mix. Where two policies limit one request, one of them tells its limits: t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
-from operator import itemgetter
 from types import MethodType
 from typing import Protocol
 
@@ -35,9 +34,6 @@ _USUAL = frozenset(
     x-frame-options x-xss-protection x-powered-by x-process-time x-request-id x-correlation-id x-trace-id
     """.split()
 )
-# Bound once, and for a whole list at a time: a loop in Python takes ten bytecodes a header.
-_all_usual, _none_usual, _name = _USUAL.issuperset, _USUAL.isdisjoint, itemgetter(0)
-
 _OF_A_BODY = frozenset({b"content-length", b"transfer-encoding"})
 
 # What a limiter has told in the response on its way out. Where another is around it, each has something from the start.
@@ -45,10 +41,17 @@ Told = tuple[Decision | None, Headers]
 NOTHING_YET: Told = (None, [])
 
 
+class _Account(Protocol):
+    apart: bool  # none of its headers meets those of others: their names are known, and no policy was around or within
+
+
 class _Control(Protocol):
     """What is asked for here of the control of a request, which imports this file."""
 
     told: Told | None
+
+    @property
+    def account(self) -> _Account: ...
 
     @property
     def decision(self) -> Decision: ...
@@ -84,14 +87,23 @@ def _send_with_headers(of: tuple[Send, Headers, _Control, Scope], message: Messa
         return of[0](message)
     send, ours, control, scope = of
     headers = [*message.get("headers", ())]  # ASGI lets an app send them as any iterable, or not at all
-    # Nearly always nothing meets, and nobody comes from elsewhere. In this function, as a call takes 0.5 µs here.
-    if control.told is None and _all_usual(map(_name, headers)) and _none_usual(map(_name, ours)):
+    # Nearly always nothing meets, and nobody comes from elsewhere. In this function, as a call takes 0.5 µs here, and
+    # in loops: with map() and itemgetter() it takes half as many bytecodes and a fifth more instructions.
+    apart = control.account.apart
+    for name, _ in headers:
+        if name not in _USUAL:
+            apart = False
+    if apart:
         headers += ours
-        if b"origin" in map(_name, scope["headers"]):
-            headers += _exposing(ours)
+        for header in scope["headers"]:
+            if header[0] == b"origin":
+                headers += _exposing(ours)
+                break
     else:
         headers = _merged(headers, ours, control, scope)
-    return send({**message, "headers": headers})
+    message = {**message}  # and one dict, where {**message, "headers": headers} makes two
+    message["headers"] = headers
+    return send(message)
 
 
 def _merged(headers: Headers, ours: Headers, control: _Control, scope: Scope) -> Headers:
@@ -112,6 +124,12 @@ def _merged(headers: Headers, ours: Headers, control: _Control, scope: Scope) ->
 
 def _names(headers: Headers) -> list[bytes]:
     return [name.lower() for name, _ in headers]
+
+
+def apart(style: object) -> bool:
+    """Whether its headers have names that no app sends: so is every style of this package, alone or in another."""
+    inner = getattr(style, "style", None)
+    return type(style).__module__.startswith("ratelimit.") and (inner is None or apart(inner))
 
 
 def has_origin(scope: Scope) -> bool:
@@ -152,7 +170,7 @@ def _tell(control: _Control | None, decision: Decision, headers: Headers) -> Non
     """To this limiter and all around it, as some of them may add nothing: what goes out on its way to them. It is left
     on the controls, which copies of a scope share, and nothing is made for a request with one limiter."""
     while control is not None:
-        control.told = decision, headers
+        control.told, control.account.apart = (decision, headers), False
         control = control.around
 
 

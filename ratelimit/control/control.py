@@ -106,6 +106,7 @@ class Control(_Of):
     def within(self, outer: tuple[Level, ...], around: Control | None) -> None:
         """Of a request that came through other policies. The last of them may have exempted it."""
         self.outer, self.around, self.told = outer, around, NOTHING_YET
+        self.account.apart = False
 
     def charges(self, limit: Limits) -> tuple[Charge, ...]:
         names = (limit,) if isinstance(limit, str) else tuple(limit)

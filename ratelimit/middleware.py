@@ -215,15 +215,15 @@ class RateLimitMiddleware:
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
         control = new(Control, (self._account, decision, identity))
         if outer:
-            control.outer, control.around = outer, scope.get("ratelimit.control")
+            control.within(outer, scope.get("ratelimit.control"))
         scope["ratelimit.control"] = control
         if not (notable or decision.leases or self._account.late):
             headers = style.headers(decision, identity, log_id)
             if self._leases.at_once:
                 await others_first()
             if log_id:
-                return await under(log_id, app, scope, receive, with_headers(scope, send, headers, decision))
-            return await app(scope, receive, with_headers(scope, send, headers, decision))
+                return await under(log_id, app, scope, receive, with_headers(scope, send, headers, control))
+            return await app(scope, receive, with_headers(scope, send, headers, control))
         late = Late(app, control, operation, style, log_id) if self._account.late else None
         report = partial(self._denials.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)

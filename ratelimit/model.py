@@ -253,6 +253,16 @@ class Decision:
         """What the states say, in their order, and none is made; None where only they say it. Nothing is exceeded."""
         return None
 
+    @property
+    def limit_set(self) -> LimitSet | None:
+        """That of `numbers`, where `now_ms` alone says their `reset_after_ms`, and `used` is there; else None."""
+        return None
+
+    @property
+    def used(self) -> Sequence[int]:
+        """Of each limit of the `limit_set`."""
+        return ()
+
     def __eq__(self, other: object) -> bool:
         return _said(self) == _said(other) if isinstance(other, Decision) else NotImplemented
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Protocol, TypeVar, cast
 
 from ratelimit.answers.cors import CorsInside
+from ratelimit.answers.headers import apart
 from ratelimit.control.outcomes import Pending, conditional
 from ratelimit.ground.loops import Loop, Task, ended, running
 from ratelimit.ground.memo import Recent
@@ -52,6 +53,7 @@ class Account:
     def __init__(self, of: Middleware, *, deferred: bool = False, before: Account | None = None) -> None:
         self.policy = of.policy
         self.style, self.scoped = of.style, of._scoped
+        self.apart = apart(of.style)
         self.leases, self.local_leases, self.local = of._leases, of._local_leases, of._local
         self.denials, self.cors = of._denials, of._cors
         self.untold: Untold = before.untold if before else Untold()  # before an edit of the policy

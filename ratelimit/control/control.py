@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+from ratelimit.answers.headers import NOTHING_YET, Told
 from ratelimit.answers.inside import DeniedInside, Inside
 from ratelimit.checks import values as checks
 from ratelimit.control.account import Account
@@ -43,6 +44,7 @@ class Control(_Of):
     raises: Callable[[str], Exception] = DeniedInside
     outer: tuple[Level, ...] = ()
     around: Control | None = None  # of the policy around this one
+    told: Told | None = None  # what a policy within has told in the response; not None of one that has another around
     _taken: Taken | None = None
     _given_back = False
     _later: Mapping[str, State] = {}  # by counter, what was seen since the decision; not to be changed
@@ -100,6 +102,11 @@ class Control(_Of):
         raise RuntimeError("decide: this limiter asks who is calling at the door; make it with identify=deferred()")
 
     # What the rest of this room asks for.
+
+    def within(self, outer: tuple[Level, ...], around: Control | None) -> None:
+        """Of a request that came through other policies. The last of them may have exempted it."""
+        self.outer, self.around, self.told = outer, around, NOTHING_YET
+        self.account.apart = False
 
     def charges(self, limit: Limits) -> tuple[Charge, ...]:
         names = (limit,) if isinstance(limit, str) else tuple(limit)

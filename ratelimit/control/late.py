@@ -52,7 +52,8 @@ class Late:
         self._door: Door | None = None
         if account.deferred:
             self._control = self._undecided = undecided = new(Undecided, control)
-            undecided.outer, undecided.around = control.outer, control.around
+            if control.outer:
+                undecided.within(control.outer, control.around)
             undecided.on_decided = self._decided
         of = self._control
         of.inside = self._inside = Inside()
@@ -137,7 +138,7 @@ class Late:
         account.denials.report(denied, failure, self._operation, identity, log_id)
         account.cors.denied(scope)
         scope["ratelimit"], scope["ratelimit.identity"] = denied, identity
-        await answer(whole, scope, send, denied)
+        await answer(whole, scope, send, denied, self._control)
 
     async def _decided(self, failure: StoreUnavailable | None, of_address: Decision | None) -> None:
         """For who it is, who holds from now on what that gave. What the address gave goes back meanwhile."""

@@ -33,7 +33,7 @@ async def attended(
         ours = headers()
         if leases.at_once:
             await others_first()
-        sending, log_id = with_headers(scope, send, ours, decision), reported.log_id
+        sending, log_id = with_headers(scope, send, ours, scope["ratelimit.control"]), reported.log_id
         await (under(log_id, app, scope, receive, sending) if log_id else app(scope, receive, sending))
     except GeneratorExit:
         closer = sys._getframe().f_back

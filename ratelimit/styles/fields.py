@@ -17,6 +17,7 @@ from ratelimit.model import Concurrency, Decision, Headers, Limit, LimitSet, Sta
 from ratelimit.styles import wire
 
 MINUS = ord("-")
+_NEVER: tuple[int, tuple[int, ...], bytes, tuple[bytes, bytes]] = (-1, (), b"", (b"", b""))
 LARGEST_INTEGER = 999_999_999_999_999  # RFC 9651 section 3.3.1: 15 digits; a max may have 16
 
 
@@ -25,6 +26,21 @@ def fields(decision: Decision, most: int = wire.MAX_RETRY_AFTER) -> Headers:
 
     A wait is told as `most` seconds at most. When a limit that does not deny is whole again is no wait, and stays true.
     """
+    limits = decision.limit_set
+    if limits is None:
+        return _of_numbers(decision, most)
+    # What the latest decision over these limits left, for all of the same millisecond; nearly all are enforced.
+    at_ms, maxes, template, policy = limits.made.get(fields, _NEVER)
+    if at_ms != decision.now_ms:
+        return _of_numbers(decision, most)
+    told = template % tuple(map(sub, maxes, decision.used))
+    # Overdrawn, as by a max that was lowered. To look for one byte takes no time, min(left) 0.2 µs of 10 limits.
+    if MINUS in told and b"=-" in told:
+        return _of_numbers(decision, most)
+    return [policy, (b"ratelimit", told)]
+
+
+def _of_numbers(decision: Decision, most: int) -> Headers:
     numbers = decision.numbers
     if numbers is None:
         return _of_states(decision, most)
@@ -39,9 +55,10 @@ def fields(decision: Decision, most: int = wire.MAX_RETRY_AFTER) -> Headers:
     of, _, template = ready.latest
     if resets_ms is not of:
         template = ready.template(resets_ms)
+    if ready.all and not ready.large and decision.limit_set is not None:
+        limits.made[fields] = decision.now_ms, ready.maxes, template, ready.policy
     left = tuple(map(sub, ready.maxes, used))
     told = template % left
-    # Overdrawn, as by a max that was lowered. To look for one byte takes no time, min(left) 0.2 µs of 10 limits.
     if ready.large or (MINUS in told and b"=-" in told):
         told = template % tuple([min(max(0, one), LARGEST_INTEGER) for one in left])
     return [ready.policy, (b"ratelimit", told)]

@@ -37,7 +37,10 @@ class Lendworks:
         wire.check_options(self.max_retry_after, self.never)
 
     def headers(self, decision: Decision, identity: Identity, log_id: str) -> Headers:
-        return [] if identity.anonymous else x_ratelimit.of_binding(decision, window=True)
+        # Most have one of these; `anonymous` is a call of 16 bytecodes.
+        if identity.organization is None and identity.user is None and identity.anonymous:
+            return []
+        return x_ratelimit.of_binding(decision, True, True)
 
     def denied(self, decision: Decision, identity: Identity, log_id: str) -> Answer:
         return self._with_request_id(self._denied(decision, identity, log_id), log_id)

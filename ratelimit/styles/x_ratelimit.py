@@ -7,7 +7,9 @@ from functools import lru_cache
 from ratelimit.model import Decision, Headers, LimitSet, State, share
 from ratelimit.styles import wire
 
-Rates = list[tuple[int, int, tuple[bytes, bytes], tuple[bytes, bytes]]]
+Header = tuple[bytes, bytes]
+Rates = list[tuple[int, int, Header, Header]]
+_NEVER: tuple[int, int, int, Header, Header, int] = (-1, 0, 0, (b"", b""), (b"", b""), 0)
 
 
 @lru_cache(maxsize=256)  # a policy has few maxes
@@ -34,9 +36,25 @@ def of_state(rate: State, reset_at_ms: int | None = None) -> Headers:
     return [limit_header(maximum), remaining, reset_header(-(-reset_at_ms // 1000))]  # epoch(), without the call
 
 
-def of_binding(decision: Decision, *, reset: bool = True, window: bool = False) -> Headers:
+def of_binding(decision: Decision, reset: bool = True, window: bool = False) -> Headers:
     """`of_state` of the rate that headers speak of, where nothing denies, and if asked for `X-RateLimit-Window`;
     nothing without a rate. Without States where there are numbers: 2 of 4 µs are saved in a server."""
+    limits = decision.limit_set
+    if limits is None:
+        return _of_numbers(decision, reset, window)
+    # What the latest decision over these limits left, for all of the same millisecond.
+    at_ms, c, maximum, limit, length, reset_ms = limits.made.get(of_binding, _NEVER)
+    if at_ms != decision.now_ms:
+        return _of_numbers(decision, reset, window)
+    left = maximum - decision.used[c]
+    remaining = b"x-ratelimit-remaining", b"%d" % (left if left > 0 else 0)  # noqa: FURB136 - max() takes twice as long
+    if not reset:
+        return [limit, remaining]
+    at = reset_header(-(-(wire.now_ms() + reset_ms) // 1000))
+    return [limit, remaining, at, length] if window else [limit, remaining, at]
+
+
+def _of_numbers(decision: Decision, reset: bool, window: bool) -> Headers:
     numbers = decision.numbers
     if numbers is None:
         rate = decision.binding
@@ -45,14 +63,16 @@ def of_binding(decision: Decision, *, reset: bool = True, window: bool = False) 
         headers = of_state(rate, wire.now_ms() + rate.reset_after_ms if reset else None)
         return [*headers, window_header(rate.window_ms)] if window else headers
     _, limits, used, resets_ms = numbers
-    rates: Rates | None = limits.made.get(of_binding)
+    rates: Rates | None = limits.made.get(_rates)
     if rates is None:
-        rates = limits.made[of_binding] = _rates(limits)
+        rates = limits.made[_rates] = _rates(limits)
     if not rates:
         return []
     c, maximum, limit, length = rates[0]
     if len(rates) > 1:
         c, maximum, limit, length = min(rates, key=lambda rate: share(rate[1], used[rate[0]]))
+    elif decision.limit_set is not None:
+        limits.made[of_binding] = decision.now_ms, c, maximum, limit, length, resets_ms[c]
     headers = [limit, (b"x-ratelimit-remaining", b"%d" % (maximum - used[c] if maximum > used[c] else 0))]
     if reset:
         headers.append(reset_header(-(-(wire.now_ms() + resets_ms[c]) // 1000)))

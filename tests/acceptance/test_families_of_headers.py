@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from ratelimit.answers import headers as answers
+from ratelimit.launches import upcoming
 from ratelimit.model import Answer, Headers
-from ratelimit.styles import Facturapi, Lendworks, WithIetfHeaders
+from ratelimit.styles import Facturapi, Lendworks, Lightspeed, WithIetfHeaders
 from tests.acceptance import ask, in_order, limited, run
 
 LENDWORKS = {"x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "x-ratelimit-window"}
@@ -105,5 +107,38 @@ def test_the_log_id_of_the_app() -> None:
         app = app_with("X-Facturapi-Log-Id", "x-ratelimit-limit")
         start, _ = await ask(limited(app, style=Facturapi(expose_limits=True)))
         assert len(start["headers"]) == 2
+
+    run(test())
+
+
+class OfLendworks(Lendworks):
+    """A style of ours with a header of somebody else's, which many an app sends too."""
+
+    def headers(self, decision, identity, log_id) -> Headers:
+        return [*super().headers(decision, identity, log_id), (b"x-request-id", b"ours")]
+
+
+@pytest.mark.parametrize("style", [OfLendworks(), WithIetfHeaders(OfLendworks())], ids=["own", "in one of ours"])
+def test_usual_headers_in_a_style_of_somebody_else(style) -> None:
+    """What an app sends is the app's, also where a style that is not ours has taken its name."""
+
+    async def test() -> None:
+        for theirs, value in ((("date", "x-request-id"), b"theirs"), (("date",), b"ours")):
+            start, *_ = await ask(limited(app_with(*theirs), style=style))
+            assert [v for name, v in start["headers"] if name == b"x-request-id"] == [value]
+
+    run(test())
+
+
+def test_names_of_ours_are_not_usual() -> None:
+    """Where only usual names come from the app, no style of this package need look for its own among them."""
+
+    async def test() -> None:
+        for style in (BOTH, Facturapi(expose_limits=True), Lightspeed(reset_header=True)):
+            start, *_ = await ask(limited(app_with(), style=style))
+            assert answers.apart(style)
+            assert start["headers"]
+            assert answers._USUAL.isdisjoint(name for name, _ in start["headers"])
+        assert upcoming.HEADER not in answers._USUAL
 
     run(test())

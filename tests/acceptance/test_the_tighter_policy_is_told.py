@@ -249,11 +249,16 @@ def test_exposed_headers_of_the_app_below_both() -> None:
 
 
 def test_one_policy_leaves_nothing_of_this_in_the_scope() -> None:
-    """A server keeps the scope of each connection's last request: with one policy it holds an empty list more."""
+    """A server keeps the scope of each connection's last request: with one policy nothing of this is made for it."""
 
     async def test() -> None:
         scope = scope_of()
         await ask(limiter(plain, "only", "9/minute", Lendworks()), scope=scope)
-        assert scope["ratelimit.told"] == []
+        names = ["policies", "identity", "control"]
+        assert {name for name in scope if name.startswith("ratelimit")} == {
+            "ratelimit",
+            *(f"ratelimit.{n}" for n in names),
+        }
+        assert vars(scope["ratelimit.control"]) == {}
 
     run(test())

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import httpx2
 
 from ratelimit import Identity, MemoryStore, RateLimitMiddleware
-from ratelimit.model import Decision, Receive, Scope, Send
+from ratelimit.model import Answer, Decision, Receive, Scope, Send, Style
 from ratelimit.policy import Policy
 from ratelimit.policy.keys import caller
 
-TOLD = "ratelimit.told"  # in the scope: where the answers put the Decision that they tell
+DENIED = "denied"  # in the scope: the Decision that the answer tells
 
 
 class Call(NamedTuple):
@@ -31,6 +31,20 @@ class Call(NamedTuple):
     method: str
     target: str
     status: int
+
+
+class Heard:
+    """The style of a policy, and what it is asked to tell of a denial: of several times the last."""
+
+    log_id_header = None
+
+    def __init__(self, style: Style) -> None:
+        self.headers, self.unavailable = style.headers, style.unavailable
+        self._denied = style.denied
+
+    def denied(self, decision: Decision, identity: Identity, log_id: str, scope: Scope) -> Answer:
+        scope[DENIED] = decision
+        return self._denied(decision, identity, log_id)
 
 
 def basic(user: str) -> dict[str, str]:
@@ -61,19 +75,18 @@ async def drive(
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    limited = RateLimitMiddleware(app, policy, store=MemoryStore(clock=lambda: now[0]), identify=identify)
+    store, style = MemoryStore(clock=lambda: now[0]), Heard(policy.style)
+    limited = RateLimitMiddleware(app, policy, store=store, style=style, identify=identify)
 
     async def server(scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         scope["client"] = headers[b"x-peer"].decode(), 1
         line = int(headers[b"x-line"])
-        told: list[Any] = []
-        scope[TOLD] = told
         operation = policy.classify({**scope})
         said: Any = (identify(scope) if identify else None) or policy.identify(scope)
         whose = None if operation is None else caller(said)
         await limited(scope, receive, send)
-        decision: Decision | None = told[-1][0] if told else None
+        decision: Decision | None = scope.get(DENIED)
         denying = None if decision is None else decision.denying
         verdict = {"line": line, "caller": whose, "operation": operation, "allowed": denying is None}
         if denying is not None:

@@ -7,7 +7,7 @@ from copy import copy
 from functools import partial
 
 from ratelimit.answers.cors import CorsInside
-from ratelimit.answers.headers import answer, with_headers
+from ratelimit.answers.headers import answer, with_headers, within_another
 from ratelimit.answers.response import Reported
 from ratelimit.answers.telling import refusal, scoped
 from ratelimit.control.account import Account
@@ -215,7 +215,8 @@ class RateLimitMiddleware:
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
         control = new(Control, (self._account, decision, identity))
         if outer:
-            control.within(outer, scope.get("ratelimit.control"))
+            control.outer, control.around = outer, scope.get("ratelimit.control")
+            within_another(control)
         scope["ratelimit.control"] = control
         if not (notable or decision.leases or self._account.late):
             headers = style.headers(decision, identity, log_id)

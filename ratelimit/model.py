@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from ratelimit.checks import made
 from ratelimit.checks import values as checks
@@ -27,7 +27,6 @@ Headers = list[tuple[bytes, bytes]]
 
 ANONYMOUS = "anonymous"  # the tier of callers without a known API key
 FOREVER = checks.LARGEST  # the largest instant, and the largest max and cost: beyond it Lua's doubles lose units
-
 IDENTITY_KINDS = checks.KINDS
 
 
@@ -216,6 +215,8 @@ class Decision:
     # a little counts on in the newest sub-window, over midnight in the new day.
     counted_ms: tuple[int, ...] = ()
     hold: Hold | None = None  # where units are held
+    limit_set: ClassVar[LimitSet | None] = None  # of `numbers`, where `now_ms` alone says their `reset_after_ms`
+    used: ClassVar[Sequence[int]] = ()  # of each limit of the `limit_set`
     refunded: int = field(init=False, repr=False)  # of `units`; not there before the first refund
 
     @property
@@ -252,16 +253,6 @@ class Decision:
     def numbers(self) -> Numbers | None:
         """What the states say, in their order, and none is made; None where only they say it. Nothing is exceeded."""
         return None
-
-    @property
-    def limit_set(self) -> LimitSet | None:
-        """That of `numbers`, where `now_ms` alone says their `reset_after_ms`, and `used` is there; else None."""
-        return None
-
-    @property
-    def used(self) -> Sequence[int]:
-        """Of each limit of the `limit_set`."""
-        return ()
 
     def __eq__(self, other: object) -> bool:
         return _said(self) == _said(other) if isinstance(other, Decision) else NotImplemented

@@ -74,6 +74,11 @@ async def answer(
     await send({"type": "http.response.body", "body": b"" if scope.get("method") in ("HEAD", "head") else whole.body})
 
 
+def within_another(control: _Control) -> None:
+    """Of a request that came through another policy: what is told here is kept for that one."""
+    control.told, control.account.apart = NOTHING_YET, False
+
+
 def with_headers(scope: Scope, send: Send, headers: Headers, control: _Control) -> Send:
     """A `send` that adds headers to an allowed response. What it returns is the server's own awaitable."""
     if not headers:

@@ -52,8 +52,7 @@ class Account:
 
     def __init__(self, of: Middleware, *, deferred: bool = False, before: Account | None = None) -> None:
         self.policy = of.policy
-        self.style, self.scoped = of.style, of._scoped
-        self.apart = apart(of.style)
+        self.style, self.scoped, self.apart = of.style, of._scoped, apart(of.style)
         self.leases, self.local_leases, self.local = of._leases, of._local_leases, of._local
         self.denials, self.cors = of._denials, of._cors
         self.untold: Untold = before.untold if before else Untold()  # before an edit of the policy
@@ -61,8 +60,7 @@ class Account:
         limits = [limit for tier in of.policy.tiers.values() for limit in tier if limit.mode != "off"]
         self.deferred, self.conditional = deferred, deferred or any(map(conditional, limits))
         self.late = deferred or self.conditional or any(limit.hold for limit in limits)
-        self.telling = of._telling
-        self._outage, self._store, self._level = of._outage, of.store, of._level
+        self.telling, self._outage, self._store, self._level = of._telling, of._outage, of.store, of._level
         self._waits = not isinstance(of.store, MemoryStore)
         self._tasks: dict[object, tuple[Loop, Task]] = before._tasks if before else {}
         self._mixed: Recent[tuple[object, ...], tuple[Charge, ...]] = Recent(MIXES)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from ratelimit.answers.headers import NOTHING_YET, Told
+from ratelimit.answers.headers import Told
 from ratelimit.answers.inside import DeniedInside, Inside
 from ratelimit.checks import values as checks
 from ratelimit.control.account import Account
@@ -103,27 +103,20 @@ class Control(_Of):
 
     # What the rest of this room asks for.
 
-    def within(self, outer: tuple[Level, ...], around: Control | None) -> None:
-        """Of a request that came through other policies. The last of them may have exempted it."""
-        self.outer, self.around, self.told = outer, around, NOTHING_YET
-        self.account.apart = False
-
     def charges(self, limit: Limits) -> tuple[Charge, ...]:
         names = (limit,) if isinstance(limit, str) else tuple(limit)
         return self.account.charges(names, self.identity, self.decision, self.outer)
 
     async def give_back(self, units: int | None, of: Callable[[State], bool]) -> None:
         """Of those limits, what the request took and has not given back."""
-        spent = self.spent(units, of)
-        if spent is not None:
+        if (spent := self.spent(units, of)) is not None:
             await self.account.give_back(spent)
 
     def spent(self, units: int | None, of: Callable[[State], bool]) -> Decision | None:
         """The same as what is to be refunded: nothing else gives it back any more."""
         if self._taken is None:
             self._taken = Taken(self.decision)
-        spent = self._taken.give_back(units, of)
-        if spent is not None:
+        if (spent := self._taken.give_back(units, of)) is not None:
             self.less({state.charge.key: state.charge.cost for state in spent.states}, spent.states)
         return spent
 

@@ -52,8 +52,7 @@ class Late:
         self._door: Door | None = None
         if account.deferred:
             self._control = self._undecided = undecided = new(Undecided, control)
-            if control.outer:
-                undecided.within(control.outer, control.around)
+            undecided.outer, undecided.around, undecided.told = control.outer, control.around, control.told
             undecided.on_decided = self._decided
         of = self._control
         of.inside = self._inside = Inside()

@@ -100,6 +100,18 @@ def test_only_what_goes_out_is_exposed() -> None:
     run(test())
 
 
+@pytest.mark.parametrize("theirs", ["date", "x-of-nobody-else"])
+def test_all_is_exposed_beside_other_headers(theirs) -> None:
+    """Whether or not many apps send them."""
+
+    async def test() -> None:
+        start, _ = await ask(limited(app_with(theirs), style=BOTH), origin="https://a.example")
+        exposed = dict(start["headers"])[b"access-control-expose-headers"].decode()
+        assert set(exposed.split(", ")) == LENDWORKS | IETF
+
+    run(test())
+
+
 def test_the_log_id_of_the_app() -> None:
     """The app's own log id is kept, beside a family of its own too."""
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratelimit.model import FOREVER, Charge, Decision, Limit, Rate
+from ratelimit.model import FOREVER, Charge, Decision, Limit, Rate, Style
 from ratelimit.stores.batching.allotments import Allotment, AllotmentDecision
 from ratelimit.stores.counting.allowed import AllowedDecision, TermSet, TermSets
 from ratelimit.styles import Facturapi, Ietf, Lightspeed, WithIetfHeaders
@@ -63,6 +63,18 @@ def test_the_same_headers(charges: list[Charge], data: st.DataObject, instants: 
         decision = AllowedDecision(tuple(charges), sets.at(charges, now_ms), now_ms, (), used)
         agree(decision)
         agree(Allotment(unspent, decision, 1_000, sent=7.0, arrived=7.0).decision(7.0 + instants[0] % 1_000 / 1_000))
+
+
+@pytest.mark.parametrize("style", EVERY, ids=repr)
+@pytest.mark.parametrize("maxes", [(9,), (9, 3)])
+def test_whoever_asks_first(style: Style, maxes: tuple[int, ...]) -> None:
+    """Of a millisecond of which no style has kept anything yet; with one rate, and with two."""
+    charges = tuple([rate(most, MINUTE, key=f"r{most}") for most in maxes])
+    for now_ms in (NOON, NOON + 1):
+        for used in (2, 12):
+            decision = AllowedDecision(charges, TermSet(charges, now_ms), now_ms, (), (used,) * len(maxes))
+            states = Decision(True, now_ms, decision.states)
+            assert style.headers(decision, ANA, LOG_ID) == style.headers(states, ANA, LOG_ID)
 
 
 @pytest.mark.parametrize("window_ms", [1_000, 10_000, 6_543])

@@ -67,8 +67,8 @@ class AllowedDecision(Decision):
 
     __slots__ = ("_charges", "limit_set", "used")
 
-    limit_set: TermSet  # slots: a property takes a call
-    used: Sequence[int]  # not the reply: that is of up to 128 callers
+    limit_set: TermSet  # type: ignore[misc] # a slot: None is said by the class
+    used: Sequence[int]  # type: ignore[misc] # not the reply: that is of up to 128 callers
 
     allowed, exceeded, unavailable = True, False, False  # of the class: to set them each time takes 0.2 µs
     notable = False

@@ -193,10 +193,8 @@ class RateLimitMiddleware:
             if self._recording is not None:
                 deferred = self._account.deferred
                 send = self._recording.noted(scope, send, operation, identity, decision, deferred=deferred)
-        plain = not (decision.notable or decision.leases or self._account.late)
-        notable, log_id, style = False, "", self.style
-        if not plain or self._particular:
-            notable = decision.notable
+        notable, log_id, style = decision.notable, "", self.style
+        if notable or self._particular:
             log_id = os.urandom(12).hex() if notable or style.log_id_header is not None else ""
             style = self._style(scope)
             if not decision.allowed:
@@ -214,16 +212,16 @@ class RateLimitMiddleware:
                     whole = style.denied(decision, identity, log_id) if denied else style.unavailable(log_id)
                     self._cors.denied(scope)
                     return await answer(whole, scope, send, decision)
-        if self._leases.at_once and plain:
-            await others_first()  # before more is made: what waits is what the garbage collector looks at
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
         control = new(Control, (self._account, decision, identity))
         if outer:
             control.outer, control.around = outer, scope.get("ratelimit.control")
             within_another(control)
         scope["ratelimit.control"] = control
-        if plain:
+        if not (notable or decision.leases or self._account.late):
             headers = style.headers(decision, identity, log_id)
+            if self._leases.at_once:
+                await others_first()
             if log_id:
                 return await under(log_id, app, scope, receive, with_headers(scope, send, headers, control))
             return await app(scope, receive, with_headers(scope, send, headers, control))

@@ -30,9 +30,10 @@ async def attended(
     held = Held(scope, receive, reported.send, decision, leases) if decision.leases else None
     receive, send = (held.receive, held.send) if held else (receive, reported.send)
     try:
+        ours = headers()
         if leases.at_once:
             await others_first()
-        sending, log_id = with_headers(scope, send, headers(), scope["ratelimit.control"]), reported.log_id
+        sending, log_id = with_headers(scope, send, ours, scope["ratelimit.control"]), reported.log_id
         await (under(log_id, app, scope, receive, sending) if log_id else app(scope, receive, sending))
     except GeneratorExit:
         closer = sys._getframe().f_back

@@ -66,7 +66,9 @@ def unless_off(classify: Classify, limiter: Limiter) -> Classify:
     def exempt(scope: Scope) -> None:
         decision, identity = Decision(True, now_ms=0), Identity(ip=limiter.policy.address(scope) or None)
         scope["ratelimit"], scope["ratelimit.identity"] = decision, identity
-        scope["ratelimit.control"] = new(OfOff, (nowhere(limiter._account), decision, identity))
+        control = new(OfOff, (nowhere(limiter._account), decision, identity))
+        control.around = scope.get("ratelimit.control")  # of one that is not off: it hears what is told within
+        scope["ratelimit.control"] = control
 
     return exempt
 

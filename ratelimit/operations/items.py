@@ -40,7 +40,7 @@ class Items:
         "_ruled",
         "_rules",
         "_spelled_out",
-        "ends_in_id",
+        "ends_in_number",
         "unread",
     )
 
@@ -60,8 +60,8 @@ class Items:
         self._routes = NOTHING
         self._spelled_out = NOTHING.spelled_out
         # What says of a path that a GET of it is of an item: None where a rule, or a route, may say otherwise. One that
-        # spells out such an id may be new for longer, as below
-        self.ends_in_id: Callable[[str], object] | None = None
+        # spells a number out may be new for longer, as below
+        self.ends_in_number: Callable[[str], object] | None = None
 
     def operation(self, scope: Scope, root: str | None, path: str, segments: list[str], folded: list[str]) -> str:
         """`path` is as the client sees it, `folded` its segments, or those of the folded path where that is another."""
@@ -73,7 +73,8 @@ class Items:
         if end.isdecimal() and self._last() is owner and end not in self._spelled_out and not root:
             return ITEM
         routes = self._routes
-        if self._last() is not owner or len(self._router().routes) != routes.length:
+        last = self._last()  # None of an app that is gone, as is the owner of a scope without one
+        if last is None or last is not owner or len(self._router().routes) != routes.length:
             routes = self.routes(scope)
         guess = end.isdecimal() or (_DIGIT(end) is not None and not _VERSION(end))
         if guess and folded[-1] not in routes.spelled_out and not root:
@@ -110,7 +111,7 @@ class Items:
         """So often has anything in the routes changed: what was read before that is forgotten."""
         if changes != self._changes:
             self._changes = changes
-            self._routes, self._last, self.ends_in_id = NOTHING, _nobody, None
+            self._routes, self._last, self.ends_in_number = NOTHING, _nobody, None
             self._known.clear()
 
     def _routes_of(self, owner: Any, *, again: bool) -> Routes:
@@ -129,7 +130,7 @@ class Items:
         except TypeError:  # an app without hash or weak references can't be remembered
             return NOTHING
         self._routes, self._spelled_out, self._last = known, known.spelled_out, of
-        self.ends_in_id = known.ends_in_id if owner is self._owner and not self._ruled else None
+        self.ends_in_number = known.ends_in_number if owner is self._owner and not self._ruled else None
         return known
 
 

@@ -14,10 +14,9 @@ from ratelimit.routes.table import Table
 
 _log = logging.getLogger("ratelimit")
 
-# What no route is for but one that ends in a parameter, unless it is spelled out: a number, or a UUID in small letters
-_ID = r"(?:[0-9]+|[0-9a-f]{8}-[0-9a-f]{4}-[0-9][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})"
-_is_id = re.compile(_ID).fullmatch
-_ends_in_id = re.compile(rf"[a-z0-9/_-]*/{_ID}").fullmatch
+# What no route is for but one that ends in a parameter, unless it is spelled out
+_is_number = re.compile("[0-9]+").fullmatch
+_ends_in_number = re.compile("[a-z0-9/_-]*/[0-9]+").fullmatch
 
 Verdicts = tuple[bool | None, bool | None]  # of the path as it is written, and whatever its case
 
@@ -43,7 +42,7 @@ class _Tables:
 class Routes:
     """What one app has said when it was read."""
 
-    __slots__ = ("_count", "_found", "_tables", "ends_in_id", "length", "spelled_out")
+    __slots__ = ("_count", "_found", "_tables", "ends_in_number", "length", "spelled_out")
 
     def __init__(self, length: int, found: Declared) -> None:
         self.length = length  # of the list that the app has
@@ -54,9 +53,9 @@ class Routes:
         # the last segments of literal routes: whatever else a path ends in, no route says that it is no parameter
         last = [r.segments[-1] for r in found.routes if r.segments]
         self.spelled_out = frozenset(fold(segment) for segment in last if isinstance(segment, str))
-        # what says of a path that it is an item's, whatever routes there are: None where one spells such an id out
-        spelled = any(map(_is_id, self.spelled_out))
-        self.ends_in_id: Callable[[str], object] | None = None if spelled else _ends_in_id
+        # what says of a path that it is an item's, whatever routes there are: None where one spells a number out
+        spelled = any(map(_is_number, self.spelled_out))
+        self.ends_in_number: Callable[[str], object] | None = None if spelled else _ends_in_number
 
     def verdicts(self, scope: Scope, root: str | None, path: str, segments: list[str], folded: list[str]) -> Verdicts:
         """Whether the first route that takes a GET of the path ends in a parameter; None where no route says so.

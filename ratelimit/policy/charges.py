@@ -105,7 +105,7 @@ class Policy:
         if identity.attributes:  # they may be a mapping that somebody changes
             return self._by_fields(identity, operation)
         known = self._by_object.young.get((id(identity), operation))
-        if known is not None:
+        if known is not None and known[0] is identity:  # else they are of a copy of the policy, with copies of callers
             return known[1]
         by_object = self._by_object  # of before it is asked whether launches are paused
         charges = self._by_fields(identity, operation)

@@ -262,3 +262,19 @@ def test_one_policy_leaves_nothing_of_this_in_the_scope() -> None:
         assert vars(scope["ratelimit.control"]) == {}
 
     run(test())
+
+
+def test_past_one_that_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limiter that was made while all was off, between two that are not: what is told within passes it."""
+
+    async def test() -> None:
+        inner = limiter(plain, "inner", "50/minute", Lendworks())
+        monkeypatch.setenv("RATELIMIT_MODE", "off")
+        off = limiter(inner, "off", "1/minute", Lendworks())
+        monkeypatch.delenv("RATELIMIT_MODE")
+        app = limiter(off, "outer", "2/minute", Lendworks())
+        for remaining in ("1", "0"):
+            status, fields = await told(app)
+            assert (status, fields["x-ratelimit-limit"], fields["x-ratelimit-remaining"]) == (200, "2", remaining)
+
+    run(test())

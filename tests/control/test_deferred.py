@@ -599,6 +599,22 @@ def test_two_that_are_told(maxes: tuple[int, int], limit: str, *, between: bool)
     assert [asyncio.run(used_at(store)) for store in stores] == [[1, 5 if limit == "in" else 4], [1, 4]]
 
 
+def test_the_tighter_one_is_told_by_who_calls() -> None:
+    """Within another policy: not by the address at the door, which has more room than the policy around."""
+
+    async def decides(control: Control) -> None:
+        await control.decide(ANA)
+
+    async def test() -> None:
+        text = TWICE.replace("2/minute", "2000/minute") % 1
+        inner = RateLimitMiddleware(answering(decides), parse_policy(text, "in"), identify=deferred())
+        outer = RateLimitMiddleware(inner, parse_policy(TWICE.replace("2/minute", "1000/minute") % 9, "out"))
+        start, _ = await ask(outer, api_key=None)
+        assert dict(start["headers"])[b"ratelimit"].startswith(b'"requests";r=0;')
+
+    run(test())
+
+
 def test_no_garbage() -> None:
     """When it has ended nothing of it is left for the garbage collector."""
 

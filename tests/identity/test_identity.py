@@ -373,6 +373,17 @@ def test_an_address_of_ones_own(of: Any) -> None:
     assert by_api_key(scope()).ip == "192.0.2.3"
 
 
+def test_an_address_that_takes_no_object() -> None:
+    """A static `__call__` is called with the scope alone."""
+
+    class Static:
+        @staticmethod
+        def __call__(scope: Any) -> str:
+            return "192.0.2.7"
+
+    assert IdentifyByApiKey(KEYS, address=Static())(scope()).ip == "192.0.2.7"
+
+
 def test_an_identity_can_be_copied_and_sent_elsewhere() -> None:
     """To a queue or another process, with attributes or without; who made none can't give everybody some."""
     for identity in (ACME, NOBODY):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -59,11 +61,11 @@ def of(app: Starlette, *rules: Rule) -> ClassifyByRules:
 @pytest.mark.usefixtures("unmarked")
 @pytest.mark.parametrize("spelled", ["/items/{id}", "/items/2024", f"/items/{UUID}", f"/items/{UUID.upper()}"])
 def test_what_is_told_at_a_glance_is_what_the_routes_say(spelled: str) -> None:
-    """Numbers and UUIDs are told without a look at the routes, unless one of them spells such an id out."""
+    """Numbers are told without a look at the routes, unless one of them spells one out."""
     app = app_of("/", "/items/{id}", "/items", "/{name}/{id}/parts")
     app.routes.insert(0, Route(spelled, plain))
     at_a_glance, by_routes = of(app), of(app)
-    by_routes._items.ends_in_id = None
+    by_routes._items.ends_in_number = None
     ends = ["2024", "17", "٣", "0" * 9000, UUID, UUID.upper(), UUID[:-1], UUID + "0", "a1f", "abc", "v2", "1-2", "f"]
     paths = [f"{start}{end}{tail}" for start in STARTS for end in ends for tail in ("", "/", "//", "\n", "/parts")]
     for path in ["", *paths]:
@@ -89,7 +91,7 @@ def test_rules_that_take_a_get_are_asked_first(rule: str, expected: str, *, glan
     """Those of other methods cost a GET nothing."""
     made = of(app_of("/items/{id}"), Rule.parse(rule, "ours"))
     assert made(asked("/items/17")) == expected
-    assert (made._items.ends_in_id is not None) is glanced
+    assert (made._items.ends_in_number is not None) is glanced
 
 
 @pytest.mark.usefixtures("unmarked")
@@ -100,6 +102,25 @@ def test_a_number_that_is_spelled_out_later() -> None:
     app.routes.insert(0, Route("/items/2024", plain))
     assert made(asked("/items/other")) == made(asked("/items/17")) == ITEM
     assert made(asked("/items/2024")) == COLLECTION
+
+
+@pytest.mark.usefixtures("unmarked")
+def test_a_uuid_that_is_spelled_out_later() -> None:
+    """It is known at once, as what is no number has the app asked whether it has more routes."""
+    app = app_of("/items/{id}")
+    made = of(app)
+    assert made(asked(f"/items/{UUID}")) == ITEM
+    app.routes.insert(0, Route(f"/items/{UUID}", plain))
+    assert made(asked(f"/items/{UUID}")) == COLLECTION
+
+
+@pytest.mark.usefixtures("unmarked")
+def test_an_app_that_is_gone() -> None:
+    """A request without one in its scope comes after the last that had one."""
+    made = ClassifyByRules()
+    made(asked("/items", app=app_of("/items")))
+    gc.collect()
+    assert made(asked("/items")) == COLLECTION
 
 
 @pytest.mark.usefixtures("unmarked")
@@ -126,9 +147,9 @@ def test_what_was_told_at_a_glance_is_forgotten_with_the_routes() -> None:
     """Where anything in them has changed."""
     items = of(app_of("/items/{id}"))._items
     items.routes(asked("/items"))
-    assert items.ends_in_id is not None
+    assert items.ends_in_number is not None
     items.as_of(1)
-    assert items.ends_in_id is None
+    assert items.ends_in_number is None
 
 
 async def plain_too(request: object) -> PlainTextResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Mapping
 from hashlib import sha256
@@ -575,3 +576,15 @@ def test_readings_are_remembered_as_themselves(attributes: dict[str, Any] | None
         made.charges(identity, Readings((f"n{number}", "search")))
     assert len(made._recent) <= 2 * SIZE
     assert len(made._by_object) <= 2 * SIZE
+
+
+def test_a_deep_copy_of_a_policy_in_use() -> None:
+    """It has copies of its callers where the callers were: who is there by then is taken for none of them."""
+    made, caller = policy(limit()), Identity(organization="acme", tier="basic")
+    for _ in range(3):
+        made.charges(caller, "search")
+    copied = copy.deepcopy(made)
+    ((_, entry),) = copied._by_object.young.items()
+    newcomer = Identity(organization="another", tier="basic")
+    copied._by_object.young[id(newcomer), "search"] = entry
+    assert copied.charges(newcomer, "search") == made.charges(newcomer, "search") != entry[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from ratelimit.stores.batching.batch import Batch
 from ratelimit.stores.batching.callers import SentTerms
 from ratelimit.stores.batching.pending import Pending
 from ratelimit.stores.redis import RedisStore
-from tests.stores import concurrency, quota, rate
+from tests.stores import concurrency, queue_of, quota, rate, router_of
 from tests.stores.wires import T, ask, connected, fake_store, run, turns
 
 RATE, OTHER = rate(9, 60_000), rate(5, 60_000)
@@ -144,5 +145,28 @@ def test_one_that_can_not_be_written(fake: RedisStore, monkeypatch: pytest.Monke
         first, *failed, last = await asyncio.gather(*calls, return_exceptions=True)
         assert [d.states[0].used for d in (first, last) if isinstance(d, Decision)] == [1, 2]
         assert [type(error) for error in failed] == [StoreUnavailable] * 2
+
+    run(fake, test())
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_slots(fake: RedisStore, *, moving: bool) -> None:
+    """Who has the same terms and another slot is in another call, and each caller of a slot on its way in its own."""
+
+    async def test() -> None:
+        await connected(fake)
+        queue, callers = queue_of(fake), router_of(fake).callers
+        loop = asyncio.get_running_loop()
+        if moving:
+            queue.lanes.moves(1)
+        waiting: deque[Pending] = deque()
+        for number, slot in enumerate([0, 0, 1, 1, 0]):
+            caller = callers.of(by(f"k{number}"))
+            caller.slot = slot
+            waiting.append((loop.create_future(), caller, loop.time() + 10, None))
+        batches = queue.lanes.fill(waiting, 100)
+        sent = sorted([call[1].charges[0].key for call in batch.calls] for batch in batches)
+        assert sent == ([["k0", "k1", "k4"], ["k2"], ["k3"]] if moving else [["k0", "k1", "k4"], ["k2", "k3"]])
+        assert sorted(len(batch.keys) for batch in batches) == sorted(map(len, sent))
 
     run(fake, test())

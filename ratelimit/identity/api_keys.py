@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
 from hashlib import sha256
-from types import MethodType
+from inspect import getattr_static
+from types import FunctionType, MethodType
 
 from ratelimit.ground.malformed import explained
 from ratelimit.identity.credentials import Reader, by_spelling, plain, readers_of, readings_of
@@ -152,8 +153,8 @@ def _moved(kept: dict[bytes, Identity], digest: bytes, known: Identity, ip: str)
 
 def _as_a_method(address: Callable[[Scope], str]) -> Callable[[Scope], str]:
     """The same, so that Python goes right into it: to call an object with a `__call__` takes 0.05 to 0.1 µs more."""
-    call: object = address.__call__
-    return call if isinstance(call, MethodType) and call.__self__ is address else address
+    call = getattr_static(type(address), "__call__")  # not a static method, which takes no `self`
+    return MethodType(call, address) if isinstance(call, FunctionType) else address
 
 
 @lru_cache(maxsize=4096)

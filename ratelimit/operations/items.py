@@ -68,12 +68,12 @@ class Items:
         if not segments:
             return COLLECTION
         end = segments[-1]
-        owner = self._owner or scope.get("app")
+        owner, last = self._owner or scope.get("app"), self._last()
         # A route that spells out a number may be new for longer: to ask whether one is takes a tenth of it all
-        if end.isdecimal() and self._last() is owner and end not in self._spelled_out and not root:
+        if end.isdecimal() and last is owner and end not in self._spelled_out and not root:
             return ITEM
         routes = self._routes
-        last = self._last()  # None of an app that is gone, as is the owner of a scope without one
+        # None is an app that is gone, and the owner of a scope without one
         if last is None or last is not owner or len(self._router().routes) != routes.length:
             routes = self.routes(scope)
         guess = end.isdecimal() or (_DIGIT(end) is not None and not _VERSION(end))

@@ -32,8 +32,7 @@ _SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 
 
 def hash_api_key(api_key: str | bytes) -> str:
-    """SHA-256 of an API key in lower-case hexadecimal: the form in which policies have it, as it is never kept in clear. A
-    text is hashed as UTF-8.
+    """SHA-256 of an API key in lower-case hexadecimal, the form in which policies have it. A text is hashed as UTF-8.
 
     ValueError for an empty or blank one, which is what a variable that is not set gives.
     """

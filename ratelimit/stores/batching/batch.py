@@ -1,7 +1,4 @@
-"""One call of lua/acquire for many callers: what is sent, and what its reply says to each.
-
-The script says what its arguments and its reply are made of.
-"""
+"""One call of lua/acquire for many callers: who is in it, and what becomes of each."""
 
 from __future__ import annotations
 

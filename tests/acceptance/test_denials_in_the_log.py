@@ -16,7 +16,7 @@ from ratelimit.ground.repeats import Repeats
 from ratelimit.log import denials
 from ratelimit.log.denials import Denials
 from tests.acceptance import ANA, BEN, T, ask, header, plain, policy, run
-from tests.slots.test_leases import Clocked
+from tests.clocked import Clocked
 
 LIMITS = '{ name = "requests", rate = "0/minute" }'
 LINE = re.compile(

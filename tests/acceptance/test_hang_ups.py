@@ -18,7 +18,7 @@ from ratelimit.model import ASGIApp, Message, Scope
 from ratelimit.stores.memory import MemoryStore
 from tests import servers
 from tests.acceptance import policy, scope_of, served
-from tests.slots.test_leases import Clocked
+from tests.clocked import Clocked
 from tests.stores import open_slots
 
 LEASE = 20

@@ -23,7 +23,7 @@ from ratelimit.log import lines as log
 from ratelimit.log import outage
 from tests.acceptance import ANA, BEN, T, ask, header, limited, plain, policy, run
 from tests.acceptance.test_path_of_a_request import Away
-from tests.slots.test_leases import Clocked
+from tests.clocked import Clocked
 
 
 @pytest.fixture

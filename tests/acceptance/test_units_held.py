@@ -13,7 +13,7 @@ from ratelimit import Charge, Identity, MemoryStore, RateLimitMiddleware, RedisS
 from ratelimit.config import parse_policy
 from ratelimit.slots.leases import Leases
 from tests.acceptance import plain
-from tests.slots.test_leases import Clocked
+from tests.clocked import Clocked
 
 TEXT = """
 [operations]

@@ -19,8 +19,8 @@ from ratelimit.control.control import Control
 from ratelimit.control.hold import Holding
 from ratelimit.model import Message, Receive, Scope, Send
 from tests.acceptance import T, ask, driven, header, scope_of
+from tests.clocked import Clocked
 from tests.control import COMPLETION, TEXT, Away, app, limiter, run, status, used
-from tests.slots.test_leases import Clocked
 
 LEFT = {"requests": 1, "tokens": 0, "daily tokens": 0, "rows": 0}
 IETF = TEXT.replace("lendworks", "ietf")

@@ -12,7 +12,8 @@ import pytest
 from ratelimit.model import Charge, Hold, Lease
 from ratelimit.slots.leases import Leases
 from ratelimit.stores.memory import MemoryStore
-from tests.slots.test_leases import Clocked, Recorder, lease, lines, run
+from tests.clocked import Clocked
+from tests.slots.test_leases import Recorder, lease, lines, run
 from tests.stores import concurrency, quota
 
 LIMIT = (quota(10, key="tokens", hold=True),)

@@ -13,27 +13,8 @@ from ratelimit.model import Charge, Decision, Lease, StoreUnavailable
 from ratelimit.slots.leases import Leases
 from ratelimit.slots.report import QUIET
 from ratelimit.stores.memory import MemoryStore
+from tests.clocked import Clocked
 from tests.stores import concurrency
-
-
-class Clocked(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps to the next timer when there is nothing else to do: nobody waits. A turn takes a
-    microsecond of it, however long the machine takes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.jumped = 0.0
-        self._began = super().time()
-        select = self._selector.select
-
-        def jump(timeout: float | None) -> object:
-            self.jumped += (timeout or 0.0) + 1e-6
-            return select(0)
-
-        self._selector.select = jump
-
-    def time(self) -> float:
-        return self._began + self.jumped
 
 
 class Recorder:

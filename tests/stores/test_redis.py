@@ -26,7 +26,7 @@ from ratelimit.stores.counting.terms import terms_at
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.routing import lease_writes as lease_writes_module
 from tests import servers
-from tests.slots.test_leases import Clocked
+from tests.clocked import Clocked
 from tests.stores import Subject, concurrency, in_three_threads, queue_of, quota, rate, side_of
 
 T = 1_772_359_200_000  # 2026-03-01T10:00:00Z

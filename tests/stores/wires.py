@@ -14,6 +14,7 @@ from ratelimit.stores.connection import breaker as breaker_module
 from ratelimit.stores.connection import link as link_module
 from ratelimit.stores.connection.socket import Reply
 from ratelimit.stores.redis import RedisStore
+from tests.clocked import Clocked
 from tests.stores import queue_of, rate
 
 T = 1_772_359_200_000  # 2026-03-01T10:00:00Z
@@ -111,10 +112,8 @@ async def connected(store: RedisStore) -> FakeWire:
     return wire
 
 
-def run(
-    store: RedisStore, test: Coroutine[Any, Any, None], loop: type[asyncio.AbstractEventLoop] | None = None
-) -> None:
-    """Run a test on a loop of its own, and close the store with it."""
+def run(store: RedisStore, test: Coroutine[Any, Any, None], loop: type[asyncio.AbstractEventLoop] = Clocked) -> None:
+    """Run a test on a loop of its own, and close the store with it. A server needs a loop that waits for it."""
 
     async def main() -> None:
         try:

@@ -15,7 +15,7 @@ from ratelimit.fastapi import RateLimit, limit
 from ratelimit.model import Message, Scope
 from ratelimit.stores.memory import MemoryStore
 from tests.acceptance import BEN, T, policy
-from tests.slots.test_leases import Clocked
+from tests.clocked import Clocked
 from tests.websockets import ACCEPT, GONE, Connection, connect, echo, run, scope_of_a_handshake, text
 
 TOKENS = '{ name = "tokens", rate = "9/minute", operations = ["none"], hold = true }'

@@ -12,7 +12,7 @@ from ratelimit.stores.batching.pending import Again
 from ratelimit.stores.connection.socket import command
 from ratelimit.stores.redis import RedisStore
 from tests import servers
-from tests.slots.test_leases import Clocked
+from tests.clocked import Clocked
 from tests.stores import Subject, concurrency, queue_of, quota, rate, router_of
 from tests.stores.clock import ahead, script_calls
 from tests.stores.test_differential import comparable

@@ -31,7 +31,7 @@ from ratelimit.stores.connection.breaker import (
 from ratelimit.stores.connection.socket import command
 from ratelimit.stores.redis import RedisStore
 from tests import servers
-from tests.slots.test_leases import Clocked
+from tests.clocked import Clocked
 from tests.stores import concurrency, queue_of, rate
 from tests.stores.test_redis import eventually, until
 from tests.stores.wires import WARM, FakeTransport, FakeWire, T, ask, connected, fake_store, read, turns

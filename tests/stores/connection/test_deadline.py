@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from ratelimit.stores.connection.deadline import TURNS, DeadlineTimer
-from tests.slots.test_leases import Clocked
+from tests.clocked import Clocked
 
 GRACE = 0.5
 

@@ -29,7 +29,7 @@ REQUESTS = [
 ]
 
 
-def agree(subject: Subject, loop: type[asyncio.AbstractEventLoop] | None = None) -> None:
+def agree(subject: Subject, loop: type[asyncio.AbstractEventLoop] = asyncio.SelectorEventLoop) -> None:
     """The subject decides as the memory store does, over a wire without redis-py's own path."""
     memory = Subject("memory").at(T)
 
@@ -83,8 +83,8 @@ def test_a_password(name: str) -> None:
             client.config_set("requirepass", "open sesame")
         right = RedisStore(f"redis://:open%20sesame@127.0.0.1:{server.port}", timeout=10)
         wrong = RedisStore(f"redis://:closed%20sesame@127.0.0.1:{server.port}", timeout=10)
-        run(right, test())
-        run(wrong, refused())
+        run(right, test(), asyncio.SelectorEventLoop)
+        run(wrong, refused(), asyncio.SelectorEventLoop)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ratelimit.stores.connection.socket import Socket, Transport, command
 from ratelimit.stores.redis import RedisStore
 from ratelimit.stores.routing import lease_writes
 from tests import servers
-from tests.slots.test_leases import Clocked
+from tests.clocked import Clocked
 from tests.stores import concurrency, queue_of
 from tests.stores.wires import WARM, FakeTransport, FakeWire, T, ask, connected, fake_store, run, turns
 

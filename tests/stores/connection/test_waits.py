@@ -20,7 +20,7 @@ from ratelimit.stores.redis import ClusterStore, RedisStore
 from ratelimit.stores.routing.nodes import LATELY, REST
 from ratelimit.stores.routing.slotmap import slot_of
 from tests import servers
-from tests.slots.test_leases import Clocked
+from tests.clocked import Clocked
 from tests.stores import concurrency, nodes_of, queue_of, rate
 from tests.stores.clustered import Node, fake_cluster, of, whole
 from tests.stores.test_redis import eventually

@@ -382,9 +382,8 @@ def test_a_slow_node_that_settles_nothing(cluster: ClusterStore, monkeypatch: py
             await turns()
         assert (await asking).allowed
         assert said == ["settle", "settle", "acquire"]  # the second of this counter alone
-        await cluster.close()
 
-    asyncio.run(test())
+    run(cluster, test())
 
 
 def test_what_is_admitted_while_it_is_settled(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -568,9 +567,8 @@ def test_a_slot_that_nobody_has(cluster: ClusterStore) -> None:
         await comes(lambda: b"EVALSHA" in Node.made[7_000].names)
         Node.made[7_000].say([T, 1])
         await nothing_is_owed(cluster)
-        await cluster.close()
 
-    asyncio.run(test())
+    run(cluster, test())
 
 
 def test_a_slot_that_has_moved(cluster: ClusterStore) -> None:
@@ -589,9 +587,8 @@ def test_a_slot_that_has_moved(cluster: ClusterStore) -> None:
         await comes(lambda: 7_001 in Node.made and b"EVALSHA" in Node.made[7_001].names)
         Node.made[7_001].say([T, 1])
         await nothing_is_owed(cluster)
-        await cluster.close()
 
-    asyncio.run(test())
+    run(cluster, test())
 
 
 async def has_written(port: int, *names: bytes) -> Node:
@@ -639,9 +636,8 @@ def test_what_is_owed_in_a_slot_on_its_way(
         assert cluster.local().journal.open_units == (2 if outcome == "refused" else 0)
         node.say([T, 1, 3])
         assert (await asking).allowed
-        await cluster.close()
 
-    asyncio.run(test())
+    run(cluster, test())
 
 
 def test_who_has_the_slot_next_is_not_there_yet(cluster: ClusterStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -664,9 +660,8 @@ def test_who_has_the_slot_next_is_not_there_yet(cluster: ClusterStore, monkeypat
                 settling = gate.settle()
         await comes(lambda: 7_001 in Node.made)
         settling.cancel()
-        await cluster.close()
 
-    asyncio.run(test())
+    run(cluster, test())
 
 
 def test_a_lost_call_that_two_nodes_are_asked_about(cluster: ClusterStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -691,9 +686,8 @@ def test_a_lost_call_that_two_nodes_are_asked_about(cluster: ClusterStore, monke
             Node.made[port].say(None)
         assert await asyncio.gather(*settling) == [True, True]
         assert told == [None]
-        await cluster.close()
 
-    asyncio.run(test())
+    run(cluster, test())
 
 
 def test_the_journal_of_nobody() -> None:
@@ -776,9 +770,8 @@ def test_a_slot_on_its_way(cluster: ClusterStore, monkeypatch: pytest.MonkeyPatc
         await written()
         node.say([T, 1, 1])
         assert (await deciding).allowed
-        await cluster.close()
 
-    asyncio.run(test())
+    run(cluster, test())
 
 
 def test_a_marker_that_was_left() -> None:

@@ -11,7 +11,7 @@ from ratelimit.stores.connection.errors import error_of
 from ratelimit.stores.redis import ClusterStore, RedisStore
 from ratelimit.stores.routing.router import SLICE
 from ratelimit.stores.routing.slotmap import Address
-from tests.slots.test_leases import Clocked
+from tests.clocked import Clocked
 from tests.stores import concurrency, nodes_of, queue_of, rate, side_of
 from tests.stores.clustered import Node, fake_cluster, of, slot
 from tests.stores.routing.test_nodes import ASK, CHARGES, SLOT, ask, known, run

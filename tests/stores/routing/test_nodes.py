@@ -12,7 +12,7 @@ from ratelimit.model import Decision, Lease, StoreUnavailable
 from ratelimit.stores.redis import ClusterStore
 from ratelimit.stores.routing import nodes as nodes_module
 from ratelimit.stores.routing.slotmap import Address, Range
-from tests.slots.test_leases import Clocked
+from tests.clocked import Clocked
 from tests.stores import concurrency, nodes_of, rate, side_of
 from tests.stores.clustered import Node, fake_cluster, whole
 from tests.stores.wires import T, turns

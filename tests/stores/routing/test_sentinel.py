@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from signal import SIGCONT, SIGSTOP
 from time import monotonic
 
@@ -13,11 +14,12 @@ import pytest
 from ratelimit.model import Decision, StoreUnavailable
 from ratelimit.stores.redis import RedisStore
 from tests import clusters, sentinels, servers
-from tests.stores import Subject, in_three_threads, quota, rate
-from tests.stores.wires import WARM, run
+from tests.stores import Subject, in_three_threads, quota, rate, wires
+from tests.stores.wires import WARM
 
 CHARGES = (quota(10**6), rate(10**6, 600_000))
 TIMEOUT = 0.25  # seconds
+run = partial(wires.run, loop=asyncio.SelectorEventLoop)  # as servers take time
 SLOW = 3.0  # seconds more than its timeout that a request may take on a machine that is busy with eleven servers
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from copy import copy
 from functools import partial
+from types import MethodType
 
 from ratelimit.answers.cors import CorsInside
-from ratelimit.answers.headers import answer, with_headers, within_another
+from ratelimit.answers.headers import answer, send_with_headers, within_another
 from ratelimit.answers.response import Reported
 from ratelimit.answers.telling import refusal, scoped
 from ratelimit.control.account import Account
@@ -222,9 +223,11 @@ class RateLimitMiddleware:
             headers = style.headers(decision, identity, log_id)
             if self._leases.at_once:
                 await others_first()
+            if headers:
+                send = MethodType(send_with_headers, (send, headers, control, scope))
             if log_id:
-                return await under(log_id, app, scope, receive, with_headers(scope, send, headers, control))
-            return await app(scope, receive, with_headers(scope, send, headers, control))
+                return await under(log_id, app, scope, receive, send)
+            return await app(scope, receive, send)
         late = Late(app, control, operation, style, log_id) if self._account.late else None
         report = partial(self._denials.report, decision, failure, operation, identity) if notable else None
         reported = Reported(send, self.style.log_id_header, log_id, report)

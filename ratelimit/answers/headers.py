@@ -7,7 +7,6 @@ never mix. Where two policies limit one request, one of them tells its limits: t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
-from types import MethodType
 from typing import Protocol
 
 from ratelimit.answers.awaited import awaited
@@ -79,15 +78,10 @@ def within_another(control: _Control) -> None:
     control.told, control.account.apart = NOTHING_YET, False
 
 
-def with_headers(scope: Scope, send: Send, headers: Headers, control: _Control) -> Send:
-    """A `send` that adds headers to an allowed response. What it returns is the server's own awaitable."""
-    if not headers:
-        return send
-    return MethodType(_send_with_headers, (send, headers, control, scope))  # is made faster than a closure
-
-
 @awaited
-def _send_with_headers(of: tuple[Send, Headers, _Control, Scope], message: Message) -> Awaitable[None]:
+def send_with_headers(of: tuple[Send, Headers, _Control, Scope], message: Message) -> Awaitable[None]:
+    """`MethodType(send_with_headers, (send, headers, control, scope))` is a `send` that adds these headers, some, to an
+    allowed response: made faster than a closure, and without a call for it. It returns the server's own awaitable."""
     if message["type"] != "http.response.start":
         return of[0](message)
     send, ours, control, scope = of

@@ -6,9 +6,9 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
-from types import FrameType
+from types import FrameType, MethodType
 
-from ratelimit.answers.headers import has_body, with_headers
+from ratelimit.answers.headers import has_body, send_with_headers
 from ratelimit.answers.response import Reported
 from ratelimit.ground.loops import Loop, Task, ended, hand_over, interrupted, others_first, running, stopped
 from ratelimit.log.ids import under
@@ -33,8 +33,10 @@ async def attended(
         ours = headers()
         if leases.at_once:
             await others_first()
-        sending, log_id = with_headers(scope, send, ours, scope["ratelimit.control"]), reported.log_id
-        await (under(log_id, app, scope, receive, sending) if log_id else app(scope, receive, sending))
+        if ours:
+            send = MethodType(send_with_headers, (send, ours, scope["ratelimit.control"], scope))
+        log_id = reported.log_id
+        await (under(log_id, app, scope, receive, send) if log_id else app(scope, receive, send))
     except GeneratorExit:
         closer = sys._getframe().f_back
         if held:

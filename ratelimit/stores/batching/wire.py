@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from ratelimit.model import FOREVER, Decision, State
 from ratelimit.stores.batching.callers import SentTerms
 from ratelimit.stores.batching.pending import Pending
-from ratelimit.stores.connection.socket import bulk
+from ratelimit.stores.connection.socket import NUMBERS, bulk
 from ratelimit.stores.counting.allowed import AllowedDecision
 from ratelimit.stores.lua.scripts import Scripts
 
 OUTSIDE, DENIED, PLAIN, TOLD = -1, 0, 1, 2  # the last is allowed with something to say
+_NO_NUMBER = bulk("")
 FEW = 2  # requests whose reply is read as fast in turn as by columns
 
 
@@ -37,7 +38,7 @@ class Arguments:
             self._list()
         number = self._numbers.get(term_set.wire)
         if number is None:
-            number = self._numbers[term_set.wire] = bulk(len(self._numbers) + 1)
+            number = self._numbers[term_set.wire] = NUMBERS[len(self._numbers) + 1]
             self._count += term_set.parts
         self.term_set, self._number = term_set, number
         self.size = term_set.size if self.size is None or self.size == term_set.size else 0
@@ -51,10 +52,11 @@ class Arguments:
 
     def command(self, scripts: Scripts, receipt: tuple[str, bytes] | None, *, text: bool) -> bytes:
         self._list()
-        marker, number = ([bulk(receipt[0])], receipt[1]) if receipt else ([], b"")
+        marker, number = ([bulk(receipt[0])], bulk(receipt[1])) if receipt else ([], _NO_NUMBER)
         head = scripts.acquire.head(self._key_count + len(marker), self._count, text=text)
-        term_sets = [bulk(len(self._numbers)), *self._numbers]
-        return b"".join([head, *self.keys, *marker, bulk(number), *term_sets, *self._callers])
+        return b"".join(
+            [head, *self.keys, *marker, number, NUMBERS[len(self._numbers)], *self._numbers, *self._callers]
+        )
 
     def _list(self) -> None:
         """Those that have come since: all have the latest terms, so that this is done once for all of them."""

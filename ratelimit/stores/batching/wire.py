@@ -76,7 +76,7 @@ def all_plain(reply: Sequence[int], number: int, size: int) -> bool:
 def tell_plain(calls: Sequence[Pending], reply: Sequence[int], size: int, now_ms: int) -> None:
     """Tell each of such a reply, which is read by columns: a third of the bytecodes that reading it in turn takes."""
     columns = [reply[2 + c :: 1 + size] for c in range(size)]
-    rows = map(list, zip(*columns, strict=True))
+    rows = zip(*columns, strict=True)
     for (result, caller, _, _), used in zip(calls, rows, strict=True):
         try:  # noqa: SIM105 - costs nothing, and to ask whether somebody waits a sixth of the loop
             result.set_result(AllowedDecision(caller.charges, caller.term_set, now_ms, (), used))

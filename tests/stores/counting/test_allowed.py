@@ -124,7 +124,7 @@ def test_a_decision_keeps_two_objects(server: servers.Server) -> None:
     async def test() -> None:
         decisions = await asyncio.gather(*map(subject.store.acquire, everyone))
         for charges, decision in zip(everyone, decisions, strict=True):
-            assert [one for one in kept(decision) if one is not charges] == [[1, 1]]
+            assert [one for one in kept(decision) if one is not charges] == [(1, 1)]
 
     subject.run(test())
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ratelimit.model import FOREVER, Charge, Decision, Limit, Rate, Style
 from ratelimit.stores.batching.allotments import Allotment, AllotmentDecision
-from ratelimit.stores.counting.allowed import AllowedDecision, TermSet, TermSets
+from ratelimit.stores.counting.allowed import AllowedDecision, TermSet, TermSets, admitted
 from ratelimit.styles import Facturapi, Ietf, Lightspeed, WithIetfHeaders
 from tests.stores import concurrency, quota, rate
 from tests.styles import ANA, LOG_ID, NOBODY, NOON
@@ -60,7 +60,7 @@ def test_the_same_headers(charges: list[Charge], data: st.DataObject, instants: 
     for now_ms in instants:
         maxes = TermSet(charges, now_ms).maxes
         used = [data.draw(st.integers(0, m) | st.just(m) | st.integers(0, FOREVER)) for m in maxes]
-        decision = AllowedDecision(tuple(charges), sets.at(charges, now_ms), now_ms, (), used)
+        decision = admitted(tuple(charges), sets.at(charges, now_ms), now_ms, (), used)
         agree(decision)
         agree(Allotment(unspent, decision, 1_000, sent=7.0, arrived=7.0).decision(7.0 + instants[0] % 1_000 / 1_000))
 
@@ -72,7 +72,7 @@ def test_whoever_asks_first(style: Style, maxes: tuple[int, ...]) -> None:
     charges = tuple([rate(most, MINUTE, key=f"r{most}") for most in maxes])
     for now_ms in (NOON, NOON + 1):
         for used in (2, 12):
-            decision = AllowedDecision(charges, TermSet(charges, now_ms), now_ms, (), (used,) * len(maxes))
+            decision = admitted(charges, TermSet(charges, now_ms), now_ms, (), (used,) * len(maxes))
             states = Decision(True, now_ms, decision.states)
             assert style.headers(decision, ANA, LOG_ID) == style.headers(states, ANA, LOG_ID)
 
@@ -83,7 +83,7 @@ def test_at_all_instants_of_two_sub_windows(window_ms: int) -> None:
     charges = (rate(1_000, window_ms), quota(50_000), rate(9, 60_000, 7))
     term_set = TermSet(charges, NOON)
     for now_ms in range(NOON, NOON + 2 * -(-window_ms // 60)):
-        agree(AllowedDecision(charges, term_set, now_ms, (), (1, now_ms % 50_000, 3)))
+        agree(admitted(charges, term_set, now_ms, (), (1, now_ms % 50_000, 3)))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_numbers_at_their_ends(maxes: tuple[int, int], used: tuple[int, int]) ->
     """Of a max no more than 15 digits are told, of what remains no less than 0; and so of units taken ahead, also where
     the decision that took them has its States already."""
     charges = tuple([rate(most, MINUTE, cost=0, key=f"r{most}") for most in maxes])
-    decision = AllowedDecision(charges, TermSet(charges, NOON), NOON, (), used)
+    decision = admitted(charges, TermSet(charges, NOON), NOON, (), used)
     agree(decision)
     agree(spent := Allotment(3, decision, 1_000, sent=7.0, arrived=7.0).decision(7.2))
     whole = Allotment(3, Decision(True, NOON, decision.states), 1_000, sent=7.0, arrived=7.0).decision(7.2)
@@ -104,7 +104,7 @@ def test_numbers_at_their_ends(maxes: tuple[int, int], used: tuple[int, int]) ->
 
 def test_a_shadow_between_others_is_not_told() -> None:
     charges = (quota(50), rate(9, MINUTE, mode="shadow", key="shadow"), rate(7, MINUTE))
-    decision = AllowedDecision(charges, TermSet(charges, NOON), NOON, (), (1, 2, 3))
+    decision = admitted(charges, TermSet(charges, NOON), NOON, (), (1, 2, 3))
     agree(decision)
     told = dict(Ietf().headers(decision, ANA, LOG_ID))
     assert told[b"ratelimit"].startswith(b'"quota";r=49;t=')
@@ -113,7 +113,7 @@ def test_a_shadow_between_others_is_not_told() -> None:
 
 def test_nothing_is_told_of_shadows_alone() -> None:
     charges = (rate(9, MINUTE, mode="shadow"), quota(9, mode="shadow"))
-    decision = AllowedDecision(charges, TermSet(charges, NOON), NOON, (), (1, 1))
+    decision = admitted(charges, TermSet(charges, NOON), NOON, (), (1, 1))
     agree(decision)
     assert Ietf().headers(decision, ANA, LOG_ID) == []
 
@@ -122,7 +122,7 @@ def test_no_state_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not by any style, whether the units were taken now or ahead; what all callers have in common is made once."""
     charges = (rate(9, MINUTE), rate(99, 10 * MINUTE, key="second"), quota(50), concurrency(5))
     term_set = TermSet(charges, NOON)
-    one, other = (AllowedDecision(charges, term_set, NOON, (), used) for used in ((1, 1, 1, 1), (9, 2, 3, 4)))
+    one, other = (admitted(charges, term_set, NOON, (), used) for used in ((1, 1, 1, 1), (9, 2, 3, 4)))
     ahead = Allotment(2, other, 1_000, sent=7.0, arrived=7.0).decision(7.2)
     for kind in (AllowedDecision, AllotmentDecision):
         monkeypatch.setattr(kind, "states", property(lambda _: pytest.fail("States are made")))
@@ -139,19 +139,19 @@ def test_limits_of_other_names_are_told_by_theirs() -> None:
     one, other = (Limit(name, Rate(MINUTE), lambda _: 9) for name in ("requests", "calls"))
     of = {limit.name: [Charge(limit, key, 1, ((FOREVER, 9),)) for key in "ab"] for limit in (one, other)}
     told = {
-        name: {AllowedDecision((c,), sets.at((c,), NOON), NOON, (), (1,)).numbers[1] for c in charges}
+        name: {admitted((c,), sets.at((c,), NOON), NOON, (), (1,)).numbers[1] for c in charges}
         for name, charges in of.items()
     }
     assert [len(shared) for shared in told.values()] == [1, 1]
     assert told["requests"] != told["calls"]
     for name, charges in of.items():
-        decision = AllowedDecision((charges[0],), sets.at(charges[:1], NOON), NOON, (), (1,))
+        decision = admitted((charges[0],), sets.at(charges[:1], NOON), NOON, (), (1,))
         assert Ietf().headers(decision, ANA, LOG_ID)[0][1] == b'"%b";q=9;w=60' % name.encode()
 
 
 def test_the_list_of_headers_is_the_caller_s_to_change() -> None:
     charges = (rate(9, MINUTE),)
-    decision = AllowedDecision(charges, TermSet(charges, NOON), NOON, (), (1,))
+    decision = admitted(charges, TermSet(charges, NOON), NOON, (), (1,))
     for style in EVERY:
         before = style.headers(decision, ANA, LOG_ID)
         copied = copy.copy(before)

@@ -11,7 +11,7 @@ from ratelimit.stores.batching.pending import Again, Extras, Outcome, Pending, f
 from ratelimit.stores.batching.wire import DENIED, FEW, OUTSIDE, PLAIN, Arguments, all_plain, full, tell_plain
 from ratelimit.stores.connection.errors import error_of, of_all
 from ratelimit.stores.connection.socket import Reply, bulk
-from ratelimit.stores.counting.allowed import AllowedDecision
+from ratelimit.stores.counting.allowed import admitted
 from ratelimit.stores.lua.scripts import FAILED, UNDECIDED, Scripts, time_of
 
 
@@ -101,7 +101,7 @@ class Batch:
             outcome: Outcome
             if verdict == PLAIN:
                 held = tuple(extras.leases) if extras else ()
-                outcome = AllowedDecision(caller.charges, term_set, now_ms, held, reply[at : at + term_set.size])
+                outcome = admitted(caller.charges, term_set, now_ms, held, reply[at : at + term_set.size])
                 at += term_set.size
             elif verdict == OUTSIDE:
                 outcome = Again.CLOCK

@@ -9,7 +9,7 @@ from ratelimit.model import FOREVER, Decision, State
 from ratelimit.stores.batching.callers import SentTerms
 from ratelimit.stores.batching.pending import Pending
 from ratelimit.stores.connection.socket import NUMBERS, bulk
-from ratelimit.stores.counting.allowed import AllowedDecision
+from ratelimit.stores.counting.allowed import admitted
 from ratelimit.stores.lua.scripts import Scripts
 
 OUTSIDE, DENIED, PLAIN, TOLD = -1, 0, 1, 2  # the last is allowed with something to say
@@ -79,7 +79,7 @@ def tell_plain(calls: Sequence[Pending], reply: Sequence[int], size: int, now_ms
     rows = zip(*columns, strict=True)
     for (result, caller, _, _), used in zip(calls, rows, strict=True):
         try:  # noqa: SIM105 - costs nothing, and to ask whether somebody waits a sixth of the loop
-            result.set_result(AllowedDecision(caller.charges, caller.term_set, now_ms, (), used))
+            result.set_result(admitted(caller.charges, caller.term_set, now_ms, (), used))
         except InvalidStateError:
             pass
 

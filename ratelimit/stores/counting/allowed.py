@@ -13,6 +13,7 @@ from ratelimit.model import Charge, Decision, Lease, LimitSet, Numbers, State, s
 from ratelimit.stores.counting.terms import Terms, new, terms_at
 
 NO, ZERO = repeat(False), repeat(0)
+_made = object.__new__
 
 
 class TermSet(LimitSet):
@@ -63,9 +64,11 @@ def alike(charges: Sequence[Charge], terms: tuple[Terms, ...]) -> tuple[object, 
 
 
 class AllowedDecision(Decision):
-    """`used` are of the charges, in their order."""
+    """Made by `admitted`. `used` are of the charges, in their order."""
 
-    __slots__ = ("_charges", "limit_set", "used")
+    __slots__ = ("charges", "limit_set", "used")
+
+    charges: tuple[Charge, ...]
 
     limit_set: TermSet  # type: ignore[misc] # a slot: None is said by the class
     used: Sequence[int]  # type: ignore[misc] # not the reply: that is of up to 128 callers
@@ -74,26 +77,12 @@ class AllowedDecision(Decision):
     notable = False
     units, counted_ms, hold = 1, (), None
 
-    def __init__(
-        self,
-        charges: tuple[Charge, ...],
-        term_set: TermSet,
-        now_ms: int,
-        leases: tuple[Lease, ...],
-        used: Sequence[int],
-    ) -> None:
-        self.now_ms = now_ms
-        self.leases = leases
-        self._charges = charges
-        self.limit_set = term_set
-        self.used = used
-
     @property
     def states(self) -> tuple[State, ...]:  # type: ignore[override]
         term_set = self.limit_set
         resets, windows, shadows = term_set.resets(self.now_ms), term_set.windows_ms, term_set.shadows
         # What State(charge, max, used, reset_after, window, False, 0, shadow) makes of each, in a third of the time.
-        rows = zip(self._charges, term_set.maxes, self.used, resets, windows, NO, ZERO, shadows)  # noqa: B905
+        rows = zip(self.charges, term_set.maxes, self.used, resets, windows, NO, ZERO, shadows)  # noqa: B905
         return tuple(map(new, repeat(State), rows))
 
     @property
@@ -102,11 +91,24 @@ class AllowedDecision(Decision):
         at_ms, resets = term_set.latest
         if at_ms != self.now_ms:
             resets = term_set.resets(self.now_ms)
-        return self._charges, term_set, self.used, resets
+        return self.charges, term_set, self.used, resets
 
     @property
     def binding(self) -> State | None:
         return rate_of(self.numbers)
+
+
+def admitted(
+    charges: tuple[Charge, ...], term_set: TermSet, now_ms: int, leases: tuple[Lease, ...], used: Sequence[int]
+) -> AllowedDecision:
+    """Python goes right into a function, and through C into an `__init__`: 145 ns where that takes 195."""
+    made = _made(AllowedDecision)
+    made.charges = charges
+    made.limit_set = term_set
+    made.now_ms = now_ms
+    made.leases = leases
+    made.used = used
+    return made
 
 
 def rate_of(numbers: Numbers) -> State | None:

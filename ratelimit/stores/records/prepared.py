@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from ratelimit.ground.memo import Returning
 from ratelimit.model import Charge, Concurrency, Decision, Lease, Quota
-from ratelimit.stores.counting.allowed import AllowedDecision, TermSet, TermSets
+from ratelimit.stores.counting.allowed import AllowedDecision, TermSet, TermSets, admitted
 from ratelimit.stores.counting.terms import Terms
 from ratelimit.stores.counting.window import Window
 from ratelimit.stores.records.kept import Kept
@@ -74,7 +74,7 @@ class Prepared:
                 record[mark] = now_ms
         for c, charge, _ in self._caps:
             used.insert(c, self._kept.taken(charge.key))
-        return AllowedDecision(self.charges, self._term_set, now_ms, leases, used)
+        return admitted(self.charges, self._term_set, now_ms, leases, used)
 
     def advance(self, now_ms: int) -> AllowedDecision | None:
         """The same where sub-windows are over: what has left them is dropped, if there is room in all limits then."""

@@ -13,7 +13,7 @@ import pytest
 
 from ratelimit.model import FOREVER, Charge, Decision, State
 from ratelimit.stores.batching.allotments import Allotment, AllotmentDecision
-from ratelimit.stores.counting.allowed import AllowedDecision, TermSet
+from ratelimit.stores.counting.allowed import AllowedDecision, TermSet, admitted
 from tests import servers
 from tests.stores import Subject, quota, rate
 from tests.stores.wires import T, ask, connected, fake_store, run, turns
@@ -48,7 +48,7 @@ def test_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = replace(MINUTE.limit, max=int)  # a lambda can't be pickled
     charge = replace(MINUTE.charge, limit=limit)
     term_set = TermSet((charge,), T)
-    plain = AllowedDecision((charge,), term_set, T, (), (3,))
+    plain = admitted((charge,), term_set, T, (), (3,))
     assert plain.states == (State(charge, 9, 3, 61_000, 60_000),)
     for one in (plain, AllotmentDecision(plain, 0, 0), Decision(True, T, plain.states)):
         for copied in (copy.copy(one), copy.deepcopy(one), pickle.loads(pickle.dumps(one))):  # noqa: S301 - ours

@@ -32,6 +32,8 @@ class Lanes:
 
     def fill(self, waiting: deque[Pending], most: int) -> set[Batch]:
         """Take at most so many calls out of those that wait, first come first served; fewer where each is more work."""
+        if alike := self._alike(waiting, most):
+            return {alike}
         batches: dict[object, Batch] = {}
         # Of the latest, if who comes next may be like it; then most of what is looked at was just seen.
         slot, term_set, weight = -1, None, 0
@@ -53,6 +55,24 @@ class Lanes:
                 calls, keys, weight = batch.calls, batch.keys, caller.term_set.weight
             room -= weight
         return {batch for batch in batches.values() if batch.calls}
+
+    def _alike(self, waiting: deque[Pending], most: int) -> Batch | None:
+        """All of them, where they differ in nothing but their keys, as nearly always: in turn each takes 20 bytecodes
+        more. None where somebody is to be looked at."""
+        first = waiting[0][1]
+        slot, term_set, keys = first.slot, first.term_set, list[bytes]()
+        if slot in self._moving or len(waiting) * term_set.weight > most:
+            return None
+        for result, caller, _, extras in waiting:
+            if caller.term_set is not term_set or caller.slot != slot or extras or caller.special or result.done():
+                return None
+            keys.append(caller.keys)
+        batch = self._new_batch(False)
+        if _added(batch, waiting[0]) is not term_set:  # its terms have changed by now, and so have those of others
+            return None
+        batch.calls[:], batch.keys[:] = waiting, keys
+        waiting.clear()
+        return batch
 
     def _batch_of(self, call: Pending, batches: dict[object, Batch]) -> Batch:
         _, caller, _, extras = call

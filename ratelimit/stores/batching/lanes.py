@@ -56,9 +56,19 @@ class Lanes:
             room -= weight
         return {batch for batch in batches.values() if batch.calls}
 
+    def fill_beside(self, waiting: deque[Pending], most: int) -> set[Batch]:
+        """The same while calls are under way: nobody where their replies may tell one who waits that it need not be
+        sent, or takes another thing with it: a denial, units ahead, slots, a slot on its way."""
+        if self._moving:
+            return set()
+        for _, caller, _, extras in waiting:
+            if extras or caller.special:
+                return set()
+        return self.fill(waiting, most)
+
     def _alike(self, waiting: deque[Pending], most: int) -> Batch | None:
-        """All of them, where they differ in nothing but their keys, as nearly always: in turn each takes 20 bytecodes
-        more. None where somebody is to be looked at."""
+        """Take all of them, where they differ in nothing but their keys, as nearly always: in turn each takes 20
+        bytecodes more. None where somebody is to be looked at."""
         first = waiting[0][1]
         slot, term_set, keys = first.slot, first.term_set, list[bytes]()
         if slot in self._moving or len(waiting) * term_set.weight > most:

@@ -1,6 +1,8 @@
 """Group commit: decisions that are asked for while a script call is under way go together in the next one.
 
-No timer: who comes alone is sent at once. Each caller has its own result, its own fault and its own patience.
+No timer: who comes alone is sent at once. Each caller has its own result, its own fault and its own patience. Where
+many come meanwhile, a second call goes beside the first, so that fewer wait: 64 that did brought Python's garbage
+collector over its threshold, for 1 to 7 µs a request in a FastAPI app, and 30 ms for all objects once a second or so.
 A script call is for one slot; on a single node there is only one.
 """
 
@@ -27,6 +29,9 @@ from ratelimit.stores.connection.socket import Reply
 from ratelimit.stores.lua.scripts import Scripts, read_time
 
 EARLY = 16  # requests of one turn that are sent before its end: Redis decides for them while the others still run
+# That go beside a call under way. Each call takes 70 µs of this process: of 64 at once it has 21 then, as without a
+# second one, where 20 here would make it 19; and with 32 the collector comes again.
+BESIDE = 26
 MOST = 128  # callers a call: Redis serves nobody else while it decides, a millisecond, or some where all are denied
 
 
@@ -98,7 +103,10 @@ class DecisionQueue:
             self._trouble()
             raise StoreUnavailable(why)
         self._waiting.append(call)
-        if not self._batches and (not self._woken or len(self._waiting) == self._early):
+        if self._batches:
+            if len(self._waiting) == BESIDE:
+                self._send_beside()
+        elif not self._woken or len(self._waiting) == self._early:
             self.begin()
         if self._alarm.timer is None:  # nobody waited
             self._alarm.set()
@@ -153,11 +161,14 @@ class DecisionQueue:
         self._trouble()
 
     def _send(self, *, owing: bool = False) -> None:
-        """Send what waits, unless calls are under way: then it goes when they are answered."""
+        """Send what waits, unless calls are under way: then it goes when they are answered, or beside one."""
         self._woken = False
-        if self._batches or not self._waiting:
+        if not self._waiting:
             return
-        if self._left:
+        if self._batches:
+            if len(self._waiting) >= BESIDE:
+                self._send_beside()
+        elif self._left:
             self.leave()
         elif not (self.link.ready if owing else self.link.awake()):  # over it that was just said: it is awake
             self.link.connect()
@@ -166,6 +177,15 @@ class DecisionQueue:
         elif batches := self.lanes.fill(self._waiting, MOST):
             self._batches = batches
             self._write(batches)
+
+    def _send_beside(self) -> None:
+        """A second call, of requests about which the first says nothing. None where lost calls are asked about, as on a
+        single node there is one marker for them."""
+        if len(self._batches) == 1 and not (self.gate or self._left) and self.link.ready:
+            batches = self.lanes.fill_beside(self._waiting, MOST)
+            if batches:
+                self._batches |= batches
+                self._write(batches)
 
     def _write(self, batches: Collection[Batch]) -> None:
         for batch in batches:
@@ -181,7 +201,7 @@ class DecisionQueue:
         elif isinstance(reply, NoScript) and not batch.as_text:
             # Nothing was done; EVAL fills the cache again, or the store is none that can decide. Not for who has gone
             # meanwhile: what was to be given back was, and would be taken again.
-            self._as_text = True
+            self._as_text = not any(other.as_text for other in self._batches)
             for call in reversed(batch.calls):
                 if extras := call[3]:
                     extras.leases.clear()

@@ -59,7 +59,8 @@ def test_the_same_headers(charges: list[Charge], data: st.DataObject, instants: 
     sets = TermSets()
     for now_ms in instants:
         maxes = TermSet(charges, now_ms).maxes
-        used = [data.draw(st.integers(0, m) | st.just(m) | st.integers(0, FOREVER)) for m in maxes]
+        drawn = [data.draw(st.integers(0, m) | st.just(m) | st.integers(0, FOREVER)) for m in maxes]
+        used = [one + unspent for one in drawn]  # those ahead are counted
         decision = admitted(tuple(charges), sets.at(charges, now_ms), now_ms, (), used)
         agree(decision)
         agree(Allotment(unspent, decision, 1_000, sent=7.0, arrived=7.0).decision(7.0 + instants[0] % 1_000 / 1_000))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from ratelimit.model import Charge, Decision, StoreUnavailable
+from ratelimit.model import FOREVER, Charge, Decision, StoreUnavailable
 from ratelimit.stores.batching.batch import Batch
 from ratelimit.stores.batching.pending import Again
 from ratelimit.stores.connection.errors import NoScript
@@ -20,6 +21,7 @@ from tests.stores.test_differential import comparable
 from tests.stores.wires import WARM, T, ask, connected, fake_store, never_paused, run, spy, turns
 
 MIDNIGHT = 1_772_409_600_000  # 2026-03-02T00:00:00Z
+RAISED = replace(rate(1, 60_000), maxes=((T + 10, 1), (FOREVER, 100)))
 
 
 @pytest.fixture
@@ -163,6 +165,50 @@ def test_no_second_call(fake: RedisStore, why: str) -> None:
         for call in [first, *calls]:
             call.cancel()
         await asyncio.gather(first, *calls, return_exceptions=True)
+
+    run(fake, test())
+
+
+@pytest.mark.parametrize(
+    ("charge", "now", "then", "said", "told"),
+    [
+        (rate(1, 60_000, enforce_from_ms=T + 10), T, T + 10, [T + 9, 2, 1, 2, 50_000, 0], (True, 1, 2, 50_000)),
+        (quota(9, "day"), MIDNIGHT - 5, MIDNIGHT + 1, [MIDNIGHT - 3, 1, 1], (True, 9, 1, 3)),
+        (
+            replace(rate(1, 60_000), maxes=((T + 10, 1), (FOREVER, 100))),
+            T,
+            T + 11,
+            [T + 5, 0, 1, 1, 9, 9],
+            (False, 1, 1, 9),
+        ),
+    ],
+    ids=["a shadow", "a day", "a max"],
+)
+def test_terms_that_are_over(
+    fake: RedisStore, charge: Charge, now: int, then: int, said: list[int], told: tuple[bool, int, int, int]
+) -> None:
+    """A reply is read by the terms that were sent: who waits under others does not go beside it."""
+    charges = (charge,)
+    clock = [now]
+
+    async def test() -> None:
+        wire = await connected(fake)
+        queue_of(fake).store_ms = lambda: clock[0]  # type: ignore[method-assign]
+        first = asyncio.create_task(fake.acquire(charges))
+        await turns()
+        clock[0] = then
+        more = [asyncio.create_task(fake.acquire(charges))]
+        more += [ask(fake, rate(99, 60_000, key=f"r{number}")) for number in range(30)]
+        await turns()
+        assert len(wire.keys) == 1
+        wire.reply(said)
+        decision = await first
+        (state,) = decision.states
+        assert (decision.allowed, state.max, state.used, state.reset_after_ms) == told
+        assert len(wire.keys) == 2
+        for call in more:
+            call.cancel()
+        await asyncio.gather(*more, return_exceptions=True)
 
     run(fake, test())
 

@@ -34,8 +34,9 @@ class Witness(Protocol):
 
 class Batch:
     """`sent` is by `time.monotonic`, `now_ms` what the store's clock is thought to be. `importing` if the node
-    does not have the slot yet, `apart` if it is of one caller, whose slot is on its way. `calls` are the requests, and
-    `keys` their keys as they are sent."""
+    does not have the slot yet, `apart` if it is of one caller, whose slot is on its way. `calls` are the requests,
+    `keys` their keys and `terms` their terms as they are sent: a reply is read by these, as a caller may have others
+    by then."""
 
     def __init__(self, sent: float, now_ms: int, importing: bool = False, witness: Witness | None = None) -> None:
         self.importing = importing
@@ -43,6 +44,7 @@ class Batch:
         self.witness = witness
         self.as_text = False  # it was sent with the script's text
         self.calls: list[Pending] = []
+        self.terms: list[SentTerms] = []
         self.allotments: dict[Caller, Allotment] = {}  # who was given units ahead
         self._asking: set[Caller] = set()
         self.refused: StoreUnavailable | None = None  # why the server would refuse all
@@ -71,7 +73,7 @@ class Batch:
 
     def add(self, call: Pending) -> SentTerms:
         """Returns the terms by which it is sent. Who has the same and comes next, and has nothing else to send, need
-        only be put into `calls` and `keys`."""
+        only be put into `calls`, `keys` and `terms`."""
         _, caller, _, extras = call
         term_set = caller.term_set
         if not term_set.since_ms <= self._now_ms < term_set.until_ms:
@@ -80,6 +82,7 @@ class Batch:
             self._arguments.begin(term_set)
         self.calls.append(call)
         self.keys.append(caller.keys)
+        self.terms.append(term_set)
         if extras or caller.special:
             self._arguments.add(self._more(caller, extras))
         return term_set
@@ -92,11 +95,10 @@ class Batch:
         now_ms, at, witness = time_of(reply), 1, self.witness
         size = None if witness else self._arguments.size
         if size and len(self.calls) > FEW and all_plain(reply, len(self.calls), size):
-            tell_plain(self.calls, reply, size, now_ms)
+            tell_plain(self.calls, self.terms, reply, size, now_ms)
             return
-        for call in self.calls:
+        for call, term_set in zip(self.calls, self.terms, strict=True):
             result, caller, _, extras = call
-            term_set = caller.term_set
             verdict, at = reply[at], at + 1
             outcome: Outcome
             if verdict == PLAIN:
@@ -110,10 +112,10 @@ class Batch:
                 at += 1
                 continue
             else:
-                outcome = full(call, now_ms, verdict, reply[at : at + 4 * term_set.size])
+                outcome = full(call, term_set, now_ms, verdict, reply[at : at + 4 * term_set.size])
                 at += 4 * term_set.size
                 if verdict == DENIED:
-                    caller.refused(outcome, self.sent, now)
+                    caller.refused(outcome, term_set.until_ms, self.sent, now)
             if witness:
                 witness.saw(call, outcome, now_ms)
             if term_set.reserves and isinstance(outcome, Decision) and outcome.allowed:

@@ -116,11 +116,12 @@ class Caller:
         maxes = self.term_set.maxes
         return [new_lease(key, lease_ms, maxes[c]) for c, key, lease_ms in self.caps]
 
-    def refused(self, decision: Decision, sent: float, now: float) -> None:
-        """Remember a denial for as long as it is certain. Of a concurrency cap never: a slot can free at any time."""
+    def refused(self, decision: Decision, until_ms: int, sent: float, now: float) -> None:
+        """Remember a denial, by terms that hold until then, for as long as it is certain. Of a concurrency cap never:
+        a slot can free at any time."""
         if self._mode != DECIDE:
             return
-        certain_ms = min(BEHIND_MS, self.term_set.until_ms - decision.now_ms)
+        certain_ms = min(BEHIND_MS, until_ms - decision.now_ms)
         for state in decision.states:
             if state.exceeded and isinstance(state.limit.kind, Concurrency):
                 return

@@ -17,9 +17,9 @@ from ratelimit.stores.lua.scripts import Scripts
 class Lanes:
     """Of one node. While a slot is on its way to another node, each of its callers has a script call of its own: the
     keys of one may have gone and those of another not. `new_batch` is called with whether it is for a slot that the
-    node does not have yet, and what the store's clock is thought to be, where that was read before."""
+    node does not have yet."""
 
-    def __init__(self, new_batch: Callable[[bool, int | None], Batch]) -> None:
+    def __init__(self, new_batch: Callable[[bool], Batch]) -> None:
         self._new_batch = new_batch
         self._moving: set[int] = set()
 
@@ -30,14 +30,15 @@ class Lanes:
         """As far as is known no slot is on its way."""
         self._moving.clear()
 
-    def fill(self, waiting: deque[Pending], most: int, now_ms: int | None = None) -> set[Batch]:
+    def fill(self, waiting: deque[Pending], most: int) -> set[Batch]:
         """Take at most so many calls out of those that wait, first come first served; fewer where each is more work."""
-        if alike := self._alike(waiting, most, now_ms):
+        if alike := self._alike(waiting, most):
             return {alike}
         batches: dict[object, Batch] = {}
         # Of the latest, if who comes next may be like it; then most of what is looked at was just seen.
         slot, term_set, weight = -1, None, 0
-        calls, keys, room, next_of = list[Pending](), list[bytes](), most, waiting.popleft
+        calls, keys, terms = list[Pending](), list[bytes](), list[SentTerms]()
+        room, next_of = most, waiting.popleft
         while waiting and room > 0:
             result, caller, _, extras = call = next_of()
             if result.done():  # nobody waits for it any more: it would be charged for nothing
@@ -45,34 +46,29 @@ class Lanes:
             if caller.term_set is term_set and caller.slot == slot and not (extras or caller.special):
                 calls.append(call)
                 keys.append(caller.keys)
+                terms.append(term_set)
             else:
-                batch = self._batch_of(call, batches, now_ms)
+                batch = self._batch_of(call, batches)
                 if caller.special and batch.spares(caller):
                     result.set_result(Again.HERE)
                     continue
                 term_set = _added(batch, call)
                 slot = -1 if batch.apart else caller.slot
-                calls, keys, weight = batch.calls, batch.keys, caller.term_set.weight
+                calls, keys, terms, weight = batch.calls, batch.keys, batch.terms, caller.term_set.weight
             room -= weight
         return {batch for batch in batches.values() if batch.calls}
 
-    def fill_beside(self, waiting: deque[Pending], most: int, now_ms: int) -> set[Batch]:
+    def fill_beside(self, waiting: deque[Pending], most: int) -> set[Batch]:
         """The same while a call is under way: nobody where its reply may tell one who waits that it need not be sent,
-        or another thing goes with it: a denial, units ahead, slots, a slot on its way. And nobody whose terms are over:
-        a reply is read by those that its caller has."""
+        or another thing goes with it: a denial, units ahead, slots, a slot on its way."""
         if self._moving:
             return set()
-        known = None
         for _, caller, _, extras in waiting:
             if extras or caller.special:
                 return set()
-            if caller.term_set is not known:
-                known = caller.term_set
-                if not known.since_ms <= now_ms < known.until_ms:
-                    return set()
-        return self.fill(waiting, most, now_ms)
+        return self.fill(waiting, most)
 
-    def _alike(self, waiting: deque[Pending], most: int, now_ms: int | None) -> Batch | None:
+    def _alike(self, waiting: deque[Pending], most: int) -> Batch | None:
         """Take all of them, where they differ in nothing but their keys, as nearly always: in turn each takes 20
         bytecodes more. None where somebody is to be looked at."""
         first = waiting[0][1]
@@ -83,19 +79,19 @@ class Lanes:
             if caller.term_set is not term_set or caller.slot != slot or extras or caller.special or result.done():
                 return None
             keys.append(caller.keys)
-        batch = self._new_batch(False, now_ms)
+        batch = self._new_batch(False)
         if _added(batch, waiting[0]) is not term_set:  # its terms have changed by now, and so have those of others
             return None
-        batch.calls[:], batch.keys[:] = waiting, keys
+        batch.calls[:], batch.keys[:], batch.terms[:] = waiting, keys, [term_set] * len(keys)
         waiting.clear()
         return batch
 
-    def _batch_of(self, call: Pending, batches: dict[object, Batch], now_ms: int | None) -> Batch:
+    def _batch_of(self, call: Pending, batches: dict[object, Batch]) -> Batch:
         _, caller, _, extras = call
         asking = extras is not None and extras.asking
         what = (caller, asking) if asking or caller.slot in self._moving else caller.slot
         if what not in batches:
-            batches[what] = self._new_batch(asking, now_ms)
+            batches[what] = self._new_batch(asking)
             batches[what].apart = type(what) is tuple
         return batches[what]
 

@@ -140,9 +140,8 @@ class DecisionQueue:
             self._woken = True
             self._loop.call_soon(self._send, context=Context())
 
-    def _new_batch(self, importing: bool, now_ms: int | None) -> Batch:
-        now_ms = self.store_ms() if now_ms is None else now_ms
-        return Batch(time.monotonic(), now_ms, importing, self.gate.witness() if self.gate else None)
+    def _new_batch(self, importing: bool) -> Batch:
+        return Batch(time.monotonic(), self.store_ms(), importing, self.gate.witness() if self.gate else None)
 
     def _connected(self) -> None:
         self.on_ready()
@@ -183,7 +182,7 @@ class DecisionQueue:
         """A second call, of requests about which the first says nothing. None where lost calls are asked about, as on a
         single node there is one marker for them."""
         if len(self._batches) == 1 and not (self.gate or self._left) and self.link.ready:
-            batches = self.lanes.fill_beside(self._waiting, MOST, self.store_ms())
+            batches = self.lanes.fill_beside(self._waiting, MOST)
             if batches:
                 self._batches |= batches
                 self._write(batches)

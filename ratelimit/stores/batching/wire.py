@@ -73,18 +73,20 @@ def all_plain(reply: Sequence[int], number: int, size: int) -> bool:
     return len(reply) == 1 + number * step and reply[1::step].count(PLAIN) == number
 
 
-def tell_plain(calls: Sequence[Pending], reply: Sequence[int], size: int, now_ms: int) -> None:
+def tell_plain(
+    calls: Sequence[Pending], terms: Sequence[SentTerms], reply: Sequence[int], size: int, now_ms: int
+) -> None:
     """Tell each of such a reply, which is read by columns: a third of the bytecodes that reading it in turn takes."""
     columns = [reply[2 + c :: 1 + size] for c in range(size)]
     rows = zip(*columns, strict=True)
-    for (result, caller, _, _), used in zip(calls, rows, strict=True):
+    for (result, caller, _, _), term_set, used in zip(calls, terms, rows, strict=True):
         try:  # noqa: SIM105 - costs nothing, and to ask whether somebody waits a sixth of the loop
-            result.set_result(admitted(caller.charges, caller.term_set, now_ms, (), used))
+            result.set_result(admitted(caller.charges, term_set, now_ms, (), used))
         except InvalidStateError:
             pass
 
 
-def full(call: Pending, now_ms: int, verdict: int, said: Sequence[int]) -> Decision:
+def full(call: Pending, term_set: SentTerms, now_ms: int, verdict: int, said: Sequence[int]) -> Decision:
     """Denied, or allowed with something to say: four numbers a charge."""
     allowed = verdict == TOLD
     if verdict not in (DENIED, TOLD) or min(said) < -1 or max(said) > FOREVER:
@@ -92,7 +94,7 @@ def full(call: Pending, now_ms: int, verdict: int, said: Sequence[int]) -> Decis
     _, caller, _, extras = call
     states = list[State]()
     counted_ms: tuple[int, ...] = ()
-    for c, (charge, term) in enumerate(zip(caller.charges, caller.term_set.terms, strict=True)):
+    for c, (charge, term) in enumerate(zip(caller.charges, term_set.terms, strict=True)):
         exceeded, used, reset_after, later = said[4 * c : 4 * c + 4]
         wait = (None if later < 0 else later) if exceeded else 0
         counted_ms += (now_ms if exceeded else now_ms + later,)

@@ -112,7 +112,7 @@ def test_never_0(sent: float, travel: float, retry: int, part: float) -> None:
     charges = (rate(9, MINUTE),)
     caller = Caller(charges, "p:", SentTermSets(), T)
     state = State(charges[0], 9, 9, 60_000, MINUTE, True, retry)
-    caller.refused(Decision(False, T, (state,)), sent, sent + travel)
+    caller.refused(Decision(False, T, (state,)), caller.term_set.until_ms, sent, sent + travel)
     refusal = caller.refusal_at(max(sent + travel, sent + part * min(retry, 1_000) / 1_000))
     if refusal:
         (later,) = refusal.states

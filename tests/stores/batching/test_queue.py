@@ -187,25 +187,26 @@ def test_no_second_call(fake: RedisStore, why: str) -> None:
 def test_terms_that_are_over(
     fake: RedisStore, charge: Charge, now: int, then: int, said: list[int], told: tuple[bool, int, int, int]
 ) -> None:
-    """A reply is read by the terms that were sent: who waits under others does not go beside it."""
+    """A reply is read by the terms that were sent, also where the same caller goes beside it under others."""
     charges = (charge,)
     clock = [now]
 
     async def test() -> None:
         wire = await connected(fake)
         queue_of(fake).store_ms = lambda: clock[0]  # type: ignore[method-assign]
-        first = asyncio.create_task(fake.acquire(charges))
+        first = [asyncio.create_task(fake.acquire(charges)) for _ in range(3)]
         await turns()
         clock[0] = then
         more = [asyncio.create_task(fake.acquire(charges))]
         more += [ask(fake, rate(99, 60_000, key=f"r{number}")) for number in range(30)]
         await turns()
-        assert len(wire.keys) == 1
-        wire.reply(said)
-        decision = await first
-        (state,) = decision.states
-        assert (decision.allowed, state.max, state.used, state.reset_after_ms) == told
-        assert len(wire.keys) == 2
+        assert [len(keys) for keys in wire.keys] == [3, 26]
+        wire.reply([said[0], *said[1:] * 3])
+        for decision in await asyncio.gather(*first):
+            (state,) = decision.states
+            assert (decision.allowed, state.max, state.used, state.reset_after_ms) == told
+        caller = router_of(fake).callers.of(charges)
+        assert caller._refused_until - caller._sent == pytest.approx(0 if told[0] else 0.005)
         for call in more:
             call.cancel()
         await asyncio.gather(*more, return_exceptions=True)
